@@ -1,0 +1,80 @@
+"""The 17 action units (AUs) of the paper and the 8 RaFD expressions: names, order, range (Sec. 4.1)."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from eggan.errors import UserError
+
+AU_NUMBERS: tuple[int, ...] = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
+AU_NAMES: dict[int, str] = {
+    1: "inner brow raiser",
+    2: "outer brow raiser",
+    4: "brow lowerer",
+    5: "upper lid raiser",
+    6: "cheek raiser",
+    7: "lid tightener",
+    9: "nose wrinkler",
+    10: "upper lip raiser",
+    12: "lip corner puller",
+    14: "dimpler",
+    15: "lip corner depressor",
+    17: "chin raiser",
+    20: "lip stretcher",
+    23: "lip tightener",
+    25: "lips part",
+    26: "jaw drop",
+    45: "blink",
+}
+AU_COUNT = len(AU_NUMBERS)
+AU_COLUMNS: tuple[str, ...] = tuple(f"au{number:02d}" for number in AU_NUMBERS)
+MAX_INTENSITY = 5.0
+LEVELS = 6  # intensities 0..5 rounded to the nearest integer (Eq. 3, m = 5)
+
+EXPRESSIONS: tuple[str, ...] = (
+    "neutral",
+    "angry",
+    "contemptuous",
+    "disgusted",
+    "fearful",
+    "happy",
+    "sad",
+    "surprised",
+)
+GAZES: tuple[str, ...] = ("left", "frontal", "right")
+
+
+def au_index(number: int) -> int:
+    """Return the position of an AU number in an AU vector; unknown numbers are a `UserError`."""
+    if number not in AU_NUMBERS:
+        known = ", ".join(map(str, AU_NUMBERS))
+        raise UserError(f"unknown AU {number}: this software edits AUs {known}")
+    return AU_NUMBERS.index(number)
+
+
+def check_au_vector(values: Iterable[float]) -> np.ndarray:
+    """Return `values` as a float32 AU vector (17,); wrong length, NaN or a value outside [0, 5] is a `UserError`."""
+    vector = np.asarray(list(values), dtype=np.float32)
+    if vector.shape != (AU_COUNT,):
+        raise UserError(f"an AU vector has {AU_COUNT} values, not {vector.size}")
+    if not np.isfinite(vector).all():
+        raise UserError("an AU vector holds NaN or infinity")
+    if (vector < 0).any() or (vector > MAX_INTENSITY).any():
+        worst = int(np.abs(vector - MAX_INTENSITY / 2).argmax())
+        raise UserError(
+            f"AU{AU_NUMBERS[worst]} = {vector[worst]:g} is out of range: intensities run from 0 to {MAX_INTENSITY:g}"
+        )
+    return vector
+
+
+def parse_au(text: str) -> tuple[int, float]:
+    """Parse `"12=4"` into (position of AU12, 4.0); anything else is a `UserError`."""
+    number, sign, value = text.partition("=")
+    try:
+        parsed_number, parsed_value = int(number.strip().upper().removeprefix("AU")), float(value)
+    except ValueError:
+        raise UserError(f"cannot read AU {text!r}: write NUMBER=INTENSITY, such as 12=4") from None
+    position = au_index(parsed_number)
+    if not 0 <= parsed_value <= MAX_INTENSITY:
+        raise UserError(f"AU{parsed_number} = {parsed_value:g} is out of range: intensities run from 0 to 5")
+    return position, parsed_value

@@ -1,0 +1,185 @@
+"""The dataset format: a folder with `manifest.parquet`, `images.npy` and `dataset.json`.
+
+`images.npy` is uint8, (N, H, W, 3), RGB, memory-mapped; row *i* belongs to row *i* of the manifest.
+`dataset.json` holds name, version, seed, parameters and the content hash of the other two files. A folder
+appears whole or not at all: it is written beside its place and moved there.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from eggan.aus import AU_COLUMNS, EXPRESSIONS, MAX_INTENSITY
+from eggan.errors import UserError
+
+FORMAT_VERSION = 1
+SPLITS = ("train", "val", "test", "wide", "dense")
+REQUIRED_COLUMNS = (
+    "identity",
+    "expression",
+    "gaze",
+    "split",
+    *AU_COLUMNS,
+    "label_tool",
+    "label_version",
+    "confidence",
+    "source_file",
+)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A loaded dataset: `manifest` (N rows), `images` uint8 (N, H, W, 3), `info` (dataset.json)."""
+
+    folder: Path
+    manifest: pd.DataFrame
+    images: np.ndarray
+    info: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The dataset's name, such as `synfacs-twin`."""
+        return str(self.info["name"])
+
+    @property
+    def size(self) -> int:
+        """Image side in pixels."""
+        return int(self.images.shape[1])
+
+    @property
+    def content_hash(self) -> str:
+        """sha256 over manifest and images, from `dataset.json`."""
+        return str(self.info["content_hash"])
+
+    def rows(self, *splits: str) -> np.ndarray:
+        """Return the row numbers of the given splits, in manifest order, int64."""
+        return np.flatnonzero(self.manifest["split"].isin(splits).to_numpy())
+
+    def aus(self, rows: np.ndarray) -> np.ndarray:
+        """Return the AU vectors of `rows`: float32 (n, 17) in [0, 5]."""
+        return self.manifest.iloc[rows][list(AU_COLUMNS)].to_numpy(dtype=np.float32)
+
+    def expressions(self, rows: np.ndarray) -> np.ndarray:
+        """Return the expression index of `rows` in `EXPRESSIONS`: int64 (n,); -1 for any other name."""
+        lookup = {name: index for index, name in enumerate(EXPRESSIONS)}
+        return self.manifest.iloc[rows]["expression"].map(lambda name: lookup.get(name, -1)).to_numpy(np.int64)
+
+    def tensor(self, rows: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+        """Return the images of `rows` as uint8 (n, 3, H, W) on `device`."""
+        array = np.ascontiguousarray(self.images[rows])
+        return torch.from_numpy(array).permute(0, 3, 1, 2).to(device)
+
+
+def to_network_range(images: Tensor) -> Tensor:
+    """Convert uint8 images (B, 3, H, W) to float32 in [-1, 1]."""
+    return images.float().div(127.5).sub(1.0)
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Convert images in [-1, 1] to uint8, rounding to the nearest level."""
+    return images.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
+
+
+def load_dataset(folder: Path) -> Dataset:
+    """Open a dataset folder; every defect is a `UserError` with one line that names it."""
+    folder = Path(folder)
+    for name in ("dataset.json", "manifest.parquet", "images.npy"):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder} is not a dataset: {name} is missing (build one with `eggan data build synfacs`)")
+    try:
+        info = json.loads((folder / "dataset.json").read_text())
+        manifest = pd.read_parquet(folder / "manifest.parquet")
+        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError) as error:
+        raise UserError(f"{folder} cannot be read: {error}") from None
+    if info.get("format_version") != FORMAT_VERSION:
+        raise UserError(f"{folder} has format version {info.get('format_version')}, this software reads {FORMAT_VERSION}")
+    check_manifest(manifest, len(images), folder)
+    return Dataset(folder, manifest, images, info)
+
+
+def check_manifest(manifest: pd.DataFrame, image_count: int, where: Path | str) -> None:
+    """Raise a `UserError` for missing columns, NaN or out-of-range AUs, unknown splits, overlaps or duplicates."""
+    missing = [column for column in REQUIRED_COLUMNS if column not in manifest.columns]
+    if missing:
+        raise UserError(f"{where}: manifest lacks the column {missing[0]!r}")
+    if len(manifest) != image_count:
+        raise UserError(f"{where}: manifest has {len(manifest)} rows but there are {image_count} images")
+    aus = manifest[list(AU_COLUMNS)].to_numpy(dtype=np.float64)
+    bad = np.argwhere(~((aus >= 0) & (aus <= MAX_INTENSITY)))
+    if len(bad):
+        row, column = bad[0]
+        raise UserError(f"{where}: row {row} has {AU_COLUMNS[column]} = {aus[row, column]}, outside [0, {MAX_INTENSITY:g}]")
+    unknown = set(manifest["split"]) - set(SPLITS)
+    if unknown:
+        raise UserError(f"{where}: unknown split {sorted(unknown)[0]!r} (known: {', '.join(SPLITS)})")
+    splits_per_identity = manifest.groupby("identity")["split"].nunique()
+    if (splits_per_identity > 1).any():
+        raise UserError(f"{where}: identity {splits_per_identity.idxmax()!r} is in more than one split")
+    named = manifest[manifest["source_file"] != ""]
+    if named["source_file"].duplicated().any():
+        twice = named.loc[named["source_file"].duplicated(), "source_file"].iloc[0]
+        raise UserError(f"{where}: {twice!r} occurs twice in the manifest")
+
+
+def write_dataset(
+    folder: Path,
+    name: str,
+    manifest: pd.DataFrame,
+    images: np.ndarray,
+    seed: int,
+    parameters: dict[str, Any],
+    version: str,
+) -> Path:
+    """Write a dataset atomically and return its folder; images are uint8 (N, H, W, 3).
+
+    An existing folder is replaced only after the new one is complete. A full disk leaves nothing behind.
+    """
+    folder = Path(folder)
+    check_manifest(manifest, len(images), folder)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        raise ValueError(f"images must be uint8 (N, H, W, 3), not {images.dtype} {images.shape}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        manifest.reset_index(drop=True).to_parquet(staging / "manifest.parquet", index=False)
+        np.save(staging / "images.npy", images, allow_pickle=False)
+        info = {
+            "format_version": FORMAT_VERSION,
+            "name": name,
+            "version": version,
+            "seed": seed,
+            "parameters": parameters,
+            "content_hash": hash_files([staging / "manifest.parquet", staging / "images.npy"]),
+        }
+        (staging / "dataset.json").write_text(json.dumps(info, indent=2, sort_keys=True) + "\n")
+        staging.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(staging, folder)
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return folder
+
+
+def hash_files(paths: Iterable[Path]) -> str:
+    """Return the sha256 over the contents of files, in the given order."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as stream:
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()

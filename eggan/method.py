@@ -1,0 +1,117 @@
+"""The contract of a method: what it is given, what it must do, what it never owns.
+
+A method learns from a dataset and edits faces. It owns its networks and optimisers; it owns no loop, no
+logger and no file. The loop is `eggan.training`, the METHODS table is `benchmarks.methods`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from eggan.data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training batch; batch k of a run is a function of (seed, k) alone.
+
+    Source and target rows are both training images; the target is drawn independently of the source.
+    """
+
+    image: Tensor  # (B, 3, H, W) float in [-1, 1]
+    aus: Tensor  # (B, 17) in [0, 5]
+    identity: Tensor  # (B,) int64, 0 .. number of training identities - 1
+    expression: Tensor  # (B,) int64, index in EXPRESSIONS, -1 where the dataset names no expression
+    target_image: Tensor  # as image
+    target_aus: Tensor  # as aus
+    target_expression: Tensor  # as expression
+    generator: torch.Generator  # on the batch's device, keyed by (seed, k): for every draw inside the step
+
+
+@dataclass(frozen=True)
+class EditRequest:
+    """What an edit may read. Each method says which of these it reads (`MethodEntry.reads`)."""
+
+    source: Tensor  # (B, 3, H, W) float in [-1, 1]
+    source_aus: Tensor  # (B, 17) in [0, 5]
+    target_aus: Tensor  # (B, 17) in [0, 5]
+    target_expression: Tensor  # (B,) int64 index in EXPRESSIONS, -1 where there is none
+    reference: Tensor  # (B, 3, H, W): the target image (another person with the target AUs)
+
+
+@runtime_checkable
+class Method(Protocol):
+    """A trainable method."""
+
+    def update(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Change the method's own weights once; return unweighted and weighted loss terms, detached, on the device.
+
+        Must not synchronise with the host (`.item()`, `.cpu()`, `float(tensor)`).
+        """
+        ...
+
+    def set_learning_rate(self, factor: float) -> None:
+        """Set every optimiser's learning rate to `factor` times its configured value."""
+        ...
+
+    def edit(self, request: EditRequest) -> Tensor:
+        """Return the edited images (B, 3, H, W) in [-1, 1]; no gradient, evaluation mode, mode restored."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that training needs to go on: loads with `weights_only=True`."""
+        ...
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Restore `state()`; a state of another shape or version raises `UserError`."""
+        ...
+
+    def inference_weights(self) -> dict[str, Tensor]:
+        """Return the tensors that `edit` needs, for a safetensors file."""
+        ...
+
+    def load_inference_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Restore `inference_weights()`."""
+        ...
+
+    def parameter_counts(self) -> dict[str, int]:
+        """Return the number of trainable parameters by network name."""
+        ...
+
+
+@dataclass(frozen=True)
+class BuildContext:
+    """What a method may use while it is built; `dataset` only through its training rows.
+
+    `cache` is a folder for content-addressed things shared between runs (a pre-trained C_id, for example).
+    `progress` makes a progress bar around an iterable: `progress(iterable, total, description)`.
+    """
+
+    dataset: Dataset
+    seed: int
+    device: torch.device
+    cache: Path
+    progress: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """One row of the METHODS table.
+
+    `build(config, context)` returns a method ready to train; `restore(config, weights, image_size, device)` one
+    ready to edit, without a dataset. `presets` maps `paper`, `cpu`, `quick`, ... to full configs. `version` counts
+    changes that alter scores: it is part of the cell's key.
+    """
+
+    name: str
+    title: str
+    config: type
+    presets: Mapping[str, Any]
+    build: Callable[[Any, BuildContext], Method]
+    restore: Callable[[Any, Mapping[str, Tensor], torch.device], Method]
+    reads: tuple[str, ...]  # fields of EditRequest that `edit` reads
+    version: int
