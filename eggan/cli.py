@@ -1,0 +1,117 @@
+"""The `eggan` command: finds its sub-commands through the entry-point group `eggan.commands`.
+
+Entries are functions `register(subparsers)`; so this module imports nothing from the packages above it, and a
+third party's package can add a command. Mistakes of the user end in one line on stderr and status 2.
+"""
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from eggan import __version__
+from eggan.errors import UserError
+
+GROUP = "eggan.commands"
+USER_MISTAKE = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+EXAMPLES = """examples:
+  eggan doctor                                          what works on this machine
+  eggan data build synfacs --size 64                    render the dataset
+  eggan bench run quick                                 train and score every method of a suite
+  eggan report build                                    tables, figures and an HTML page of the tracked runs
+  eggan ui                                              open the tracked runs in MLflow
+  eggan train eggan --dataset data/synfacs-twin-64 --preset cpu
+  eggan edit face.png --au 12=4 --au 6=3 -o smile.png   a smile: lip corners and cheeks
+  eggan COMMAND --help                                  all options of a command
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0, 2 for a user's mistake, 130 when interrupted."""
+    # Spinning libgomp threads slow a shared machine 5-30 times; read once, when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        parsed = build_parser(arguments, entry_points(group=GROUP)).parse_args(arguments)
+        return int(parsed.run(parsed) or 0)
+    except UserError as error:
+        return _fail(str(error), USER_MISTAKE)
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader went away (`eggan ... | head`); keep the interpreter's last flush from raising again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        return _fail(f"the disk is full ({error}): free some space and run the command again", USER_MISTAKE)
+
+
+def build_parser(arguments: Sequence[str], entries: Iterable[EntryPoint]) -> argparse.ArgumentParser:
+    """Return the parser with the sub-command that `arguments` name, or with all when they name none."""
+    parser = argparse.ArgumentParser(
+        prog="eggan",
+        description="Edit facial expressions by action units (EGGAN) and benchmark such methods.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"eggan {__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    by_name = _unique(entries)
+    asked = next((word for word in arguments if not word.startswith("-")), None)
+    chosen = [asked] if asked in by_name else sorted(by_name)
+    for name in chosen:
+        _register(by_name[name], subparsers)
+    return parser
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Return whether an error, of whatever library, says that the disk or the quota is full."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return os.strerror(errno.ENOSPC) in str(error)  # safetensors and pyarrow raise errors of their own
+
+
+def _unique(entries: Iterable[EntryPoint]) -> dict[str, EntryPoint]:
+    by_name: dict[str, EntryPoint] = {}
+    for entry in entries:
+        if entry.name in by_name and by_name[entry.name].value != entry.value:
+            raise UserError(
+                f"two packages offer the command {entry.name!r}: {by_name[entry.name].value} "
+                f"and {entry.value}; uninstall one of them"
+            )
+        by_name[entry.name] = entry
+    if not by_name:
+        raise UserError("no commands are installed: run `pip install -e .` in the repository")
+    return by_name
+
+
+def _register(entry: EntryPoint, subparsers: Any) -> None:
+    """Add one command; an entry that cannot be loaded stays visible and fails only when it is called."""
+    try:
+        register = entry.load()
+    except (ImportError, AttributeError) as error:
+        reason = f"the command {entry.name!r} ({entry.value}) cannot be loaded: {error}"
+        broken = subparsers.add_parser(entry.name, help=f"(broken: {error})", add_help=False)
+        broken.add_argument("ignored", nargs=argparse.REMAINDER)
+        broken.set_defaults(run=lambda _: _raise(reason))
+        return
+    register(subparsers)
+
+
+def _raise(message: str) -> int:
+    raise UserError(message)
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"eggan: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
