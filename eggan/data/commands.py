@@ -1,0 +1,70 @@
+"""`eggan data`: build datasets, draw contact sheets, describe a dataset folder."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+INFO_EXAMPLE = "example: eggan data info data/synfacs-twin-64"
+
+
+def register(subparsers: Any) -> None:
+    """Add `eggan data build|sheet|info`."""
+    parser = subparsers.add_parser("data", help="build, draw or describe datasets")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
+    _add_build(actions)
+    _add_sheet(actions)
+    info = actions.add_parser("info", help="describe and check a dataset folder", epilog=INFO_EXAMPLE)
+    info.add_argument("folder", type=Path, help="folder with manifest.parquet, images.npy and dataset.json")
+    info.set_defaults(run=run_info)
+
+
+def _add_build(actions: Any) -> None:
+    from eggan.data.synfacs.commands import add_build_arguments, run_build
+
+    build = actions.add_parser("build", help="build a dataset")
+    kinds = build.add_subparsers(title="datasets", metavar="DATASET", dest="kind", required=True)
+    synfacs = kinds.add_parser("synfacs", help="render SynFACS: faces with exact AU intensities")
+    add_build_arguments(synfacs)
+    synfacs.set_defaults(run=run_build)
+
+
+def _add_sheet(actions: Any) -> None:
+    from eggan.data.synfacs.commands import add_sheet_arguments, run_sheet
+
+    sheet = actions.add_parser("sheet", help="draw contact sheets of SynFACS")
+    add_sheet_arguments(sheet)
+    sheet.set_defaults(run=run_sheet)
+
+
+def run_info(arguments: argparse.Namespace) -> int:
+    """Print what a dataset folder holds, check it against its recorded hash, and return 0."""
+    from eggan.data.dataset import hash_files, load_dataset
+    from eggan.errors import UserError
+
+    dataset = load_dataset(arguments.folder)
+    print(describe(dataset))
+    files = [dataset.folder / "manifest.parquet", dataset.folder / "images.npy"]
+    if hash_files(files) != dataset.content_hash:
+        raise UserError(f"{dataset.folder} was changed after it was built (content hash differs): build it again")
+    print("checks      manifest valid, splits share no identity, content hash matches")
+    return 0
+
+
+def describe(dataset: Any) -> str:
+    """Return a text on a `Dataset`: size, origin, labels, then counts per split and per expression."""
+    import pandas as pd
+
+    manifest = dataset.manifest
+    tools = manifest[["label_tool", "label_version"]].drop_duplicates().agg(" ".join, axis=1)
+    lines = [
+        f"dataset     {dataset.name}, version {dataset.info['version']}, seed {dataset.info['seed']}",
+        f"images      {len(manifest)} of {dataset.size} x {dataset.images.shape[2]} pixels",
+        f"labels      {', '.join(tools)}",
+        f"sha256      {dataset.content_hash}",
+    ]
+    grouped = manifest.groupby("split", sort=False)
+    splits = pd.DataFrame({"identities": grouped["identity"].nunique(), "images": grouped.size()})
+    per_identity = manifest.groupby(["split", "identity"], sort=False).size().groupby("split", sort=False)
+    splits["images per identity"] = per_identity.agg(lambda n: f"{n.min()}" + f"-{n.max()}" * (n.min() < n.max()))
+    expressions = pd.crosstab(manifest["expression"], manifest["split"])[list(splits.index)]
+    return "\n".join([*lines, "", splits.to_string(), "", expressions.to_string(), ""])
