@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from eggan.data.synfacs.commands import add_build_arguments, add_sheet_arguments, run_build, run_sheet
+
 INFO_EXAMPLE = "example: eggan data info data/synfacs-twin-64"
 
 
@@ -19,8 +21,6 @@ def register(subparsers: Any) -> None:
 
 
 def _add_build(actions: Any) -> None:
-    from eggan.data.synfacs.commands import add_build_arguments, run_build
-
     build = actions.add_parser("build", help="build a dataset")
     kinds = build.add_subparsers(title="datasets", metavar="DATASET", dest="kind", required=True)
     synfacs = kinds.add_parser("synfacs", help="render SynFACS: faces with exact AU intensities")
@@ -29,8 +29,6 @@ def _add_build(actions: Any) -> None:
 
 
 def _add_sheet(actions: Any) -> None:
-    from eggan.data.synfacs.commands import add_sheet_arguments, run_sheet
-
     sheet = actions.add_parser("sheet", help="draw contact sheets of SynFACS")
     add_sheet_arguments(sheet)
     sheet.set_defaults(run=run_sheet)

@@ -101,7 +101,7 @@ def load_dataset(folder: Path) -> Dataset:
         info = json.loads((folder / "dataset.json").read_text())
         manifest = pd.read_parquet(folder / "manifest.parquet")
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, EOFError) as error:
         raise UserError(f"{folder} cannot be read: {error}") from None
     if info.get("format_version") != FORMAT_VERSION:
         raise UserError(f"{folder} has format version {info.get('format_version')}, this software reads {FORMAT_VERSION}")

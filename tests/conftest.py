@@ -1,0 +1,67 @@
+"""Fixtures that every room's tests share: a tiny dataset and the command line in-process."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eggan.aus import AU_COLUMNS, EXPRESSIONS
+from eggan.data.dataset import Dataset, load_dataset, write_dataset
+
+
+def tiny_manifest(identities: int = 4, train: int = 3) -> pd.DataFrame:
+    """Two expressions per identity; the first `train` identities train, the others test."""
+    random = np.random.default_rng(0)
+    rows = []
+    for identity in range(identities):
+        for expression in EXPRESSIONS[:2]:
+            aus = random.uniform(0, 5, len(AU_COLUMNS)).round(2)
+            rows.append(
+                {
+                    "identity": f"id{identity:02d}",
+                    "expression": expression,
+                    "gaze": "frontal",
+                    "split": "train" if identity < train else "test",
+                    **dict(zip(AU_COLUMNS, aus, strict=True)),
+                    "label_tool": "exact",
+                    "label_version": "1",
+                    "confidence": 1.0,
+                    "source_file": "",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def manifest() -> pd.DataFrame:
+    return tiny_manifest()
+
+
+@pytest.fixture
+def dataset_folder(tmp_path: Path, manifest: pd.DataFrame) -> Path:
+    """A valid dataset folder of 8 random images of 64 pixels."""
+    images = np.random.default_rng(1).integers(0, 256, (len(manifest), 64, 64, 3), dtype=np.uint8)
+    return write_dataset(tmp_path / "tiny", "tiny", manifest, images, seed=0, parameters={}, version="1")
+
+
+@pytest.fixture
+def dataset(dataset_folder: Path) -> Dataset:
+    return load_dataset(dataset_folder)
+
+
+@pytest.fixture
+def eggan(capsys: pytest.CaptureFixture[str]):
+    """Run `eggan ARGS` in this process; returns (exit status, stdout, stderr)."""
+    from eggan.cli import main
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as exit:  # argparse's own way out
+            status = int(exit.code or 0)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run

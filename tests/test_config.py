@@ -1,0 +1,114 @@
+"""Frozen configs: sources, strict parsing, overrides, content hash."""
+
+import dataclasses
+from typing import Literal
+
+import pytest
+
+from eggan.config import content_hash, from_dict, load_toml, override, setting, source_of, to_dict
+from eggan.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    rate: float = setting(0.1, "ours: a test")
+    kind: Literal["a", "b"] = setting("a", "ours: a test")
+
+
+@dataclasses.dataclass(frozen=True)
+class Outer:
+    steps: int = setting(10, "paper, Sec. 4.1")
+    name: str = setting("x", "ours: a test")
+    fast: bool = setting(False, "ours: a test")
+    limit: float | None = setting(None, "ours: a test")
+    widths: tuple[int, ...] = setting((1, 2), "ours: a test")
+    inner: Inner = setting(Inner(), "ours: a test")  # noqa: RUF009
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError("steps must be at least 1")
+
+
+def test_a_field_names_its_source():
+    assert source_of(Outer(), "steps") == "paper, Sec. 4.1"
+
+
+def test_a_config_is_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Outer().steps = 3
+
+
+def test_the_plain_form_round_trips():
+    config = Outer(steps=3, limit=2.0, widths=(4, 5, 6), inner=Inner(rate=0.5, kind="b"))
+    assert from_dict(Outer, to_dict(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"step": 3}, "unknown key 'step' .known: fast, inner"),
+        ({"inner": {"rat": 1}}, r"config.inner: unknown key 'rat'"),
+        ({"steps": 1.5}, "config.steps is 1.5; expected int"),
+        ({"steps": True}, "expected int"),
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"name": 3}, "expected str"),
+        ({"fast": 1}, "expected bool"),
+        ({"widths": ["a"]}, "expected int"),
+        ({"inner": {"kind": "c"}}, "choose one of 'a', 'b'"),
+    ],
+)
+def test_parsing_is_strict(values, message):
+    with pytest.raises(UserError, match=message):
+        from_dict(Outer, values)
+
+
+def test_an_integer_serves_where_a_float_is_expected():
+    value = from_dict(Outer, {"inner": {"rate": 1}}).inner.rate
+    assert value == 1.0
+    assert isinstance(value, float)
+
+
+def test_overrides_reach_groups_and_keep_types():
+    changed = override(Outer(), ["steps=20", "inner.kind=b", "widths=[3]", "limit=1.5", "name=y"])
+    assert changed == Outer(steps=20, name="y", limit=1.5, widths=(3,), inner=Inner(kind="b"))
+    assert override(changed, ["limit=null"]).limit is None
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("steps", "write FIELD=VALUE"),
+        ("nonsense=1", "unknown key 'nonsense'"),
+        ("group.rate=1", "unknown setting group 'group'"),
+        ("inner.rate=fast", "expected float"),
+    ],
+)
+def test_bad_overrides_are_refused(assignment, message):
+    with pytest.raises(UserError, match=message):
+        override(Outer(), [assignment])
+
+
+def test_toml(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text("steps = 5\n[inner]\nrate = 2\n")
+    assert load_toml(Outer, path) == Outer(steps=5, inner=Inner(rate=2.0))
+
+
+def test_toml_defects_are_named(tmp_path):
+    path = tmp_path / "config.toml"
+    with pytest.raises(UserError, match="no such config file"):
+        load_toml(Outer, path)
+    path.write_text("steps = ")
+    with pytest.raises(UserError, match="not valid TOML"):
+        load_toml(Outer, path)
+    path.write_text("stepz = 5")
+    with pytest.raises(UserError, match=r"config.toml: unknown key 'stepz'"):
+        load_toml(Outer, path)
+
+
+def test_the_hash_depends_on_content_alone():
+    assert content_hash(Outer()) == content_hash(Outer(steps=10))
+    assert content_hash(Outer()) != content_hash(Outer(steps=11))
+    assert content_hash({"a": 1, "b": 2}) == content_hash({"b": 2, "a": 1})
+    # sha256 of the two bytes "{}"
+    assert content_hash({}) == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
