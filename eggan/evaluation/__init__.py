@@ -1,0 +1,1 @@
+"""Scoring: metrics and statistics as pure functions, instruments with frozen weights."""

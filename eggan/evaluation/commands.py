@@ -1,0 +1,141 @@
+"""`eggan instruments train | card | check`."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eggan.evaluation.train_instruments import Kind
+
+KINDS: tuple["Kind", ...] = ("au_a", "au_b", "verifier")
+CHOICES: dict[str, tuple["Kind", ...]] = {
+    "a": ("au_a",),
+    "b": ("au_b",),
+    "verifier": ("verifier",),
+    "all": KINDS,
+}
+
+
+def register(subparsers: Any) -> None:
+    """Add `eggan instruments`."""
+    parser = subparsers.add_parser(
+        "instruments", help="train, show or check the AU estimators and the verifier"
+    )
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
+    _register_train(actions)
+    card = actions.add_parser("card", help="print what the shipped instruments are and reach")
+    _add_which(card)
+    card.set_defaults(run=run_card)
+    check = actions.add_parser("check", help="render the held-out faces again and compare with the cards")
+    _add_which(check)
+    _add_data(check)
+    check.set_defaults(run=run_check)
+
+
+def _register_train(actions: Any) -> None:
+    train = actions.add_parser("train", help="render dense faces, train, measure, write weights and cards")
+    _add_which(train)
+    _add_data(train)
+    train.add_argument("--seed", type=int, default=0, help="training seed (default 0)")
+    train.add_argument("--epochs", type=int, help="epochs (default: the recipe's)")
+    train.add_argument("--identities", type=int, help="training identities (default: the recipe's)")
+    train.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="change a recipe field"
+    )
+    train.add_argument("--out", type=Path, help="folder for weights and cards (default: the package's)")
+    train.set_defaults(run=run_train)
+
+
+def _add_which(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--which", choices=sorted(CHOICES), default="all", help="which instrument (default all)"
+    )
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, default=Path("data/instruments"), help="folder for the renders")
+    parser.add_argument("--workers", type=int, default=2, help="rendering processes (default 2)")
+
+
+def run_train(args: argparse.Namespace) -> int:
+    """Train the chosen instruments one after the other and print their cards."""
+    from dataclasses import replace
+
+    from eggan.config import override
+    from eggan.evaluation.instrument_data import DataRecipe
+    from eggan.evaluation.make_instruments import make_instrument
+    from eggan.evaluation.train_instruments import RECIPES
+
+    data = DataRecipe()
+    if args.identities is not None:
+        data = replace(data, identities=args.identities)
+    for kind in CHOICES[args.which]:
+        recipe = override(RECIPES[kind], args.set)
+        if args.epochs is not None:
+            recipe = replace(recipe, epochs=args.epochs)
+        card = make_instrument(kind, recipe, data, args.seed, args.data, args.workers, args.out)
+        print(describe(card))
+    return 0
+
+
+def run_card(args: argparse.Namespace) -> int:
+    """Print the cards of the shipped instruments."""
+    from eggan.evaluation.instruments import read_card
+
+    for kind in CHOICES[args.which]:
+        print(describe(read_card(kind)))
+    return 0
+
+
+def run_check(args: argparse.Namespace) -> int:
+    """Measure the shipped instruments again; status 1 when a figure is not the card's."""
+    from eggan.evaluation.make_instruments import check_instrument
+
+    differences: list[str] = []
+    for kind in CHOICES[args.which]:
+        differences += check_instrument(kind, args.data, args.workers)
+    for line in differences:
+        print(line)
+    print("the cards hold" if not differences else f"{len(differences)} figures differ from the cards")
+    return 1 if differences else 0
+
+
+def describe(card: dict[str, Any]) -> str:
+    """Return a card as text for a terminal: one line per figure, one line per AU."""
+    lines = [
+        f"{card['name']}: {card['title']}",
+        f"  sha256 {card['sha256'][:16]}  parameters {card['parameters']:,}  seed {card['seed']}"
+        f"  trained in {card['training']['seconds']:.0f} s",
+    ]
+    if "threshold" in card:
+        fixed = card["threshold"]
+        lines.append(
+            f"  threshold {fixed['cosine']:.4f} (equal-error rate {100 * fixed['equal_error_rate']:.2f} %,"
+            f" {fixed['identities']} identities used for nothing else)"
+        )
+    for name, figures in card["held_out"].items():
+        lines += _describe_figures(name, figures)
+    return "\n".join(lines)
+
+
+def _describe_figures(name: str, figures: dict[str, Any]) -> list[str]:
+    people = f"{figures['images']:>5} images of {figures['identities']} people at {figures['size']} px"
+    head = f"  {name:<14} {people}:"
+    if "per_au" not in figures:
+        return [
+            f"{head} EER {figures['equal_error_percent']:.2f} %,"
+            f" accuracy {figures['accuracy_percent']:.2f} %,"
+            f" false accepts {figures['false_accept_percent']:.2f} %"
+        ]
+    means = [f"{name.upper()} {_show(figures[f'mean_{name}'])}" for name in ("pcc", "mse", "mae", "icc")]
+    lines = [f"{head} {', '.join(means)}"]
+    per_au = [
+        f"{column.upper()} {_show(values['pcc'])}/{_show(values['mse'])}"
+        for column, values in figures["per_au"].items()
+    ]
+    lines += ["    PCC/MSE " + "  ".join(per_au[start : start + 6]) for start in range(0, len(per_au), 6)]
+    return lines
+
+
+def _show(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"

@@ -1,0 +1,191 @@
+"""Instruments: frozen scorers with a card. They are loaded here, trained in `train_instruments`, never both.
+
+Each instrument is `weights/<name>.safetensors` (fp16 matrices, fp32 vectors) and `weights/<name>.json`, its
+card: recipe, seed, dataset hashes, sha256 of the weights, held-out figures. A file whose sha256 is not the
+card's is refused.
+"""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from eggan.aus import MAX_INTENSITY
+from eggan.errors import UserError
+from eggan.evaluation.networks import FaceEmbedder, MixerAUNet, ResidualAUNet
+
+Which = Literal["a", "b"]
+WEIGHTS = Path(__file__).parent / "weights"
+CARD_VERSION = 1
+NETWORKS: dict[str, type[nn.Module]] = {"au_a": ResidualAUNet, "au_b": MixerAUNet, "verifier": FaceEmbedder}
+CHUNK = 256  # images per forward pass: bounds memory whatever batch the caller brings
+
+
+@dataclass(frozen=True)
+class AUEstimator:
+    """Reads AU intensities from face images."""
+
+    name: str
+    sha256: str
+    card: dict[str, Any]
+    network: nn.Module = field(repr=False)
+
+    @torch.no_grad()
+    def predict(self, images: Tensor) -> Tensor:
+        """Return AU intensities float32 (B, 17) in [0, 5] of images (B, 3, H, W) in [-1, 1], on the weights' device."""
+        return _forward(self.network, images).clamp(0.0, MAX_INTENSITY)
+
+
+@dataclass(frozen=True)
+class Verifier:
+    """Embeds faces; two faces are one person when the cosine of their embeddings reaches the threshold."""
+
+    name: str
+    sha256: str
+    card: dict[str, Any]
+    network: nn.Module = field(repr=False)
+
+    @torch.no_grad()
+    def embed(self, images: Tensor) -> Tensor:
+        """Return unit-norm embeddings float32 (B, D) of images (B, 3, H, W) in [-1, 1], on the weights' device."""
+        return _forward(self.network, images)
+
+    @property
+    def threshold(self) -> float:
+        """Cosine at the equal-error point on real pairs of identities used for nothing else."""
+        return float(self.card["threshold"]["cosine"])
+
+    @property
+    def false_accept_rate(self) -> float:
+        """Share of impostor pairs accepted at the threshold, in [0, 1], on the pairs that fixed it."""
+        return float(self.card["threshold"]["false_accept_rate"])
+
+
+def load_au_estimator(
+    which: Which, device: torch.device | str = "cpu", folder: Path | None = None
+) -> AUEstimator:
+    """Load estimator "a" (residual CNN) or "b" (patch mixer); missing or altered weights are a `UserError`."""
+    if which not in ("a", "b"):
+        raise UserError(f"there is no AU estimator {which!r}: choose a or b")
+    name = f"au_{which}"
+    card, network = _load(name, device, folder or WEIGHTS)
+    return AUEstimator(name, card["sha256"], card, network)
+
+
+def load_verifier(device: torch.device | str = "cpu", folder: Path | None = None) -> Verifier:
+    """Load the face verifier; missing or altered weights are a `UserError`."""
+    card, network = _load("verifier", device, folder or WEIGHTS)
+    return Verifier("verifier", card["sha256"], card, network)
+
+
+def read_card(name: str, folder: Path | None = None) -> dict[str, Any]:
+    """Return the card of `au_a`, `au_b` or `verifier`."""
+    path = (folder or WEIGHTS) / f"{name}.json"
+    try:
+        card = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path.name} is not a valid card: {error}") from None
+    if card.get("card_version") != CARD_VERSION:
+        raise UserError(
+            f"{path.name} has card version {card.get('card_version')}, this software reads {CARD_VERSION}"
+        )
+    return card
+
+
+def save_instrument(
+    name: str, network: nn.Module, card: dict[str, Any], folder: Path | None = None
+) -> dict[str, Any]:
+    """Write weights and card (each moved into place) and return the card with the weights' sha256."""
+    folder = folder or WEIGHTS
+    folder.mkdir(parents=True, exist_ok=True)
+    weights, staging = folder / f"{name}.safetensors", folder / f".{name}.safetensors"
+    save_file(to_storage(network), staging)
+    complete = {"card_version": CARD_VERSION, "name": name, "sha256": _sha256(staging), **card}
+    staged_card = folder / f".{name}.json"
+    staged_card.write_text(json.dumps(complete, indent=1) + "\n")
+    staging.replace(weights)
+    staged_card.replace(folder / f"{name}.json")
+    return complete
+
+
+def to_storage(network: nn.Module) -> dict[str, Tensor]:
+    """Return the network's state with matrices in fp16 and vectors in fp32, integer counters left out."""
+    state = {
+        name: value.detach().cpu()
+        for name, value in network.state_dict().items()
+        if value.is_floating_point()
+    }
+    return {
+        name: (value.half() if value.ndim > 1 else value.float()).contiguous()
+        for name, value in state.items()
+    }
+
+
+def from_storage(network: nn.Module, state: dict[str, Tensor]) -> nn.Module:
+    """Load `to_storage` weights; a missing, unknown or misshapen entry raises `KeyError` or `RuntimeError`."""
+    wanted = {name for name, value in network.state_dict().items() if value.is_floating_point()}
+    if wanted != set(state):
+        raise KeyError(sorted(wanted ^ set(state))[0])
+    network.load_state_dict({name: value.float() for name, value in state.items()}, strict=False)
+    return network.eval().requires_grad_(False)
+
+
+def _load(name: str, device: torch.device | str, folder: Path) -> tuple[dict[str, Any], nn.Module]:
+    card, path = read_card(name, folder), folder / f"{name}.safetensors"
+    if not path.is_file():
+        raise _missing(path)
+    if _sha256(path) != card["sha256"]:
+        raise UserError(f"{path.name} is not the file its card describes: run `eggan instruments train`")
+    try:
+        network = from_storage(NETWORKS[name](), load_file(path))
+    except (SafetensorError, KeyError, RuntimeError) as error:
+        raise UserError(
+            f"{path.name} does not fit this version ({error}): run `eggan instruments train`"
+        ) from None
+    return card, network.to(device).to(memory_format=torch.channels_last)
+
+
+def _forward(network: nn.Module, images: Tensor) -> Tensor:
+    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+        raise ValueError(f"expected float (B, 3, H, W) in [-1, 1], not {images.dtype} {tuple(images.shape)}")
+    device = next(network.parameters()).device
+    with torch.autocast(device.type, enabled=False), _one_precision(device):
+        run = partial(_chunk, network, device)
+        return torch.cat([run(chunk) for chunk in images.split(CHUNK)]) if len(images) else run(images)
+
+
+def _chunk(network: nn.Module, device: torch.device, images: Tensor) -> Tensor:
+    images = images.to(device, torch.float32).contiguous(memory_format=torch.channels_last)
+    return network(images).float()
+
+
+@contextlib.contextmanager
+def _one_precision(device: torch.device) -> Iterator[None]:
+    """Keep TF32 out of convolutions on CUDA: an instrument reads the same on every device."""
+    if device.type != "cuda":
+        yield
+        return
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        yield
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _missing(path: Path) -> UserError:
+    return UserError(
+        f"instrument file {path.name} is missing from {path.parent.name}/: run `eggan instruments train`"
+    )

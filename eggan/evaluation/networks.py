@@ -1,0 +1,160 @@
+"""The instruments' networks: two AU estimators of different families and one face embedder.
+
+All take images (B, 3, H, W) in [-1, 1] of any size and bring them to 64 px themselves, so that 64 px and 128
+px images are read by one set of weights. They share no layer type beyond Conv2d and Linear and no
+pre-processing.
+"""
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+INPUT_SIZE = 64
+AU_COUNT = 17
+
+
+def to_input_size(images: Tensor) -> Tensor:
+    """Bring (B, 3, H, W) to 64 x 64: area averaging when larger, bilinear when smaller."""
+    if images.shape[-2:] == (INPUT_SIZE, INPUT_SIZE):
+        return images
+    if min(images.shape[-2:]) >= INPUT_SIZE:
+        return F.interpolate(images, size=(INPUT_SIZE, INPUT_SIZE), mode="area")
+    return F.interpolate(images, size=(INPUT_SIZE, INPUT_SIZE), mode="bilinear", align_corners=False)
+
+
+def conv_unit(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    """Return 3 x 3 convolution, batch norm, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+    )
+
+
+class ResidualBlock(nn.Module):
+    """Two 3 x 3 convolutions with batch norm around a skip (He et al. 2016, Fig. 2)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = conv_unit(channels, channels)
+        self.second = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        return F.relu(x + self.second(self.first(x)))
+
+
+def residual_trunk(inputs: int, widths: tuple[int, int, int], blocks: int) -> nn.Sequential:
+    """Return a residual trunk 64 -> 32 -> 16 -> 8 px with the given widths."""
+    layers: list[nn.Module] = []
+    for width in widths:
+        layers.append(conv_unit(inputs, width, stride=2))
+        layers.extend(ResidualBlock(width) for _ in range(blocks))
+        inputs = width
+    return nn.Sequential(*layers)
+
+
+class ResidualAUNet(nn.Module):
+    """Estimator "a": residual CNN on grey images standardised one by one; returns (B, 17), not clamped."""
+
+    def __init__(self, widths: tuple[int, int, int] = (48, 96, 128), blocks: int = 2) -> None:
+        super().__init__()
+        self.trunk = residual_trunk(1, widths, blocks)
+        self.squeeze = nn.Sequential(
+            nn.Conv2d(widths[-1], 32, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(inplace=True)
+        )
+        self.head = nn.Sequential(
+            nn.Flatten(), nn.Linear(32 * 64, 128), nn.ReLU(inplace=True), nn.Linear(128, AU_COUNT)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] -> (B, 17)."""
+        grey = to_input_size(images).mean(dim=1, keepdim=True)
+        spread, centre = torch.std_mean(grey, dim=(1, 2, 3), keepdim=True)
+        return cast(Tensor, self.head(self.squeeze(self.trunk((grey - centre) / (spread + 1e-3)))))
+
+
+class TokenMixer(nn.Module):
+    """Mixes positions, each channel alike: an MLP over the token axis (Tolstikhin et al. 2021, Eq. 1, first
+    line).
+    """
+
+    def __init__(self, tokens: int, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.first = nn.Linear(tokens, hidden)
+        self.second = nn.Linear(hidden, tokens)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, C) -> (B, T, C)."""
+        mixed = self.second(F.gelu(self.first(self.norm(x).transpose(1, 2))))
+        return cast(Tensor, x + mixed.transpose(1, 2))
+
+
+class ChannelMixer(nn.Module):
+    """Mixes channels at each position alike (Tolstikhin et al. 2021, Eq. 1, second line)."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.first = nn.Linear(channels, hidden)
+        self.second = nn.Linear(hidden, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, C) -> (B, T, C)."""
+        return cast(Tensor, x + self.second(F.gelu(self.first(self.norm(x)))))
+
+
+class MixerAUNet(nn.Module):
+    """Estimator "b": patch mixer on colour images; returns (B, 17), not clamped.
+
+    8 px patches at stride 4 make 256 tokens, later merged to 64. No convolution after the patches, no batch
+    statistics; position is known to the token-mixing weights.
+    """
+
+    def __init__(self, widths: tuple[int, int] = (96, 192), blocks: tuple[int, int] = (1, 5)) -> None:
+        super().__init__()
+        fine, coarse = widths
+        self.patches = nn.Conv2d(3, fine, 8, 4, 2)
+        self.fine = mixer_stage(256, fine, blocks[0])
+        self.merge = nn.Conv2d(fine, coarse, 2, 2)
+        self.coarse = mixer_stage(64, coarse, blocks[1])
+        self.norm = nn.LayerNorm(coarse)
+        self.squeeze = nn.Linear(coarse, 32)
+        self.head = nn.Sequential(nn.Flatten(), nn.Linear(32 * 64, 64), nn.GELU(), nn.Linear(64, AU_COUNT))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] -> (B, 17)."""
+        grid = self.patches(2 * to_input_size(images))
+        tokens = self.fine(grid.flatten(2).transpose(1, 2))  # (B, 256, C)
+        grid = self.merge(tokens.transpose(1, 2).unflatten(2, (16, 16)))
+        tokens = self.coarse(grid.flatten(2).transpose(1, 2))  # (B, 64, C)
+        return cast(Tensor, self.head(F.gelu(self.squeeze(self.norm(tokens)))))
+
+
+def mixer_stage(tokens: int, channels: int, depth: int) -> nn.Sequential:
+    """Return `depth` pairs of token and channel mixing at one resolution."""
+    pairs = [(TokenMixer(tokens, channels, 128), ChannelMixer(channels, 2 * channels)) for _ in range(depth)]
+    return nn.Sequential(*(layer for pair in pairs for layer in pair))
+
+
+class FaceEmbedder(nn.Module):
+    """Verifier: residual CNN on colour images; returns unit-norm embeddings (B, D)."""
+
+    def __init__(
+        self, widths: tuple[int, int, int] = (48, 96, 160), blocks: int = 1, dimension: int = 128
+    ) -> None:
+        super().__init__()
+        self.trunk = residual_trunk(3, widths, blocks)
+        self.squeeze = nn.Sequential(
+            nn.Conv2d(widths[-1], 32, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(inplace=True)
+        )
+        self.head = nn.Sequential(
+            nn.Flatten(), nn.Linear(32 * 64, dimension), nn.BatchNorm1d(dimension, affine=False)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] -> (B, D), unit norm."""
+        return F.normalize(self.head(self.squeeze(self.trunk(to_input_size(images)))).float(), dim=1)
