@@ -14,7 +14,7 @@ from eggan.errors import UserError
 WEIGHT_FILES = {
     "vgg19-dcbb9e9d.pth": "preset `paper`: ImageNet perceptual loss",
     "alexnet-owt-7be5be79.pth": "LPIPS",
-    "weights-inception-2015-12-05-6726825d.pth": "FID and KID on Inception features",
+    "inception_v3_google-0cc3c7bd.pth": "KID on Inception features",
 }
 BYTES_PER_GIB = 2**30
 Line = tuple[str, str]
@@ -24,7 +24,10 @@ def register(subparsers: Any) -> None:
     """Add `eggan doctor`."""
     parser = subparsers.add_parser("doctor", help="what works on this machine, in one screen")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets (default: data)")
-    parser.add_argument("--tracking-uri", help="MLflow store (default: MLFLOW_TRACKING_URI or runs/mlflow.db)")
+    parser.add_argument(
+        "--tracking-uri", help="MLflow store (default: MLFLOW_TRACKING_URI or runs/mlflow.db)"
+    )
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs (default: runs)")
     parser.set_defaults(run=run)
 
 
@@ -35,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         ("instruments", instruments()),
         ("weights", weights()),
         ("datasets", datasets(arguments.data)),
-        ("tracking", tracking(arguments.tracking_uri)),
+        ("tracking", tracking(arguments.tracking_uri, arguments.runs)),
     ):
         print(title)
         for name, finding in lines:
@@ -115,16 +118,19 @@ def datasets(folder: Path) -> Iterator[Line]:
     for path in found:
         try:
             dataset = load_dataset(path)
-            yield path.name, f"{len(dataset.manifest)} images of {dataset.size} px, {dataset.content_hash[:12]}"
+            yield (
+                path.name,
+                f"{len(dataset.manifest)} images of {dataset.size} px, {dataset.content_hash[:12]}",
+            )
         except UserError as error:
             yield path.name, f"broken: {error}"
 
 
-def tracking(uri: str | None) -> Iterator[Line]:
+def tracking(uri: str | None, runs: Path) -> Iterator[Line]:
     """Yield the tracking store and whether it answers."""
-    from eggan import tracking as store
+    from eggan.tracking import default_uri, open_store
 
     try:
-        yield "store", store.describe(uri)
+        yield "store", f"answers, {open_store(uri, runs).uri}"
     except UserError as error:
-        yield "store", f"not reachable: {error}"
+        yield "store", f"{uri or default_uri(runs)} does not answer: {error}"

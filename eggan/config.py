@@ -62,24 +62,34 @@ def _coerce(hint: Any, value: Any, where: str) -> Any:
         return tuple(_coerce(typing.get_args(hint)[0], item, where) for item in value)
     if origin is typing.Literal:
         if value not in typing.get_args(hint):
-            raise UserError(f"{where} is {value!r}; choose one of {', '.join(map(repr, typing.get_args(hint)))}")
+            raise UserError(
+                f"{where} is {value!r}; choose one of {', '.join(map(repr, typing.get_args(hint)))}"
+            )
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if not isinstance(hint, type) or not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+    if (
+        not isinstance(hint, type)
+        or not isinstance(value, hint)
+        or (isinstance(value, bool) and hint is not bool)
+    ):
         raise UserError(f"{where} is {value!r}; expected {getattr(hint, '__name__', hint)}")
     return value
 
 
-def load_toml(kind: type[T], path: Path) -> T:
-    """Read a config from a TOML file, strictly."""
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the values of a TOML file; a missing or malformed file is a `UserError`."""
     try:
-        values = tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise UserError(f"no such config file: {path}") from None
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise UserError(f"cannot read the config file {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid TOML: {error}") from None
-    return from_dict(kind, values, where=path.name)
+
+
+def load_toml(kind: type[T], path: Path) -> T:
+    """Read a config from a TOML file, strictly."""
+    return from_dict(kind, read_toml(path), where=path.name)
 
 
 def override(config: T, assignments: list[str]) -> T:

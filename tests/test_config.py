@@ -96,7 +96,7 @@ def test_toml(tmp_path):
 
 def test_toml_defects_are_named(tmp_path):
     path = tmp_path / "config.toml"
-    with pytest.raises(UserError, match="no such config file"):
+    with pytest.raises(UserError, match="No such file"):
         load_toml(Outer, path)
     path.write_text("steps = ")
     with pytest.raises(UserError, match="not valid TOML"):

@@ -43,7 +43,9 @@ def run_info(arguments: argparse.Namespace) -> int:
     print(describe(dataset))
     files = [dataset.folder / "manifest.parquet", dataset.folder / "images.npy"]
     if hash_files(files) != dataset.content_hash:
-        raise UserError(f"{dataset.folder} was changed after it was built (content hash differs): build it again")
+        raise UserError(
+            f"{dataset.folder} was changed after it was built (content hash differs): build it again"
+        )
     print("checks      manifest valid, splits share no identity, content hash matches")
     return 0
 
@@ -63,6 +65,8 @@ def describe(dataset: Any) -> str:
     grouped = manifest.groupby("split", sort=False)
     splits = pd.DataFrame({"identities": grouped["identity"].nunique(), "images": grouped.size()})
     per_identity = manifest.groupby(["split", "identity"], sort=False).size().groupby("split", sort=False)
-    splits["images per identity"] = per_identity.agg(lambda n: f"{n.min()}" + f"-{n.max()}" * (n.min() < n.max()))
+    splits["images per identity"] = per_identity.agg(
+        lambda n: f"{n.min()}" + f"-{n.max()}" * (n.min() < n.max())
+    )
     expressions = pd.crosstab(manifest["expression"], manifest["split"])[list(splits.index)]
     return "\n".join([*lines, "", splits.to_string(), "", expressions.to_string(), ""])

@@ -1,0 +1,136 @@
+"""Editing one photograph with a trained checkpoint: which checkpoint, which AUs, which frames."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.cells import all_cells, read_status
+from benchmarks.methods import all_methods, find_method
+from eggan.aus import AU_COUNT, AU_NUMBERS, parse_au
+from eggan.checkpoint import WEIGHTS_FILE, load_checkpoint
+from eggan.config import from_dict
+from eggan.data.dataset import to_uint8
+from eggan.errors import UserError
+from eggan.evaluation.instruments import load_au_estimator
+from eggan.method import EditRequest, Method, MethodEntry
+
+GAP = 2  # white pixels between the frames of a strip
+POSSIBLE = {"source", "source_aus", "target_aus"}  # what a photograph and AU options can supply
+
+
+@dataclass(frozen=True)
+class Model:
+    """A method ready to edit images of `image_size` pixels; `reads` are the request's fields that it uses."""
+
+    name: str
+    method: Method
+    image_size: int
+    reads: tuple[str, ...]
+
+
+def newest_checkpoint(runs: Path, method: str = "eggan") -> Path:
+    """Return the folder of the newest finished cell of `method`; none is a `UserError`."""
+    finished = [folder for folder in all_cells(runs) if _is_finished(folder, method)]
+    if not finished:
+        raise UserError(
+            f"no finished {method} cell in {runs / 'cells'}: run `eggan bench run quick` or name a --checkpoint"
+        )
+    return max(finished, key=lambda folder: (folder / WEIGHTS_FILE).stat().st_mtime)
+
+
+def _is_finished(folder: Path, method: str) -> bool:
+    status = read_status(folder)
+    spec = status.values.get("spec", {})
+    return status.state == "finished" and spec.get("method") == method and (folder / WEIGHTS_FILE).is_file()
+
+
+def load_model(folder: Path, device: torch.device | str) -> Model:
+    """Load a checkpoint folder; a missing, corrupted or foreign one is a `UserError`."""
+    checkpoint = load_checkpoint(folder)
+    card = checkpoint.card
+    entry = find_method(card.method, all_methods())
+    if not isinstance(entry, MethodEntry):
+        raise UserError(f"{folder} names the method {card.method!r}, which has no weights")
+    if card.method_version != entry.version:
+        raise UserError(
+            f"{folder} is of {entry.name} version {card.method_version}, this software has {entry.version}: "
+            "train again"
+        )
+    if not set(entry.reads) <= POSSIBLE:
+        raise UserError(f"{entry.name} does not edit by AUs alone: it reads {', '.join(entry.reads)}")
+    config: Any = from_dict(entry.config, card.config, where=f"{folder}/config.json")
+    method = entry.restore(config, checkpoint.weights, torch.device(device))
+    return Model(entry.name, method, card.image_size, entry.reads)
+
+
+def parse_aus(texts: Sequence[str]) -> dict[int, float]:
+    """Parse `["12=4", "6=3"]` into {position: intensity}; an AU that is named twice is a `UserError`."""
+    found: dict[int, float] = {}
+    for text in texts:
+        position, intensity = parse_au(text)
+        if position in found:
+            raise UserError(f"AU{AU_NUMBERS[position]} is given twice")
+        found[position] = intensity
+    return found
+
+
+def au_vector(base: np.ndarray, changes: dict[int, float]) -> np.ndarray:
+    """Return a copy of `base` (17,) with some intensities replaced."""
+    vector = np.array(base, dtype=np.float32)
+    for position, intensity in changes.items():
+        vector[position] = intensity
+    return vector
+
+
+def source_intensities(
+    pixels: Tensor, named: Sequence[str], neutral: bool, device: torch.device | str
+) -> np.ndarray:
+    """Return the source's AUs (17,): as named (the rest 0), all 0 when neutral, else read by estimator a.
+
+    pixels: (1, 3, S, S) in [-1, 1].
+    """
+    if named or neutral:
+        return au_vector(np.zeros(AU_COUNT), parse_aus(named))
+    return load_au_estimator("a", device).predict(pixels.to(device))[0].cpu().numpy()
+
+
+def edit_request(pixels: Tensor, source_aus: np.ndarray, target_aus: np.ndarray, device: str) -> EditRequest:
+    """Return a request for one image (1, 3, S, S); the source stands in for the reference."""
+    source = pixels.to(device)
+    return EditRequest(
+        source=source,
+        source_aus=torch.from_numpy(source_aus)[None].to(device),
+        target_aus=torch.from_numpy(target_aus)[None].to(device),
+        target_expression=torch.full((1,), -1, dtype=torch.int64, device=device),
+        reference=source,
+    )
+
+
+def interpolation(method: Method, request: EditRequest, steps: int) -> Tensor:
+    """Return `steps` frames (K, 3, S, S) from the source's AUs to the target's (Eq. 8), for one source.
+
+    A method that offers `interpolate` encodes the source once; any other is asked for each frame.
+    """
+    alpha = torch.linspace(0, 1, steps, device=request.source.device)
+    own = getattr(method, "interpolate", None)
+    if own is not None:
+        return own(request, alpha)[0]
+    between = torch.lerp(request.source_aus, request.target_aus, alpha[:, None])
+    return torch.cat([method.edit(replace(request, target_aus=aus[None])) for aus in between])
+
+
+def to_picture(image: Tensor) -> np.ndarray:
+    """Return an image (3, H, W) in [-1, 1] as uint8 (H, W, 3)."""
+    return to_uint8(image).permute(1, 2, 0).cpu().numpy()
+
+
+def strip(frames: Tensor) -> np.ndarray:
+    """Return frames (K, 3, H, W) in [-1, 1] beside each other on white: uint8 (H, K * (W + gap) - gap, 3)."""
+    gap = np.full((frames.shape[2], GAP, 3), 255, dtype=np.uint8)
+    parts = [part for frame in frames for part in (to_picture(frame), gap)]
+    return np.concatenate(parts[:-1], axis=1)

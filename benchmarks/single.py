@@ -1,0 +1,303 @@
+"""Single commands beside the suites: `eggan train`, `eggan edit`, `eggan interpolate`."""
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eggan.errors import UserError
+
+if TYPE_CHECKING:  # torch takes more than a second to import; `eggan --help` must not
+    from benchmarks.editing import Model
+    from eggan.data.dataset import Dataset
+    from eggan.method import EditRequest, MethodEntry
+    from eggan.tracking import TrackedRun
+    from eggan.training import TrainingResult
+
+EXPERIMENT = "eggan-single"  # apart from the benchmark's, so that no report mixes them
+TRAIN_EXAMPLE = """examples:
+  eggan train eggan --dataset data/synfacs-twin-64 --preset cpu
+  eggan train eggan --dataset data/synfacs-twin-64 --preset cpu --set weight_au=50 --set training.images=80000
+  eggan train eggan --dataset data/synfacs-twin-64 --preset cpu --resume
+A TOML file for --config has the tables [method] and [training]; what it leaves out comes from the preset."""
+EDIT_EXAMPLE = """examples:
+  eggan edit face.png --au 12=4 --au 6=3 -o smile.png    these two AUs, every other AU 0
+  eggan edit face.png --au 12=4 --keep -o smile.png      the other AUs stay as the AU estimator reads them"""
+INTERPOLATE_EXAMPLE = """example:
+  eggan interpolate face.png --au 12=5 --au 6=4 --steps 9 -o strip.png"""
+
+
+def register_train(subparsers: Any) -> None:
+    """Add `eggan train`."""
+    parser = _parser(subparsers, "train", "train one method on one dataset", TRAIN_EXAMPLE)
+    parser.add_argument("method", metavar="METHOD", help="a trainable method, such as eggan")
+    parser.add_argument("--dataset", type=Path, required=True, help="dataset folder")
+    parser.add_argument("--preset", default="cpu", help="paper, cpu or quick (default: cpu)")
+    parser.add_argument("--config", type=Path, help="TOML file whose values replace the preset's")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", dest="assignments")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    parser.add_argument("--out", type=Path, help="folder for the checkpoint (default: under runs/single)")
+    parser.add_argument("--resume", action="store_true", help="go on with the training in the folder")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs (default: runs)")
+    parser.add_argument(
+        "--tracking-uri", help="MLflow store (default: MLFLOW_TRACKING_URI or runs/mlflow.db)"
+    )
+    parser.add_argument("--offline", action="store_true", help="track in the run's folder only")
+    parser.set_defaults(run=run_train)
+
+
+def register_edit(subparsers: Any) -> None:
+    """Add `eggan edit`."""
+    parser = _parser(subparsers, "edit", "edit a photograph by action units", EDIT_EXAMPLE)
+    _add_edit_arguments(parser, default_output="edit.png")
+    parser.add_argument(
+        "--keep", action="store_true", help="leave the AUs that no --au names as the source has them"
+    )
+    parser.set_defaults(run=run_edit)
+
+
+def register_interpolate(subparsers: Any) -> None:
+    """Add `eggan interpolate`."""
+    parser = _parser(
+        subparsers, "interpolate", "a strip of frames from the source to an edit", INTERPOLATE_EXAMPLE
+    )
+    _add_edit_arguments(parser, default_output="strip.png")
+    parser.add_argument("--steps", type=int, default=9, help="number of frames (default: 9)")
+    parser.set_defaults(run=run_interpolate, keep=False)
+
+
+def _parser(subparsers: Any, name: str, summary: str, examples: str) -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    return subparsers.add_parser(
+        name, help=summary, description=summary, epilog=examples, formatter_class=raw
+    )
+
+
+def _add_edit_arguments(parser: argparse.ArgumentParser, default_output: str) -> None:
+    parser.add_argument("image", type=Path, help="photograph of one centred face")
+    parser.add_argument(
+        "--au", action="append", default=[], metavar="N=INTENSITY", help="target, 0 to 5; repeat it"
+    )
+    known = parser.add_mutually_exclusive_group()
+    known.add_argument(
+        "--source-au", action="append", default=[], metavar="N=INTENSITY", help="an AU of the source"
+    )
+    known.add_argument("--neutral", action="store_true", help="the source is neutral: all its AUs are 0")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="default: the newest finished eggan cell in runs/cells"
+    )
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs (default: runs)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path(default_output), help=f"default: {default_output}"
+    )
+
+
+def run_train(arguments: argparse.Namespace) -> int:
+    """Train, track, leave a checkpoint; return 0, or 130 when stopped by a signal after saving."""
+    from eggan.data.dataset import load_dataset
+    from eggan.training import Interrupted
+
+    entry = trainable(arguments.method)
+    config = resolve(entry, arguments.preset, arguments.config, arguments.assignments)
+    dataset = load_dataset(arguments.dataset)
+    folder = arguments.out or default_folder(arguments.runs, entry.name, dataset, arguments.seed)
+    check_folder(folder, arguments.resume)
+    try:
+        result = _train_tracked(arguments, entry, config, dataset, folder)
+    except Interrupted as stopped:
+        print(f"{stopped} (with --resume); the state is in {folder}")
+        return 130
+    for alarm in result.alarms:
+        print(f"collapse alarm: {alarm}")
+    print(
+        f"{result.images_seen} images in {result.seconds:.0f} s ({result.images_per_second:.1f} per second)"
+    )
+    print(f"edit with it: eggan edit IMAGE --au 12=4 --checkpoint {folder}")
+    return 0
+
+
+def trainable(name: str) -> "MethodEntry":
+    """Return the entry of a method that learns; an unknown one or a reference is a `UserError`."""
+    from benchmarks.methods import all_methods, find_method
+    from eggan.method import MethodEntry
+
+    methods = all_methods()
+    entry = find_method(name, methods)
+    if not isinstance(entry, MethodEntry):
+        learning = ", ".join(name for name, entry in methods.items() if isinstance(entry, MethodEntry))
+        raise UserError(f"{name} is a reference and learns nothing; methods that can be trained: {learning}")
+    return entry
+
+
+def training_of(preset: str) -> Any:
+    """Return the training budget that the suites give to a preset; the paper's where no suite knows it."""
+    from benchmarks.suites import SUITES
+    from eggan.training import TrainingConfig
+
+    rows = (row for suite in SUITES.values() for row in suite.rows if row.preset == preset)
+    return next((row.training for row in rows if row.training), TrainingConfig())
+
+
+def resolve(entry: "MethodEntry", preset: str, path: Path | None, assignments: Sequence[str]) -> Any:
+    """Return a config with the fields `method` and `training`: preset, then file, then assignments.
+
+    An assignment without a group, such as `weight_au=50`, is one of the method's.
+    """
+    from eggan.config import from_dict, override, read_toml, to_dict
+    from eggan.training import TrainingConfig
+
+    if preset not in entry.presets:
+        raise UserError(f"{entry.name} has no preset {preset!r} (known: {', '.join(entry.presets)})")
+    kind = dataclasses.make_dataclass(
+        "RunConfig", [("method", entry.config), ("training", TrainingConfig)], frozen=True
+    )
+    config = kind(entry.presets[preset], training_of(preset))
+    if path is not None:
+        config = from_dict(kind, _merged(to_dict(config), read_toml(path)), where=path.name)
+    groups = ("method.", "training.")
+    return override(config, [text if text.startswith(groups) else f"method.{text}" for text in assignments])
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    both = {name: base[name] | changes[name] for name in base if isinstance(changes.get(name), dict)}
+    return base | changes | both
+
+
+def default_folder(runs: Path, method: str, dataset: "Dataset", seed: int) -> Path:
+    """Return where a training goes when the user names no folder."""
+    return runs / "single" / f"{method}-{dataset.name}-{dataset.size}-s{seed}"
+
+
+def check_folder(folder: Path, resume: bool) -> None:
+    """Refuse to write over a training, and to resume where there is none."""
+    from eggan.checkpoint import STATE_FILE
+
+    exists = (folder / STATE_FILE).is_file()
+    if exists and not resume:
+        raise UserError(f"{folder} already holds a training: add --resume to go on, or choose another --out")
+    if resume and not exists:
+        raise UserError(f"nothing to resume: {folder} holds no training state")
+
+
+def pick_device(name: str) -> str:
+    """Return the device called `name`; `auto` is CUDA where there is one. An absent one is a `UserError`."""
+    import torch
+
+    from benchmarks.workbench import check_device
+
+    if name == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    return check_device(name)
+
+
+def _train_tracked(
+    arguments: argparse.Namespace, entry: "MethodEntry", config: Any, dataset: "Dataset", folder: Path
+) -> "TrainingResult":
+    """Train under tracking: whatever happens, the run's final state and its reason are recorded."""
+    import torch
+
+    from eggan.checkpoint import model_card
+    from eggan.method import BuildContext
+    from eggan.progress import progress_bar
+    from eggan.training import Interrupted, TrainingFailed, train
+
+    device, seed = torch.device(pick_device(arguments.device)), arguments.seed
+    tracked = _open_run(arguments, entry.name, config, dataset, folder, str(device))
+    splits = config.training.splits
+    context = BuildContext(dataset, seed, device, arguments.runs / "cache", progress_bar, splits)
+    try:
+        result = train(
+            entry.build(config.method, context),
+            dataset,
+            config.training,
+            model_card(entry.name, entry.version, config.method, dataset.size),
+            run_folder=folder,
+            seed=seed,
+            device=device,
+            on_log=lambda step, values: tracked.log(step, {f"train/{k}": v for k, v in values.items()}),
+        )
+    except (Interrupted, KeyboardInterrupt) as stopped:
+        tracked.finish("interrupted", str(stopped))
+        raise
+    except TrainingFailed as failure:
+        tracked.finish("failed", str(failure))
+        raise UserError(f"the training failed: {failure}") from None
+    except Exception as error:
+        tracked.finish("failed", str(error) or type(error).__name__)
+        raise
+    tracked.finish("finished")
+    return result
+
+
+def _open_run(
+    arguments: argparse.Namespace, method: str, config: Any, dataset: "Dataset", folder: Path, device: str
+) -> "TrackedRun":
+    from eggan.config import to_dict
+    from eggan.tracking import RunRecord, TrackedRun, code_version, describe_machine, flat_params, open_store
+
+    store = None if arguments.offline else open_store(arguments.tracking_uri, arguments.runs, EXPERIMENT)
+    labels = {"suite": "single", "dataset": dataset.name, "method": method, "seed": str(arguments.seed)}
+    record = RunRecord(
+        name=f"{method}/{dataset.name}/s{arguments.seed}",
+        tags=labels | code_version() | describe_machine(device),
+        params=flat_params(to_dict(config)),
+        datasets=[{"name": dataset.name, "digest": dataset.content_hash, "context": "train"}],
+        artifacts=["weights.safetensors", "config.json"],
+    )
+    return TrackedRun(folder, record, store)
+
+
+def run_edit(arguments: argparse.Namespace) -> int:
+    """Write one edited picture and return 0."""
+    from benchmarks.editing import to_picture
+    from eggan.data.images import save_png
+
+    model, request = _prepare(arguments, arguments.keep)
+    edited = model.method.edit(request)[0]
+    print(f"wrote {save_png(to_picture(edited), arguments.output)}")
+    return 0
+
+
+def run_interpolate(arguments: argparse.Namespace) -> int:
+    """Write a strip: the source, then `steps` frames from its AUs to the target's (Eq. 8). Return 0."""
+    import torch
+
+    from benchmarks.editing import interpolation, strip
+    from eggan.data.images import save_png
+
+    if arguments.steps < 2:
+        raise UserError(f"--steps is {arguments.steps}: an interpolation has at least 2 frames")
+    model, request = _prepare(arguments, read_source=True)
+    frames = interpolation(model.method, request, arguments.steps)
+    path = save_png(strip(torch.cat([request.source, frames])), arguments.output)
+    print(f"wrote {path}: the source, then {arguments.steps} frames")
+    return 0
+
+
+def _prepare(arguments: argparse.Namespace, read_source: bool) -> tuple["Model", "EditRequest"]:
+    """Check all that was asked before anything slow, then load checkpoint and photograph."""
+    import numpy as np
+
+    from benchmarks import editing
+    from eggan.aus import AU_COUNT
+    from eggan.data.images import load_photograph
+
+    if not arguments.au:
+        raise UserError("say what to change with at least one --au, such as --au 12=4")
+    wanted = editing.parse_aus(arguments.au)
+    editing.parse_aus(arguments.source_au)
+    device = pick_device(arguments.device)
+    folder = arguments.checkpoint or editing.newest_checkpoint(arguments.runs)
+    model = editing.load_model(folder, device)
+    photograph = load_photograph(arguments.image, model.image_size)
+    for note in photograph.notes:
+        print(f"note: {arguments.image} was {note}")
+    print(f"{model.name} of {folder}")
+    source = np.zeros(AU_COUNT, dtype=np.float32)
+    if read_source or "source_aus" in model.reads:
+        source = editing.source_intensities(photograph.pixels, arguments.source_au, arguments.neutral, device)
+    target = editing.au_vector(source if arguments.keep else np.zeros(AU_COUNT), wanted)
+    return model, editing.edit_request(photograph.pixels, source, target, device)
