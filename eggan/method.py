@@ -85,7 +85,7 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class BuildContext:
-    """What a method may use while it is built; `dataset` only through its training rows.
+    """What a method may use while it is built; `dataset` only through its training rows, those of `splits`.
 
     `cache` is a folder for content-addressed things shared between runs (a pre-trained C_id, for example).
     `progress` makes a progress bar around an iterable: `progress(iterable, total, description)`.
@@ -96,6 +96,7 @@ class BuildContext:
     device: torch.device
     cache: Path
     progress: Callable[..., Any]
+    splits: tuple[str, ...] = ("train",)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,120 @@
+"""Checkpoints: inference weights as safetensors with `config.json`; the training state apart.
+
+Every file is written beside its place and moved there, so that a crash or a full disk leaves the previous one.
+"""
+
+import json
+import os
+import pickle
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from eggan.config import to_dict
+from eggan.errors import UserError
+
+FORMAT_VERSION = 1
+WEIGHTS_FILE = "weights.safetensors"
+CONFIG_FILE = "config.json"
+STATE_FILE = "training_state.pt"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What `config.json` says about the weights beside it."""
+
+    method: str
+    method_version: int
+    config: dict[str, Any]
+    image_size: int
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model card and its weights, on the CPU."""
+
+    card: ModelCard
+    weights: dict[str, Tensor]
+
+
+def model_card(method: str, method_version: int, config: Any, image_size: int) -> ModelCard:
+    """Describe a method built from `config` (a frozen config dataclass)."""
+    return ModelCard(method, method_version, to_dict(config), image_size)
+
+
+def save_checkpoint(folder: Path, card: ModelCard, weights: Mapping[str, Tensor]) -> None:
+    """Write `weights.safetensors` and `config.json` into `folder`, each atomically."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    write_safetensors(plain, folder / WEIGHTS_FILE)
+    text = json.dumps({"format_version": FORMAT_VERSION, **card.__dict__}, indent=2, sort_keys=True) + "\n"
+    write_atomically(folder / CONFIG_FILE, lambda path: path.write_text(text))
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Read what `save_checkpoint` wrote; missing, corrupted or of another version is a `UserError`."""
+    folder = Path(folder)
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder} is not a checkpoint: {name} is missing")
+    try:
+        fields = json.loads((folder / CONFIG_FILE).read_text())
+        version = fields.pop("format_version", None)
+        if version != FORMAT_VERSION:
+            raise UserError(f"{folder} has checkpoint version {version}, this software reads {FORMAT_VERSION}")
+        card = ModelCard(**fields)
+    except (ValueError, TypeError, AttributeError):
+        raise UserError(f"{folder / CONFIG_FILE} is corrupted: train again or restore the file") from None
+    try:
+        return Checkpoint(card, load_file(folder / WEIGHTS_FILE))
+    except (SafetensorError, OSError):
+        raise UserError(f"{folder / WEIGHTS_FILE} is corrupted: train again or restore the file") from None
+
+
+def save_training_state(folder: Path, state: Mapping[str, Any]) -> None:
+    """Write `training_state.pt` atomically."""
+    payload = {"format_version": FORMAT_VERSION, **state}
+    write_atomically(folder / STATE_FILE, lambda path: torch.save(payload, path))
+
+
+def load_training_state(folder: Path, device: torch.device | str) -> dict[str, Any] | None:
+    """Return the training state in `folder`, None where there is none; a defect is a `UserError`."""
+    path = Path(folder) / STATE_FILE
+    if not path.is_file():
+        return None
+    try:
+        state = torch.load(path, weights_only=True, map_location=device)
+        version = state.get("format_version")
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, AttributeError):
+        raise UserError(f"{path} is corrupted: delete it to start this training again") from None
+    if version != FORMAT_VERSION:
+        raise UserError(f"{path} has version {version}, this software reads {FORMAT_VERSION}: delete it to start again")
+    return state
+
+
+def write_safetensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write tensors (CPU, contiguous) to `path` atomically."""
+    write_atomically(path, lambda staging: save_file(tensors, staging))
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Call `write` on a temporary file beside `path` and move it into place; a failing disk is a `UserError`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    staging = Path(name)
+    try:
+        write(staging)
+        staging.chmod(0o644)
+        os.replace(staging, path)
+    except (OSError, SafetensorError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot write {path}: {reason}") from None
+    finally:
+        staging.unlink(missing_ok=True)

@@ -1,0 +1,97 @@
+"""Eq. 1 to 6 of the paper: pure functions from tensors to an unweighted 0-d tensor (mean over the batch).
+
+Images are (B, 3, H, W) float32 in [-1, 1]. Nothing here draws random numbers, reads a config or applies a weight;
+Eq. 7 is put together in `eggan.model`. D_z and D_img are maximised in Eq. 7: the `*_critic` functions return
+what the discriminator *minimises*, the `*_generator` functions what E or G minimises.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from pytorch_msssim import ms_ssim
+from torch import Tensor
+
+from eggan.aus import LEVELS
+from eggan.networks import au_levels
+
+
+def eq1_latent_critic(prior_logits: Tensor, code_logits: Tensor) -> Tensor:
+    """Return -(E[log D_z(z)] + E[log(1 - D_z(E(I)))]) with D_z = sigmoid(logit) (Eq. 1); logits are (B,)."""
+    return F.softplus(-prior_logits).mean() + F.softplus(code_logits).mean()
+
+
+def eq1_latent_generator(code_logits: Tensor) -> Tensor:
+    """Return -E[log D_z(E(I))], the non-saturating form of Eq. 1 for E (Goodfellow et al. 2014, Sec. 3)."""
+    return F.softplus(-code_logits).mean()
+
+
+def wasserstein_critic(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+    """Return E[D(fake)] - E[D(real)]: Eq. 2 (and Eq. 1 as a critic) in its WGAN form; scores are (B,)."""
+    return fake_scores.mean() - real_scores.mean()
+
+
+def wasserstein_generator(fake_scores: Tensor) -> Tensor:
+    """Return -E[D(fake)], what the generator minimises in WGAN-GP (Gulrajani et al. 2017, Alg. 1)."""
+    return -fake_scores.mean()
+
+
+def gradient_penalty(critic: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
+    """Return E[(||grad D(x)||_2 - 1)^2] at `points` (B, ...) (last term of Eq. 2).
+
+    The caller chooses the points: random interpolates of real and fake (Gulrajani et al. 2017, Eq. 3) or the real
+    images (the printed form). `critic` maps (B, ...) to (B,) and treats samples independently.
+    """
+    at = points.detach().requires_grad_(True)
+    (slope,) = torch.autograd.grad(critic(at).sum(), at, create_graph=True)
+    return (slope.float().flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def interpolates(real: Tensor, fake: Tensor, t: Tensor) -> Tensor:
+    """Return real + t (fake - real), detached; real, fake: (B, ...), t: (B,) in [0, 1]."""
+    return torch.lerp(real, fake, t.view(-1, *[1] * (real.dim() - 1))).detach()
+
+
+def eq3_au(logits: Tensor, aus: Tensor) -> Tensor:
+    """Return the AU level cross-entropy, mean over the batch and the 17 AUs (Eq. 3).
+
+    logits: (B, 102) of C_exp; aus: (B, 17) in [0, 5], rounded to the nearest of the six levels.
+    """
+    levels = aus.round().clamp(0, LEVELS - 1).long()
+    return F.cross_entropy(au_levels(logits).flatten(0, 1), levels.flatten())
+
+
+def eq4_identity(logits: Tensor, identity: Tensor) -> Tensor:
+    """Return the identity cross-entropy (Eq. 4); logits: (B, n) of C_id, identity: (B,) int64."""
+    return F.cross_entropy(logits, identity)
+
+
+def eq5_perceptual(source: Tensor, edit: Tensor, rebuilt: Tensor) -> Tensor:
+    """Return (||phi(I) - phi(I~)||_2 + ||phi(I) - phi(I^)||_2) / (C3 H3 W3), mean over the batch (Eq. 5).
+
+    Arguments are feature maps (B, C3, H3, W3). The norm is printed unsquared, so the value shrinks with
+    1 / sqrt(C3 H3 W3): see `eq5_perceptual_squared` for the usual form.
+    """
+    distance = (source - edit).flatten(1).norm(dim=1) + (source - rebuilt).flatten(1).norm(dim=1)
+    return distance.mean() / source[0].numel()
+
+
+def eq5_perceptual_squared(source: Tensor, edit: Tensor, rebuilt: Tensor) -> Tensor:
+    """Return Eq. 5 with squared norms (Johnson et al. 2016, Eq. 2): mean squared feature differences, summed."""
+    return F.mse_loss(edit, source) + F.mse_loss(rebuilt, source)
+
+
+def eq6_l1(rebuilt: Tensor, image: Tensor) -> Tensor:
+    """Return the L1 part of Eq. 6: mean absolute difference over pixels and channels, images in [-1, 1]."""
+    return F.l1_loss(rebuilt.float(), image.float())
+
+
+def eq6_ms_ssim(rebuilt: Tensor, image: Tensor, window: int) -> Tensor:
+    """Return 1 - MS-SSIM(rebuilt, image), the second part of Eq. 6.
+
+    Converts from [-1, 1] to [0, 1]. Always float32 with autocast off: in bf16 its variances are meaningless.
+    `window` must satisfy side > (window - 1) * 16.
+    """
+    with torch.autocast(rebuilt.device.type, enabled=False):
+        a, b = (rebuilt.float() + 1) / 2, (image.float() + 1) / 2
+        return 1 - ms_ssim(a, b, data_range=1.0, win_size=window)

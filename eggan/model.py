@@ -1,0 +1,349 @@
+"""EGGAN: Eq. 7 as a critic step and a main step; editing, reconstruction, and interpolation (Eq. 8)."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from eggan import losses
+from eggan.augment import shift_blur_noise
+from eggan.aus import AU_COUNT, LEVELS
+from eggan.errors import UserError
+from eggan.identity_classifier import identity_classifier
+from eggan.method import Batch, BuildContext, EditRequest, MethodEntry
+from eggan.model_config import EGGANConfig, cpu_preset, paper_preset, quick_preset
+from eggan.networks import (
+    Classifier,
+    ClassifierFeatures,
+    Encoder,
+    Generator,
+    ImageDiscriminator,
+    ImageNetFeatures,
+    LatentDiscriminator,
+    channels_last,
+    expected_intensity,
+    parameter_count,
+)
+from eggan.randomness import derive_seed
+from eggan.weights import load_vgg19_convolutions
+
+VERSION = 1
+STATE_VERSION = 1
+
+
+class EGGAN:
+    """The paper's method. `c_id` and `perceptual` are frozen; without them it edits but cannot be trained."""
+
+    def __init__(
+        self,
+        config: EGGANConfig,
+        seed: int,
+        device: torch.device,
+        c_id: Classifier | None = None,
+        perceptual: nn.Module | None = None,
+    ) -> None:
+        self.config = config
+        self.c_id, self.perceptual = c_id, perceptual
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed("eggan", "init", seed))
+            self.networks = _build_networks(config)
+        for network in self.networks.values():
+            network.to(device)
+        self.encoder, self.generator = self.networks["encoder"], self.networks["generator"]
+        self.latent_critic, self.image_critic = self.networks["latent_critic"], self.networks["image_critic"]
+        self.c_exp = self.networks["c_exp"]
+        self.average = {name: copy.deepcopy(self.networks[name]) for name in ("encoder", "generator")}
+        self.optimizers = {
+            "main": self._adam(config.learning_rate, self.encoder, self.generator),
+            "critic": self._adam(config.learning_rate, self.latent_critic, self.image_critic),
+            "c_exp": self._adam(config.learning_rate_cexp, self.c_exp),
+        }
+
+    def update(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """One critic step and, every `critic_steps`-th time, one main step; E and G run once for both.
+
+        Returns `loss/<term>` (raw) and `weighted/<term>` for each term of Eq. 7, and the critics' own terms.
+        """
+        if self.c_id is None or self.perceptual is None:
+            raise UserError("this EGGAN was restored for editing; it cannot be trained further without its C_id")
+        main = (step + 1) % self.config.critic_steps == 0
+        with torch.set_grad_enabled(main):
+            latent, edit, rebuilt = self._generate(batch)
+        terms = self._critic_step(batch, latent.detach(), edit.detach())
+        if main:
+            terms |= self._classifier_step(batch)
+            terms |= self._main_step(batch, latent, edit, rebuilt)
+            self._update_average(step)
+        return {name: term.detach() for name, term in terms.items()}
+
+    def set_learning_rate(self, factor: float) -> None:
+        """Set every optimiser's learning rate to `factor` times its configured value."""
+        for name, optimizer in self.optimizers.items():
+            base = self.config.learning_rate_cexp if name == "c_exp" else self.config.learning_rate
+            for group in optimizer.param_groups:
+                group["lr"] = base * factor
+
+    @torch.no_grad()
+    def edit(self, request: EditRequest) -> Tensor:
+        """Return G(E(I) | u_t): (B, 3, H, W) in [-1, 1]."""
+        return self.average["generator"](self.average["encoder"](request.source), request.target_aus)
+
+    @torch.no_grad()
+    def reconstruct(self, source: Tensor, source_aus: Tensor) -> Tensor:
+        """Return the self-reconstruction G(E(I) | u_i): (B, 3, H, W) in [-1, 1]."""
+        return self.average["generator"](self.average["encoder"](source), source_aus)
+
+    @torch.no_grad()
+    def interpolate(self, request: EditRequest, alpha: Tensor) -> Tensor:
+        """Return G(E(I) | u_i + alpha (u_t - u_i)) for each alpha (K,) (Eq. 8): (B, K, 3, H, W).
+
+        Each source is encoded once and decoded K times.
+        """
+        latent = self.average["encoder"](request.source)
+        steps = alpha.to(latent).view(1, -1, 1)
+        aus = torch.lerp(request.source_aus[:, None], request.target_aus[:, None], steps)  # (B, K, 17)
+        codes = latent[:, None].expand(-1, len(alpha), -1)
+        return self.average["generator"](codes.flatten(0, 1), aus.flatten(0, 1)).unflatten(0, aus.shape[:2])
+
+    @torch.no_grad()
+    def read_aus(self, images: Tensor) -> Tensor:
+        """Return C_exp's own reading of images (B, 3, H, W) in [-1, 1] -> (B, 17) in [0, 5]: an alarm, no score."""
+        return expected_intensity(self.c_exp.eval()(images))
+
+    def state(self) -> dict[str, Any]:
+        """Return networks, averages and optimisers as plain state."""
+        return {
+            "version": STATE_VERSION,
+            "networks": {name: network.state_dict() for name, network in self.networks.items()},
+            "average": {name: network.state_dict() for name, network in self.average.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Restore `state()`; a state of another version or shape is a `UserError`."""
+        if state.get("version") != STATE_VERSION:
+            raise UserError(f"EGGAN state has version {state.get('version')}, this software reads {STATE_VERSION}")
+        try:
+            for name, network in self.networks.items():
+                network.load_state_dict(state["networks"][name])
+            for name, network in self.average.items():
+                network.load_state_dict(state["average"][name])
+            for name, optimizer in self.optimizers.items():
+                optimizer.load_state_dict(state["optimizers"][name])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise UserError(f"EGGAN state does not fit this config: {str(error).splitlines()[0]}") from None
+
+    def inference_weights(self) -> dict[str, Tensor]:
+        """Return E and G as used by `edit`, and C_exp."""
+        parts = {**self.average, "c_exp": self.c_exp}
+        return {f"{part}.{key}": value for part, net in parts.items() for key, value in net.state_dict().items()}
+
+    def load_inference_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Restore `inference_weights()`; other names or shapes are a `UserError`."""
+        targets = [("c_exp", self.c_exp)]
+        targets += [(name, net) for name in self.average for net in (self.average[name], self.networks[name])]
+        try:
+            for name, network in targets:
+                start = f"{name}."
+                part = {k.removeprefix(start): v for k, v in weights.items() if k.startswith(start)}
+                network.load_state_dict(part)
+        except RuntimeError as error:
+            raise UserError(f"EGGAN weights do not fit this config: {str(error).splitlines()[0]}") from None
+
+    def parameter_counts(self) -> dict[str, int]:
+        """Return the number of trainable parameters by network name."""
+        return {name: parameter_count(network) for name, network in self.networks.items()}
+
+    def _generate(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the latent codes, the edits and the self-reconstructions: one pass of E, one of G."""
+        latent = self.encoder(batch.image)
+        used = latent
+        if self.config.latent_noise:
+            noise = torch.randn(latent.shape, generator=batch.generator, device=latent.device)
+            used = latent + self.config.latent_noise * noise
+        both = self.generator(torch.cat([used, used]), torch.cat([batch.target_aus, batch.aus]))
+        edit, rebuilt = both.chunk(2)
+        return latent, edit, rebuilt
+
+    def _critic_step(self, batch: Batch, latent: Tensor, edit: Tensor) -> dict[str, Tensor]:
+        """Update D_z and D_img (the max of Eq. 7)."""
+        config, generator = self.config, batch.generator
+        prior = config.latent_sigma * torch.randn(latent.shape, generator=generator, device=latent.device)
+        prior_scores, code_scores = self.latent_critic(torch.cat([prior, latent])).chunk(2)
+        real_scores, fake_scores = self.image_critic(torch.cat([batch.image, edit])).chunk(2)
+        wasserstein = losses.wasserstein_critic(real_scores, fake_scores)
+        penalty = losses.gradient_penalty(
+            self.image_critic, self._penalty_points(batch.image, edit, generator)
+        )
+        terms = {"critic/wasserstein": wasserstein, "critic/gradient_penalty": penalty}
+        if config.latent_adversary == "log":
+            latent_loss = losses.eq1_latent_critic(prior_scores, code_scores)
+        else:
+            points = self._penalty_points(prior, latent, generator)
+            terms["critic/latent_penalty"] = losses.gradient_penalty(self.latent_critic, points)
+            latent_loss = losses.wasserstein_critic(prior_scores, code_scores)
+            latent_loss = latent_loss + config.weight_gp * terms["critic/latent_penalty"]
+        terms["critic/latent"] = latent_loss
+        total = config.weight_adv_img * (wasserstein + config.weight_gp * penalty)
+        self._descend("critic", total + config.weight_adv_z * latent_loss)
+        return terms
+
+    def _penalty_points(self, real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
+        if self.config.gp_at == "real":
+            return real
+        t = torch.rand(len(real), generator=generator, device=real.device)
+        return losses.interpolates(real, fake, t)
+
+    def _classifier_step(self, batch: Batch) -> dict[str, Tensor]:
+        """Update C_exp on real images and their own labels (Eq. 3)."""
+        self.c_exp.train()
+        loss = losses.eq3_au(self.c_exp(self._perturbed(batch.image, batch.generator)), batch.aus)
+        self._descend("c_exp", loss)
+        return {"c_exp/au": loss}
+
+    def _main_step(self, batch: Batch, latent: Tensor, edit: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
+        """Update E and G (the min of Eq. 7); critics and C_exp are held still."""
+        with _frozen(self.latent_critic, self.image_critic, self.c_exp):
+            terms = self._main_terms(batch, latent, edit, rebuilt)
+            weights = self._weights()
+            weighted = {name: weights[name] * term for name, term in terms.items()}
+            total = torch.stack(list(weighted.values())).sum()
+            self._descend("main", total)
+        return {
+            **{f"loss/{name}": term for name, term in terms.items()},
+            **{f"weighted/{name}": term for name, term in weighted.items()},
+            "loss/total": total,
+        }
+
+    def _main_terms(self, batch: Batch, latent: Tensor, edit: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
+        """Return the unweighted terms of Eq. 7 as E and G see them; `l1` and `ssim` are the two parts of Eq. 6."""
+        assert self.c_id is not None
+        config = self.config
+        code_scores = self.latent_critic(latent)
+        latent_loss = (
+            losses.eq1_latent_generator if config.latent_adversary == "log" else losses.wasserstein_generator
+        )
+        seen = self._perturbed(edit, batch.generator)
+        terms = {
+            "adv_z": latent_loss(code_scores),
+            "adv_img": losses.wasserstein_generator(self.image_critic(edit)),
+            "au": losses.eq3_au(self.c_exp.eval()(seen), batch.target_aus),
+            "id": losses.eq4_identity(self.c_id(seen), batch.identity),
+            "rec_l1": losses.eq6_l1(rebuilt, batch.image),
+        }
+        if config.weight_per:
+            terms["per"] = self._perceptual(batch.image, edit, rebuilt)
+        if config.weight_ssim:
+            terms["rec_ssim"] = losses.eq6_ms_ssim(rebuilt, batch.image, config.ms_ssim_window)
+        return terms
+
+    def _weights(self) -> dict[str, float]:
+        config = self.config
+        return {
+            "adv_z": config.weight_adv_z,
+            "adv_img": config.weight_adv_img,
+            "au": config.weight_au,
+            "id": config.weight_id,
+            "per": config.weight_per,
+            "rec_l1": config.weight_rec,
+            "rec_ssim": config.weight_rec * config.weight_ssim,
+        }
+
+    def _perceptual(self, image: Tensor, edit: Tensor, rebuilt: Tensor) -> Tensor:
+        assert self.perceptual is not None
+        with torch.no_grad():
+            source_features = self.perceptual(image)
+        edit_features, rebuilt_features = self.perceptual(torch.cat([edit, rebuilt])).chunk(2)
+        form = losses.eq5_perceptual if self.config.perceptual_norm == "l2" else losses.eq5_perceptual_squared
+        return form(source_features, edit_features, rebuilt_features)
+
+    def _perturbed(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        config = self.config
+        if config.cexp_augment == "none":
+            return images
+        return shift_blur_noise(
+            images, generator, config.augment_shift, config.augment_blur, config.augment_noise
+        )
+
+    def _descend(self, name: str, loss: Tensor) -> None:
+        optimizer = self.optimizers[name]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    @torch.no_grad()
+    def _update_average(self, step: int) -> None:
+        """Move the averages towards the live networks; young averages move faster (as in Karras et al. 2019)."""
+        decay = min(self.config.ema_decay, (1 + step) / (10 + step))
+        for name, network in self.average.items():
+            torch._foreach_lerp_(list(network.parameters()), list(self.networks[name].parameters()), 1 - decay)
+
+    def _adam(self, learning_rate: float, *networks: nn.Module) -> torch.optim.Adam:
+        parameters = [parameter for network in networks for parameter in network.parameters()]
+        betas = (self.config.beta1, self.config.beta2)
+        return torch.optim.Adam(parameters, lr=learning_rate, betas=betas, fused=True)
+
+
+def _build_networks(config: EGGANConfig) -> dict[str, nn.Module]:
+    """Return the trained networks; those without InstanceNorm are faster in the channels-last layout."""
+    return {
+        "encoder": channels_last(Encoder(config.image_size, config.encoder_channels, config.latent_dim)),
+        "generator": Generator(
+            config.image_size, config.latent_dim, config.generator_channels, config.conditioning
+        ),
+        "latent_critic": LatentDiscriminator(config.latent_dim, config.latent_critic_widths),
+        "image_critic": channels_last(ImageDiscriminator(config.image_critic_channels)),
+        "c_exp": channels_last(
+            Classifier(config.classifier, config.classifier_width, config.image_size, AU_COUNT * LEVELS)
+        ),
+    }
+
+
+@contextmanager
+def _frozen(*networks: nn.Module) -> Iterator[None]:
+    """Hold the weights of `networks` still: gradients flow through them, not into them."""
+    for network in networks:
+        network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for network in networks:
+            network.requires_grad_(True)
+
+
+def build(config: EGGANConfig, context: BuildContext) -> EGGAN:
+    """Return an EGGAN ready to train; C_id is pre-trained here or taken from the cache."""
+    if context.dataset.size != config.image_size:
+        raise UserError(
+            f"EGGAN is configured for {config.image_size} px but {context.dataset.folder} has {context.dataset.size} px"
+        )
+    on_imagenet = config.weight_per > 0 and config.perceptual_on == "imagenet_vgg19"
+    convolutions = load_vgg19_convolutions() if on_imagenet else []  # before the slow part: it may be missing
+    c_id = channels_last(identity_classifier(config, context))
+    perceptual: nn.Module = ClassifierFeatures(c_id, config.perceptual_block)
+    if on_imagenet:
+        perceptual = channels_last(ImageNetFeatures(convolutions, config.perceptual_block)).to(context.device)
+    perceptual.eval().requires_grad_(False)
+    return EGGAN(config, context.seed, context.device, c_id, perceptual)
+
+
+def restore(config: EGGANConfig, weights: Mapping[str, Tensor], device: torch.device) -> EGGAN:
+    """Return an EGGAN that edits with the given weights."""
+    model = EGGAN(config, 0, device)
+    model.load_inference_weights(weights)
+    return model
+
+
+ENTRY = MethodEntry(
+    name="eggan",
+    title="EGGAN",
+    config=EGGANConfig,
+    presets={"paper": paper_preset(), "cpu": cpu_preset(), "quick": quick_preset()},
+    build=build,
+    restore=restore,
+    reads=("source", "target_aus"),
+    version=VERSION,
+)

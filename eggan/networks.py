@@ -1,0 +1,303 @@
+"""The networks of Sec. 3.2, 3.3 and 4.1: E, G, D_z, D_img and the classifiers C_exp and C_id.
+
+Images are (B, 3, H, W) float in [-1, 1], H = W = `image_size`, a multiple of 64. AU vectors are (B, 17) in
+[0, 5] and divided by 5 inside the generator. Networks return float32 whatever the autocast setting is.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from eggan.aus import AU_COUNT, LEVELS, MAX_INTENSITY
+
+Conditioning = Literal["concat", "film"]
+ClassifierKind = Literal["vgg19", "narrow"]
+
+Network = TypeVar("Network", bound=nn.Module)
+
+LEAK = 0.2
+
+# Convolutions per block and channels per block; a block ends with a 2 x 2 max pooling.
+CLASSIFIERS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "vgg19": ((2, 2, 4, 4, 4), (64, 128, 256, 512, 512)),
+    "narrow": ((1, 1, 2, 2), (16, 32, 64, 128)),
+}
+
+
+class Encoder(nn.Module):
+    """E: five stride-2 convolutions, then one fully-connected layer (Sec. 4.1).
+
+    (B, 3, H, W) in [-1, 1] -> latent code (B, latent_dim).
+    """
+
+    def __init__(self, image_size: int, channels: Sequence[int], latent_dim: int) -> None:
+        super().__init__()
+        widths = (3, *channels)
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(widths, widths[1:], strict=False))
+        grid = image_size // 2 ** len(channels)
+        self.code = nn.Linear(channels[-1] * grid * grid, latent_dim)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the latent codes l = E(I)."""
+        x = images
+        for conv in self.convs:
+            x = F.leaky_relu(conv(x), LEAK)
+        return self.code(x.flatten(1)).float()
+
+
+class _PReLUFunction(torch.autograd.Function):
+    """`F.prelu` with a backward pass of streaming kernels: torch's own takes six times as long on a CPU."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slope: Tensor) -> Tensor:
+        slope = slope.to(x.dtype)
+        ctx.save_for_backward(x, slope)
+        return F.prelu(x, slope)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        x, slope = ctx.saved_tensors
+        above = torch.ops.aten.threshold_backward(grad, x, 0)
+        below = grad - above
+        grad_slope = (below * x).sum((2, 3)).float().sum(0)
+        return torch.addcmul(above, below, slope.view(1, -1, 1, 1)), grad_slope
+
+
+class PReLU(nn.Module):
+    """PReLU with one slope per channel (He et al. 2015); differentiable once. x: (B, C, H, W)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.full((channels,), 0.25))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return max(x, 0) + slope * min(x, 0)."""
+        return _PReLUFunction.apply(x, self.slope)
+
+
+class ModulatedNorm(nn.Module):
+    """InstanceNorm whose gain and shift are learnt ("concat") or read from the condition ("film").
+
+    x: (B, C, H, W); condition: (B, K). FiLM is Perez et al. 2018, Eq. 2.
+    """
+
+    def __init__(self, channels: int, condition_dim: int, conditioning: Conditioning) -> None:
+        super().__init__()
+        self.affine = nn.InstanceNorm2d(channels, affine=True) if conditioning == "concat" else None
+        self.film = nn.Linear(condition_dim, 2 * channels) if conditioning == "film" else None
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Return the normalised and modulated features."""
+        if self.affine is not None:
+            return self.affine(x)
+        assert self.film is not None
+        gain, shift = self.film(condition).to(x.dtype).chunk(2, dim=1)  # each (B, C)
+        # One group per channel of each sample: InstanceNorm and the modulation in a single kernel.
+        flat = x.reshape(1, -1, *x.shape[2:])  # (1, B * C, H, W)
+        weight, bias = (1 + gain).flatten(), shift.flatten()
+        return F.group_norm(flat, flat.shape[1], weight, bias).view_as(x)
+
+
+class UpBlock(nn.Module):
+    """Residual block that doubles the side: two convolutions with InstanceNorm and PReLU (Sec. 4.1).
+
+    The norms follow the convolutions, never the 1 x 1 start grid, where InstanceNorm would erase the code; the
+    shortcut carries what InstanceNorm removes. The first convolution is a transposed one, which holds "nearest
+    neighbour, then 3 x 3" as a special case at half its cost.
+    """
+
+    def __init__(self, before: int, after: int, condition_dim: int, conditioning: Conditioning) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(before, after, 4, 2, 1)
+        self.norm1 = ModulatedNorm(after, condition_dim, conditioning)
+        self.act1 = PReLU(after)
+        self.conv = nn.Conv2d(after, after, 3, 1, 1)
+        self.norm2 = ModulatedNorm(after, condition_dim, conditioning)
+        self.act2 = PReLU(after)
+        self.shortcut = nn.Conv2d(before, after, 1)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """(B, before, H, W), (B, K) -> (B, after, 2H, 2W)."""
+        branch = self.act1(self.norm1(self.up(x), condition))
+        branch = self.norm2(self.conv(branch), condition)
+        return self.act2(branch + F.interpolate(self.shortcut(x), scale_factor=2.0, mode="nearest"))
+
+
+class Generator(nn.Module):
+    """G: six up-sampling residual blocks from a start grid of (image_size / 64)^2 (Sec. 4.1).
+
+    Latent code (B, latent_dim) and AU vector (B, 17) in [0, 5] -> image (B, 3, H, W) in [-1, 1]. The condition is
+    the concatenation of l and u / 5; it makes the start grid, and with "film" also every norm's gain and shift.
+    """
+
+    def __init__(
+        self, image_size: int, latent_dim: int, channels: Sequence[int], conditioning: Conditioning
+    ) -> None:
+        super().__init__()
+        condition_dim = latent_dim + AU_COUNT
+        self.grid = image_size // 2 ** len(channels)
+        self.start = nn.Linear(condition_dim, channels[0] * self.grid**2)
+        widths = (channels[0], *channels)
+        self.blocks = nn.ModuleList(
+            UpBlock(a, b, condition_dim, conditioning) for a, b in zip(widths, widths[1:], strict=False)
+        )
+        self.to_image = nn.Conv2d(channels[-1], 3, 3, 1, 1)
+
+    def forward(self, latent: Tensor, aus: Tensor) -> Tensor:
+        """Return G(l | u)."""
+        condition = torch.cat([latent, aus / MAX_INTENSITY], dim=1)
+        x = self.start(condition).unflatten(1, (-1, self.grid, self.grid))
+        for block in self.blocks:
+            x = block(x, condition)
+        return torch.tanh(self.to_image(x).float())
+
+
+class LatentDiscriminator(nn.Module):
+    """D_z: six fully-connected layers (Sec. 4.1). (B, latent_dim) -> score (B,), higher = more like the prior."""
+
+    def __init__(self, latent_dim: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        sizes = (latent_dim, *widths)
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Return one score per code."""
+        x = codes
+        for layer in self.layers[:-1]:
+            x = F.leaky_relu(layer(x), LEAK)
+        return self.layers[-1](x).squeeze(1).float()
+
+
+class ImageDiscriminator(nn.Module):
+    """D_img: six stride-2 convolutions (Sec. 4.1), a critic without batch statistics.
+
+    (B, 3, H, W) in [-1, 1] -> score (B,), the mean over what is left of the grid; higher = more real.
+    """
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        widths = (3, *channels)
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(widths, widths[1:], strict=False))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return one score per image."""
+        x = images
+        for conv in self.convs[:-1]:
+            x = F.leaky_relu(conv(x), LEAK)
+        return self.convs[-1](x).flatten(1).mean(1).float()
+
+
+class Classifier(nn.Module):
+    """C_exp and C_id: blocks of 3 x 3 convolutions after VGG19, then one fully-connected layer (Sec. 3.3).
+
+    (B, 3, H, W) in [-1, 1] -> logits (B, outputs). `features` gives the activation relu<block>_1.
+    """
+
+    def __init__(self, kind: ClassifierKind, width: float, image_size: int, outputs: int) -> None:
+        super().__init__()
+        counts, channels = CLASSIFIERS[kind]
+        self.blocks = nn.ModuleList()
+        before = 3
+        for count, base in zip(counts, channels, strict=True):
+            after = max(8, round(base * width))
+            self.blocks.append(_vgg_block(before, after, count))
+            before = after
+        grid = image_size // 2 ** len(counts)
+        self.head = nn.Linear(before * grid * grid, outputs)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits."""
+        x = images
+        for block in self.blocks:
+            x = F.max_pool2d(block(x), 2)
+        return self.head(x.flatten(1)).float()
+
+    def features(self, images: Tensor, block: int) -> Tensor:
+        """Return relu<block>_1: the first activation of the given block, counted from 1: (B, C, H', W')."""
+        x = images
+        for whole in self.blocks[: block - 1]:
+            x = F.max_pool2d(whole(x), 2)
+        first = self.blocks[block - 1]
+        return first[:3](x).float()  # type: ignore[index]
+
+
+class ImageNetFeatures(nn.Module):
+    """phi of Eq. 5: ImageNet VGG19 up to the activation relu<block>_1 (block 1 to 4).
+
+    (B, 3, H, W) in [-1, 1] -> (B, C, H', W'). The weights come from `eggan.weights.load_vgg19_convolutions`.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, convolutions: Sequence[tuple[Tensor, Tensor]], block: int) -> None:
+        super().__init__()
+        counts, channels = CLASSIFIERS["vgg19"]
+        self.pool_before = {sum(counts[:k]) for k in range(1, block)}
+        self.convs = nn.ModuleList()
+        for weight, bias in convolutions[: sum(counts[: block - 1]) + 1]:
+            conv = nn.Conv2d(weight.shape[1], weight.shape[0], 3, 1, 1)
+            conv.load_state_dict({"weight": weight, "bias": bias})
+            self.convs.append(conv)
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the activation."""
+        x = ((images + 1) / 2 - self.mean) / self.std
+        for index, conv in enumerate(self.convs):
+            if index in self.pool_before:
+                x = F.max_pool2d(x, 2)
+            x = F.relu(conv(x))
+        return x.float()
+
+
+class ClassifierFeatures(nn.Module):
+    """phi of Eq. 5 on a frozen classifier: `classifier.features(images, block)`."""
+
+    def __init__(self, classifier: Classifier, block: int) -> None:
+        super().__init__()
+        self.classifier, self.block = classifier, block
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] -> (B, C, H', W')."""
+        return self.classifier.features(images, self.block)
+
+
+def au_levels(logits: Tensor) -> Tensor:
+    """Reshape C_exp's d(m+1) = 102 logits (B, 102) to (B, 17, 6)."""
+    return logits.unflatten(1, (AU_COUNT, LEVELS))
+
+
+def expected_intensity(logits: Tensor) -> Tensor:
+    """Return the mean AU intensity under C_exp's level probabilities: (B, 102) logits -> (B, 17) in [0, 5]."""
+    levels = torch.arange(LEVELS, dtype=torch.float32, device=logits.device)
+    return au_levels(logits).float().softmax(2) @ levels
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Return the number of parameters of a network."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _vgg_block(before: int, after: int, count: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for index in range(count):
+        layers += [
+            nn.Conv2d(before if index == 0 else after, after, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(after),
+            nn.ReLU(),
+        ]
+    return nn.Sequential(*layers)
+
+
+def channels_last(network: Network) -> Network:
+    """Lay the convolution weights of `network` out channels-last, in place; outputs follow that layout."""
+    for parameter in network.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network

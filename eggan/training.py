@@ -1,0 +1,368 @@
+"""The one training loop: keyed batches, learning-rate schedule, guards, checkpoints, exact resume.
+
+Batch k of a run is a function of (seed, k) and the learning rate one of the images seen, so a resumed run has the
+weights of an uninterrupted one bit for bit (same machine, same thread count). The loop knows no tracker: it hands
+numbers to `on_log`.
+"""
+
+import dataclasses
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from eggan.augment import flip_some
+from eggan.checkpoint import ModelCard, load_training_state, save_checkpoint, save_training_state
+from eggan.config import content_hash, setting, to_dict
+from eggan.data.dataset import Dataset, to_network_range
+from eggan.data.training_set import TrainingSet, load_training_set
+from eggan.errors import UserError
+from eggan.method import Batch, EditRequest, Method
+from eggan.progress import progress_bar
+from eggan.randomness import torch_generator
+
+PROBE_FACES = 8
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a method is trained; the same for every method of a suite. The defaults are the preset `paper`."""
+
+    batch_size: int = setting(8, "paper, Sec. 4.1")
+    epochs: float = setting(400.0, "paper, Sec. 4.1: RaFD")
+    images: int = setting(0, "ours: images to train on; 0 takes `epochs` instead")
+    decay_from: float = setting(0.5, "paper, Sec. 4.1: linear decay after half of the epochs")
+    splits: tuple[str, ...] = setting(("train",), "ours: validation identities stay unseen")
+    horizontal_flip: bool = setting(False, "ours: AU intensities are means of left and right")
+    autocast: Literal["off", "bf16", "auto"] = setting("auto", "ours: bf16 where a convolution is faster in it")
+    log_every: int = setting(50, "ours: steps between logs, the only host synchronisations")
+    probe_every: int = setting(500, "ours: steps between collapse checks and `on_probe`")
+    checkpoint_every_seconds: float = setting(120.0, "ours: at most this much work is lost")
+    alarm_after: float = setting(0.25, "ours: part of the training before the collapse alarm is armed")
+    alarm_response: float = setting(0.004, "ours: least mean change of edits between targets, half a grey level")
+    stop_on_alarm: bool = setting(False, "ours: the alarm flags the run")
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "log_every", "probe_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.images < 0 or (self.images == 0 and self.epochs <= 0):
+            raise ValueError("there is nothing to train: set images or epochs")
+        if not 0 <= self.decay_from <= 1:
+            raise ValueError(f"decay_from is {self.decay_from}; it must be in [0, 1]")
+
+    def total_images(self, training_images: int) -> int:
+        """Return the number of images that the run sees, a multiple of the batch size."""
+        wanted = self.images or round(self.epochs * training_images)
+        return max(1, wanted // self.batch_size) * self.batch_size
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a finished training took; `alarms` names every collapse alarm that was raised."""
+
+    steps: int
+    images_seen: int
+    seconds: float
+    autocast: str
+    alarms: tuple[str, ...]
+
+    @property
+    def images_per_second(self) -> float:
+        """Training throughput, checkpoints and probes included."""
+        return self.images_seen / self.seconds if self.seconds else math.nan
+
+
+class Interrupted(Exception):
+    """The training was asked to stop (SIGINT or SIGTERM); its state is saved and it can be resumed."""
+
+
+class TrainingFailed(Exception):
+    """The training cannot go on; the message is the reason."""
+
+
+OnLog = Callable[[int, dict[str, float]], None]
+OnProbe = Callable[[int, Method], None]
+
+
+def train(
+    method: Method,
+    dataset: Dataset,
+    config: TrainingConfig,
+    card: ModelCard,
+    *,
+    run_folder: Path,
+    seed: int,
+    device: torch.device,
+    on_log: OnLog | None = None,
+    on_probe: OnProbe | None = None,
+    progress: Callable[..., Any] = progress_bar,
+) -> TrainingResult:
+    """Train `method` to its budget, going on from the state in `run_folder` if there is one.
+
+    `on_log(step, values)` gets the mean of every loss term since the last call, every `log_every` steps;
+    `on_probe(step, method)` is called every `probe_every` steps and at the end. Raises `Interrupted` after saving,
+    `TrainingFailed` on a non-finite loss (the last good checkpoint stays), `UserError` on a state that does not fit.
+    """
+    data = load_training_set(dataset, config.splits, device)
+    run = _Run(method, data, config, card, run_folder, seed, device, on_log, on_probe)
+    run.resume()
+    steps = config.total_images(len(data)) // config.batch_size
+    run.autocast = _resolve_autocast(config.autocast, device, run.autocast)
+    with _stop_requests() as stop:
+        for step in progress(range(run.step, steps), total=steps - run.step, description=f"train {card.method}"):
+            method.set_learning_rate(learning_rate_factor(step / steps, config.decay_from))
+            batch = make_batch(data, config, seed, step)
+            with _autocast(run.autocast, device):
+                terms = method.update(batch, step)
+            run.after_step(terms, last=step + 1 == steps)
+            if stop.requested:
+                run.save()
+                raise Interrupted(f"stopped after step {run.step} of {steps}; run the same command to go on")
+    run.save()
+    return run.result()
+
+
+def learning_rate_factor(done: float, decay_from: float) -> float:
+    """Return the learning-rate factor after a part `done` in [0, 1] of the training: 1, then linear to 0."""
+    return 1.0 if done < decay_from else (1 - done) / max(1 - decay_from, 1e-9)
+
+
+def make_batch(data: TrainingSet, config: TrainingConfig, seed: int, step: int) -> Batch:
+    """Return batch `step` of a run: each epoch visits every row once; targets are drawn independently."""
+    device = data.images.device
+    rows, targets = _batch_rows(len(data), config.batch_size, seed, step, device)
+    generator = torch_generator("step", seed, step, device=device)
+    image = to_network_range(data.images[rows])
+    if config.horizontal_flip:
+        image = flip_some(image, generator)
+    return Batch(
+        image=image.contiguous(memory_format=torch.channels_last),
+        aus=data.aus[rows],
+        identity=data.identity[rows],
+        expression=data.expression[rows],
+        target_image=to_network_range(data.images[targets]),
+        target_aus=data.aus[targets],
+        target_expression=data.expression[targets],
+        generator=generator,
+    )
+
+
+def _batch_rows(count: int, size: int, seed: int, step: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return source and target rows of a batch; it may span the end of an epoch."""
+    sources, targets = [], []
+    position, missing = step * size, size
+    while missing:
+        epoch, start = divmod(position, count)
+        taken = min(missing, count - start)
+        order, drawn = _epoch_rows(count, seed, epoch, str(device))
+        sources.append(order[start : start + taken])
+        targets.append(drawn[start : start + taken])
+        position, missing = position + taken, missing - taken
+    return torch.cat(sources), torch.cat(targets)
+
+
+@lru_cache(maxsize=4)
+def _epoch_rows(count: int, seed: int, epoch: int, device: str) -> tuple[Tensor, Tensor]:
+    """Return an epoch's permutation of the rows and a target row for each, drawn on the CPU, on `device`."""
+    order = torch.randperm(count, generator=torch_generator("order", seed, epoch))
+    targets = torch.randint(count, (count,), generator=torch_generator("targets", seed, epoch))
+    return order.to(device), targets.to(device)
+
+
+class _Run:
+    """The state of one training beside the method's own: position, window of terms, alarms, clocks."""
+
+    def __init__(
+        self,
+        method: Method,
+        data: TrainingSet,
+        config: TrainingConfig,
+        card: ModelCard,
+        folder: Path,
+        seed: int,
+        device: torch.device,
+        on_log: OnLog | None,
+        on_probe: OnProbe | None,
+    ) -> None:
+        self.method, self.data, self.config, self.card = method, data, config, card
+        self.folder, self.seed, self.device = folder, seed, device
+        self.on_log, self.on_probe = on_log, on_probe
+        self.step, self.autocast = 0, ""
+        self.alarms: list[str] = []
+        self.window: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
+        self.seconds_before, self.started, self.saved = 0.0, time.monotonic(), time.monotonic()
+        # What must be equal for a resumed run to be the same run; where it runs and how often it logs may change.
+        decisive = dataclasses.replace(config, log_every=1, checkpoint_every_seconds=0.0)
+        self.identity = content_hash([dataclasses.asdict(card), to_dict(decisive), seed, len(data)])
+
+    def resume(self) -> None:
+        """Load the state in the run folder, if there is one."""
+        state = load_training_state(self.folder, self.device)
+        if state is None:
+            return
+        if state["identity"] != self.identity:
+            raise UserError(f"{self.folder} holds a training with other settings: choose another folder or delete it")
+        self.method.load_state(state["method"])
+        self.step, self.autocast, self.alarms = state["step"], state["autocast"], list(state["alarms"])
+        self.window, self.counts = dict(state["window"]), dict(state["counts"])
+        self.seconds_before = state["seconds"]
+
+    def after_step(self, terms: Mapping[str, Tensor], last: bool) -> None:
+        """Count the step; log, probe and save when due."""
+        self.step += 1
+        self._accumulate(terms)
+        if self.step % self.config.log_every == 0 or last:
+            self._log()
+        if self.step % self.config.probe_every == 0 or last:
+            self._probe()
+        if time.monotonic() - self.saved > self.config.checkpoint_every_seconds:
+            self.save()
+
+    def save(self) -> None:
+        """Check that the terms are finite, then write the training state and the inference weights."""
+        self._means()
+        state = {
+            "identity": self.identity,
+            "method": self.method.state(),
+            "step": self.step,
+            "autocast": self.autocast,
+            "alarms": list(self.alarms),
+            "window": self.window,
+            "counts": self.counts,
+            "seconds": self._seconds(),
+        }
+        save_training_state(self.folder, state)
+        save_checkpoint(self.folder, self.card, self.method.inference_weights())
+        self.saved = time.monotonic()
+
+    def result(self) -> TrainingResult:
+        """Summarise the run."""
+        images = self.step * self.config.batch_size
+        return TrainingResult(self.step, images, self._seconds(), self.autocast, tuple(self.alarms))
+
+    def _seconds(self) -> float:
+        return self.seconds_before + time.monotonic() - self.started
+
+    def _accumulate(self, terms: Mapping[str, Tensor]) -> None:
+        for name, term in terms.items():
+            value = term.float()
+            self.window[name] = self.window[name] + value if name in self.window else value
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def _means(self) -> dict[str, float]:
+        """Return the mean of each term in the window: the only host synchronisation; non-finite ends the run."""
+        if not self.window:
+            return {}
+        sums = torch.stack(list(self.window.values())).tolist()
+        means = {name: total / self.counts[name] for name, total in zip(self.window, sums, strict=True)}
+        broken = [name for name, mean in means.items() if not math.isfinite(mean)]
+        if broken:
+            raise TrainingFailed(f"{', '.join(broken)} not finite by step {self.step}: lower the learning rate")
+        return means
+
+    def _log(self) -> None:
+        means = self._means()
+        self.window, self.counts = {}, {}
+        if self.on_log is not None:
+            seconds = self._seconds()
+            extra = {"images_seen": float(self.step * self.config.batch_size), "seconds": seconds}
+            self.on_log(self.step, means | extra)
+
+    def _probe(self) -> None:
+        response = target_response(self.method, self.data)
+        if self.on_log is not None:
+            self.on_log(self.step, {"alarm/target_response": response})
+        total = self.config.total_images(len(self.data))
+        armed = self.step * self.config.batch_size >= self.config.alarm_after * total
+        if armed and response < self.config.alarm_response and "target_ignored" not in self.alarms:
+            self.alarms.append("target_ignored")
+            if self.config.stop_on_alarm:
+                raise TrainingFailed(f"edits ignore the target: they differ by {response:.5f} between targets")
+        if self.on_probe is not None:
+            self.on_probe(self.step, self.method)
+
+
+def target_response(method: Method, data: TrainingSet) -> float:
+    """Return how much edits depend on the target: mean |difference| (images in [-1, 1]) between two targets.
+
+    The same few sources are edited to two sets of targets, taken from the ends of the AU activity in the data.
+    """
+    order = data.aus.sum(1).argsort()
+    count = min(PROBE_FACES, len(data) // 2)
+    calm, active = order[:count], order[-count:]
+    sources = torch.arange(count, device=order.device)
+    one, other = (method.edit(_request(data, sources, targets)) for targets in (calm, active))
+    return float((one - other).abs().mean())
+
+
+def _request(data: TrainingSet, sources: Tensor, targets: Tensor) -> EditRequest:
+    return EditRequest(
+        source=to_network_range(data.images[sources]),
+        source_aus=data.aus[sources],
+        target_aus=data.aus[targets],
+        target_expression=data.expression[targets],
+        reference=to_network_range(data.images[targets]),
+    )
+
+
+def _autocast(kind: str, device: torch.device) -> AbstractContextManager[Any]:
+    """Return the autocast of a step. No weight cache: a weight changes between two uses in one step."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=kind == "bf16", cache_enabled=False)
+
+
+def _resolve_autocast(wanted: str, device: torch.device, resumed: str) -> str:
+    """Return "off" or "bf16"; a resumed run keeps what it began with."""
+    if resumed:
+        return resumed
+    if wanted != "auto":
+        return wanted
+    return "bf16" if _convolution_seconds(device, torch.bfloat16) < _convolution_seconds(device, torch.float32) else "off"
+
+
+def _convolution_seconds(device: torch.device, dtype: torch.dtype) -> float:
+    """Return the least time of a few forward and backward passes of one convolution."""
+    conv = nn.Conv2d(32, 32, 3, 1, 1).to(device, dtype)
+    images = torch.ones(8, 32, 32, 32, device=device, dtype=dtype)
+    times = []
+    for _ in range(4):
+        start = time.perf_counter()
+        conv(images).sum().backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+@dataclass
+class _StopFlag:
+    requested: bool = False
+
+
+@contextmanager
+def _stop_requests() -> Iterator[_StopFlag]:
+    """Turn SIGINT and SIGTERM into a flag for the loop; the old handlers come back at the end."""
+    flag = _StopFlag()
+
+    def request(_number: int, _frame: FrameType | None) -> None:
+        flag.requested = True
+
+    try:
+        old = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not in the main thread: the caller's thread gets the signals
+        old = {}
+    try:
+        yield flag
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

@@ -1,0 +1,122 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from eggan import losses
+from eggan.model_config import EGGANConfig, largest_ms_ssim_window
+
+
+def test_eq1_by_hand():
+    prior, codes = torch.tensor([0.0, 2.0]), torch.tensor([-1.0, 0.0])
+    sigmoid = lambda x: 1 / (1 + math.exp(-x))  # noqa: E731
+    wanted = -(math.log(sigmoid(0)) + math.log(sigmoid(2))) / 2
+    wanted -= (math.log(1 - sigmoid(-1)) + math.log(1 - sigmoid(0))) / 2
+    assert losses.eq1_latent_critic(prior, codes).item() == pytest.approx(wanted, rel=1e-6)
+    generator = -(math.log(sigmoid(-1)) + math.log(sigmoid(0))) / 2
+    assert losses.eq1_latent_generator(codes).item() == pytest.approx(generator, rel=1e-6)
+
+
+def test_wasserstein_by_hand():
+    real, fake = torch.tensor([3.0, 5.0]), torch.tensor([1.0, 2.0])
+    assert losses.wasserstein_critic(real, fake).item() == pytest.approx(1.5 - 4.0)
+    assert losses.wasserstein_generator(fake).item() == pytest.approx(-1.5)
+
+
+def test_gradient_penalty_of_a_linear_critic_is_its_closed_form():
+    torch.manual_seed(0)
+    weight = torch.randn(3 * 8 * 8)
+    penalty = losses.gradient_penalty(lambda x: x.flatten(1) @ weight, torch.randn(5, 3, 8, 8))
+    assert penalty.item() == pytest.approx((weight.norm().item() - 1) ** 2, rel=1e-5)
+
+
+def test_gradient_penalty_of_a_quadratic_critic_depends_on_the_points():
+    points = torch.tensor([[3.0, 4.0], [0.0, 1.0]])  # grad of |x|^2 / 2 is x: norms 5 and 1
+    penalty = losses.gradient_penalty(lambda x: 0.5 * x.square().sum(1), points)
+    assert penalty.item() == pytest.approx(((5 - 1) ** 2 + 0) / 2)
+
+
+def test_gradient_penalty_reaches_the_critic():
+    critic = nn.Linear(4, 1, bias=False)
+    critic.weight.data = torch.tensor([[2.0, 0.0, 0.0, 0.0]])
+    losses.gradient_penalty(lambda x: critic(x).squeeze(1), torch.randn(3, 4)).backward()
+    torch.testing.assert_close(critic.weight.grad, torch.tensor([[2.0, 0.0, 0.0, 0.0]]))  # d(w-1)^2/dw at 2
+
+
+def test_interpolates_lie_between_real_and_fake_and_are_detached():
+    real, fake = torch.zeros(3, 2, 2, 2), torch.ones(3, 2, 2, 2, requires_grad=True)
+    between = losses.interpolates(real, fake, torch.tensor([0.0, 0.25, 1.0]))
+    torch.testing.assert_close(between.mean((1, 2, 3)), torch.tensor([0.0, 0.25, 1.0]))
+    assert not between.requires_grad
+
+
+def test_eq3_is_log_six_for_flat_logits_and_zero_for_certain_ones():
+    aus = torch.rand(2, 17) * 5
+    assert losses.eq3_au(torch.zeros(2, 102), aus).item() == pytest.approx(math.log(6), rel=1e-6)
+    certain = 100 * torch.nn.functional.one_hot(aus.round().long(), 6).float().flatten(1)
+    assert losses.eq3_au(certain, aus).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_eq3_rounds_to_the_nearest_level():
+    logits = torch.zeros(1, 17, 6)
+    logits[:, :, 3] = 100.0
+    for intensity in (2.6, 3.0, 3.4):
+        assert losses.eq3_au(logits.flatten(1), torch.full((1, 17), intensity)).item() < 1e-6
+    assert losses.eq3_au(logits.flatten(1), torch.full((1, 17), 2.4)).item() == pytest.approx(100, rel=1e-4)
+
+
+def test_eq4_by_hand():
+    logits = torch.tensor([[2.0, 0.0], [0.0, 0.0]])
+    wanted = (math.log(1 + math.exp(-2)) + math.log(2)) / 2
+    assert losses.eq4_identity(logits, torch.tensor([0, 1])).item() == pytest.approx(wanted, rel=1e-6)
+
+
+def test_eq5_by_hand():
+    source = torch.zeros(1, 2, 1, 2)
+    edit, rebuilt = torch.full((1, 2, 1, 2), 3.0), torch.full((1, 2, 1, 2), 1.0)
+    assert losses.eq5_perceptual(source, edit, rebuilt).item() == pytest.approx((6 + 2) / 4)
+    assert losses.eq5_perceptual_squared(source, edit, rebuilt).item() == pytest.approx(9 + 1)
+
+
+def test_eq5_has_a_finite_gradient_where_the_features_are_equal():
+    source = torch.ones(2, 4, 2, 2)
+    edit = source.clone().requires_grad_()
+    losses.eq5_perceptual(source, edit, source).backward()
+    assert edit.grad.isfinite().all()
+
+
+def test_eq6_l1_by_hand():
+    assert losses.eq6_l1(torch.full((1, 3, 2, 2), 0.5), torch.zeros(1, 3, 2, 2)).item() == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("size", "window"), [(64, 3), (128, 7)])
+def test_eq6_ms_ssim_is_zero_for_equal_images_and_grows_with_noise(size, window):
+    torch.manual_seed(0)
+    image = torch.rand(1, 3, 8, 8).repeat_interleave(size // 8, 2).repeat_interleave(size // 8, 3) * 2 - 1
+    noise = torch.randn_like(image)
+    values = [losses.eq6_ms_ssim((image + s * noise).clamp(-1, 1), image, window).item() for s in (0, 0.1, 0.4)]
+    assert values[0] == pytest.approx(0, abs=1e-5)
+    assert values[0] < values[1] < values[2] <= 1
+
+
+def test_eq6_ms_ssim_ignores_autocast():
+    torch.manual_seed(0)
+    image = torch.rand(2, 3, 64, 64) * 2 - 1
+    other = (image + 0.05 * torch.randn_like(image)).clamp(-1, 1)
+    plain = losses.eq6_ms_ssim(other, image, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(losses.eq6_ms_ssim(other, image, 3), plain)
+
+
+@given(st.sampled_from([64, 128, 192, 256]), st.integers(1, 21))
+def test_the_ms_ssim_window_is_checked_when_the_config_is_built(size, window):
+    fits = window % 2 == 1 and size > (window - 1) * 16
+    assert fits == (window % 2 == 1 and window <= largest_ms_ssim_window(size))
+    if fits:
+        assert EGGANConfig(image_size=size, ms_ssim_window=window).ms_ssim_window == window
+    else:
+        with pytest.raises(ValueError, match="at most"):
+            EGGANConfig(image_size=size, ms_ssim_window=window)

@@ -1,0 +1,139 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from eggan.model import ENTRY, EGGAN
+from eggan.networks import (
+    CLASSIFIERS,
+    Classifier,
+    ClassifierFeatures,
+    Encoder,
+    Generator,
+    ImageDiscriminator,
+    ImageNetFeatures,
+    LatentDiscriminator,
+    ModulatedNorm,
+    PReLU,
+    au_levels,
+    expected_intensity,
+    parameter_count,
+)
+from tests.tiny import narrow_config
+
+
+@pytest.mark.parametrize("size", [64, 128])
+@pytest.mark.parametrize("conditioning", ["concat", "film"])
+def test_generator_starts_at_a_sixty_fourth_and_reaches_the_image_size(size, conditioning):
+    generator = Generator(size, 8, (8, 8, 8, 8, 4, 4), conditioning)
+    image = generator(torch.randn(2, 8), torch.rand(2, 17) * 5)
+    assert generator.grid == size // 64
+    assert image.shape == (2, 3, size, size)
+    assert image.abs().max() <= 1
+
+
+@pytest.mark.parametrize("conditioning", ["concat", "film"])
+def test_generator_depends_on_the_latent_code_and_on_the_aus(conditioning):
+    torch.manual_seed(0)
+    generator = Generator(64, 8, (8, 8, 8, 8, 4, 4), conditioning)
+    latent, aus = torch.randn(1, 8), torch.zeros(1, 17)
+    base = generator(latent, aus)
+    assert (generator(latent + 1, aus) - base).abs().max() > 1e-3
+    assert (generator(latent, aus + 5) - base).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("size", [64, 128])
+def test_shapes_of_the_other_networks(size):
+    images = torch.rand(2, 3, size, size) * 2 - 1
+    assert Encoder(size, (4, 4, 4, 4, 8), 10)(images).shape == (2, 10)
+    assert ImageDiscriminator((4, 4, 4, 4, 4, 1))(images).shape == (2,)
+    assert LatentDiscriminator(10, (8, 8, 8, 8, 8, 1))(torch.randn(2, 10)).shape == (2,)
+    classifier = Classifier("narrow", 0.5, size, 102)
+    assert au_levels(classifier(images)).shape == (2, 17, 6)
+    assert classifier.features(images, 3).shape == (2, 32, size // 4, size // 4)
+
+
+def test_parameter_counts_of_the_paper_preset():
+    counts = EGGAN(ENTRY.presets["paper"], 0, torch.device("cpu")).parameter_counts()
+    assert counts == {
+        "encoder": 1_746_416,
+        "generator": 11_156_323,
+        "latent_critic": 109_569,
+        "image_critic": 2_796_001,
+        "c_exp": 20_865_574,
+    }
+
+
+def test_parameter_counts_by_hand():
+    # E: sum of 16 a b + b over (3, 16, 32, 64, 128, 256), then 256 * 4 * 4 inputs to 256 codes
+    convs = sum(16 * a * b + b for a, b in [(3, 16), (16, 32), (32, 64), (64, 128), (128, 256)])
+    assert parameter_count(Encoder(128, (16, 32, 64, 128, 256), 256)) == convs + 4096 * 256 + 256
+    widths = (256, 256, 128, 64, 32, 16, 1)
+    wanted = sum(a * b + b for a, b in zip(widths, widths[1:], strict=False))
+    assert parameter_count(LatentDiscriminator(256, widths[1:])) == wanted
+
+
+def test_image_critic_treats_samples_independently():
+    torch.manual_seed(0)
+    critic, images = ImageDiscriminator((4, 4, 4, 4, 4, 1)), torch.randn(3, 3, 64, 64)
+    torch.testing.assert_close(critic(images)[1:2], critic(images[1:2]))
+
+
+def test_prelu_equals_torch_in_value_and_gradients():
+    torch.manual_seed(0)
+    ours, theirs = PReLU(4).double(), nn.PReLU(4).double()
+    ours.slope.data = torch.randn(4).double()
+    theirs.weight.data = ours.slope.data.clone()
+    x = torch.randn(3, 4, 5, 5).double().requires_grad_()
+    y = x.detach().clone().requires_grad_()
+    weight = torch.randn(3, 4, 5, 5).double()
+    (ours(x) * weight).sum().backward()
+    (theirs(y) * weight).sum().backward()
+    torch.testing.assert_close(x.grad, y.grad)
+    torch.testing.assert_close(ours.slope.grad, theirs.weight.grad, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(ours(x), theirs(y))
+
+
+def test_film_norm_is_instance_norm_with_a_gain_and_shift_of_its_own_sample():
+    torch.manual_seed(0)
+    norm = ModulatedNorm(4, 6, "film")
+    x, condition = torch.randn(3, 4, 8, 8), torch.randn(3, 6)
+    gain, shift = norm.film(condition)[:, :, None, None].chunk(2, dim=1)
+    torch.testing.assert_close(norm(x, condition), F.instance_norm(x) * (1 + gain) + shift, rtol=1e-4, atol=1e-5)
+
+
+def test_classifier_features_are_the_first_activation_of_the_block():
+    torch.manual_seed(0)
+    classifier = Classifier("narrow", 0.5, 64, 7).eval()
+    images = torch.randn(2, 3, 64, 64)
+    first = classifier.blocks[0]
+    second = classifier.blocks[1]
+    by_hand = second[2](second[1](second[0](F.max_pool2d(first(images), 2))))
+    torch.testing.assert_close(ClassifierFeatures(classifier, 2)(images), by_hand)
+
+
+@pytest.mark.parametrize(("block", "shape"), [(1, (64, 32, 32)), (3, (256, 8, 8))])
+def test_imagenet_features_stop_at_the_named_activation(block, shape):
+    convolutions, before = [], 3
+    for count, channels in zip(*CLASSIFIERS["vgg19"], strict=True):
+        for _ in range(count):
+            convolutions.append((torch.randn(channels, before, 3, 3) * 0.05, torch.zeros(channels)))
+            before = channels
+    features = ImageNetFeatures(convolutions, block)(torch.rand(2, 3, 32, 32) * 2 - 1)
+    assert features.shape == (2, *shape)
+    assert features.min() == 0
+
+
+def test_expected_intensity_of_certain_logits():
+    logits = torch.full((1, 17, 6), -50.0)
+    levels = torch.arange(17) % 6
+    logits[0, torch.arange(17), levels] = 50.0
+    torch.testing.assert_close(expected_intensity(logits.flatten(1)), levels[None].float())
+
+
+def test_equal_seeds_give_equal_networks_and_other_seeds_others():
+    device = torch.device("cpu")
+    one, same, other = (EGGAN(narrow_config(), seed, device) for seed in (1, 1, 2))
+    for a, b in zip(one.encoder.parameters(), same.encoder.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert not torch.equal(one.encoder.code.weight, other.encoder.code.weight)
