@@ -1,0 +1,1 @@
+"""Reference rows and re-implemented methods that EGGAN is compared with."""

@@ -1,0 +1,118 @@
+"""Cells: one (dataset, method, config, seed) each, named by a hash of everything that decides the result."""
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.evaluate import write_json
+from eggan.config import content_hash
+
+KEY_CHARACTERS = 20
+DIED = "its process ended without a word (killed, or the machine went down)"
+
+
+@dataclass(frozen=True)
+class CellSpec:
+    """What decides a cell's result; `suite` and `title` only label it.
+
+    `config` and `training` are plain mappings (empty for references); `datasets`, `instruments`, `pairs` map
+    a role to a sha256.
+    """
+
+    suite: str
+    title: str
+    method: str
+    method_version: int
+    dataset: str
+    image_size: int
+    seed: int
+    config: dict[str, Any]
+    training: dict[str, Any]
+    protocol: dict[str, Any]
+    datasets: dict[str, str]
+    instruments: dict[str, str]
+    pairs: dict[str, str]
+
+    @property
+    def key(self) -> str:
+        """The cell's name: a hash of all fields but the labels."""
+        deciding = {
+            name: value for name, value in asdict(self).items() if name not in ("suite", "title", "dataset")
+        }
+        return content_hash(deciding)[:KEY_CHARACTERS]
+
+    @property
+    def name(self) -> str:
+        """The run's name, such as `eggan/synfacs-64/s0`."""
+        return f"{self.method}/{self.dataset}/s{self.seed}"
+
+
+@dataclass(frozen=True)
+class CellStatus:
+    """What `cell.json` says, corrected for a process that died."""
+
+    key: str
+    state: str
+    reason: str
+    values: dict[str, Any]
+
+
+def read_status(folder: Path) -> CellStatus:
+    """Return a cell's status; `pending` where there is none, `interrupted` where its process is gone."""
+    try:
+        values = json.loads((folder / "cell.json").read_text())
+    except FileNotFoundError:
+        return CellStatus(folder.name, "pending", "", {})
+    except ValueError:
+        return CellStatus(folder.name, "failed", "cell.json is corrupted", {})
+    state, reason = values["state"], values.get("reason", "")
+    if state == "running" and not is_claimed(folder):
+        state, reason = "interrupted", DIED
+    return CellStatus(folder.name, state, reason, values)
+
+
+def write_status(folder: Path, state: str, **values: Any) -> None:
+    """Update `cell.json`: the state, and further values beside those it has."""
+    before = read_status(folder).values
+    write_json(before | {"reason": "", **values, "key": folder.name, "state": state}, folder / "cell.json")
+
+
+@contextmanager
+def claim(folder: Path) -> Iterator[bool]:
+    """Hold a cell for this process; yields false where another one holds it. Freed by the system when we
+    die.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def is_claimed(folder: Path) -> bool:
+    """Return whether a living process holds the cell."""
+    if not (folder / ".lock").exists():
+        return False
+    with (folder / ".lock").open() as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def all_cells(runs: Path) -> list[Path]:
+    """Return the folders of all cells, finished or not."""
+    return sorted(path.parent for path in (runs / "cells").glob("*/cell.json"))
+
+
+def folder_mib(folder: Path) -> float:
+    """Return the size of a folder's files in MiB."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20

@@ -1,0 +1,155 @@
+"""`eggan bench` and `eggan ui`. Heavy imports wait until a command runs, so that `--help` is quick."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+BENCH_EXAMPLES = """examples:
+  eggan bench list                          the suites
+  eggan bench run quick --dry-run           what would run, how long, how much disk
+  eggan bench run quick                     train and score what is not finished yet
+  eggan bench run standard --only eggan --seed 1
+  eggan bench status                        the state of every cell, with reasons
+  eggan bench sync --tracking-uri http://localhost:5000
+"""
+UI_EXAMPLES = """examples:
+  eggan ui                                  http://127.0.0.1:5000 over runs/mlflow.db
+  eggan ui --port 8080
+"""
+
+
+def register(subparsers: Any) -> None:
+    """Add `eggan bench`."""
+    bench = _parser(subparsers, "bench", "run benchmark suites and look at their state", BENCH_EXAMPLES)
+    actions = bench.add_subparsers(title="actions", metavar="ACTION", required=True)
+    _add_run(_parser(actions, "run", "run the cells of a suite that are not finished", BENCH_EXAMPLES))
+    listing = _parser(actions, "list", "list the suites", BENCH_EXAMPLES)
+    listing.set_defaults(run=list_suites)
+    status = _parser(actions, "status", "show the state of every cell", BENCH_EXAMPLES)
+    _add_runs(status)
+    status.set_defaults(run=show_status)
+    sync = _parser(actions, "sync", "ship local results to the tracking store", BENCH_EXAMPLES)
+    _add_runs(sync)
+    _add_tracking(sync)
+    sync.set_defaults(run=sync_runs)
+
+
+def register_ui(subparsers: Any) -> None:
+    """Add `eggan ui`."""
+    parser = _parser(subparsers, "ui", "serve the tracked runs in the MLflow UI", UI_EXAMPLES)
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: this machine only)"
+    )
+    parser.add_argument("--port", type=int, default=5000, help="port (default: 5000)")
+    parser.add_argument("--allowed-hosts", metavar="NAMES", help="host names that other machines may use")
+    _add_runs(parser)
+    _add_tracking(parser)
+    parser.set_defaults(run=run_ui)
+
+
+def _parser(subparsers: Any, name: str, text: str, examples: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name,
+        help=text,
+        description=text,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
+
+
+def _add_runs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of results (default: runs)")
+
+
+def _add_tracking(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tracking-uri", help="MLflow store (default: MLFLOW_TRACKING_URI or runs/mlflow.db)"
+    )
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("suite", help="name of the suite: see `eggan bench list`")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the cells, what is cached, time and disk"
+    )
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="METHOD", help="only this method (repeatable)"
+    )
+    parser.add_argument("--seed", action="append", default=[], type=int, help="only this seed (repeatable)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (default: cpu)")
+    parser.add_argument("--dataset", type=Path, metavar="FOLDER", help="another dataset in place of SynFACS")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets (default: data)")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="cells at a time; they share the cores (default: 1)"
+    )
+    parser.add_argument(
+        "--offline", action="store_true", help="track locally only; `eggan bench sync` ships later"
+    )
+    parser.add_argument("--cell", action="append", default=[], help=argparse.SUPPRESS)
+    _add_runs(parser)
+    _add_tracking(parser)
+    parser.set_defaults(run=run_suite)
+
+
+def run_suite(arguments: argparse.Namespace) -> int:
+    """Run a suite; 0 when every chosen cell is finished, 1 when one failed."""
+    from benchmarks.launch import set_threads
+    from benchmarks.session import Session
+    from eggan.errors import UserError
+
+    if arguments.processes < 1:
+        raise UserError("--processes must be at least 1")
+    set_threads(arguments.processes)
+    session = Session.of(arguments)
+    return session.dry_run() if arguments.dry_run else session.run()
+
+
+def list_suites(arguments: argparse.Namespace) -> int:
+    """Print the suites and the methods."""
+    from benchmarks.listing import suites_text
+    from benchmarks.methods import all_methods
+
+    print(suites_text())
+    print("methods:", ", ".join(all_methods()))
+    return 0
+
+
+def show_status(arguments: argparse.Namespace) -> int:
+    """Print the state of every cell."""
+    from benchmarks.listing import status_text
+
+    print(status_text(arguments.runs))
+    return 0
+
+
+def sync_runs(arguments: argparse.Namespace) -> int:
+    """Ship every cell to the store."""
+    from benchmarks.runner import sync
+    from eggan import tracking
+    from eggan.errors import UserError
+
+    store = tracking.open_store(arguments.tracking_uri, arguments.runs)
+    try:
+        shipped = sync(arguments.runs, store)
+    except tracking.STORE_ERRORS as error:
+        raise UserError(
+            f"the tracking store stopped answering ({tracking.first_line(error)}): sync again later"
+        ) from None
+    for name, run_id in shipped:
+        print(f"{run_id}  {name}")
+    print(f"{len(shipped)} cells are up to date in {store.uri}")
+    return 0
+
+
+def run_ui(arguments: argparse.Namespace) -> int:
+    """Serve the UI, or say where the server of a remote store is."""
+    from benchmarks.ui import serve
+    from eggan import tracking
+
+    uri = arguments.tracking_uri or tracking.default_uri(arguments.runs)
+    if uri.startswith(("http://", "https://")):
+        print(f"MLflow UI: {uri}")
+        return 0
+    tracking.open_store(uri, arguments.runs)
+    return serve(uri, arguments.runs, arguments.host, arguments.port, arguments.allowed_hosts)

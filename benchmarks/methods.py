@@ -1,0 +1,51 @@
+"""The METHODS table: everything that a suite can run. Third parties add entries through `eggan.methods`.
+
+An entry point of the group `eggan.methods` names a `MethodEntry`; its name must be new.
+"""
+
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
+
+from baselines import references
+from baselines.references import Reference
+from eggan import model
+from eggan.errors import UserError
+from eggan.method import MethodEntry
+
+GROUP = "eggan.methods"
+Entry = MethodEntry | Reference
+
+METHODS: Mapping[str, Entry] = MappingProxyType(
+    {
+        "copy-source": references.COPY_SOURCE,
+        "target-passthrough": references.TARGET_PASSTHROUGH,
+        "mean-au": references.MEAN_AU,
+        "oracle": references.ORACLE,
+        "eggan": model.ENTRY,
+    }
+)
+
+
+def all_methods() -> dict[str, Entry]:
+    """Return METHODS and the entries of installed packages; a broken or doubled entry is a `UserError`."""
+    return {**METHODS, **{point.name: _load(point) for point in entry_points(group=GROUP)}}
+
+
+def _load(point: EntryPoint) -> MethodEntry:
+    if point.name in METHODS:
+        raise UserError(f"the package entry {point.value} redefines the method {point.name!r}")
+    try:
+        entry = point.load()
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"the method {point.name!r} ({point.value}) cannot be loaded: {error}") from None
+    if not isinstance(entry, MethodEntry) or entry.name != point.name:
+        raise UserError(f"the method {point.name!r} ({point.value}) is not a MethodEntry of that name")
+    return entry
+
+
+def find_method(name: str, methods: Mapping[str, Entry]) -> Entry:
+    """Return the entry called `name`; an unknown name is a `UserError` that lists the known ones."""
+    if name not in methods:
+        raise UserError(f"unknown method {name!r} (known: {', '.join(methods)})")
+    return methods[name]

@@ -1,0 +1,131 @@
+"""What a cell's run produces: a trained checkpoint where there is something to train, scores, pictures,
+costs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from baselines.references import Reference
+from benchmarks.alarms import exploitation_probe
+from benchmarks.cells import CellSpec, read_status, write_status
+from benchmarks.cost import edit_costs
+from benchmarks.evaluate import Editor, Laboratory, Scores, evaluate, evaluate_answer
+from benchmarks.methods import find_method
+from benchmarks.showcase import probe_sheet, showcase, write_showcase
+from benchmarks.suites import Row
+from benchmarks.workbench import Workbench
+from eggan.checkpoint import WEIGHTS_FILE, load_checkpoint, model_card
+from eggan.config import from_dict
+from eggan.data.dataset import Dataset
+from eggan.errors import UserError
+from eggan.method import BuildContext, Method, MethodEntry
+from eggan.training import train
+
+TRAINED = "trained"  # key of cell.json: training costs, once the training has reached its end
+Log = Callable[[int, dict[str, float]], None]
+
+
+@dataclass
+class Produced:
+    """The results of a cell."""
+
+    scores: Scores
+    costs: dict[str, float]
+
+
+def produce(
+    row: Row, spec: CellSpec, folder: Path, lab: Laboratory, bench: Workbench, dataset: Dataset, log: Log
+) -> Produced:
+    """Train (or go on, or reuse a complete training), score, and write the pictures of one cell."""
+    entry = find_method(spec.method, bench.methods)
+    if isinstance(entry, Reference):
+        return Produced(_reference_scores(entry, folder, lab, dataset), {})
+    if TRAINED not in read_status(folder).values:
+        write_status(
+            folder, "running", **{TRAINED: _train(entry, row, spec, folder, lab, bench, dataset, log)}
+        )
+    method = _restore(entry, spec, folder, bench.device)
+    editor = Editor(lambda request, truth: method.edit(request), entry.reads)
+    costs = read_status(folder).values[TRAINED] | edit_costs(method, lab.splits[0], bench.device)
+    scores = evaluate(editor, lab)
+    _write_pictures(editor, folder, lab)
+    return Produced(scores, costs)
+
+
+def preset_config(entry: MethodEntry, row: Row) -> Any:
+    """Return the method's config that a suite row names; an unknown preset is a `UserError`."""
+    if row.preset not in entry.presets:
+        raise UserError(f"{entry.name} has no preset {row.preset!r} (known: {', '.join(entry.presets)})")
+    return entry.presets[row.preset]
+
+
+def _reference_scores(reference: Reference, folder: Path, lab: Laboratory, dataset: Dataset) -> Scores:
+    if reference.edit is None:
+        if reference.answer is None:
+            raise ValueError(f"the reference {reference.name} answers nothing")
+        return evaluate_answer(reference.answer(dataset.aus(dataset.rows("train"))), lab)
+    editor = Editor(reference.edit, reference.reads)
+    scores = evaluate(editor, lab)
+    _write_pictures(editor, folder, lab)
+    return scores
+
+
+def _train(
+    entry: MethodEntry,
+    row: Row,
+    spec: CellSpec,
+    folder: Path,
+    lab: Laboratory,
+    bench: Workbench,
+    dataset: Dataset,
+    log: Log,
+) -> dict[str, float]:
+    """Train to the end and return `cost/train_seconds` and `cost/images_per_second`."""
+    if row.training is None:
+        raise UserError(f"the suite gives no training for the method {spec.method}")
+    config, device = preset_config(entry, row), torch.device(bench.device)
+    context = BuildContext(dataset, spec.seed, device, bench.cache, bench.progress, row.training.splits)
+    method = entry.build(config, context)
+
+    def log_training(step: int, values: dict[str, float]) -> None:
+        log(step, {f"train/{name}": value for name, value in values.items()})
+
+    result = train(
+        method,
+        dataset,
+        row.training,
+        model_card(entry.name, entry.version, config, spec.image_size),
+        run_folder=folder,
+        seed=spec.seed,
+        device=device,
+        on_log=log_training,
+        on_probe=exploitation_probe(dataset, lab.instruments.a, bench.device, log_training),
+        progress=bench.progress,
+    )
+    return {"cost/train_seconds": result.seconds, "cost/images_per_second": result.images_per_second}
+
+
+def _restore(entry: MethodEntry, spec: CellSpec, folder: Path, device: str) -> Method:
+    """Load the checkpoint as any user would. A defect fails the cell; its next run then trains again."""
+    try:
+        checkpoint = load_checkpoint(folder)
+        config: Any = from_dict(entry.config, checkpoint.card.config, where="config.json")
+        return entry.restore(config, checkpoint.weights, torch.device(device))
+    except UserError:
+        values = read_status(folder).values
+        values.pop(TRAINED, None)
+        (folder / "cell.json").unlink(missing_ok=True)
+        (folder / WEIGHTS_FILE).unlink(missing_ok=True)
+        write_status(folder, "running", **{k: v for k, v in values.items() if k not in ("key", "state")})
+        raise
+
+
+def _write_pictures(editor: Editor, folder: Path, lab: Laboratory) -> None:
+    arrays = showcase(editor, lab)
+    write_showcase(arrays, folder / "scores" / "showcase.npz")
+    (folder / "images").mkdir(exist_ok=True)
+    probe_sheet(arrays).save(folder / "images" / "probe_sheet.png")

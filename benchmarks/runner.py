@@ -1,0 +1,283 @@
+"""The suite runner: plans cells, runs those that are not finished, and keeps what happened to each.
+
+A finished cell is reused, a killed one goes on from its checkpoint, a failed one stays visible with its
+reason and is tried again by the next run. Every result lies in the cell's folder before it is shipped to the
+tracking store.
+"""
+
+import dataclasses
+import signal
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from benchmarks import cells
+from benchmarks.cells import CellSpec, claim, read_status, write_status
+from benchmarks.cost import peak_memory_mib, reset_peak_memory
+from benchmarks.evaluate import Laboratory
+from benchmarks.methods import find_method
+from benchmarks.produce import Produced, preset_config, produce
+from benchmarks.protocol import pairs_hash
+from benchmarks.suites import Row, Suite
+from benchmarks.workbench import Workbench
+from eggan import tracking
+from eggan.cli import is_disk_full
+from eggan.config import to_dict
+from eggan.data.dataset import Dataset
+from eggan.errors import UserError
+from eggan.method import MethodEntry
+from eggan.tracking import RunRecord, Store, TrackedRun
+from eggan.training import Interrupted, TrainingFailed
+
+ARTIFACTS = [
+    "cell.json",
+    "config.json",
+    "weights.safetensors",
+    "metrics.jsonl",
+    "traceback.txt",
+    "scores/*",
+    "images/*",
+]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One cell to run: its row and its full specification."""
+
+    row: Row
+    spec: CellSpec
+
+
+def plan_suite(
+    suite: Suite, bench: Workbench, lab: Laboratory, datasets: Mapping[str, Dataset]
+) -> list[Plan]:
+    """Return all cells of a suite in running order."""
+    pairs = {data.split: pairs_hash(data.pairs) for data in lab.splits}
+    hashes = {role: dataset.content_hash for role, dataset in datasets.items()}
+    label = suite.dataset if bench.dataset is None else datasets["twin"].name
+    plans = []
+    for row, seed in suite.cells():
+        entry = find_method(row.method, bench.methods)
+        spec = CellSpec(
+            suite=suite.name,
+            title=entry.title,
+            method=row.method,
+            method_version=entry.version,
+            dataset=label,
+            image_size=suite.image_size,
+            seed=seed,
+            config=to_dict(preset_config(entry, row)) if isinstance(entry, MethodEntry) else {},
+            training=to_dict(row.training) if row.training else {},
+            protocol=to_dict(suite.protocol),
+            datasets=hashes,
+            instruments=lab.instruments.hashes,
+            pairs=pairs,
+        )
+        plans.append(Plan(row, spec))
+    return plans
+
+
+def select(plans: list[Plan], only: list[str], seeds: list[int], keys: list[str] | None = None) -> list[Plan]:
+    """Return the cells of the given methods, seeds and keys (empty: all); nothing left is a `UserError`."""
+    methods = list(dict.fromkeys(plan.spec.method for plan in plans))
+    for name in only:
+        if name not in methods:
+            raise UserError(f"unknown method {name!r} in this suite (known: {', '.join(methods)})")
+    chosen = [
+        plan
+        for plan in plans
+        if (not only or plan.spec.method in only)
+        and (not seeds or plan.spec.seed in seeds)
+        and (not keys or plan.spec.key in keys)
+    ]
+    if not chosen:
+        there = ", ".join(sorted({str(plan.spec.seed) for plan in plans}))
+        raise UserError(f"no cell of this suite is left by --only and --seed (seeds: {there})")
+    return chosen
+
+
+def prepare_truth(lab: Laboratory) -> None:
+    """Render the true edits of all pairs before any cell needs them."""
+    for data in lab.splits:
+        lab.truth.of(data.request, f"true {data.split} pairs")
+
+
+def open_suite_run(suite: Suite, bench: Workbench, store: Store | None) -> TrackedRun:
+    """Return the parent run of a suite's cells; one per suite and runs folder."""
+    record = RunRecord(
+        name=suite.name,
+        tags={"suite": suite.name, "kind": "suite", **tracking.code_version()},
+        params=tracking.flat_params({"protocol": to_dict(suite.protocol), "seeds": list(suite.seeds)}),
+    )
+    return TrackedRun(bench.runs / "suites" / suite.name, record, store)
+
+
+def run_cell(
+    plan: Plan, lab: Laboratory, bench: Workbench, datasets: Mapping[str, Dataset], store: Store | None
+) -> str:
+    """Run one cell if it is not finished and return its state (`busy` where another process runs it).
+
+    A failure is recorded and returned as `failed`; an interruption is recorded and raised, so is a full disk.
+    """
+    folder = bench.cell_folder(plan.spec.key)
+    with claim(folder) as ours:
+        if not ours:
+            return "busy"
+        if read_status(folder).state == "finished":
+            settle(folder, store)
+            return "finished"
+        return _run_claimed(folder, plan, lab, bench, datasets, store)
+
+
+def settle(folder: Path, store: Store | None) -> None:
+    """Let the run record of a cell that no process holds tell its true end, and ship it where that is not
+    done.
+
+    A process may have died before it could; `cell.json` and its lock know better.
+    """
+    record, status = tracking.read_record(folder), read_status(folder)
+    if record is None:
+        return
+    if record.state != status.state:
+        write_status(folder, status.state, reason=status.reason)
+        TrackedRun(folder, record, store).finish(status.state, status.reason)
+    elif store is not None:
+        TrackedRun(folder, record, store)
+
+
+def _run_claimed(
+    folder: Path,
+    plan: Plan,
+    lab: Laboratory,
+    bench: Workbench,
+    datasets: Mapping[str, Dataset],
+    store: Store | None,
+) -> str:
+    started = time.time()
+    before = float(read_status(folder).values.get("seconds", 0.0))
+    write_status(folder, "running", spec=dataclasses.asdict(plan.spec), name=plan.spec.name)
+    tracked = TrackedRun(folder, _record(plan.spec, bench, datasets), store)
+    state, reason = "finished", ""
+    error: BaseException | None = None
+    produced: Produced | None = None
+    reset_peak_memory(bench.device)
+    try:
+        with _sigterm_raises():
+            produced = produce(plan.row, plan.spec, folder, lab, bench, datasets["twin"], tracked.log)
+    except (Interrupted, KeyboardInterrupt) as stop:
+        state, reason, error = "interrupted", str(stop) or "stopped by the user", stop
+    except (UserError, TrainingFailed) as known:
+        state, reason, error = "failed", str(known), known
+    except Exception as unexpected:  # a bug in one method must not take the other cells with it
+        state, reason, error = "failed", f"{type(unexpected).__name__}: {unexpected}", unexpected
+        _keep_traceback(folder)
+    measured = {"seconds": before + time.time() - started, "peak_memory_mib": peak_memory_mib(bench.device)}
+    _conclude(folder, tracked, state, reason, measured, produced)
+    if isinstance(error, Interrupted):
+        raise KeyboardInterrupt from error
+    if error is not None and (state == "interrupted" or is_disk_full(error)):
+        raise error
+    return state
+
+
+def _keep_traceback(folder: Path) -> None:
+    try:
+        (folder / "traceback.txt").write_text(traceback.format_exc())
+    except OSError:  # a full disk is what is being reported
+        return
+
+
+def _conclude(
+    folder: Path,
+    tracked: TrackedRun,
+    state: str,
+    reason: str,
+    measured: dict[str, float],
+    produced: Produced | None,
+) -> None:
+    """Write the end of a cell: costs, summary metrics, state. The state `finished` comes last."""
+    try:
+        if produced is not None:
+            costs = {"cost/peak_memory_mib": measured["peak_memory_mib"], **produced.costs}
+            produced.scores.summary |= costs
+            produced.scores.write(folder / "scores")
+            tracked.log(0, produced.scores.summary)
+            (folder / "traceback.txt").unlink(missing_ok=True)
+        run_id = tracking.run_id_in(folder, tracked.store.uri) if tracked.store else None
+        write_status(folder, state, reason=reason, mlflow_run_id=run_id, **measured)
+        tracked.finish(state, reason)
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        raise UserError(
+            f"the disk is full: finished cells are kept; free some space and run again ({error})"
+        ) from None
+
+
+def _record(spec: CellSpec, bench: Workbench, datasets: Mapping[str, Dataset]) -> RunRecord:
+    params = {"config": spec.config, "training": spec.training, "protocol": spec.protocol}
+    plain = {"seed": spec.seed, "image_size": spec.image_size, "method_version": spec.method_version}
+    hashes = {"instrument": spec.instruments, "pairs": spec.pairs}
+    return RunRecord(
+        name=spec.name,
+        tags={
+            "kind": "cell",
+            "suite": spec.suite,
+            "dataset": spec.dataset,
+            "method": spec.method,
+            "title": spec.title,
+            "seed": str(spec.seed),
+            "cell": spec.key,
+            "state": "running",
+            **tracking.code_version(),
+            **tracking.describe_machine(bench.device),
+        },
+        params=tracking.flat_params(params | plain | hashes),
+        datasets=[_dataset_entry(role, dataset) for role, dataset in datasets.items()],
+        artifacts=ARTIFACTS,
+        parent=f"../../suites/{spec.suite}",
+    )
+
+
+def _dataset_entry(role: str, dataset: Dataset) -> dict[str, str]:
+    return {
+        "name": f"{dataset.name}-{dataset.size}",
+        "digest": dataset.content_hash,
+        "context": "train and test" if role == "twin" else role,
+        "version": str(dataset.info["version"]),
+        "seed": str(dataset.info["seed"]),
+    }
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Let SIGTERM end a cell as Ctrl-C does, so that its state is written; training has its own handler."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt("stopped by SIGTERM")
+
+    try:
+        old = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not in the main thread: the system's default holds
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)
+
+
+def sync(runs: Path, store: Store) -> list[tuple[str, str]]:
+    """Ship every cell below `runs` and return (run name, run id). Raises the store's error."""
+    shipped = []
+    for folder in cells.all_cells(runs):
+        if not cells.is_claimed(folder):
+            settle(folder, None)
+        record = tracking.read_record(folder)
+        if record is not None:
+            shipped.append((record.name, tracking.ship_folder(folder, store)))
+    return shipped

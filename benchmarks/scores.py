@@ -1,0 +1,298 @@
+"""Edits become scores: the frozen instruments read them, pure functions of `eggan.evaluation` reduce the
+readings.
+
+Edits are quantised to 8 bits before they are read, as image files would be.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from benchmarks.protocol import Request, SplitData
+from eggan.aus import AU_COLUMNS, AU_NUMBERS
+from eggan.data.dataset import to_network_range, to_uint8
+from eggan.evaluation import metrics, pixels
+from eggan.method import EditRequest
+from eggan.randomness import numpy_generator
+
+BATCH = 64
+PSNR_CAP = 60.0  # dB; above it nothing is to be seen, and the mean over pairs stays finite
+TARGET = [f"target_{name}" for name in AU_COLUMNS]
+ESTIMATORS = {"a": "au", "b": "au_b"}  # estimator -> group of its summary metrics
+
+Progress = Callable[..., Iterable[Any]]
+EditFunction = Callable[[EditRequest, Tensor | None], Tensor]
+
+
+class AUEstimator(Protocol):
+    """Reads AUs: images (B, 3, H, W) in [-1, 1] to intensities (B, 17) in [0, 5]."""
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the weights."""
+        ...
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Return the AU intensities of a batch."""
+        ...
+
+
+class Verifier(Protocol):
+    """Embeds faces: images (B, 3, H, W) in [-1, 1] to unit vectors (B, D); same person at cosine >=
+    threshold.
+    """
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the weights."""
+        ...
+
+    @property
+    def threshold(self) -> float:
+        """Cosine fixed beforehand on real pairs."""
+        ...
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Return the embeddings of a batch."""
+        ...
+
+
+@dataclass(frozen=True)
+class Instruments:
+    """The frozen scorers of a benchmark."""
+
+    a: AUEstimator
+    b: AUEstimator
+    verifier: Verifier
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """sha256 of each instrument's weights."""
+        return {"a": self.a.sha256, "b": self.b.sha256, "verifier": self.verifier.sha256}
+
+
+def images_of(array: np.ndarray, device: str) -> Tensor:
+    """Convert uint8 (B, H, W, 3) to float (B, 3, H, W) in [-1, 1] on `device`."""
+    return to_network_range(torch.from_numpy(np.ascontiguousarray(array)).to(device).permute(0, 3, 1, 2))
+
+
+def run_edits(
+    edit: EditFunction, request: Request, truth: np.ndarray | None, device: str, progress: Progress, what: str
+) -> np.ndarray:
+    """Return the edits of a request in large batches: uint8 (N, H, W, 3)."""
+    size = request.sources.size
+    edits = np.empty((len(request), size, size, 3), dtype=np.uint8)
+    starts = range(0, len(request), BATCH)
+    for start in progress(starts, len(starts), what):
+        part = slice(start, start + BATCH)
+        batch = edit_batch(request, part, device)
+        true_edit = None if truth is None else images_of(truth[part], device)
+        with torch.no_grad():
+            answer = to_uint8(edit(batch, true_edit))
+        edits[part] = answer.permute(0, 2, 3, 1).cpu().numpy()
+    return edits
+
+
+def edit_batch(request: Request, part: slice, device: str) -> EditRequest:
+    """Return the edits `part` of a request as tensors; without references, `reference` repeats the source."""
+    source = images_of(request.sources.images[request.rows[part]], device)
+    reference = source
+    if request.references is not None and request.reference_rows is not None:
+        reference = images_of(request.references.images[request.reference_rows[part]], device)
+    return EditRequest(
+        source=source,
+        source_aus=torch.from_numpy(request.sources.aus(request.rows[part])).to(device),
+        target_aus=torch.from_numpy(request.target_aus[part]).float().to(device),
+        target_expression=torch.from_numpy(request.expressions[part]).to(device),
+        reference=reference,
+    )
+
+
+def _in_batches(function: Callable[[Tensor], Tensor], images: np.ndarray, device: str) -> np.ndarray:
+    parts = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+    with torch.no_grad():
+        return np.concatenate([function(images_of(part, device)).float().cpu().numpy() for part in parts])
+
+
+def read_aus(estimator: AUEstimator, images: np.ndarray, device: str) -> np.ndarray:
+    """Return an estimator's readings of uint8 images (N, H, W, 3): float32 (N, 17)."""
+    return _in_batches(estimator.predict, images, device)
+
+
+def embed(verifier: Verifier, images: np.ndarray, device: str) -> np.ndarray:
+    """Return the verifier's embeddings of uint8 images (N, H, W, 3): float32 (N, D)."""
+    return _in_batches(verifier.embed, images, device)
+
+
+def pair_frame(data: SplitData, readings: dict[str, np.ndarray], source_readings: np.ndarray) -> pd.DataFrame:
+    """Return the pair manifest with the readings (N, 17) of estimators a and b, and a's readings of the
+    sources.
+    """
+    parts = [data.pairs.reset_index(drop=True)]
+    for name, values in (*readings.items(), ("source_a", source_readings)):
+        parts.append(pd.DataFrame(values, columns=[f"{name}_{column}" for column in AU_COLUMNS]))
+    return pd.concat(parts, axis=1)
+
+
+def add_identity(frame: pd.DataFrame, source: np.ndarray, edit: np.ndarray, threshold: float) -> pd.DataFrame:
+    """Add `similarity`, the cosine of unit embeddings (N, D) of source and edit, and `same` (at the
+    threshold).
+    """
+    similarity = np.einsum("nd,nd->n", source, edit)
+    return frame.assign(similarity=similarity, same=similarity >= threshold)
+
+
+def add_pixels(
+    frame: pd.DataFrame, data: SplitData, edits: np.ndarray, truth: np.ndarray, device: str
+) -> pd.DataFrame:
+    """Add `psnr`, `msssim`, `lpips` (NaN without its weights) and `background` against the true edits."""
+    with_lpips = pixels.lpips_missing() is None
+    columns: dict[str, list[Tensor]] = {"psnr": [], "msssim": [], "lpips": [], "background": []}
+    rows = data.pairs["source_row"].to_numpy()
+    for start in range(0, len(edits), BATCH):
+        part = slice(start, start + BATCH)
+        edit, true_edit = images_of(edits[part], device), images_of(truth[part], device)
+        source = images_of(data.sources.images[rows[part]], device)
+        columns["psnr"].append(pixels.psnr(edit, true_edit).clamp(max=PSNR_CAP))
+        columns["msssim"].append(pixels.ms_ssim(edit, true_edit))
+        unknown = torch.full((len(edit),), torch.nan)
+        columns["lpips"].append(pixels.lpips(edit, true_edit) if with_lpips else unknown)
+        still = pixels.still_background(source, true_edit)
+        columns["background"].append(pixels.background_change(source, edit, still))
+    return frame.assign(
+        **{name: torch.cat([v.cpu() for v in values]).numpy() for name, values in columns.items()}
+    )
+
+
+def matrix(frame: pd.DataFrame, prefix: str) -> np.ndarray:
+    """Return the AU columns `prefix_au01` .. `prefix_au45` as float64 (N, 17)."""
+    return frame[[f"{prefix}_{name}" for name in AU_COLUMNS]].to_numpy(np.float64)
+
+
+def per_au_table(frame: pd.DataFrame, split: str) -> pd.DataFrame:
+    """Return Table 1 per AU and instrument: split, instrument, au, mse, pcc, mae, icc, skill, n."""
+    target = matrix(frame, "target")
+    tables = []
+    for name in ESTIMATORS:
+        reading = matrix(frame, name)
+        error = metrics.mse(target, reading)
+        copy_error = metrics.mse(target, matrix(frame, "source_a")) if name == "a" else np.nan
+        columns = {
+            "mse": error,
+            "pcc": metrics.pcc(target, reading),
+            "mae": metrics.mae(target, reading),
+            "icc": metrics.icc31(target, reading),
+            "skill": metrics.skill(error, copy_error) if name == "a" else np.full(len(error), np.nan),
+        }
+        tables.append(
+            pd.DataFrame({"split": split, "instrument": name, "au": AU_NUMBERS, **columns, "n": len(frame)})
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def au_summary(frame: pd.DataFrame, per_au: pd.DataFrame) -> dict[str, float]:
+    """Return the means over AUs. `au/skill` compares the mean MSE with copy-source's, so that rare AUs
+    weigh little.
+    """
+    summary: dict[str, float] = {"n_pairs": float(len(frame))}
+    for name, group in ESTIMATORS.items():
+        table = per_au[per_au["instrument"] == name]
+        mean_pcc, defined = metrics.mean_defined(table["pcc"].to_numpy())
+        summary |= {f"{group}/mse": float(table["mse"].mean()), f"{group}/pcc": mean_pcc}
+        summary |= {f"{group}/pcc_defined": float(defined), f"{group}/mae": float(table["mae"].mean())}
+        summary[f"{group}/icc"] = metrics.mean_defined(table["icc"].to_numpy())[0]
+    copied = metrics.mse(matrix(frame, "target"), matrix(frame, "source_a")).mean()
+    summary["au/skill"] = float(metrics.skill(np.array([summary["au/mse"]]), np.array([copied]))[0])
+    return summary
+
+
+def identity_summary(
+    frame: pd.DataFrame, threshold: float, impostor: np.ndarray, genuine: np.ndarray
+) -> dict[str, float]:
+    """Return Table 2 in percent. `impostor`, `genuine`: similarities of real images of two persons, of one
+    person.
+    """
+    similarity = frame["similarity"].to_numpy()
+    return {
+        "identity/accuracy": metrics.verification_accuracy(similarity, threshold),
+        "identity/similarity": float(similarity.mean()),
+        "identity/similarity_p05": float(np.percentile(similarity, 5)),
+        "identity/false_accept_rate": metrics.false_accept_rate(impostor, threshold),
+        "identity/real_accuracy": metrics.verification_accuracy(genuine, threshold),
+    }
+
+
+def pixel_summary(frame: pd.DataFrame, size: int) -> dict[str, float]:
+    """Return the means of the pixel columns; LPIPS only where it was measured."""
+    summary = {
+        "pixels/psnr": float(frame["psnr"].mean()),
+        f"pixels/{pixels.ms_ssim_name(size)}": float(frame["msssim"].mean()),
+        "pixels/background": float(frame["background"].mean()),
+    }
+    if frame["lpips"].notna().any():
+        summary["pixels/lpips"] = float(frame["lpips"].mean())
+    return summary
+
+
+def genuine_partners(data: SplitData) -> np.ndarray:
+    """Return for each pair another real image of the source's identity: with the target's expression if
+    there is one.
+
+    Seeded; the row numbers are in `data.sources`. It stands for "Real" in Table 2.
+    """
+    manifest = data.sources.manifest.iloc[data.sources.rows(data.split)]
+    members = {str(name): group for name, group in manifest.groupby("identity")}
+    generator = numpy_generator("genuine", data.split)
+    partners = []
+    for pair in data.pairs.itertuples():
+        group = members[pair.source_identity]
+        others = group[group.index != pair.source_row]
+        alike = others[others["expression"] == pair.target_expression]
+        choice = alike if len(alike) else (others if len(others) else group)
+        partners.append(int(generator.choice(choice.index.to_numpy())))
+    return np.array(partners, dtype=np.int64)
+
+
+def response_table(readings: np.ndarray, probed: np.ndarray, split: str) -> tuple[pd.DataFrame, float]:
+    """Return the 17 x 17 response matrix as rows split, probed_au, read_au, change; and the off-target drift.
+
+    `readings` (N, 17) of the probes, `probed` (N,) as from `probe_request`: per source first the zero vector
+    (-1).
+    """
+    count = len(AU_NUMBERS) + 1
+    by_source = readings.reshape(-1, count, len(AU_NUMBERS))
+    before = np.repeat(by_source[:, :1], count - 1, axis=1).reshape(-1, len(AU_NUMBERS))
+    after = by_source[:, 1:].reshape(-1, len(AU_NUMBERS))
+    moved = probed[probed >= 0]
+    change = metrics.response_matrix(before, after, moved)
+    rows = [
+        {"split": split, "probed_au": probe, "read_au": read, "change": change[i, j]}
+        for i, probe in enumerate(AU_NUMBERS)
+        for j, read in enumerate(AU_NUMBERS)
+    ]
+    return pd.DataFrame(rows), metrics.off_target_drift(before, after, moved)
+
+
+def control_table(readings: np.ndarray, ends: Request, alphas: np.ndarray, split: str) -> pd.DataFrame:
+    """Return split, sequence, spearman, slope, monotone of the readings (S * K, 17) along Eq. 8."""
+    frames = readings.reshape(len(ends), len(alphas), -1)
+    way = metrics.progress(frames, ends.sources.aus(ends.rows), ends.target_aus)
+    return pd.DataFrame(
+        {
+            "split": split,
+            "sequence": np.arange(len(ends)),
+            "spearman": metrics.spearman_with_alpha(way, alphas),
+            "slope": metrics.slope_with_alpha(way, alphas),
+            "monotone": metrics.monotone_share(way),
+        }
+    )
+
+
+def control_summary(table: pd.DataFrame) -> dict[str, float]:
+    """Return the means over sequences; NaN where no sequence has a value."""
+    return {f"control/{name}": float(table[name].mean()) for name in ("spearman", "slope", "monotone")}

@@ -1,0 +1,140 @@
+"""One `eggan bench run`: from its arguments to the printed summary."""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from benchmarks.cells import read_status
+from benchmarks.launch import launch
+from benchmarks.listing import missing_datasets_text, plan_text, summary_text
+from benchmarks.runner import Plan, open_suite_run, plan_suite, prepare_truth, run_cell, select
+from benchmarks.suites import Suite, find_suite
+from benchmarks.workbench import (
+    SPLIT_DATASETS,
+    Workbench,
+    check_device,
+    open_laboratory,
+    suite_datasets,
+)
+from eggan import tracking
+from eggan.data.dataset import Dataset
+from eggan.errors import UserError
+
+FAILED_CELLS = 1
+
+
+@dataclass(frozen=True)
+class Session:
+    """The choices of one command."""
+
+    suite: Suite
+    bench: Workbench
+    only: list[str]
+    seeds: list[int]
+    keys: list[str]
+    processes: int = 1
+    offline: bool = False
+    tracking_uri: str | None = None
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> "Session":
+        """Read the arguments of `eggan bench run`; every mistake in them is found before anything is
+        rendered.
+        """
+        bench = Workbench(
+            runs=arguments.runs,
+            data=arguments.data,
+            device=check_device(arguments.device),
+            dataset=arguments.dataset,
+        )
+        session = cls(
+            find_suite(arguments.suite),
+            bench,
+            arguments.only,
+            arguments.seed,
+            arguments.cell,
+            arguments.processes,
+            arguments.offline,
+            arguments.tracking_uri,
+        )
+        session.check()
+        return session
+
+    def check(self) -> None:
+        """Raise a `UserError` for a method or seed that the suite does not have."""
+        methods = [row.method for row in self.suite.rows]
+        for name in self.only:
+            if name not in methods:
+                raise UserError(
+                    f"unknown method {name!r} in suite {self.suite.name} (known: {', '.join(methods)})"
+                )
+        for seed in self.seeds:
+            if seed not in self.suite.seeds:
+                known = ", ".join(map(str, self.suite.seeds))
+                raise UserError(f"suite {self.suite.name} has no seed {seed} (known: {known})")
+
+    def dry_run(self) -> int:
+        """Print what `run` would do."""
+        datasets = suite_datasets(self.suite, self.bench, build=False)
+        roles = dict.fromkeys(["twin", *(SPLIT_DATASETS[split] for split in self.suite.protocol.splits)])
+        missing = [role for role in roles if role not in datasets and self.bench.dataset is None]
+        if missing:
+            print(missing_datasets_text(self.suite, missing, self.bench))
+            return 0
+        lab = open_laboratory(self.suite, self.bench, datasets)
+        plans = plan_suite(self.suite, self.bench, lab, datasets)
+        print(plan_text(select(plans, self.only, self.seeds), self.bench))
+        return 0
+
+    def run(self) -> int:
+        """Run the chosen cells and print a summary; return 0, or 1 when one failed."""
+        store = None if self.offline else tracking.open_store(self.tracking_uri, self.bench.runs)
+        datasets = suite_datasets(self.suite, self.bench)
+        lab = open_laboratory(self.suite, self.bench, datasets)
+        plans = select(plan_suite(self.suite, self.bench, lab, datasets), self.only, self.seeds, self.keys)
+        if not self.keys:
+            prepare_truth(lab)
+            open_suite_run(self.suite, self.bench, store)
+        if self.processes > 1:
+            launch([plan.spec.key for plan in plans], self._worker_arguments(), self.processes, _tell_end)
+        else:
+            for number, plan in enumerate(plans, start=1):
+                print(f"[{number}/{len(plans)}] {plan.spec.name}", file=sys.stderr)
+                run_cell(plan, lab, self.bench, datasets, store)
+        return self._conclude(plans, datasets)
+
+    def _worker_arguments(self) -> list[str]:
+        bench = self.bench
+        arguments = [
+            self.suite.name,
+            "--device",
+            bench.device,
+            "--runs",
+            str(bench.runs),
+            "--data",
+            str(bench.data),
+        ]
+        if bench.dataset is not None:
+            arguments += ["--dataset", str(bench.dataset)]
+        if self.offline:
+            arguments.append("--offline")
+        if self.tracking_uri:
+            arguments += ["--tracking-uri", self.tracking_uri]
+        return arguments
+
+    def _conclude(self, plans: list[Plan], datasets: Mapping[str, Dataset]) -> int:
+        states = [read_status(self.bench.cell_folder(plan.spec.key)).state for plan in plans]
+        if not self.keys:
+            left_out = [
+                split for split in self.suite.protocol.splits if SPLIT_DATASETS[split] not in datasets
+            ]
+            print(summary_text(plans, self.bench))
+            if left_out:
+                print(f"not measured: split {', '.join(left_out)}, which this dataset does not have")
+            print("tables and figures: eggan report build    runs: eggan ui")
+        return 0 if all(state == "finished" for state in states) else FAILED_CELLS
+
+
+def _tell_end(key: str, status: int) -> None:
+    print(f"cell {key} ended with status {status}", file=sys.stderr)

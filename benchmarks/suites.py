@@ -1,0 +1,96 @@
+"""Suites: named, immutable lists of cells and the protocol that scores them.
+
+Times are of two CPU cores; they serve `--dry-run` until a finished cell of the same row has a measured one.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from benchmarks.protocol import Protocol
+from eggan.errors import UserError
+from eggan.training import TrainingConfig
+
+QUICK_IMAGES = 16_000
+STANDARD_IMAGES = 120_000
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method of a suite; `preset` and `training` are None for references, which run once, with seed 0."""
+
+    method: str
+    preset: str | None = None
+    training: TrainingConfig | None = None
+    expected_minutes: float = 0.5
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Methods x seeds on SynFACS at one image size."""
+
+    name: str
+    title: str
+    image_size: int
+    seeds: tuple[int, ...]
+    rows: tuple[Row, ...]
+    protocol: Protocol
+    dataset_seed: int = 0
+
+    @property
+    def dataset(self) -> str:
+        """The dataset's label in run names."""
+        return f"synfacs-{self.image_size}"
+
+    def cells(self) -> Iterable[tuple[Row, int]]:
+        """Yield (row, seed) of every cell, in running order."""
+        for row in self.rows:
+            for seed in self.seeds if row.training else (0,):
+                yield row, seed
+
+
+REFERENCES = tuple(Row(name) for name in ("copy-source", "target-passthrough", "mean-au", "oracle"))
+
+SUITES: Mapping[str, Suite] = MappingProxyType(
+    {
+        "quick": Suite(
+            name="quick",
+            title="64 px, one seed, a few minutes of training: shows that everything works",
+            image_size=64,
+            seeds=(0,),
+            rows=(
+                *REFERENCES,
+                Row("eggan", "quick", TrainingConfig(batch_size=16, images=QUICK_IMAGES, log_every=20), 7.0),
+            ),
+            protocol=Protocol(
+                name="quick", splits=("test",), pairs=464, probe_sources=6, sequences=28, alphas=5, showcase=4
+            ),
+        ),
+        "standard": Suite(
+            name="standard",
+            title="64 px, three seeds, all pairs, 9 and 64 unseen identities",
+            image_size=64,
+            seeds=(0, 1, 2),
+            rows=(
+                *REFERENCES,
+                Row("eggan", "cpu", TrainingConfig(batch_size=16, images=STANDARD_IMAGES), 60.0),
+            ),
+            protocol=Protocol(name="standard"),
+        ),
+        "paper": Suite(
+            name="paper",
+            title="128 px, the paper's settings, three seeds: a GPU and VGG19 weights",
+            image_size=128,
+            seeds=(0, 1, 2),
+            rows=(*REFERENCES, Row("eggan", "paper", TrainingConfig(), 20 * 60.0)),
+            protocol=Protocol(name="paper"),
+        ),
+    }
+)
+
+
+def find_suite(name: str) -> Suite:
+    """Return the suite called `name`; an unknown name is a `UserError` that lists the known ones."""
+    if name not in SUITES:
+        raise UserError(f"unknown suite {name!r} (known: {', '.join(SUITES)})")
+    return SUITES[name]

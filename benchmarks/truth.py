@@ -1,0 +1,61 @@
+"""The true edits of a request, rendered once and kept by content: every cell of a suite shares them."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.protocol import Request
+
+NO_TRUTH = "only SynFACS can render the true edit"
+
+
+def render_synfacs(
+    dataset: Any, rows: np.ndarray, target_aus: np.ndarray, workers: int, progress: Any
+) -> np.ndarray:
+    """Render true edits with SynFACS: uint8 (N, H, W, 3)."""
+    from eggan.data.synfacs import render_edits  # loads the renderer, which few commands need
+
+    return render_edits(dataset, rows, target_aus, workers=workers, progress=progress)
+
+
+@dataclass(frozen=True)
+class TruthCache:
+    """Renders true edits and keeps them in `folder`."""
+
+    folder: Path
+    workers: int
+    progress: Any
+    render: Callable[..., np.ndarray] = render_synfacs
+
+    def of(self, request: Request, what: str) -> np.ndarray | None:
+        """Return the true edits of a request, uint8 (N, H, W, 3); None for a dataset that is not SynFACS."""
+        if not request.sources.name.startswith("synfacs"):
+            return None
+        path = self.folder / f"truth-{_key(request)}.npy"
+        if path.exists():
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        truth = self.render(
+            request.sources,
+            request.rows,
+            request.target_aus,
+            workers=self.workers,
+            progress=lambda items, total=None, description="": self.progress(items, total, f"render {what}"),
+        )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        staging = path.with_name(f".{path.name}.{os.getpid()}")
+        with staging.open("wb") as stream:
+            np.save(stream, truth, allow_pickle=False)
+        os.replace(staging, path)
+        return truth
+
+
+def _key(request: Request) -> str:
+    digest = hashlib.sha256(request.sources.content_hash.encode())
+    digest.update(np.ascontiguousarray(request.rows, dtype=np.int64).tobytes())
+    digest.update(np.ascontiguousarray(request.target_aus, dtype=np.float32).tobytes())
+    return digest.hexdigest()[:24]

@@ -1,0 +1,113 @@
+"""What a suite run stands on: folders, device, methods, instruments, datasets."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.evaluate import Laboratory
+from benchmarks.methods import Entry, all_methods
+from benchmarks.protocol import split_data, store_pairs
+from benchmarks.scores import Instruments
+from benchmarks.suites import Suite
+from benchmarks.truth import TruthCache, render_synfacs
+from eggan.data.dataset import Dataset, load_dataset
+from eggan.errors import UserError
+from eggan.progress import progress_bar
+
+SPLIT_DATASETS = {"test": "twin", "wide": "wide"}  # protocol split -> which SynFACS build holds its sources
+
+
+def load_instruments(device: str) -> Instruments:
+    """Load the frozen scorers; a missing weight file is a `UserError`."""
+    from eggan.evaluation.instruments import load_au_estimator, load_verifier
+
+    return Instruments(load_au_estimator("a", device), load_au_estimator("b", device), load_verifier(device))
+
+
+def build_synfacs(split: str, size: int, seed: int, workers: int, out: Path) -> Path:
+    """Render one SynFACS dataset, with a progress bar."""
+    from eggan.data.synfacs import build
+
+    return build(split=split, size=size, seed=seed, workers=workers, out=out)
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """Folders, device and the replaceable parts of a suite run. `dataset` replaces the suite's twin."""
+
+    runs: Path = Path("runs")
+    data: Path = Path("data")
+    device: str = "cpu"
+    dataset: Path | None = None
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    progress: Callable[..., Any] = progress_bar
+    methods: Mapping[str, Entry] = field(default_factory=all_methods)
+    instruments: Callable[[str], Instruments] = load_instruments
+    build: Callable[..., Path] = build_synfacs
+    render: Callable[..., Any] = render_synfacs
+
+    @property
+    def cache(self) -> Path:
+        """Content-addressed things that cells share."""
+        return self.runs / "cache"
+
+    def cell_folder(self, key: str) -> Path:
+        """The folder of a cell."""
+        return self.runs / "cells" / key
+
+    def dataset_folder(self, suite: Suite, role: str) -> Path:
+        """Where a SynFACS build of a suite lies."""
+        return self.data / f"synfacs-{role}-{suite.image_size}"
+
+
+def check_device(device: str) -> str:
+    """Return `device` if torch can use it here; else a `UserError` that lists what there is."""
+    there = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        there.append("mps")
+    if device == "cuda" and len(there) > 1 and there[1].startswith("cuda"):
+        return "cuda:0"
+    if device not in there:
+        raise UserError(f"unknown device {device!r} (here: {', '.join(there)})")
+    return device
+
+
+def suite_datasets(suite: Suite, bench: Workbench, build: bool = True) -> dict[str, Dataset]:
+    """Return the datasets of a suite by role, rendering missing ones; a role that cannot be had is left out.
+
+    With `build` false nothing is rendered.
+    """
+    if bench.dataset is not None:
+        dataset = load_dataset(bench.dataset)
+        if dataset.size != suite.image_size:
+            raise UserError(
+                f"{bench.dataset} has {dataset.size} px images, the suite {suite.name} {suite.image_size} px"
+            )
+        return {"twin": dataset} | ({"wide": dataset} if len(dataset.rows("wide")) else {})
+    found = {}
+    for role in dict.fromkeys(["twin", *(SPLIT_DATASETS[split] for split in suite.protocol.splits)]):
+        folder = bench.dataset_folder(suite, role)
+        if not folder.exists() and build:
+            bench.build(role, suite.image_size, suite.dataset_seed, bench.workers, folder)
+        if folder.exists():
+            found[role] = load_dataset(folder)
+    return found
+
+
+def open_laboratory(suite: Suite, bench: Workbench, datasets: Mapping[str, Dataset]) -> Laboratory:
+    """Return protocol, pairs, instruments and true-edit cache of a suite; pair manifests are stored."""
+    protocol, targets = suite.protocol, datasets["twin"]
+    splits = [
+        split_data(protocol, split, datasets[SPLIT_DATASETS[split]], targets)
+        for split in protocol.splits
+        if SPLIT_DATASETS[split] in datasets
+    ]
+    for data in splits:
+        store_pairs(data, bench.cache)
+    truth = TruthCache(bench.cache, bench.workers, bench.progress, bench.render)
+    instruments = bench.instruments(bench.device)
+    return Laboratory(protocol, splits, instruments, truth, bench.device, bench.progress)

@@ -1,0 +1,38 @@
+"""The only package that talks to MLflow.
+
+Every run lives in a local folder first (`run.json`, `metrics.jsonl`, artifacts) and is shipped to a tracking
+store from there. Shipping can be repeated, so that a store that is down or dies costs nothing but a later
+sync.
+"""
+
+from eggan.tracking.machine import code_version, describe_machine
+from eggan.tracking.run import RunRecord, TrackedRun, flat_params, read_record, run_id_in, ship_folder
+from eggan.tracking.store import (
+    EXPERIMENT,
+    STORE_ERRORS,
+    Store,
+    default_uri,
+    describe,
+    first_line,
+    open_store,
+    server_command,
+)
+
+__all__ = [
+    "EXPERIMENT",
+    "STORE_ERRORS",
+    "RunRecord",
+    "Store",
+    "TrackedRun",
+    "code_version",
+    "default_uri",
+    "describe",
+    "describe_machine",
+    "first_line",
+    "flat_params",
+    "open_store",
+    "read_record",
+    "run_id_in",
+    "server_command",
+    "ship_folder",
+]

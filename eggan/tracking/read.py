@@ -1,0 +1,78 @@
+"""Reading tracked cells back: what reports stand on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow.entities import Run
+
+from eggan.errors import UserError
+from eggan.tracking.store import STORE_ERRORS, Store, first_line
+
+PAGE = 500
+
+
+@dataclass(frozen=True)
+class TrackedCell:
+    """One cell's run in a store; `datasets` maps name to digest, times are in milliseconds."""
+
+    run_id: str
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    datasets: Mapping[str, str]
+    started_ms: int
+    ended_ms: int
+
+
+def search_cells(store: Store, suite: str | None = None) -> list[TrackedCell]:
+    """Return the cells' runs (those with a `cell` tag) of a suite, or of all suites, newest first."""
+    query = "tags.cell LIKE '%'" + (f" AND tags.suite = '{suite}'" if suite else "")
+    cells: list[TrackedCell] = []
+    token = None
+    try:
+        while True:
+            found = store.client.search_runs(
+                [store.experiment_id],
+                query,
+                max_results=PAGE,
+                order_by=["attributes.start_time DESC"],
+                page_token=token,
+            )
+            cells += [_cell(run) for run in found]
+            token = found.token
+            if not token:
+                return cells
+    except STORE_ERRORS as error:
+        raise UserError(f"the tracking store cannot be read: {first_line(error)}") from None
+
+
+def download_artifacts(store: Store, run_id: str, name: str, destination: Path) -> Path | None:
+    """Copy the run's artifact (file or folder) `name` under `destination`; None where the run has none."""
+    try:
+        if not any(entry.path == name for entry in store.client.list_artifacts(run_id)):
+            return None
+        return Path(store.client.download_artifacts(run_id, name, str(destination)))
+    except STORE_ERRORS as error:
+        raise UserError(f"the artifacts of run {run_id} cannot be read: {first_line(error)}") from None
+
+
+def metric_history(store: Store, run_id: str, name: str) -> list[tuple[int, float]]:
+    """Return (step, value) of one metric of a run, by step."""
+    try:
+        return sorted((point.step, point.value) for point in store.client.get_metric_history(run_id, name))
+    except STORE_ERRORS as error:
+        raise UserError(f"metric {name!r} of run {run_id} cannot be read: {first_line(error)}") from None
+
+
+def _cell(run: Run) -> TrackedCell:
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    return TrackedCell(
+        run_id=run.info.run_id,
+        tags=dict(run.data.tags),
+        params=dict(run.data.params),
+        metrics=dict(run.data.metrics),
+        datasets={entry.dataset.name: entry.dataset.digest for entry in inputs},
+        started_ms=run.info.start_time or 0,
+        ended_ms=run.info.end_time or 0,
+    )
