@@ -12,11 +12,12 @@ from eggan.errors import UserError
 
 # Published weight files and what each unlocks; the names carry the start of their sha256.
 WEIGHT_FILES = {
-    "vgg19-dcbb9e9d.pth": "preset `paper`: ImageNet perceptual loss",
+    "vgg19-dcbb9e9d.pth": "the preset `paper` (ImageNet perceptual loss)",
     "alexnet-owt-7be5be79.pth": "LPIPS",
     "inception_v3_google-0cc3c7bd.pth": "KID on Inception features",
 }
 BYTES_PER_GIB = 2**30
+SQLITE = "sqlite:///"
 Line = tuple[str, str]
 
 
@@ -100,7 +101,7 @@ def weights() -> Iterator[Line]:
     for name, purpose in WEIGHT_FILES.items():
         path = find_weights(name)
         if path is None:
-            yield name.split("-")[0], f"missing: no {purpose}"
+            yield name.split("-")[0], f"missing; unlocks {purpose}"
         elif hash_files([path]).startswith(path.stem.rpartition("-")[2]):
             yield name.split("-")[0], f"found, {path}: {purpose}"
         else:
@@ -130,7 +131,11 @@ def tracking(uri: str | None, runs: Path) -> Iterator[Line]:
     """Yield the tracking store and whether it answers."""
     from eggan.tracking import default_uri, open_store
 
+    uri = uri or default_uri(runs)
+    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
+        yield "store", f"{uri} (the first run creates it)"
+        return
     try:
         yield "store", f"answers, {open_store(uri, runs).uri}"
     except UserError as error:
-        yield "store", f"{uri or default_uri(runs)} does not answer: {error}"
+        yield "store", f"{uri} does not answer: {error}"

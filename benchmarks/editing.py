@@ -38,7 +38,7 @@ def newest_checkpoint(runs: Path, method: str = "eggan") -> Path:
     finished = [folder for folder in all_cells(runs) if _is_finished(folder, method)]
     if not finished:
         raise UserError(
-            f"no finished {method} cell in {runs / 'cells'}: run `eggan bench run quick` or name a --checkpoint"
+            f"no finished {method} cell in {runs / 'cells'}: run `eggan bench run quick` or give --checkpoint"
         )
     return max(finished, key=lambda folder: (folder / WEIGHTS_FILE).stat().st_mtime)
 

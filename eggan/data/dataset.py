@@ -68,12 +68,12 @@ class Dataset:
 
     def aus(self, rows: np.ndarray) -> np.ndarray:
         """Return the AU vectors of `rows`: float32 (n, 17) in [0, 5]."""
-        return self.manifest.iloc[rows][list(AU_COLUMNS)].to_numpy(dtype=np.float32)
+        return self.manifest.iloc[rows][list(AU_COLUMNS)].to_numpy(dtype=np.float32, copy=True)
 
     def expressions(self, rows: np.ndarray) -> np.ndarray:
         """Return the expression index of `rows` in `EXPRESSIONS`: int64 (n,); -1 for any other name."""
         lookup = {name: index for index, name in enumerate(EXPRESSIONS)}
-        return self.manifest.iloc[rows]["expression"].map(lambda name: lookup.get(name, -1)).to_numpy(np.int64)
+        return self.manifest.iloc[rows]["expression"].map(lambda name: lookup.get(name, -1)).to_numpy(np.int64, copy=True)
 
     def tensor(self, rows: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
         """Return the images of `rows` as uint8 (n, 3, H, W) on `device`."""

@@ -1,0 +1,119 @@
+"""House rules that can be read off the source: import directions, sizes, safe loading, no machine paths."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("eggan", "baselines", "benchmarks", "studies", "reports")
+# Each package may import itself and the ones named here, never back.
+BELOW = {
+    "eggan": set(),
+    "baselines": {"eggan"},
+    "benchmarks": {"baselines", "eggan"},
+    "studies": {"benchmarks", "baselines", "eggan"},
+    "reports": {"benchmarks", "baselines", "eggan"},
+}
+MAX_LINES = 500
+SOURCES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module or ""
+
+
+def calls(tree: ast.AST, dotted: str) -> Iterator[ast.Call]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == dotted:
+            yield node
+
+
+def import_faults(source: str, package: str, inside_tracking: bool) -> list[str]:
+    """Return the modules that a file of `package` must not import."""
+    forbidden = set(PACKAGES) - {package} - BELOW[package] | {"tests"}
+    if not inside_tracking:
+        forbidden |= {"mlflow"}
+    return [name for name in imports(ast.parse(source)) if name.split(".")[0] in forbidden]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_imports_go_one_way(path):
+    package = path.relative_to(ROOT).parts[0]
+    tracking = path.is_relative_to(ROOT / "eggan" / "tracking")
+    assert import_faults(path.read_text(), package, tracking) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "package", "fault"),
+    [
+        ("import benchmarks.runner", "eggan", "benchmarks.runner"),
+        ("def f():\n    from reports import tables", "benchmarks", "reports"),
+        ("from mlflow import MlflowClient", "reports", "mlflow"),
+        ("import studies", "reports", "studies"),
+        ("import tests.conftest", "eggan", "tests.conftest"),
+    ],
+)
+def test_the_rule_catches_what_it_forbids(source, package, fault):
+    assert import_faults(source, package, inside_tracking=False) == [fault]
+
+
+@pytest.mark.parametrize("path", SOURCES + TESTS, ids=name_of)
+def test_no_file_is_longer_than_500_lines(path):
+    assert len(path.read_text().splitlines()) < MAX_LINES
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_nothing_is_unpickled(path):
+    tree = ast.parse(path.read_text())
+    for call in calls(tree, "torch.load"):
+        options = {word.arg: ast.unparse(word.value) for word in call.keywords}
+        assert options.get("weights_only") == "True", f"line {call.lineno}"
+    for call in calls(tree, "np.load"):
+        options = {word.arg: ast.unparse(word.value) for word in call.keywords}
+        assert options.get("allow_pickle", "False") == "False", f"line {call.lineno}"
+    for dotted in ("pickle.load", "pickle.loads", "pd.read_pickle"):
+        assert not list(calls(tree, dotted)), dotted
+
+
+MACHINE_PATH = re.compile(r"""(?<![\w.:/])/(?:home|root|Users|work|tmp|mnt|opt|var)/\w""")
+
+
+@pytest.mark.parametrize(
+    "path", [*SOURCES, ROOT / "Makefile", ROOT / "README.md", ROOT / "pyproject.toml"], ids=name_of
+)
+def test_no_path_of_one_machine_is_written_down(path):
+    found = [line for line in path.read_text().splitlines() if MACHINE_PATH.search(line)]
+    assert found == []
+
+
+def test_the_path_rule_catches_what_it_forbids():
+    assert MACHINE_PATH.search('open("/home/someone/data")')
+    assert not MACHINE_PATH.search("https://host/home/page and data/tmp/x")
+
+
+def function_lengths() -> list[int]:
+    return sorted(
+        (node.end_lineno or 0) - node.lineno + 1
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef)
+    )
+
+
+def test_functions_are_short():
+    lengths = function_lengths()
+    assert lengths[len(lengths) // 2] <= 12
+    assert lengths[int(len(lengths) * 0.9)] <= 40
+    assert lengths[-1] <= 120
