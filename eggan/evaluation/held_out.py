@@ -1,4 +1,4 @@
-"""Held-out figures of instruments: what goes into a card, and what `eggan instruments check` computes again."""
+"""Held-out figures of instruments: what goes into a card and what `eggan instruments check` repeats."""
 
 from typing import Any
 
@@ -66,7 +66,7 @@ def pair_similarities(
 def verifier_figures(
     network: nn.Module, dataset: Dataset, rows: np.ndarray, threshold: float
 ) -> dict[str, Any]:
-    """Return the equal-error rate and, at the fixed threshold, accuracy and false accepts, on pairs of rows."""
+    """Return the equal-error rate and, at the threshold, accuracy and false accepts, on pairs of rows."""
     genuine, impostor = pair_similarities(network, dataset, rows)
     equal = metrics.equal_error(genuine, impostor)
     return {

@@ -1,5 +1,4 @@
-"""The renders on which instruments are trained, fixed and checked: dense SynFACS identities of no benchmark
-split.
+"""Renders to train and check instruments on: dense SynFACS identities of no benchmark split.
 
 Each purpose has a population of its own, so identities never meet: `instruments-train`,
 `instruments-validation` (for choosing a recipe), `instruments-test` (held-out figures), `verifier-threshold`
@@ -79,7 +78,9 @@ class Faces:
 
 
 def render(plan: RenderPlan, seed: int, folder: Path, workers: int) -> Dataset:
-    """Return the dataset of a plan, rendering it unless `folder` has it from the same renderer version and seed."""
+    """Return the dataset of a plan, rendering it unless `folder` has it from the same renderer version and
+    seed.
+    """
     from eggan.data import synfacs
 
     out = folder / plan.folder_name

@@ -41,7 +41,9 @@ class AUEstimator:
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> Tensor:
-        """Return AU intensities float32 (B, 17) in [0, 5] of images (B, 3, H, W) in [-1, 1], on the weights' device."""
+        """Return AU intensities float32 (B, 17) in [0, 5] of images (B, 3, H, W) in [-1, 1], on the weights'
+        device.
+        """
         return _forward(self.network, images).clamp(0.0, MAX_INTENSITY)
 
 
@@ -56,7 +58,7 @@ class Verifier:
 
     @torch.no_grad()
     def embed(self, images: Tensor) -> Tensor:
-        """Return unit-norm embeddings float32 (B, D) of images (B, 3, H, W) in [-1, 1], on the weights' device."""
+        """Return unit-norm embeddings float32 (B, D) of images (B, 3, H, W) in [-1, 1]."""
         return _forward(self.network, images)
 
     @property
@@ -73,7 +75,7 @@ class Verifier:
 def load_au_estimator(
     which: Which, device: torch.device | str = "cpu", folder: Path | None = None
 ) -> AUEstimator:
-    """Load estimator "a" (residual CNN) or "b" (patch mixer); missing or altered weights are a `UserError`."""
+    """Load estimator "a" (residual CNN) or "b" (patch mixer); weights missing or altered: `UserError`."""
     if which not in ("a", "b"):
         raise UserError(f"there is no AU estimator {which!r}: choose a or b")
     name = f"au_{which}"
@@ -133,7 +135,7 @@ def to_storage(network: nn.Module) -> dict[str, Tensor]:
 
 
 def from_storage(network: nn.Module, state: dict[str, Tensor]) -> nn.Module:
-    """Load `to_storage` weights; a missing, unknown or misshapen entry raises `KeyError` or `RuntimeError`."""
+    """Load `to_storage` weights; an entry that does not fit raises `KeyError` or `RuntimeError`."""
     wanted = {name for name, value in network.state_dict().items() if value.is_floating_point()}
     if wanted != set(state):
         raise KeyError(sorted(wanted ^ set(state))[0])

@@ -35,7 +35,7 @@ def pcc(truth: np.ndarray, reading: np.ndarray) -> np.ndarray:
 
 
 def icc31(truth: np.ndarray, reading: np.ndarray) -> np.ndarray:
-    """Per-AU intra-class correlation ICC(3,1) of two raters (Shrout and Fleiss 1979); NaN without any variance.
+    """Per-AU intra-class correlation ICC(3,1) of two raters (Shrout and Fleiss 1979); NaN without variance.
 
     Two-way mixed effects, consistency, single measurement: a constant offset between the raters costs
     nothing.
@@ -54,7 +54,7 @@ def icc31(truth: np.ndarray, reading: np.ndarray) -> np.ndarray:
 
 
 def skill(error: np.ndarray, copy_error: np.ndarray) -> np.ndarray:
-    """Return 1 - error / copy_error (MSE of a method, MSE of copy-source): 1 perfect, 0 no better than no edit.
+    """Return 1 - error / copy_error (MSE of a method and of copy-source): 1 perfect, 0 as good as no edit.
 
     NaN where copy-source makes no error, since there is nothing to gain.
     """
@@ -71,8 +71,7 @@ def mean_defined(values: np.ndarray) -> tuple[float, int]:
 
 
 def response_matrix(before: np.ndarray, after: np.ndarray, probed: np.ndarray) -> np.ndarray:
-    """Return the mean change of each reading per single-AU probe, float (A, A): row = probed AU, column = read
-    AU.
+    """Return the mean change of readings per single-AU probe (A, A): row = probed, column = read AU.
 
     `before` and `after` are readings (N, A) of the same faces at the probe's low and high intensity; `probed`
     (N,) holds the position of the moved AU. A row without probes is NaN.
@@ -113,7 +112,9 @@ def progress(readings: np.ndarray, source_aus: np.ndarray, target_aus: np.ndarra
 
 
 def spearman_with_alpha(values: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Return Spearman's rank correlation of each sequence (S, K) with alpha (K,): float (S,), NaN when constant."""
+    """Return Spearman's rank correlation of each sequence (S, K) with alpha (K,): float (S,), NaN when
+    constant.
+    """
     values = np.asarray(values, np.float64)
     ranks = rankdata(values, axis=1)
     against = np.broadcast_to(rankdata(alpha), ranks.shape)
@@ -122,19 +123,21 @@ def spearman_with_alpha(values: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def slope_with_alpha(values: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Return the least-squares slope of each sequence (S, K) over alpha (K,): float (S,); 1 is exact control."""
+    """Return the least-squares slope of each sequence (S, K) over alpha (K,): (S,); 1 is exact control."""
     centred = np.asarray(alpha, np.float64) - np.mean(alpha)
     return np.asarray(values, np.float64) @ centred / np.square(centred).sum()
 
 
 def monotone_share(values: np.ndarray) -> np.ndarray:
-    """Return the share of steps at which each sequence (S, K) strictly rises: float (S,) in [0, 1], NaN on NaN."""
+    """Return the share of steps at which each sequence (S, K) strictly rises: float (S,) in [0, 1], NaN on
+    NaN.
+    """
     steps = np.diff(np.asarray(values, np.float64), axis=1)
     return np.where(np.isnan(steps).any(axis=1), np.nan, (steps > 0).mean(axis=1))
 
 
 class EqualError(NamedTuple):
-    """The equal-error point of a verifier: pairs with similarity >= threshold are accepted; rates in [0, 1]."""
+    """Equal-error point of a verifier that accepts similarity >= threshold; rates in [0, 1]."""
 
     threshold: float
     rate: float

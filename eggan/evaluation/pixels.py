@@ -50,7 +50,7 @@ def ms_ssim(image: Tensor, truth: Tensor) -> Tensor:
 
 
 def background_change(source: Tensor, edit: Tensor, background: Tensor) -> Tensor:
-    """Return the mean absolute change over background pixels per image, in [-1, 1] units; NaN without background.
+    """Return the mean absolute change over background pixels per image, in [-1, 1] units; NaN without any.
 
     `background`: bool (B, H, W), true where the pixel shows neither head nor body.
     """
@@ -71,7 +71,7 @@ def still_background(source: Tensor, truth: Tensor, tolerance: float = 1.0 / 255
 
 
 def lpips_missing(net: str = "alex") -> str | None:
-    """Return why LPIPS cannot be measured here, or None when the backbone file is there and is the right one."""
+    """Return why LPIPS cannot be measured here, or None when the right backbone file is there."""
     path = _checkpoints() / LPIPS_BACKBONES[net]
     if not path.is_file():
         return f"weights missing: {path.name} is not in {_display(path.parent)}"
@@ -83,7 +83,9 @@ def lpips_missing(net: str = "alex") -> str | None:
 
 
 def lpips(image: Tensor, truth: Tensor, net: str = "alex") -> Tensor:
-    """Return LPIPS v0.1 per image (Zhang et al. 2018); call `lpips_missing` first, this raises without weights."""
+    """Return LPIPS v0.1 per image (Zhang et al. 2018); call `lpips_missing` first, this raises without
+    weights.
+    """
     reason = lpips_missing(net)
     if reason:
         raise FileNotFoundError(reason)

@@ -30,7 +30,7 @@ def kid(first: np.ndarray, second: np.ndarray) -> float:
 
 
 class Kid(NamedTuple):
-    """KID of edits against real images, the same between two halves of the real ones, and the sample counts."""
+    """KID of edits against real images, its floor (half of the real ones against half) and the counts."""
 
     value: float
     floor: float

@@ -34,7 +34,9 @@ class Difference(Interval):
 
 
 def weighted_mean(values: np.ndarray) -> Statistic:
-    """Return the statistic "weighted mean of `values`", (N,) or (N, A); rows with NaN are left out per column."""
+    """Return the statistic "weighted mean of `values`", (N,) or (N, A); rows with NaN are left out per
+    column.
+    """
     values = np.asarray(values, np.float64)
     present = (~np.isnan(values)).astype(np.float64)
     filled = np.nan_to_num(values)

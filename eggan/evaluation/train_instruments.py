@@ -117,7 +117,9 @@ def learning_rate_factor(step: int, steps: int, warmup: float) -> float:
 
 
 def initialise(kind: Kind, recipe: Recipe, identities: int, seed: int) -> Trainable:
-    """Return freshly initialised weights that depend on (kind, seed) alone; the global stream is left as found."""
+    """Return freshly initialised weights that depend on (kind, seed) alone; the global stream is left as
+    found.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed("instruments", "init", kind, seed))
         return Trainable(kind, recipe, identities)

@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from eggan.evaluation import realism
+
+
+def test_kid_by_hand():
+    first, second = np.array([[1.0], [2.0]]), np.array([[0.0], [3.0]])
+    # kernel (x y + 1)^3: within first 27, within second 1, across (1 + 64 + 1 + 343) / 4
+    assert realism.kid(first, second) == pytest.approx(27 + 1 - 2 * (1 + 64 + 1 + 343) / 4)
+
+
+def test_kid_is_unbiased_between_samples_of_one_distribution():
+    values = []
+    for seed in range(200):
+        generator = np.random.default_rng(seed)
+        values.append(realism.kid(generator.normal(size=(12, 4)), generator.normal(size=(12, 4))))
+    assert abs(np.mean(values)) < 3 * np.std(values) / np.sqrt(200)
+
+
+def test_kid_floor_is_below_the_value_of_another_distribution():
+    generator = np.random.default_rng(0)
+    real, edit = generator.normal(size=(200, 8)), generator.normal(0.6, 1, size=(150, 8))
+    result = realism.kid_with_floor(real, edit, np.random.default_rng(1))
+    assert result.value > 10 * abs(result.floor)
+    assert (result.n_real, result.n_edit) == (200, 150)
+    assert result == realism.kid_with_floor(real, edit, np.random.default_rng(1))
+
+
+def test_fid_of_known_gaussians():
+    generator = np.random.default_rng(0)
+    base = generator.normal(size=(4000, 3))
+    base = (base - base.mean(0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(base, rowvar=False))).T
+    moved = base * np.array([1.0, 2.0, 3.0]) + np.array([1.0, 0.0, 0.0])
+    # |mean difference|^2 + sum (sigma_1 - sigma_2)^2 for commuting covariances
+    assert realism.fid(base, moved) == pytest.approx(1 + 0 + 1 + 4, abs=1e-6)
+    assert realism.fid(base, base) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_features_need_two_rows():
+    with pytest.raises(ValueError, match="two rows"):
+        realism.kid(np.zeros((1, 4)), np.zeros((5, 4)))
