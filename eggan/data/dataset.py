@@ -73,7 +73,11 @@ class Dataset:
     def expressions(self, rows: np.ndarray) -> np.ndarray:
         """Return the expression index of `rows` in `EXPRESSIONS`: int64 (n,); -1 for any other name."""
         lookup = {name: index for index, name in enumerate(EXPRESSIONS)}
-        return self.manifest.iloc[rows]["expression"].map(lambda name: lookup.get(name, -1)).to_numpy(np.int64, copy=True)
+        return (
+            self.manifest.iloc[rows]["expression"]
+            .map(lambda name: lookup.get(name, -1))
+            .to_numpy(np.int64, copy=True)
+        )
 
     def tensor(self, rows: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
         """Return the images of `rows` as uint8 (n, 3, H, W) on `device`."""
@@ -96,7 +100,9 @@ def load_dataset(folder: Path) -> Dataset:
     folder = Path(folder)
     for name in ("dataset.json", "manifest.parquet", "images.npy"):
         if not (folder / name).is_file():
-            raise UserError(f"{folder} is not a dataset: {name} is missing (build one with `eggan data build synfacs`)")
+            raise UserError(
+                f"{folder} is not a dataset: {name} is missing (build one with `eggan data build synfacs`)"
+            )
     try:
         info = json.loads((folder / "dataset.json").read_text())
         manifest = pd.read_parquet(folder / "manifest.parquet")
@@ -104,7 +110,9 @@ def load_dataset(folder: Path) -> Dataset:
     except (ValueError, OSError, EOFError) as error:
         raise UserError(f"{folder} cannot be read: {error}") from None
     if info.get("format_version") != FORMAT_VERSION:
-        raise UserError(f"{folder} has format version {info.get('format_version')}, this software reads {FORMAT_VERSION}")
+        raise UserError(
+            f"{folder} has format version {info.get('format_version')}, this software reads {FORMAT_VERSION}"
+        )
     check_manifest(manifest, len(images), folder)
     return Dataset(folder, manifest, images, info)
 
@@ -120,7 +128,9 @@ def check_manifest(manifest: pd.DataFrame, image_count: int, where: Path | str) 
     bad = np.argwhere(~((aus >= 0) & (aus <= MAX_INTENSITY)))
     if len(bad):
         row, column = bad[0]
-        raise UserError(f"{where}: row {row} has {AU_COLUMNS[column]} = {aus[row, column]}, outside [0, {MAX_INTENSITY:g}]")
+        raise UserError(
+            f"{where}: row {row} has {AU_COLUMNS[column]} = {aus[row, column]}, outside [0, {MAX_INTENSITY:g}]"
+        )
     unknown = set(manifest["split"]) - set(SPLITS)
     if unknown:
         raise UserError(f"{where}: unknown split {sorted(unknown)[0]!r} (known: {', '.join(SPLITS)})")
