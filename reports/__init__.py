@@ -1,0 +1,1 @@
+"""Reports: tracked runs -> tidy frame -> tables, figures and one page. Nothing here trains."""

@@ -1,0 +1,94 @@
+"""A whole report from a frame: tables, figures and the page, in a folder that appears whole or not at all."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from eggan.errors import UserError
+from reports import figures, render, tables
+from reports.figures import Picture
+from reports.frame import Frame, Progress
+from reports.layout import Table
+from reports.page import SectionPage, render_page
+from reports.sections import Section, sections_of
+from reports.verdicts import Verdict, verdicts
+
+PAGE = "index.html"
+
+
+@dataclass(frozen=True)
+class Report:
+    """A built report: where it is, and what the terminal shows of it."""
+
+    page: Path
+    overview: list[Table]
+    verdicts: list[Verdict]
+
+
+def build(frame: Frame, out: Path, progress: Progress) -> Report:
+    """Write `tables/`, `figures/` and `index.html` under `out`, replacing an earlier report there."""
+    sections = sections_of(frame, progress)
+    said = verdicts(frame, sections)
+    pictures = figures.pictures(frame, sections)
+    pages = [SectionPage(s, section_tables(frame, s), [p for p in pictures if p.key.endswith(s.key)]) for s in sections]
+    _refuse_foreign(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        _write_tables([table for page in pages for table in page.tables.values()], staging / "tables")
+        for picture in progress(pictures, len(pictures), "figures"):
+            figures.save(picture, staging / "figures")
+        faces, training = _named(pictures, "fig"), _named(pictures, "training")
+        (staging / PAGE).write_text(render_page(frame, pages, faces, training, said), encoding="utf-8")
+        _replace(staging, out)
+    except OSError as error:
+        raise UserError(f"cannot write the report to {out}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    overview = [table for s in sections for table in (tables.table1_averages(s), tables.table2(frame, s))]
+    return Report(out / PAGE, overview, said)
+
+
+def section_tables(frame: Frame, section: Section) -> dict[str, Table]:
+    """Return every table of a section by its place on the page."""
+    made = {
+        "table1": tables.table1(section),
+        "table2": tables.table2(frame, section),
+        "by_au": tables.table1_by_au(section),
+        "summary": tables.summary(frame, section),
+        "agreement": tables.estimator_agreement(section),
+    }
+    differences = tables.differences(section)
+    return made | ({"differences": differences} if differences else {})
+
+
+def _named(pictures: Sequence[Picture], start: str) -> list[Picture]:
+    return [picture for picture in pictures if picture.key.startswith(start)]
+
+
+def _write_tables(made: Sequence[Table], folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for table in made:
+        (folder / f"{table.key}.md").write_text(render.markdown(table), encoding="utf-8")
+        (folder / f"{table.key}.tex").write_text(render.latex(table), encoding="utf-8")
+        (folder / f"{table.key}.csv").write_text(render.csv_text(table), encoding="utf-8")
+
+
+def _refuse_foreign(out: Path) -> None:
+    """A folder that holds anything but an earlier report is never replaced."""
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not _is_report(out))):
+        raise UserError(f"{out} exists and is not a report: choose another folder with --out")
+
+
+def _is_report(folder: Path) -> bool:
+    return {entry.name for entry in folder.iterdir()} <= {PAGE, "tables", "figures"} and (folder / PAGE).is_file()
+
+
+def _replace(staging: Path, out: Path) -> None:
+    staging.chmod(0o755)
+    if out.exists():
+        shutil.rmtree(out)
+    os.replace(staging, out)

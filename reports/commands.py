@@ -1,0 +1,88 @@
+"""`eggan report build` and `eggan report export`."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from eggan.errors import UserError
+from eggan.progress import progress_bar
+from reports.build import Report, build
+from reports.frame import Frame, read_frame, read_store, write_frame
+from reports.render import terminal
+
+RUNS = Path("runs")
+OUT = RUNS / "report"
+INSTRUMENTS = {"AU estimator A": "au_a", "AU estimator B": "au_b", "Face verifier": "verifier"}
+SIGNS = {"good": "+", "bad": "!", "open": "?"}
+
+
+def register(subparsers: Any) -> None:
+    """Add `report` with its two actions."""
+    parser = subparsers.add_parser("report", help="tables, figures and an HTML page of the tracked runs")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    made = actions.add_parser("build", help="write the report of a suite")
+    made.add_argument("--out", type=Path, default=OUT, help=f"folder of the report (default {OUT})")
+    made.add_argument("--frame", type=Path, help="build from an exported frame instead of tracked runs")
+    made.set_defaults(run=run_build)
+    exported = actions.add_parser("export", help="write all facts of a suite's runs to a folder of parquet files")
+    exported.add_argument("folder", type=Path)
+    exported.set_defaults(run=run_export)
+    for action in (made, exported):
+        action.add_argument("--suite", help="suite to report (default: the one that ran last)")
+        action.add_argument("--tracking-uri", help="MLflow store (default: MLFLOW_TRACKING_URI, else runs/mlflow.db)")
+
+
+def run_build(args: argparse.Namespace) -> int:
+    """Build a report and print its overview."""
+    if args.frame and (args.suite or args.tracking_uri):
+        raise UserError("--frame holds one suite already: leave out --suite and --tracking-uri")
+    frame = read_frame(args.frame) if args.frame else _tracked(args)
+    report = build(frame, args.out, progress_bar)
+    print(overview(report, args.tracking_uri))
+    return 0
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """Export the frame of a suite."""
+    print(f"frame written to {write_frame(_tracked(args), args.folder)}")
+    return 0
+
+
+def overview(report: Report, tracking_uri: str | None = None) -> str:
+    """Return both tables, the sentences, the page's path and the command that opens MLflow."""
+    lines = [""]
+    for table in report.overview:
+        lines += [terminal(table), *(f"  {note}" for note in table.notes), ""]
+    lines += [f"{SIGNS[verdict.tone]} {verdict.text}" for verdict in report.verdicts]
+    option = f" --tracking-uri {tracking_uri}" if tracking_uri else ""
+    return "\n".join([*lines, "", f"report  {report.page.resolve().as_uri()}", f"runs    eggan ui{option}"])
+
+
+def _tracked(args: argparse.Namespace) -> Frame:
+    from eggan.tracking import default_uri, open_store  # MLflow takes seconds to import
+
+    uri = args.tracking_uri or default_uri(RUNS)
+    _refuse_missing_file(uri, args.suite)
+    return read_store(open_store(uri, RUNS), args.suite, instrument_cards(), progress_bar)
+
+
+def _refuse_missing_file(uri: str, suite: str | None) -> None:
+    """Reading must not create an empty store where there was none."""
+    path = uri.removeprefix("sqlite:///").partition("?")[0]
+    if uri.startswith("sqlite:///") and not Path(path).is_file():
+        raise UserError(f"no tracked runs at {path}: run `eggan bench run {suite or 'quick'}` first")
+
+
+def instrument_cards() -> dict[str, dict[str, Any]]:
+    """Return the cards of the shipped instruments; a missing one is named, since tables do not need it."""
+    from eggan.evaluation.instruments import read_card  # brings torch
+
+    cards: dict[str, dict[str, Any]] = {}
+    for title, name in INSTRUMENTS.items():
+        try:
+            cards[title] = read_card(name)
+        except UserError as error:
+            print(f"warning: {error}", file=sys.stderr)
+            cards[title] = {"missing": str(error)}
+    return cards

@@ -1,0 +1,224 @@
+"""Tracked runs -> one tidy frame. Everything else in this package is a function of that frame.
+
+A frame can be exported to a folder of parquet files and read back, so that tables can be rebuilt without runs.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from eggan.errors import UserError
+from eggan.tracking.read import TrackedCell, download_artifacts, metric_history, search_cells
+from eggan.tracking.store import Store
+
+Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
+FORMAT_VERSION = 1
+CELL_COLUMNS = (
+    "run_id", "suite", "dataset", "method", "seed", "state", "reason", "cell", "commit", "dirty", "machine",
+    "dataset_digest", "instruments", "started_ms", "seconds",
+)  # fmt: skip
+TABLES: Mapping[str, tuple[str, ...]] = {
+    "cells": CELL_COLUMNS,
+    "metrics": ("run_id", "suite", "dataset", "method", "seed", "state", "metric", "value"),
+    "pairs": ("run_id", "suite", "dataset", "method", "seed", "split", "pair"),
+    "response": ("run_id", "split", "probed_au", "read_au", "change"),
+    "control": ("run_id", "split", "sequence", "spearman", "slope", "monotone"),
+    "curves": ("run_id", "metric", "step", "value"),
+    "not_measured": ("run_id", "metric", "reason"),
+}
+IDENTIFIERS = ["run_id", "suite", "dataset", "method", "seed"]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """All tracked facts of one suite; the columns of each table are in `TABLES`.
+
+    `metrics`: one row per (run, metric). `pairs`: one row per scored pair, with the columns of the runs' pair tables.
+    `showcases`: run id -> the uint8 arrays for figures. `instruments`: card and sha256 of each frozen scorer.
+    """
+
+    cells: pd.DataFrame
+    metrics: pd.DataFrame
+    pairs: pd.DataFrame
+    response: pd.DataFrame
+    control: pd.DataFrame
+    curves: pd.DataFrame
+    not_measured: pd.DataFrame
+    showcases: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    instruments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def suite(self) -> str:
+        """The suite's name."""
+        return str(self.cells["suite"].iloc[0])
+
+
+def read_store(store: Store, suite: str | None, instruments: Mapping[str, Any], progress: Progress) -> Frame:
+    """Return the frame of a suite, or of the suite that ran last; no runs at all is a `UserError`."""
+    found = search_cells(store, suite)
+    if not found:
+        wanted = f"suite {suite!r}" if suite else "any suite"
+        raise UserError(f"the tracking store holds no runs of {wanted}: run `eggan bench run {suite or 'quick'}` first")
+    newest = newest_of_each(cell for cell in found if cell.tags.get("suite") == found[0].tags.get("suite"))
+    with tempfile.TemporaryDirectory() as scratch:
+        parts = [_read_cell(store, cell, Path(scratch)) for cell in progress(newest, len(newest), "reading runs")]
+    return _assemble(newest, parts, instruments)
+
+
+def newest_of_each(cells: Iterable[TrackedCell]) -> list[TrackedCell]:
+    """Keep the run that started last of each (dataset, method, seed), ordered by these."""
+    kept: dict[tuple[str, str, int], TrackedCell] = {}
+    for cell in sorted(cells, key=lambda cell: cell.started_ms):
+        kept[(cell.tags.get("dataset", ""), cell.tags.get("method", ""), _seed(cell))] = cell
+    return [kept[key] for key in sorted(kept)]
+
+
+def _seed(cell: TrackedCell) -> int:
+    return int(cell.tags.get("seed", "0"))
+
+
+def _read_cell(store: Store, cell: TrackedCell, scratch: Path) -> dict[str, Any]:
+    """Return the cell's part of each table, without identifiers."""
+    part: dict[str, Any] = {"metrics": _metric_rows(cell), "curves": _curve_rows(store, cell)}
+    folder = download_artifacts(store, cell.run_id, "scores", scratch / cell.run_id) if _finished(cell) else None
+    if folder is None:
+        return part
+    found = sorted(folder.glob("pairs-*.parquet"))
+    part["pairs"] = [pd.read_parquet(p).assign(split=p.stem.removeprefix("pairs-")) for p in found]
+    for name in ("response", "control"):
+        part[name] = [pd.read_parquet(p) for p in folder.glob(f"{name}.parquet")]
+    reasons = folder / "not_measured.json"
+    if reasons.exists():
+        part["not_measured"] = pd.DataFrame(json.loads(reasons.read_text()).items(), columns=["metric", "reason"])
+    part["showcase"] = _read_arrays(folder / "showcase.npz")
+    return part
+
+
+def _finished(cell: TrackedCell) -> bool:
+    return cell.tags.get("state") == "finished"
+
+
+def _metric_rows(cell: TrackedCell) -> pd.DataFrame:
+    values = {name: value for name, value in sorted(cell.metrics.items()) if not name.startswith(("train/", "system/"))}
+    return pd.DataFrame({"metric": list(values), "value": np.array(list(values.values()), dtype=np.float64)})
+
+
+def _curve_rows(store: Store, cell: TrackedCell) -> pd.DataFrame:
+    rows = [
+        (name, step, value)
+        for name in sorted(cell.metrics)
+        if name.startswith("train/")
+        for step, value in metric_history(store, cell.run_id, name)
+    ]
+    return pd.DataFrame(rows, columns=["metric", "step", "value"])
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    if not path.exists():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path.name} of a run cannot be read: {error}") from None
+
+
+def _assemble(cells: list[TrackedCell], parts: list[dict[str, Any]], instruments: Mapping[str, Any]) -> Frame:
+    heads = pd.DataFrame([_cell_row(cell) for cell in cells], columns=list(CELL_COLUMNS))
+    tables: dict[str, pd.DataFrame] = {"cells": heads}
+    for name in [name for name in TABLES if name != "cells"]:
+        pieces = []
+        for (_, head), part in zip(heads.iterrows(), parts, strict=True):
+            found = part.get(name, [])
+            for piece in [found] if isinstance(found, pd.DataFrame) else found:
+                wanted = [column for column in (*IDENTIFIERS, "state") if column in TABLES[name]]
+                pieces.append(piece.assign(**{column: head[column] for column in wanted}))
+        tables[name] = _complete(pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(), name)
+    shown = {cell.run_id: part["showcase"] for cell, part in zip(cells, parts, strict=True) if part.get("showcase")}
+    return Frame(**tables, showcases=shown, instruments=instruments)
+
+
+def _complete(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    first = list(TABLES[name])
+    return table.reindex(columns=first + [column for column in table.columns if column not in first])
+
+
+def _cell_row(cell: TrackedCell) -> dict[str, Any]:
+    tags = cell.tags
+    return {
+        "run_id": cell.run_id,
+        **{name: tags.get(name, "") for name in ("suite", "dataset", "method", "cell", "reason", "commit", "dirty")},
+        "state": tags.get("state", "unknown"),
+        "seed": _seed(cell),
+        "machine": _machine(tags),
+        "dataset_digest": "; ".join(f"{name} {digest}" for name, digest in sorted(cell.datasets.items())),
+        "instruments": "; ".join(
+            f"{name.removeprefix('instrument.')} {digest}"
+            for name, digest in sorted(cell.params.items())
+            if name.startswith("instrument.")
+        ),
+        "started_ms": cell.started_ms,
+        "seconds": max(0.0, (cell.ended_ms - cell.started_ms) / 1000),
+    }
+
+
+def _machine(tags: Mapping[str, str]) -> str:
+    system, cores = tags.get("machine.system", ""), tags.get("machine.cores", "")
+    chip = tags.get("machine.accelerator") or tags.get("machine.device", "")
+    torch_version = tags.get("version.torch", "")
+    known = (system, f"{cores} cores" if cores else "", chip, f"torch {torch_version}" if torch_version else "")
+    return ", ".join(part for part in known if part) or "not recorded"
+
+
+def write_frame(frame: Frame, folder: Path) -> Path:
+    """Write a frame to a folder: parquet per table, npz per showcase, `frame.json`; whole or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        for name in TABLES:
+            getattr(frame, name).to_parquet(staging / f"{name}.parquet", index=False)
+        (staging / "showcases").mkdir()
+        for run_id, arrays in frame.showcases.items():
+            np.savez_compressed(staging / "showcases" / f"{run_id}.npz", **dict(arrays))  # type: ignore[arg-type]
+        head = {"format_version": FORMAT_VERSION, "instruments": frame.instruments}
+        (staging / "frame.json").write_text(json.dumps(head, indent=1, sort_keys=True) + "\n")
+        staging.chmod(0o755)
+        if folder.exists():
+            _remove_old(folder)
+        os.replace(staging, folder)
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return folder
+
+
+def _remove_old(folder: Path) -> None:
+    if not (folder / "frame.json").is_file():
+        raise UserError(f"{folder} exists and is not an exported frame: choose another place")
+    shutil.rmtree(folder)
+
+
+def read_frame(folder: Path) -> Frame:
+    """Read an exported frame; a folder that is none, or of another version, is a `UserError`."""
+    if not (folder / "frame.json").is_file():
+        raise UserError(f"{folder} is not an exported frame: make one with `eggan report export {folder}`")
+    try:
+        head = json.loads((folder / "frame.json").read_text())
+        if head.get("format_version") != FORMAT_VERSION:
+            found = head.get("format_version")
+            raise UserError(f"{folder} has frame version {found}, this software reads {FORMAT_VERSION}")
+        tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder} cannot be read: {error}") from None
+    shown = {path.stem: _read_arrays(path) for path in sorted((folder / "showcases").glob("*.npz"))}
+    return Frame(**tables, showcases=shown, instruments=head["instruments"])

@@ -1,0 +1,64 @@
+"""One section of a report: all estimates of one dataset and split, computed once and shared by tables and figures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from eggan.evaluation.statistics import Interval
+from reports.estimates import Group, au_interval, groups_of, margin_interval, skill_interval, trivial
+from reports.frame import Frame, Progress
+from reports.labels import SPLIT_ORDER
+
+
+@dataclass(frozen=True)
+class Section:
+    """Groups of one dataset and split with their intervals.
+
+    `intervals`: (method, `mse` | `pcc` | `mse-b` | `pcc-b`) -> (18,) values, the mean last. `skills`, `margins`: method
+    -> skill over copy-source, margin over mixtures of the two trivial references.
+    """
+
+    dataset: str
+    split: str
+    groups: list[Group]
+    intervals: Mapping[tuple[str, str], Interval]
+    skills: Mapping[str, Interval]
+    margins: Mapping[str, Interval]
+
+    @property
+    def key(self) -> str:
+        """Name for files and links."""
+        return f"{self.dataset}-{self.split}"
+
+
+def sections_of(frame: Frame, progress: Progress) -> list[Section]:
+    """Return a section per dataset and split that has pairs; the split that carries the headline first."""
+    datasets = sorted(set(frame.cells["dataset"]))
+    found = [
+        (dataset, split)
+        for dataset in datasets
+        for split in sorted(set(frame.pairs.loc[frame.pairs["dataset"] == dataset, "split"]), key=_split_rank)
+    ]
+    return [_section(frame, dataset, split) for dataset, split in progress(found, len(found), "bootstrap")]
+
+
+def _split_rank(split: str) -> tuple[int, str]:
+    return (SPLIT_ORDER.index(split) if split in SPLIT_ORDER else len(SPLIT_ORDER), split)
+
+
+def _section(frame: Frame, dataset: str, split: str) -> Section:
+    groups = groups_of(frame, dataset, split)
+    intervals: dict[tuple[str, str], Interval] = {}
+    skills, margins = {}, {}
+    _, passthrough = trivial(groups)
+    for group in groups:
+        if not len(group.pairs):
+            continue
+        intervals[group.method, "mse"] = au_interval(group, "mse")
+        intervals[group.method, "pcc"] = au_interval(group, "pcc")
+        intervals[group.method, "mse-b"] = au_interval(group, "mse", "b")
+        intervals[group.method, "pcc-b"] = au_interval(group, "pcc", "b")
+        skills[group.method] = skill_interval(group)
+        margin = None if passthrough is None else margin_interval(group, passthrough)
+        if margin is not None:
+            margins[group.method] = margin
+    return Section(dataset, split, groups, intervals, skills, margins)

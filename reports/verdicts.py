@@ -1,0 +1,72 @@
+"""What may be said, in words: whether a method has learnt anything, and what the evidence is too thin for."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from eggan.evaluation.statistics import Interval
+from reports.estimates import Group
+from reports.frame import Frame
+from reports.labels import method_kind, method_title, split_title
+from reports.sections import Section
+
+SEEDS_FOR_CLAIMS, SEEDS_FOR_HEADLINES = 3, 5
+Tone = Literal["good", "bad", "open"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One sentence with its tone: a claim that holds, one that does not, or one that stays open."""
+
+    tone: Tone
+    text: str
+
+
+def verdicts(frame: Frame, sections: list[Section]) -> list[Verdict]:
+    """Return all sentences: per trained method and section, then what the suite as a whole lacks."""
+    said = [_on_method(section, g) for section in sections for g in section.groups if method_kind(g.method) == "method"]
+    return said + _on_suite(frame, sections)
+
+
+def _on_method(section: Section, group: Group) -> Verdict:
+    name = f"{method_title(group.method)} on {section.dataset}, {split_title(section.split)}"
+    if not len(group.pairs):
+        return Verdict("bad", f"{name}: nothing to judge ({group.failure}).")
+    skill = section.skills[group.method]
+    told = f"AU skill over copy-source {_told(skill)}"
+    if skill.high <= 0:
+        return Verdict("bad", f"{name} has learnt nothing: no better than returning the source ({told}).")
+    margin = section.margins.get(group.method)
+    if margin is None:
+        return Verdict("open", f"{name}: {told}; whether it beats a mix of copy-source and target passthrough is not "
+                       "measured, since one of the two has no scores on these pairs.")  # fmt: skip
+    told += f"; margin over every mix of copy-source and target passthrough {_told(margin)}"
+    if margin.estimate <= 0:
+        return Verdict("bad", f"{name} has learnt nothing: it lies between copy-source and target passthrough ({told}).")
+    if margin.low <= 0 or skill.low <= 0:
+        return Verdict("open", f"{name} is not shown to have learnt anything: an interval includes 0 ({told}).")
+    return Verdict("good", f"{name} edits: it changes AUs towards the target and keeps the person better than any mix of "
+                   f"the two trivial answers would ({told}).")  # fmt: skip
+
+
+def _told(found: Interval) -> str:
+    return f"{float(found.estimate):.2f} [{float(found.low):.2f}, {float(found.high):.2f}]"
+
+
+def _on_suite(frame: Frame, sections: list[Section]) -> list[Verdict]:
+    trained = frame.cells[frame.cells["method"].map(method_kind) == "method"]
+    finished = trained[trained["state"] == "finished"].groupby(["dataset", "method"]).size()
+    fewest = int(finished.min()) if len(finished) else 0
+    said = []
+    if fewest < SEEDS_FOR_CLAIMS:
+        said.append(Verdict("open", f"Preliminary: {fewest} finished training seed(s) where claims need {SEEDS_FOR_CLAIMS} and "
+                            f"headlines {SEEDS_FOR_HEADLINES}. With one seed an interval spans faces, not trainings."))  # fmt: skip
+    elif fewest < SEEDS_FOR_HEADLINES:
+        said.append(Verdict("open", f"{fewest} seeds carry claims; a headline needs {SEEDS_FOR_HEADLINES}."))
+    if sections and not any(section.split == "wide" for section in sections):
+        said.append(Verdict("open", "No wide test split was scored: a few test identities carry no headline claim."))
+    lost = frame.cells[frame.cells["state"] != "finished"]
+    if len(lost):
+        said.append(Verdict("bad", f"{len(lost)} of {len(frame.cells)} cells did not finish; they stay visible in every table."))
+    if (frame.cells["dirty"] == "true").any():
+        said.append(Verdict("open", "Some runs were made from a source tree with uncommitted changes."))
+    return said
