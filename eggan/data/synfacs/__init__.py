@@ -1,0 +1,20 @@
+"""SynFACS: rendered faces with exactly known action units; see `render`, `build` and `render_edits`."""
+
+from eggan.data.synfacs.build import build, render_edit, render_edits
+from eggan.data.synfacs.identity import Identity
+from eggan.data.synfacs.plan import make_manifest, make_request, person
+from eggan.data.synfacs.render import RENDERER_VERSION, Nuisance, draw_nuisance, render
+
+__all__ = [
+    "RENDERER_VERSION",
+    "Identity",
+    "Nuisance",
+    "build",
+    "draw_nuisance",
+    "make_manifest",
+    "make_request",
+    "person",
+    "render",
+    "render_edit",
+    "render_edits",
+]

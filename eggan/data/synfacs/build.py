@@ -1,0 +1,202 @@
+"""Render plans into datasets, and true edits of their rows, in parallel and the same for any worker count."""
+
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from eggan.aus import AU_COLUMNS, check_au_vector
+from eggan.data.dataset import Dataset, write_dataset
+from eggan.data.synfacs.plan import LABEL_TOOL, Request, make_manifest, make_request, person
+from eggan.data.synfacs.render import RENDERER_VERSION, draw_nuisance, render
+from eggan.errors import UserError
+
+CHUNK = 24  # pictures of one person per task: the person's shared parts are prepared once per task
+
+
+@dataclass(frozen=True)
+class Task:
+    """Pictures of one person: `positions` in the output, `keys` of the nuisance, `gazes`, `aus` (n, 17)."""
+
+    seed: int
+    population: str
+    index: int
+    size: int
+    positions: tuple[int, ...]
+    keys: tuple[int, ...]
+    gazes: tuple[str, ...]
+    aus: np.ndarray
+
+
+def build(
+    split: str,
+    size: int = 128,
+    seed: int = 0,
+    identities: int | None = None,
+    images_per_identity: int | None = None,
+    population: str | None = None,
+    workers: int | None = None,
+    out: Path | None = None,
+    progress: bool = True,
+) -> Path:
+    """Build a split and return its folder; an equal one that is there already is kept."""
+    request = make_request(split, size, seed, identities, images_per_identity, population)
+    folder = Path(out) if out is not None else default_folder(request)
+    parameters = request_parameters(request)
+    if is_built(folder, parameters, seed):
+        print(f"{folder} is already built")
+        return folder
+    started = time.perf_counter()
+    manifest = make_manifest(request)
+    images = render_tasks(manifest_tasks(manifest, request.seed, size), len(manifest), size, workers, progress)
+    seconds = time.perf_counter() - started
+    write_dataset(folder, f"synfacs-{request.population}", manifest, images, seed, parameters, RENDERER_VERSION)
+    rate = len(manifest) / seconds
+    used = worker_count(workers)
+    print(f"{folder}: {len(manifest)} images, {size} px, {seconds:.1f} s, {rate:.1f} images/s with {used} worker(s)")
+    return folder
+
+
+def default_folder(request: Request) -> Path:
+    """Return where a build goes when the user names no place; every parameter that differs is in the name."""
+    standard = make_request(request.split, request.size, request.seed)
+    name = f"synfacs-{request.split}-{request.size}px-s{request.seed}"
+    if request.population != standard.population:
+        name += f"-{request.population}"
+    if request.identities != standard.identities:
+        name += f"-n{request.identities}"
+    if request.images_per_identity != standard.images_per_identity:
+        name += f"-m{request.images_per_identity}"
+    return Path("data") / name
+
+
+def request_parameters(request: Request) -> dict[str, object]:
+    """Return what goes into `dataset.json`: the request and what renders it."""
+    return {**asdict(request), "renderer_version": RENDERER_VERSION, "geometry": f"anny {metadata.version('anny')}"}
+
+
+def is_built(folder: Path, parameters: dict[str, object], seed: int) -> bool:
+    """Tell whether `folder` holds exactly this dataset; one with other parameters is a `UserError`."""
+    if not folder.exists():
+        return False
+    try:
+        info = json.loads((folder / "dataset.json").read_text())
+    except (OSError, ValueError):
+        raise UserError(f"{folder} is there but is no dataset: move it away or choose another place with --out") from None
+    if info.get("parameters") == parameters and info.get("seed") == seed:
+        return True
+    raise UserError(f"{folder} holds a dataset with other parameters: remove it or choose another place with --out")
+
+
+def manifest_tasks(manifest: pd.DataFrame, seed: int, size: int) -> list[Task]:
+    """Return the render tasks of a whole manifest."""
+    return make_tasks(manifest, manifest[list(AU_COLUMNS)].to_numpy(np.float32), seed, size)
+
+
+def make_tasks(manifest: pd.DataFrame, aus: np.ndarray, seed: int, size: int) -> list[Task]:
+    """Return tasks for the rows of `manifest` with the given AUs (n, 17); position = order of the rows."""
+    tasks = []
+    numbered = manifest.reset_index(drop=True)
+    for (population, index), group in numbered.groupby(["population", "identity_index"], sort=False):
+        for start in range(0, len(group), CHUNK):
+            part = group.iloc[start : start + CHUNK]
+            positions = part.index.to_numpy()
+            tasks.append(
+                Task(
+                    seed=seed,
+                    population=str(population),
+                    index=int(index),
+                    size=size,
+                    positions=tuple(int(p) for p in positions),
+                    keys=tuple(int(k) for k in part["key"]),
+                    gazes=tuple(str(g) for g in part["gaze"]),
+                    aus=aus[positions],
+                )
+            )
+    return tasks
+
+
+def render_task(task: Task) -> tuple[tuple[int, ...], np.ndarray]:
+    """Render one task; runs in a worker."""
+    someone = person(task.seed, task.population, task.index)
+    images = [
+        render(someone, aus, draw_nuisance(task.seed, task.population, task.index, key), gaze, task.size)
+        for key, gaze, aus in zip(task.keys, task.gazes, task.aus, strict=True)
+    ]
+    return task.positions, np.stack(images)
+
+
+def worker_count(workers: int | None) -> int:
+    """Return the number of processes: what was asked for, or one per available core."""
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers must be at least 1, not {workers}")
+    return workers or len(os.sched_getaffinity(0))
+
+
+def render_tasks(tasks: list[Task], count: int, size: int, workers: int | None, progress: bool) -> np.ndarray:
+    """Return the pictures uint8 (count, size, size, 3); the number of workers changes nothing but the time."""
+    images = np.zeros((count, size, size, 3), np.uint8)
+    used = min(worker_count(workers), max(1, len(tasks)))
+    with tqdm(total=count, unit="image", disable=not progress) as bar:
+        if used == 1:
+            collect(map(render_task, tasks), images, bar)
+        else:
+            render_task(warm_up(tasks[0]))  # compiles once, so that the workers find compiled code
+            context = multiprocessing.get_context("spawn")
+            with ProcessPoolExecutor(used, mp_context=context) as pool:
+                collect(pool.map(render_task, tasks), images, bar)
+    return images
+
+
+def warm_up(task: Task) -> Task:
+    """Return the first picture of a task as a task of its own."""
+    return Task(
+        task.seed, task.population, task.index, 64, task.positions[:1], task.keys[:1], task.gazes[:1], task.aus[:1]
+    )
+
+
+def collect(results: Iterable[tuple[tuple[int, ...], np.ndarray]], images: np.ndarray, bar: tqdm) -> None:
+    """Put rendered pictures in their places."""
+    for positions, pictures in results:
+        images[list(positions)] = pictures
+        bar.update(len(positions))
+
+
+def render_edit(dataset: Dataset, row: int, target_aus: np.ndarray) -> np.ndarray:
+    """Return the true edit of a manifest row: same person, same nuisance, other AUs; uint8 (H, W, 3)."""
+    return render_edits(dataset, np.array([row]), np.asarray(target_aus)[None], workers=1)[0]
+
+
+def render_edits(
+    dataset: Dataset, rows: np.ndarray, target_aus: np.ndarray, workers: int | None = 1, progress: bool = False
+) -> np.ndarray:
+    """Return the true edits of many rows, uint8 (n, H, W, 3); `target_aus` (n, 17) in [0, 5].
+
+    Equal AUs give the source pictures back, byte for byte, whatever the number of workers.
+    """
+    check_renderable(dataset)
+    rows = np.asarray(rows)
+    if rows.size and (rows.min() < 0 or rows.max() >= len(dataset.manifest)):
+        raise UserError(f"{dataset.name} has rows 0..{len(dataset.manifest) - 1}")
+    targets = np.stack([check_au_vector(aus) for aus in target_aus]) if len(rows) else np.zeros((0, len(AU_COLUMNS)))
+    if len(targets) != len(rows):
+        raise ValueError(f"{len(rows)} rows but {len(targets)} target AU vectors")
+    tasks = make_tasks(dataset.manifest.iloc[rows], targets, int(dataset.info["seed"]), dataset.size)
+    return render_tasks(tasks, len(rows), dataset.size, workers, progress)
+
+
+def check_renderable(dataset: Dataset) -> None:
+    """Refuse datasets that this renderer did not make: their edits would not match their pictures."""
+    if dataset.info.get("parameters", {}).get("renderer_version") != RENDERER_VERSION or not (
+        dataset.manifest["label_tool"] == LABEL_TOOL
+    ).all():
+        raise UserError(f"{dataset.folder} was not rendered by synfacs {RENDERER_VERSION}: build it again")

@@ -1,0 +1,184 @@
+"""Which pictures a split holds: the manifest before anything is rendered.
+
+A plan row carries everything that decides its picture: the person (population, index), the AUs, the gaze and
+the key of its nuisance. AUs are stored as float32, the very numbers that are rendered.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from eggan.aus import AU_COLUMNS, AU_COUNT, AU_NUMBERS, EXPRESSIONS, GAZES, MAX_INTENSITY, au_index
+from eggan.data.synfacs.head import load_head
+from eggan.data.synfacs.identity import Identity, make_identity
+from eggan.data.synfacs.render import RENDERER_VERSION
+from eggan.errors import UserError
+from eggan.randomness import numpy_generator
+
+LABEL_TOOL = "synfacs"
+SPLIT_NAMES = ("twin", "wide", "dense")
+DEFAULT_IDENTITIES = {"twin": 67, "wide": 64, "dense": 200}
+DEFAULT_IMAGES_PER_IDENTITY = 40
+SIZES = (64, 128)
+
+# expression -> (AU, mean intensity, share of people who show it), after the RaFD manual's AU sets
+PROTOTYPES: dict[str, tuple[tuple[int, float, float], ...]] = {
+    "neutral": (),
+    "angry": ((4, 4.0, 1.0), (5, 2.2, 0.6), (7, 3.0, 0.9), (9, 1.2, 0.2), (17, 2.2, 0.8), (23, 3.4, 1.0)),
+    "contemptuous": ((14, 3.8, 1.0), (12, 1.0, 0.45), (17, 1.0, 0.2), (4, 0.8, 0.15)),
+    "disgusted": (
+        (4, 2.2, 0.7),
+        (6, 1.2, 0.4),
+        (7, 2.2, 0.7),
+        (9, 4.0, 1.0),
+        (10, 3.2, 0.95),
+        (15, 1.8, 0.5),
+        (17, 2.2, 0.6),
+        (25, 2.2, 0.45),
+        (45, 0.9, 0.35),
+    ),
+    "fearful": (
+        (1, 3.8, 1.0),
+        (2, 2.8, 0.9),
+        (4, 2.4, 0.85),
+        (5, 3.8, 1.0),
+        (7, 1.4, 0.4),
+        (20, 3.0, 0.95),
+        (25, 3.0, 0.95),
+        (26, 2.2, 0.7),
+    ),
+    "happy": ((6, 3.6, 0.95), (7, 1.0, 0.35), (12, 4.2, 1.0), (25, 3.6, 0.85), (26, 1.0, 0.3), (45, 0.7, 0.25)),
+    "sad": ((1, 3.6, 1.0), (4, 2.6, 0.85), (6, 0.9, 0.2), (15, 3.4, 1.0), (17, 2.6, 0.85), (45, 1.0, 0.5)),
+    "surprised": ((1, 4.0, 1.0), (2, 4.0, 1.0), (5, 3.4, 0.95), (25, 4.0, 1.0), (26, 3.8, 1.0)),
+}
+PERSON_SPREAD = 0.16  # how far one person's version of an expression leaves the mean, relative
+PICTURE_SPREAD = 0.28  # how far two pictures of it differ, in intensities
+EXTRA_SHARE = 0.18  # how often a person adds an AU of their own to an expression
+DENSE_SHARE = 0.36  # share of dense pictures that show a given AU
+DENSE_BLINK_SHARE = 0.28
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to build; `population` names the people, `images_per_identity` matters for dense splits."""
+
+    split: str
+    size: int
+    seed: int
+    identities: int
+    images_per_identity: int
+    population: str
+
+
+def make_request(
+    split: str,
+    size: int = 128,
+    seed: int = 0,
+    identities: int | None = None,
+    images_per_identity: int | None = None,
+    population: str | None = None,
+) -> Request:
+    """Check and complete what a user asked for; every mistake is a `UserError`."""
+    if split not in SPLIT_NAMES:
+        raise UserError(f"unknown split {split!r}: choose one of {', '.join(SPLIT_NAMES)}")
+    if size not in SIZES:
+        raise UserError(f"size {size} is not offered: choose 64 or 128")
+    if identities is not None and identities < 1:
+        raise UserError(f"--identities must be at least 1, not {identities}")
+    if images_per_identity is not None and images_per_identity < 1:
+        raise UserError(f"--images-per-identity must be at least 1, not {images_per_identity}")
+    if population is not None and (not population or not population.replace("-", "").replace("_", "").isalnum()):
+        raise UserError(f"population {population!r} is no name: use letters, digits, - and _")
+    return Request(
+        split=split,
+        size=size,
+        seed=seed,
+        identities=identities or DEFAULT_IDENTITIES[split],
+        images_per_identity=(images_per_identity or DEFAULT_IMAGES_PER_IDENTITY) if split == "dense" else 24,
+        population=population or split,
+    )
+
+
+def person(seed: int, population: str, index: int) -> Identity:
+    """Return person `index` of a population."""
+    return make_identity(seed, population, index, load_head().local_labels)
+
+
+def make_manifest(request: Request) -> pd.DataFrame:
+    """Return the manifest of a request, one row per picture, identities in order."""
+    rows: list[dict[str, object]] = []
+    splits = split_of_each(request)
+    for index in range(request.identities):
+        someone = person(request.seed, request.population, index)
+        pictures = dense_pictures(request, index) if request.split == "dense" else posed_pictures(someone)
+        for key, (expression, gaze, aus) in enumerate(pictures):
+            row: dict[str, object] = {"identity": someone.name, "expression": expression, "gaze": gaze}
+            row["split"] = splits[index]
+            row |= {column: np.float32(value) for column, value in zip(AU_COLUMNS, aus, strict=True)}
+            row |= {"label_tool": LABEL_TOOL, "label_version": RENDERER_VERSION, "confidence": 1.0, "source_file": ""}
+            row |= {"population": request.population, "identity_index": index, "key": key}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def split_of_each(request: Request) -> list[str]:
+    """Return the split of each identity: 9 of 67 test and 6 validation in the twin, one name otherwise."""
+    if request.split != "twin":
+        return [request.split] * request.identities
+    count = request.identities
+    test = round(count * 9 / 67) if count > 2 else 0
+    validation = max(1, round(count * 6 / 67)) if count > 2 else 0
+    test = max(1, test) if count > 2 else 0
+    order = numpy_generator("synfacs", "split", request.seed, request.population).permutation(count)
+    names = ["train"] * count
+    for index in order[:test]:
+        names[index] = "test"
+    for index in order[test : test + validation]:
+        names[index] = "val"
+    return names
+
+
+def posed_pictures(someone: Identity) -> list[tuple[str, str, np.ndarray]]:
+    """Return (expression, gaze, AUs (17,)) of the 8 x 3 pictures of one person."""
+    pictures = []
+    for expression in EXPRESSIONS:
+        style = expression_style(someone, expression)
+        for gaze in GAZES:
+            rng = numpy_generator("synfacs", "picture", someone.seed, someone.population, someone.index, expression, gaze)
+            jitter = rng.normal(0, PICTURE_SPREAD, AU_COUNT)
+            aus = np.where(style > 0, np.clip(style + jitter, 0.1, MAX_INTENSITY), 0.0)
+            pictures.append((expression, gaze, np.round(aus, 3)))
+    return pictures
+
+
+def expression_style(someone: Identity, expression: str) -> np.ndarray:
+    """Return how one person shows an expression: mean AUs (17,), with AUs of their own and some missing."""
+    rng = numpy_generator("synfacs", "style", someone.seed, someone.population, someone.index, expression)
+    aus = np.zeros(AU_COUNT)
+    for number, mean, share in PROTOTYPES[expression]:
+        shown, personal = rng.random() < share, rng.normal(1.0, PERSON_SPREAD)
+        if shown:
+            position = au_index(number)
+            aus[position] = mean * someone.strength[position] * personal
+    if PROTOTYPES[expression] and rng.random() < EXTRA_SHARE:
+        extra = int(rng.integers(AU_COUNT - 1))  # any but AU45
+        aus[extra] = max(aus[extra], rng.uniform(0.5, 1.6))
+    return np.clip(aus, 0.0, MAX_INTENSITY)
+
+
+def dense_pictures(request: Request, index: int) -> list[tuple[str, str, np.ndarray]]:
+    """Return pictures with random AU combinations at continuous intensities, named `mixed`.
+
+    A closing eye hides a raised lid, so AU5 is 0 wherever AU45 is active.
+    """
+    pictures = []
+    for key in range(request.images_per_identity):
+        rng = numpy_generator("synfacs", "dense", request.seed, request.population, index, key)
+        active = rng.random(AU_COUNT) < DENSE_SHARE
+        active[AU_NUMBERS.index(45)] = rng.random() < DENSE_BLINK_SHARE
+        if active[AU_NUMBERS.index(45)]:
+            active[AU_NUMBERS.index(5)] = False
+        aus = np.where(active, rng.uniform(0.0, MAX_INTENSITY, AU_COUNT), 0.0)
+        pictures.append(("mixed", str(rng.choice(GAZES)), np.round(aus, 3)))
+    return pictures
