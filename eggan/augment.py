@@ -1,7 +1,7 @@
 """Label-neutral image perturbations, each draw from a given generator.
 
-They stand in front of the classifiers so that a generator cannot raise its score with patterns that a shift of
-a pixel or a little blur destroys.
+They stand in front of the classifiers so that a generator cannot raise its score with patterns that a shift
+of a pixel or a little blur destroys.
 """
 
 import torch
@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def shift_blur_noise(images: Tensor, generator: torch.Generator, shift: float, blur: float, noise: float) -> Tensor:
+def shift_blur_noise(
+    images: Tensor, generator: torch.Generator, shift: float, blur: float, noise: float
+) -> Tensor:
     """Return randomly shifted, blurred and noised copies; differentiable in `images`.
 
     images: (B, 3, H, W) float in [-1, 1]. Per image: a shift of up to `shift` pixels in x and y (bilinear,
@@ -24,7 +26,9 @@ def shift_blur_noise(images: Tensor, generator: torch.Generator, shift: float, b
 
 
 def flip_some(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirror each image with probability one half (AU intensities are means of left and right, so labels hold)."""
+    """Mirror each image with probability one half (AU intensities are means of left and right, so labels
+    hold).
+    """
     return torch.where(_uniform(images, generator) < 0.5, images.flip(3), images)
 
 

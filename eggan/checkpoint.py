@@ -1,6 +1,7 @@
 """Checkpoints: inference weights as safetensors with `config.json`; the training state apart.
 
-Every file is written beside its place and moved there, so that a crash or a full disk leaves the previous one.
+Every file is written beside its place and moved there, so that a crash or a full disk leaves the previous
+one.
 """
 
 import json
@@ -67,7 +68,9 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         fields = json.loads((folder / CONFIG_FILE).read_text())
         version = fields.pop("format_version", None)
         if version != FORMAT_VERSION:
-            raise UserError(f"{folder} has checkpoint version {version}, this software reads {FORMAT_VERSION}")
+            raise UserError(
+                f"{folder} has checkpoint version {version}, this software reads {FORMAT_VERSION}"
+            )
         card = ModelCard(**fields)
     except (ValueError, TypeError, AttributeError):
         raise UserError(f"{folder / CONFIG_FILE} is corrupted: train again or restore the file") from None
@@ -94,7 +97,9 @@ def load_training_state(folder: Path, device: torch.device | str) -> dict[str, A
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, AttributeError):
         raise UserError(f"{path} is corrupted: delete it to start this training again") from None
     if version != FORMAT_VERSION:
-        raise UserError(f"{path} has version {version}, this software reads {FORMAT_VERSION}: delete it to start again")
+        raise UserError(
+            f"{path} has version {version}, this software reads {FORMAT_VERSION}: delete it to start again"
+        )
     return state
 
 
@@ -104,7 +109,9 @@ def write_safetensors(tensors: dict[str, Tensor], path: Path) -> None:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write` on a temporary file beside `path` and move it into place; a failing disk is a `UserError`."""
+    """Call `write` on a temporary file beside `path` and move it into place; a failing disk is a
+    `UserError`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
@@ -113,7 +120,11 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         write(staging)
         staging.chmod(0o644)
         os.replace(staging, path)
-    except (OSError, SafetensorError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
+    except (
+        OSError,
+        SafetensorError,
+        RuntimeError,
+    ) as error:  # torch.save reports a full disk as RuntimeError
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"cannot write {path}: {reason}") from None
     finally:

@@ -69,9 +69,7 @@ def _pretrain(network: Classifier, data: TrainingSet, config: EGGANConfig, conte
         for group in optimizer.param_groups:
             group["lr"] = config.cid_learning_rate * (1 - step / steps)
         generator = torch_generator("eggan", "c_id", context.seed, step, device=context.device)
-        rows = torch.randint(
-            len(data), (config.cid_batch_size,), generator=generator, device=context.device
-        )
+        rows = torch.randint(len(data), (config.cid_batch_size,), generator=generator, device=context.device)
         images = flip_some(to_network_range(data.images[rows]), generator)
         images = shift_blur_noise(
             images, generator, config.augment_shift, config.augment_blur, config.augment_noise

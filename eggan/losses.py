@@ -1,8 +1,8 @@
 """Eq. 1 to 6 of the paper: pure functions from tensors to an unweighted 0-d tensor (mean over the batch).
 
-Images are (B, 3, H, W) float32 in [-1, 1]. Nothing here draws random numbers, reads a config or applies a weight;
-Eq. 7 is put together in `eggan.model`. D_z and D_img are maximised in Eq. 7: the `*_critic` functions return
-what the discriminator *minimises*, the `*_generator` functions what E or G minimises.
+Images are (B, 3, H, W) float32 in [-1, 1]. Nothing here draws random numbers, reads a config or applies a
+weight; Eq. 7 is put together in `eggan.model`. D_z and D_img are maximised in Eq. 7: the `*_critic`
+functions return what the discriminator *minimises*, the `*_generator` functions what E or G minimises.
 """
 
 from collections.abc import Callable
@@ -39,8 +39,8 @@ def wasserstein_generator(fake_scores: Tensor) -> Tensor:
 def gradient_penalty(critic: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
     """Return E[(||grad D(x)||_2 - 1)^2] at `points` (B, ...) (last term of Eq. 2).
 
-    The caller chooses the points: random interpolates of real and fake (Gulrajani et al. 2017, Eq. 3) or the real
-    images (the printed form). `critic` maps (B, ...) to (B,) and treats samples independently.
+    The caller chooses the points: random interpolates of real and fake (Gulrajani et al. 2017, Eq. 3) or the
+    real images (the printed form). `critic` maps (B, ...) to (B,) and treats samples independently.
     """
     at = points.detach().requires_grad_(True)
     (slope,) = torch.autograd.grad(critic(at).sum(), at, create_graph=True)
@@ -77,7 +77,9 @@ def eq5_perceptual(source: Tensor, edit: Tensor, rebuilt: Tensor) -> Tensor:
 
 
 def eq5_perceptual_squared(source: Tensor, edit: Tensor, rebuilt: Tensor) -> Tensor:
-    """Return Eq. 5 with squared norms (Johnson et al. 2016, Eq. 2): mean squared feature differences, summed."""
+    """Return Eq. 5 with squared norms (Johnson et al. 2016, Eq. 2): mean squared feature differences,
+    summed.
+    """
     return F.mse_loss(edit, source) + F.mse_loss(rebuilt, source)
 
 

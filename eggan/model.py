@@ -1,6 +1,5 @@
 """EGGAN: Eq. 7 as a critic step and a main step; editing, reconstruction, and interpolation (Eq. 8)."""
 
-import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -50,12 +49,18 @@ class EGGAN:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed("eggan", "init", seed))
             self.networks = _build_networks(config)
-        for network in self.networks.values():
+            self.average: dict[str, nn.Module] = {
+                "encoder": _encoder(config),
+                "generator": _generator(config),
+            }
+        for name, average in self.average.items():
+            average.load_state_dict(self.networks[name].state_dict())
+            average.requires_grad_(False)
+        for network in (*self.networks.values(), *self.average.values()):
             network.to(device)
         self.encoder, self.generator = self.networks["encoder"], self.networks["generator"]
         self.latent_critic, self.image_critic = self.networks["latent_critic"], self.networks["image_critic"]
         self.c_exp = self.networks["c_exp"]
-        self.average = {name: copy.deepcopy(self.networks[name]) for name in ("encoder", "generator")}
         self.optimizers = {
             "main": self._adam(config.learning_rate, self.encoder, self.generator),
             "critic": self._adam(config.learning_rate, self.latent_critic, self.image_critic),
@@ -68,7 +73,9 @@ class EGGAN:
         Returns `loss/<term>` (raw) and `weighted/<term>` for each term of Eq. 7, and the critics' own terms.
         """
         if self.c_id is None or self.perceptual is None:
-            raise UserError("this EGGAN was restored for editing; it cannot be trained further without its C_id")
+            raise UserError(
+                "this EGGAN was restored for editing; it cannot be trained further without its C_id"
+            )
         main = (step + 1) % self.config.critic_steps == 0
         with torch.set_grad_enabled(main):
             latent, edit, rebuilt = self._generate(batch)
@@ -110,7 +117,9 @@ class EGGAN:
 
     @torch.no_grad()
     def read_aus(self, images: Tensor) -> Tensor:
-        """Return C_exp's own reading of images (B, 3, H, W) in [-1, 1] -> (B, 17) in [0, 5]: an alarm, no score."""
+        """Return C_exp's own reading of images (B, 3, H, W) in [-1, 1] -> (B, 17) in [0, 5]: an alarm, no
+        score.
+        """
         return expected_intensity(self.c_exp.eval()(images))
 
     def state(self) -> dict[str, Any]:
@@ -125,7 +134,9 @@ class EGGAN:
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Restore `state()`; a state of another version or shape is a `UserError`."""
         if state.get("version") != STATE_VERSION:
-            raise UserError(f"EGGAN state has version {state.get('version')}, this software reads {STATE_VERSION}")
+            raise UserError(
+                f"EGGAN state has version {state.get('version')}, this software reads {STATE_VERSION}"
+            )
         try:
             for name, network in self.networks.items():
                 network.load_state_dict(state["networks"][name])
@@ -139,7 +150,9 @@ class EGGAN:
     def inference_weights(self) -> dict[str, Tensor]:
         """Return E and G as used by `edit`, and C_exp."""
         parts = {**self.average, "c_exp": self.c_exp}
-        return {f"{part}.{key}": value for part, net in parts.items() for key, value in net.state_dict().items()}
+        return {
+            f"{part}.{key}": value for part, net in parts.items() for key, value in net.state_dict().items()
+        }
 
     def load_inference_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Restore `inference_weights()`; other names or shapes are a `UserError`."""
@@ -219,7 +232,9 @@ class EGGAN:
         }
 
     def _main_terms(self, batch: Batch, latent: Tensor, edit: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
-        """Return the unweighted terms of Eq. 7 as E and G see them; `l1` and `ssim` are the two parts of Eq. 6."""
+        """Return the unweighted terms of Eq. 7 as E and G see them; `l1` and `ssim` are the two parts of
+        Eq. 6.
+        """
         assert self.c_id is not None
         config = self.config
         code_scores = self.latent_critic(latent)
@@ -276,10 +291,14 @@ class EGGAN:
 
     @torch.no_grad()
     def _update_average(self, step: int) -> None:
-        """Move the averages towards the live networks; young averages move faster (as in Karras et al. 2019)."""
+        """Move the averages towards the live networks; young averages move faster (as in Karras et al.
+        2019).
+        """
         decay = min(self.config.ema_decay, (1 + step) / (10 + step))
         for name, network in self.average.items():
-            torch._foreach_lerp_(list(network.parameters()), list(self.networks[name].parameters()), 1 - decay)
+            torch._foreach_lerp_(
+                list(network.parameters()), list(self.networks[name].parameters()), 1 - decay
+            )
 
     def _adam(self, learning_rate: float, *networks: nn.Module) -> torch.optim.Adam:
         parameters = [parameter for network in networks for parameter in network.parameters()]
@@ -290,16 +309,22 @@ class EGGAN:
 def _build_networks(config: EGGANConfig) -> dict[str, nn.Module]:
     """Return the trained networks; those without InstanceNorm are faster in the channels-last layout."""
     return {
-        "encoder": channels_last(Encoder(config.image_size, config.encoder_channels, config.latent_dim)),
-        "generator": Generator(
-            config.image_size, config.latent_dim, config.generator_channels, config.conditioning
-        ),
+        "encoder": _encoder(config),
+        "generator": _generator(config),
         "latent_critic": LatentDiscriminator(config.latent_dim, config.latent_critic_widths),
         "image_critic": channels_last(ImageDiscriminator(config.image_critic_channels)),
         "c_exp": channels_last(
             Classifier(config.classifier, config.classifier_width, config.image_size, AU_COUNT * LEVELS)
         ),
     }
+
+
+def _encoder(config: EGGANConfig) -> Encoder:
+    return channels_last(Encoder(config.image_size, config.encoder_channels, config.latent_dim))
+
+
+def _generator(config: EGGANConfig) -> Generator:
+    return Generator(config.image_size, config.latent_dim, config.generator_channels, config.conditioning)
 
 
 @contextmanager
@@ -318,7 +343,8 @@ def build(config: EGGANConfig, context: BuildContext) -> EGGAN:
     """Return an EGGAN ready to train; C_id is pre-trained here or taken from the cache."""
     if context.dataset.size != config.image_size:
         raise UserError(
-            f"EGGAN is configured for {config.image_size} px but {context.dataset.folder} has {context.dataset.size} px"
+            f"EGGAN is configured for {config.image_size} px, but the images of {context.dataset.folder} "
+            f"have {context.dataset.size} px"
         )
     on_imagenet = config.weight_per > 0 and config.perceptual_on == "imagenet_vgg19"
     convolutions = load_vgg19_convolutions() if on_imagenet else []  # before the slow part: it may be missing

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from eggan.config import setting
-from eggan.networks import ClassifierKind, Conditioning
 
 OPEN = "ours: open in the paper; "
 
@@ -20,12 +19,14 @@ class EGGANConfig:
     generator_channels: tuple[int, ...] = setting(
         (512, 256, 128, 64, 32, 32), OPEN + "six blocks are given, widths are not; mirrors E"
     )
-    conditioning: Conditioning = setting("concat", "paper, Sec. 3.1: G employs l and u_t; the plain reading")
+    conditioning: Literal["concat", "film"] = setting(
+        "concat", "paper, Sec. 3.1: G employs l and u_t; the plain reading"
+    )
     latent_critic_widths: tuple[int, ...] = setting((256, 128, 64, 32, 16, 1), "paper, Sec. 4.1")
     image_critic_channels: tuple[int, ...] = setting(
         (32, 64, 128, 256, 512, 1), OPEN + "six stride-2 convolutions are given, widths are not"
     )
-    classifier: ClassifierKind = setting("vgg19", "paper, Sec. 3.3: inspired by VGG19")
+    classifier: Literal["vgg19", "narrow"] = setting("vgg19", "paper, Sec. 3.3: inspired by VGG19")
     classifier_width: float = setting(1.0, OPEN + "VGG19's own widths")
     # Eq. 7
     weight_adv_z: float = setting(1.0, "paper, Eq. 7")
@@ -41,7 +42,9 @@ class EGGANConfig:
         "log", "paper, Eq. 1 as printed (adversarial autoencoder); Sec. 3.2 names WGAN-GP for the image only"
     )
     latent_sigma: float = setting(1.0, OPEN + "N(mu_z, sigma_z) of Eq. 1 as a standard normal")
-    latent_noise: float = setting(0.0, "ours: standard deviation of noise on l while training; 0 is the paper's letter")
+    latent_noise: float = setting(
+        0.0, "ours: standard deviation of noise on l while training; 0 is the paper's letter"
+    )
     gp_at: Literal["interpolates", "real"] = setting(
         "interpolates", "Gulrajani et al. 2017, Eq. 3; Eq. 2 of the paper prints `real`"
     )
@@ -81,8 +84,8 @@ class EGGANConfig:
             raise ValueError("the last width of a discriminator must be 1: its score")
         if self.ms_ssim_window % 2 == 0 or self.image_size <= (self.ms_ssim_window - 1) * 16:
             raise ValueError(
-                f"ms_ssim_window is {self.ms_ssim_window}; at {self.image_size} px it must be odd and at most "
-                f"{largest_ms_ssim_window(self.image_size)}"
+                f"ms_ssim_window is {self.ms_ssim_window}; at {self.image_size} px it must be odd and "
+                f"at most {largest_ms_ssim_window(self.image_size)}"
             )
         if self.critic_steps < 1:
             raise ValueError(f"critic_steps is {self.critic_steps}; it must be at least 1")

@@ -4,6 +4,7 @@ Images are (B, 3, H, W) float in [-1, 1], H = W = `image_size`, a multiple of 64
 [0, 5] and divided by 5 inside the generator. Networks return float32 whatever the autocast setting is.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
@@ -36,7 +37,7 @@ class Encoder(nn.Module):
     def __init__(self, image_size: int, channels: Sequence[int], latent_dim: int) -> None:
         super().__init__()
         widths = (3, *channels)
-        self.convs = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(widths, widths[1:], strict=False))
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in itertools.pairwise(widths))
         grid = image_size // 2 ** len(channels)
         self.code = nn.Linear(channels[-1] * grid * grid, latent_dim)
 
@@ -105,9 +106,9 @@ class ModulatedNorm(nn.Module):
 class UpBlock(nn.Module):
     """Residual block that doubles the side: two convolutions with InstanceNorm and PReLU (Sec. 4.1).
 
-    The norms follow the convolutions, never the 1 x 1 start grid, where InstanceNorm would erase the code; the
-    shortcut carries what InstanceNorm removes. The first convolution is a transposed one, which holds "nearest
-    neighbour, then 3 x 3" as a special case at half its cost.
+    The norms follow the convolutions, never the 1 x 1 start grid, where InstanceNorm would erase the code;
+    the shortcut carries what InstanceNorm removes. The first convolution is a transposed one, which holds
+    "nearest neighbour, then 3 x 3" as a special case at half its cost.
     """
 
     def __init__(self, before: int, after: int, condition_dim: int, conditioning: Conditioning) -> None:
@@ -130,8 +131,9 @@ class UpBlock(nn.Module):
 class Generator(nn.Module):
     """G: six up-sampling residual blocks from a start grid of (image_size / 64)^2 (Sec. 4.1).
 
-    Latent code (B, latent_dim) and AU vector (B, 17) in [0, 5] -> image (B, 3, H, W) in [-1, 1]. The condition is
-    the concatenation of l and u / 5; it makes the start grid, and with "film" also every norm's gain and shift.
+    Latent code (B, latent_dim) and AU vector (B, 17) in [0, 5] -> image (B, 3, H, W) in [-1, 1]. The
+    condition is the concatenation of l and u / 5; it makes the start grid, and with "film" also every norm's
+    gain and shift.
     """
 
     def __init__(
@@ -143,7 +145,7 @@ class Generator(nn.Module):
         self.start = nn.Linear(condition_dim, channels[0] * self.grid**2)
         widths = (channels[0], *channels)
         self.blocks = nn.ModuleList(
-            UpBlock(a, b, condition_dim, conditioning) for a, b in zip(widths, widths[1:], strict=False)
+            UpBlock(a, b, condition_dim, conditioning) for a, b in itertools.pairwise(widths)
         )
         self.to_image = nn.Conv2d(channels[-1], 3, 3, 1, 1)
 
@@ -157,12 +159,14 @@ class Generator(nn.Module):
 
 
 class LatentDiscriminator(nn.Module):
-    """D_z: six fully-connected layers (Sec. 4.1). (B, latent_dim) -> score (B,), higher = more like the prior."""
+    """D_z: six fully-connected layers (Sec. 4.1). (B, latent_dim) -> score (B,), higher = more like the
+    prior.
+    """
 
     def __init__(self, latent_dim: int, widths: Sequence[int]) -> None:
         super().__init__()
         sizes = (latent_dim, *widths)
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
 
     def forward(self, codes: Tensor) -> Tensor:
         """Return one score per code."""
@@ -181,7 +185,7 @@ class ImageDiscriminator(nn.Module):
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
         widths = (3, *channels)
-        self.convs = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(widths, widths[1:], strict=False))
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in itertools.pairwise(widths))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return one score per image."""
@@ -236,7 +240,7 @@ class ImageNetFeatures(nn.Module):
 
     def __init__(self, convolutions: Sequence[tuple[Tensor, Tensor]], block: int) -> None:
         super().__init__()
-        counts, channels = CLASSIFIERS["vgg19"]
+        counts, _channels = CLASSIFIERS["vgg19"]
         self.pool_before = {sum(counts[:k]) for k in range(1, block)}
         self.convs = nn.ModuleList()
         for weight, bias in convolutions[: sum(counts[: block - 1]) + 1]:
@@ -274,7 +278,7 @@ def au_levels(logits: Tensor) -> Tensor:
 
 
 def expected_intensity(logits: Tensor) -> Tensor:
-    """Return the mean AU intensity under C_exp's level probabilities: (B, 102) logits -> (B, 17) in [0, 5]."""
+    """Return the mean AU intensity under C_exp's probabilities: (B, 102) logits -> (B, 17) in [0, 5]."""
     levels = torch.arange(LEVELS, dtype=torch.float32, device=logits.device)
     return au_levels(logits).float().softmax(2) @ levels
 

@@ -1,8 +1,8 @@
 """The one training loop: keyed batches, learning-rate schedule, guards, checkpoints, exact resume.
 
-Batch k of a run is a function of (seed, k) and the learning rate one of the images seen, so a resumed run has the
-weights of an uninterrupted one bit for bit (same machine, same thread count). The loop knows no tracker: it hands
-numbers to `on_log`.
+Batch k of a run is a function of (seed, k) and the learning rate one of the images seen, so a resumed run
+has the weights of an uninterrupted one bit for bit (same machine, same thread count). The loop knows no
+tracker: it hands numbers to `on_log`.
 """
 
 import dataclasses
@@ -43,12 +43,16 @@ class TrainingConfig:
     decay_from: float = setting(0.5, "paper, Sec. 4.1: linear decay after half of the epochs")
     splits: tuple[str, ...] = setting(("train",), "ours: validation identities stay unseen")
     horizontal_flip: bool = setting(False, "ours: AU intensities are means of left and right")
-    autocast: Literal["off", "bf16", "auto"] = setting("auto", "ours: bf16 where a convolution is faster in it")
+    autocast: Literal["off", "bf16", "auto"] = setting(
+        "auto", "ours: bf16 where a convolution is faster in it"
+    )
     log_every: int = setting(50, "ours: steps between logs, the only host synchronisations")
     probe_every: int = setting(500, "ours: steps between collapse checks and `on_probe`")
     checkpoint_every_seconds: float = setting(120.0, "ours: at most this much work is lost")
     alarm_after: float = setting(0.25, "ours: part of the training before the collapse alarm is armed")
-    alarm_response: float = setting(0.004, "ours: least mean change of edits between targets, half a grey level")
+    alarm_response: float = setting(
+        0.004, "ours: least mean change of edits between targets, half a grey level"
+    )
     stop_on_alarm: bool = setting(False, "ours: the alarm flags the run")
 
     def __post_init__(self) -> None:
@@ -110,8 +114,9 @@ def train(
     """Train `method` to its budget, going on from the state in `run_folder` if there is one.
 
     `on_log(step, values)` gets the mean of every loss term since the last call, every `log_every` steps;
-    `on_probe(step, method)` is called every `probe_every` steps and at the end. Raises `Interrupted` after saving,
-    `TrainingFailed` on a non-finite loss (the last good checkpoint stays), `UserError` on a state that does not fit.
+    `on_probe(step, method)` is called every `probe_every` steps and at the end.
+    Raises `Interrupted` after saving, `TrainingFailed` on a non-finite loss (the last good checkpoint stays),
+    `UserError` on a state that does not fit.
     """
     data = load_training_set(dataset, config.splits, device)
     run = _Run(method, data, config, card, run_folder, seed, device, on_log, on_probe)
@@ -119,7 +124,9 @@ def train(
     steps = config.total_images(len(data)) // config.batch_size
     run.autocast = _resolve_autocast(config.autocast, device, run.autocast)
     with _stop_requests() as stop:
-        for step in progress(range(run.step, steps), total=steps - run.step, description=f"train {card.method}"):
+        for step in progress(
+            range(run.step, steps), total=steps - run.step, description=f"train {card.method}"
+        ):
             method.set_learning_rate(learning_rate_factor(step / steps, config.decay_from))
             batch = make_batch(data, config, seed, step)
             with _autocast(run.autocast, device):
@@ -202,7 +209,7 @@ class _Run:
         self.window: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
         self.seconds_before, self.started, self.saved = 0.0, time.monotonic(), time.monotonic()
-        # What must be equal for a resumed run to be the same run; where it runs and how often it logs may change.
+        # What must be equal for a resumed run to be the same; how often it logs or saves may change.
         decisive = dataclasses.replace(config, log_every=1, checkpoint_every_seconds=0.0)
         self.identity = content_hash([dataclasses.asdict(card), to_dict(decisive), seed, len(data)])
 
@@ -212,7 +219,9 @@ class _Run:
         if state is None:
             return
         if state["identity"] != self.identity:
-            raise UserError(f"{self.folder} holds a training with other settings: choose another folder or delete it")
+            raise UserError(
+                f"{self.folder} holds a training with other settings: choose another folder or delete it"
+            )
         self.method.load_state(state["method"])
         self.step, self.autocast, self.alarms = state["step"], state["autocast"], list(state["alarms"])
         self.window, self.counts = dict(state["window"]), dict(state["counts"])
@@ -261,14 +270,18 @@ class _Run:
             self.counts[name] = self.counts.get(name, 0) + 1
 
     def _means(self) -> dict[str, float]:
-        """Return the mean of each term in the window: the only host synchronisation; non-finite ends the run."""
+        """Return the mean of each term in the window: the only host synchronisation; non-finite ends the
+        run.
+        """
         if not self.window:
             return {}
         sums = torch.stack(list(self.window.values())).tolist()
         means = {name: total / self.counts[name] for name, total in zip(self.window, sums, strict=True)}
         broken = [name for name, mean in means.items() if not math.isfinite(mean)]
         if broken:
-            raise TrainingFailed(f"{', '.join(broken)} not finite by step {self.step}: lower the learning rate")
+            raise TrainingFailed(
+                f"{', '.join(broken)} not finite by step {self.step}: lower the learning rate"
+            )
         return means
 
     def _log(self) -> None:
@@ -288,7 +301,9 @@ class _Run:
         if armed and response < self.config.alarm_response and "target_ignored" not in self.alarms:
             self.alarms.append("target_ignored")
             if self.config.stop_on_alarm:
-                raise TrainingFailed(f"edits ignore the target: they differ by {response:.5f} between targets")
+                raise TrainingFailed(
+                    f"edits ignore the target: they differ by {response:.5f} between targets"
+                )
         if self.on_probe is not None:
             self.on_probe(self.step, self.method)
 
@@ -296,7 +311,8 @@ class _Run:
 def target_response(method: Method, data: TrainingSet) -> float:
     """Return how much edits depend on the target: mean |difference| (images in [-1, 1]) between two targets.
 
-    The same few sources are edited to two sets of targets, taken from the ends of the AU activity in the data.
+    The same few sources are edited to two sets of targets, taken from the ends of the AU activity in the
+    data.
     """
     order = data.aus.sum(1).argsort()
     count = min(PROBE_FACES, len(data) // 2)
@@ -327,7 +343,11 @@ def _resolve_autocast(wanted: str, device: torch.device, resumed: str) -> str:
         return resumed
     if wanted != "auto":
         return wanted
-    return "bf16" if _convolution_seconds(device, torch.bfloat16) < _convolution_seconds(device, torch.float32) else "off"
+    return (
+        "bf16"
+        if _convolution_seconds(device, torch.bfloat16) < _convolution_seconds(device, torch.float32)
+        else "off"
+    )
 
 
 def _convolution_seconds(device: torch.device, dtype: torch.dtype) -> float:

@@ -1,7 +1,7 @@
 """Finding published weight files; nothing is ever downloaded.
 
-A file such as `vgg19-dcbb9e9d.pth` carries the start of its sha256 in its name. It is looked for in the folder
-named by EGGAN_WEIGHTS, then in torch's own cache, and its hash is checked before it is used.
+A file such as `vgg19-dcbb9e9d.pth` carries the start of its sha256 in its name. It is looked for in the
+folder named by EGGAN_WEIGHTS, then in torch's own cache, and its hash is checked before it is used.
 """
 
 import os
@@ -36,17 +36,27 @@ def require_weights(name: str, url: str, instead: str) -> Path:
     path = find_weights(name)
     if path is None:
         looked = " and ".join(map(str, weight_folders()))
-        raise UserError(f"{name} not found (looked in {looked}): download {url}{name} into one of them, or {instead}")
+        raise UserError(
+            f"{name} not found (looked in {looked}): download {url}{name} into one of them, or {instead}"
+        )
     prefix = path.stem.rpartition("-")[2]
     digest = hash_files([path])
     if not digest.startswith(prefix):
-        raise UserError(f"{path} is not the published file: its sha256 starts with {digest[:8]}, not {prefix}")
+        raise UserError(
+            f"{path} is not the published file: its sha256 starts with {digest[:8]}, not {prefix}"
+        )
     return path
 
 
 def load_vgg19_convolutions() -> list[tuple[Tensor, Tensor]]:
-    """Return (weight, bias) of the 16 convolutions of ImageNet VGG19 in order; a missing file is a `UserError`."""
-    path = require_weights(VGG19_FILE, DOWNLOAD_URL, "set perceptual_on=c_id (what the presets cpu and quick use)")
+    """Return (weight, bias) of the 16 convolutions of ImageNet VGG19 in order; a missing file is a
+    `UserError`.
+    """
+    path = require_weights(
+        VGG19_FILE, DOWNLOAD_URL, "set perceptual_on=c_id (what the presets cpu and quick use)"
+    )
     state = torch.load(path, weights_only=True, mmap=True, map_location="cpu")
-    numbers = sorted(int(key.split(".")[1]) for key in state if key.startswith("features.") and key.endswith("weight"))
+    numbers = sorted(
+        int(key.split(".")[1]) for key in state if key.startswith("features.") and key.endswith("weight")
+    )
     return [(state[f"features.{n}.weight"], state[f"features.{n}.bias"]) for n in numbers]

@@ -97,7 +97,9 @@ def test_eq6_ms_ssim_is_zero_for_equal_images_and_grows_with_noise(size, window)
     torch.manual_seed(0)
     image = torch.rand(1, 3, 8, 8).repeat_interleave(size // 8, 2).repeat_interleave(size // 8, 3) * 2 - 1
     noise = torch.randn_like(image)
-    values = [losses.eq6_ms_ssim((image + s * noise).clamp(-1, 1), image, window).item() for s in (0, 0.1, 0.4)]
+    values = [
+        losses.eq6_ms_ssim((image + s * noise).clamp(-1, 1), image, window).item() for s in (0, 0.1, 0.4)
+    ]
     assert values[0] == pytest.approx(0, abs=1e-5)
     assert values[0] < values[1] < values[2] <= 1
 

@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from eggan.config import from_dict, to_dict
+from eggan.data.training_set import load_training_set
 from eggan.errors import UserError
 from eggan.method import EditRequest, Method
 from eggan.model import ENTRY, build, restore
 from eggan.model_config import EGGANConfig, quick_preset
 from eggan.networks import CLASSIFIERS
-from eggan.training import TrainingConfig, TrainingSet, make_batch
+from eggan.training import TrainingConfig, _request, make_batch
 from eggan.weights import VGG19_FILE, find_weights, require_weights
 from tests.tiny import context, narrow_config, tiny_dataset
 
@@ -29,14 +30,10 @@ def cache(tmp_path_factory):
 
 @pytest.fixture
 def data(dataset):
-    from eggan.data.training_set import load_training_set
-
     return load_training_set(dataset, ("train",), "cpu")
 
 
 def request_of(data, sources, targets) -> EditRequest:
-    from eggan.training import _request
-
     return _request(data, torch.tensor(sources), torch.tensor(targets))
 
 
@@ -287,21 +284,25 @@ def test_vgg19_weights_are_read_from_a_torchvision_state(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_a_few_hundred_steps_overfit_a_tiny_dataset(tmp_path):
     dataset = tiny_dataset(tmp_path / "data", identities=3, per_identity=4)
-    from eggan.data.training_set import load_training_set
-
     data = load_training_set(dataset, ("train",), "cpu")
     config = narrow_config(
-        generator_channels=(32, 32, 16, 16, 8, 8), classifier_width=0.5, learning_rate=2e-3, cid_epochs=20
+        generator_channels=(32, 32, 16, 16, 8, 4), classifier_width=0.25, learning_rate=2e-3, cid_epochs=20
     )
     model = build(config, context(dataset, tmp_path / "cache"))
-    batches = replace(BATCH, batch_size=8)
-    history = [model.update(make_batch(data, batches, 0, step), step) for step in range(400)]
+    history = [model.update(make_batch(data, BATCH, 0, step), step) for step in range(300)]
 
     def mean(name, part):
         return torch.stack([terms[name] for terms in part]).mean().item()
 
+    print(
+        {
+            n: [round(mean(n, history[k : k + 20]), 4) for k in range(0, 300, 40)]
+            for n in ("loss/rec_l1", "loss/au", "c_exp/au", "loss/id")
+        }
+    )
+
     assert mean("loss/rec_l1", history[-20:]) < mean("loss/rec_l1", history[:10]) / 4
-    assert mean("loss/au", history[-20:]) < mean("loss/au", history[:10]) / 3
+    assert mean("loss/au", history[-20:]) < mean("loss/au", history[:10]) / 5
 
 
 @pytest.mark.parametrize(
@@ -316,7 +317,7 @@ def test_a_few_hundred_steps_overfit_a_tiny_dataset(tmp_path):
     ],
 )
 def test_an_impossible_config_is_refused(change):
-    with pytest.raises(ValueError, match="must|need"):
+    with pytest.raises(ValueError, match=r"must|need"):
         replace(quick_preset(), **change)
 
 

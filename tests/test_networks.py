@@ -1,9 +1,11 @@
+import itertools
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from eggan.model import ENTRY, EGGAN
+from eggan.model import EGGAN, ENTRY
 from eggan.networks import (
     CLASSIFIERS,
     Classifier,
@@ -69,7 +71,7 @@ def test_parameter_counts_by_hand():
     convs = sum(16 * a * b + b for a, b in [(3, 16), (16, 32), (32, 64), (64, 128), (128, 256)])
     assert parameter_count(Encoder(128, (16, 32, 64, 128, 256), 256)) == convs + 4096 * 256 + 256
     widths = (256, 256, 128, 64, 32, 16, 1)
-    wanted = sum(a * b + b for a, b in zip(widths, widths[1:], strict=False))
+    wanted = sum(a * b + b for a, b in itertools.pairwise(widths))
     assert parameter_count(LatentDiscriminator(256, widths[1:])) == wanted
 
 
@@ -99,7 +101,9 @@ def test_film_norm_is_instance_norm_with_a_gain_and_shift_of_its_own_sample():
     norm = ModulatedNorm(4, 6, "film")
     x, condition = torch.randn(3, 4, 8, 8), torch.randn(3, 6)
     gain, shift = norm.film(condition)[:, :, None, None].chunk(2, dim=1)
-    torch.testing.assert_close(norm(x, condition), F.instance_norm(x) * (1 + gain) + shift, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        norm(x, condition), F.instance_norm(x) * (1 + gain) + shift, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_classifier_features_are_the_first_activation_of_the_block():

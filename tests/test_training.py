@@ -89,7 +89,9 @@ def test_a_training_writes_a_checkpoint_that_edits_alike(dataset, cache, data, t
 
 
 @pytest.mark.parametrize("stop_after", [1, 3, 5])
-def test_a_killed_and_resumed_training_is_bit_for_bit_the_uninterrupted_one(dataset, cache, tmp_path, stop_after):
+def test_a_killed_and_resumed_training_is_bit_for_bit_the_uninterrupted_one(
+    dataset, cache, tmp_path, stop_after
+):
     whole, _ = run(dataset, cache, tmp_path / "whole")
 
     def interrupting(items, total, description):
@@ -128,7 +130,12 @@ def test_logging_probing_and_saving_do_not_change_the_weights(dataset, cache, tm
     plain, _ = run(dataset, cache, tmp_path / "plain", config=replace(SHORT, log_every=100))
     busy = replace(SHORT, log_every=1, probe_every=1, checkpoint_every_seconds=0.0)
     noisy, _ = run(
-        dataset, cache, tmp_path / "noisy", config=busy, on_log=lambda *a: None, on_probe=lambda *a: torch.randn(3)
+        dataset,
+        cache,
+        tmp_path / "noisy",
+        config=busy,
+        on_log=lambda *a: None,
+        on_probe=lambda *a: torch.randn(3),
     )
     assert_equal_weights(plain, noisy)
 
@@ -176,7 +183,9 @@ def test_a_non_finite_loss_stops_before_anything_is_saved(dataset, cache, tmp_pa
     with pytest.raises(TrainingFailed, match="loss/au not finite by step 3"):
         run(dataset, cache, tmp_path, config=every_step, method=method)
     assert load_training_state(tmp_path, "cpu")["step"] == 2
-    assert all(w.isfinite().all() for w in load_checkpoint(tmp_path).weights.values() if w.is_floating_point())
+    assert all(
+        w.isfinite().all() for w in load_checkpoint(tmp_path).weights.values() if w.is_floating_point()
+    )
 
 
 class Deaf(Poisoned):
@@ -317,10 +326,11 @@ def test_the_budget_is_in_images_or_epochs():
 
 
 @pytest.mark.parametrize(
-    "change", [{"batch_size": 0}, {"images": -1}, {"images": 0, "epochs": 0.0}, {"decay_from": 2.0}, {"log_every": 0}]
+    "change",
+    [{"batch_size": 0}, {"images": -1}, {"images": 0, "epochs": 0.0}, {"decay_from": 2.0}, {"log_every": 0}],
 )
 def test_an_impossible_training_config_is_refused(change):
-    with pytest.raises(ValueError, match="must|nothing"):
+    with pytest.raises(ValueError, match=r"must|nothing"):
         replace(SHORT, **change)
 
 

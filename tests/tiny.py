@@ -13,7 +13,9 @@ from eggan.method import BuildContext
 from eggan.model_config import EGGANConfig, quick_preset
 
 
-def tiny_dataset(folder: Path, identities: int = 4, per_identity: int = 4, size: int = 64, test: int = 1) -> Dataset:
+def tiny_dataset(
+    folder: Path, identities: int = 4, per_identity: int = 4, size: int = 64, test: int = 1
+) -> Dataset:
     """Grey faces in a colour of their identity; AU12 widens a bright bar, AU1 raises a dark one."""
     rng = np.random.default_rng(0)
     rows, images = [], []
@@ -26,7 +28,9 @@ def tiny_dataset(folder: Path, identities: int = 4, per_identity: int = 4, size:
             images.append(_draw(colour, aus, size))
     manifest = pd.DataFrame(rows, columns=["identity", "expression", "gaze", *AU_COLUMNS])
     split = ["test" if int(name[2:]) >= identities - test else "train" for name in manifest["identity"]]
-    manifest = manifest.assign(split=split, label_tool="drawn", label_version="1", confidence=1.0, source_file="")
+    manifest = manifest.assign(
+        split=split, label_tool="drawn", label_version="1", confidence=1.0, source_file=""
+    )
     write_dataset(folder, "tiny", manifest, np.stack(images), 0, {}, "1")
     return load_dataset(folder)
 

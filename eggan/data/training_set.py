@@ -32,7 +32,7 @@ def load_training_set(dataset: Dataset, splits: tuple[str, ...], device: torch.d
     names, numbers = np.unique(dataset.manifest["identity"].to_numpy(dtype=str)[rows], return_inverse=True)
     return TrainingSet(
         images=dataset.tensor(rows, device).contiguous(),
-        aus=torch.from_numpy(dataset.aus(rows)).to(device),
+        aus=torch.tensor(dataset.aus(rows), device=device),
         identity=torch.from_numpy(numbers.astype(np.int64)).to(device),
         expression=torch.from_numpy(dataset.expressions(rows)).to(device),
         identities=len(names),
