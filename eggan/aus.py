@@ -53,7 +53,7 @@ def au_index(number: int) -> int:
 
 
 def check_au_vector(values: Iterable[float]) -> np.ndarray:
-    """Return `values` as a float32 AU vector (17,); wrong length, NaN or a value outside [0, 5] is a `UserError`."""
+    """Return `values` as a float32 AU vector (17,); wrong length, NaN or out of [0, 5] is a `UserError`."""
     vector = np.asarray(list(values), dtype=np.float32)
     if vector.shape != (AU_COUNT,):
         raise UserError(f"an AU vector has {AU_COUNT} values, not {vector.size}")
@@ -62,14 +62,15 @@ def check_au_vector(values: Iterable[float]) -> np.ndarray:
     if (vector < 0).any() or (vector > MAX_INTENSITY).any():
         worst = int(np.abs(vector - MAX_INTENSITY / 2).argmax())
         raise UserError(
-            f"AU{AU_NUMBERS[worst]} = {vector[worst]:g} is out of range: intensities run from 0 to {MAX_INTENSITY:g}"
+            f"AU{AU_NUMBERS[worst]} = {vector[worst]:g} is out of range: "
+            f"intensities run from 0 to {MAX_INTENSITY:g}"
         )
     return vector
 
 
 def parse_au(text: str) -> tuple[int, float]:
     """Parse `"12=4"` into (position of AU12, 4.0); anything else is a `UserError`."""
-    number, sign, value = text.partition("=")
+    number, _, value = text.partition("=")
     try:
         parsed_number, parsed_value = int(number.strip().upper().removeprefix("AU")), float(value)
     except ValueError:

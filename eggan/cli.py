@@ -98,7 +98,9 @@ def _register(entry: EntryPoint, subparsers: Any) -> None:
     except (ImportError, AttributeError) as error:
         reason = f"the command {entry.name!r} ({entry.value}) cannot be loaded: {error}"
         # With NUL as its option prefix the stand-in takes whatever options the real command would.
-        broken = subparsers.add_parser(entry.name, help=f"(broken: {error})", add_help=False, prefix_chars="\0")
+        broken = subparsers.add_parser(
+            entry.name, help=f"(broken: {error})", add_help=False, prefix_chars="\0"
+        )
         broken.add_argument("ignored", nargs="*")
         broken.set_defaults(run=lambda _: _raise(reason))
         return

@@ -48,7 +48,7 @@ class Method(Protocol):
     """A trainable method."""
 
     def update(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """Change the method's own weights once; return unweighted and weighted loss terms, detached, on the device.
+        """Change the method's own weights once; return raw and weighted loss terms, detached, on the device.
 
         Must not synchronise with the host (`.item()`, `.cpu()`, `float(tensor)`).
         """
@@ -103,8 +103,8 @@ class BuildContext:
 class MethodEntry:
     """One row of the METHODS table.
 
-    `build(config, context)` returns a method ready to train; `restore(config, weights, image_size, device)` one
-    ready to edit, without a dataset. `presets` maps `paper`, `cpu`, `quick`, ... to full configs. `version` counts
+    `build(config, context)` returns a method ready to train; `restore(config, weights, device)` one ready to
+    edit, without a dataset. `presets` maps `paper`, `cpu`, `quick`, ... to full configs. `version` counts
     changes that alter scores: it is part of the cell's key.
     """
 

@@ -65,8 +65,8 @@ def describe(dataset: Any) -> str:
     grouped = manifest.groupby("split", sort=False)
     splits = pd.DataFrame({"identities": grouped["identity"].nunique(), "images": grouped.size()})
     per_identity = manifest.groupby(["split", "identity"], sort=False).size().groupby("split", sort=False)
-    splits["images per identity"] = per_identity.agg(
-        lambda n: f"{n.min()}" + f"-{n.max()}" * (n.min() < n.max())
-    )
+    splits["images per identity"] = [
+        f"{low} to {high}" for low, high in per_identity.agg(["min", "max"]).to_numpy()
+    ]
     expressions = pd.crosstab(manifest["expression"], manifest["split"])[list(splits.index)]
     return "\n".join([*lines, "", splits.to_string(), "", expressions.to_string(), ""])

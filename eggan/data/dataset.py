@@ -118,7 +118,7 @@ def load_dataset(folder: Path) -> Dataset:
 
 
 def check_manifest(manifest: pd.DataFrame, image_count: int, where: Path | str) -> None:
-    """Raise a `UserError` for missing columns, NaN or out-of-range AUs, unknown splits, overlaps or duplicates."""
+    """Raise a `UserError` for missing columns, bad AUs, unknown splits, overlaps or duplicates."""
     missing = [column for column in REQUIRED_COLUMNS if column not in manifest.columns]
     if missing:
         raise UserError(f"{where}: manifest lacks the column {missing[0]!r}")
@@ -129,7 +129,8 @@ def check_manifest(manifest: pd.DataFrame, image_count: int, where: Path | str) 
     if len(bad):
         row, column = bad[0]
         raise UserError(
-            f"{where}: row {row} has {AU_COLUMNS[column]} = {aus[row, column]}, outside [0, {MAX_INTENSITY:g}]"
+            f"{where}: row {row} has {AU_COLUMNS[column]} = {aus[row, column]}, "
+            f"outside [0, {MAX_INTENSITY:g}]"
         )
     unknown = set(manifest["split"]) - set(SPLITS)
     if unknown:
