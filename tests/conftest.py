@@ -5,9 +5,25 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from eggan.aus import AU_COLUMNS, EXPRESSIONS
 from eggan.data.dataset import Dataset, load_dataset, write_dataset
+
+TINY_TRAINING = [
+    word
+    for setting in (
+        "training.batch_size=2",
+        "training.images=4",
+        "cid_epochs=1",
+        "latent_dim=16",
+        "encoder_channels=[4,4,8,8,16]",
+        "generator_channels=[16,8,8,8,8,8]",
+        "image_critic_channels=[4,4,8,8,16,1]",
+        "classifier_width=0.25",
+    )
+    for word in ("--set", setting)
+]
 
 
 def tiny_manifest(identities: int = 4, train: int = 3) -> pd.DataFrame:
@@ -48,6 +64,23 @@ def dataset_folder(tmp_path: Path, manifest: pd.DataFrame) -> Path:
 @pytest.fixture
 def dataset(dataset_folder: Path) -> Dataset:
     return load_dataset(dataset_folder)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a dataset `tiny`, a photograph `face.png` and a checkpoint `m` of two steps."""
+    from eggan.cli import main
+
+    folder = tmp_path_factory.mktemp("trained")
+    manifest = tiny_manifest()
+    images = np.random.default_rng(1).integers(0, 256, (len(manifest), 64, 64, 3), dtype=np.uint8)
+    write_dataset(folder / "tiny", "tiny", manifest, images, seed=0, parameters={}, version="1")
+    Image.fromarray(images[-1]).save(folder / "face.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        command = ["train", "eggan", "--dataset", "tiny", "--preset", "quick", "--offline", "--out", "m"]
+        assert main([*command, *TINY_TRAINING]) == 0
+    return folder
 
 
 @pytest.fixture
