@@ -144,12 +144,13 @@ def sync_runs(arguments: argparse.Namespace) -> int:
 
 def run_ui(arguments: argparse.Namespace) -> int:
     """Serve the UI, or say where the server of a remote store is."""
-    from benchmarks.ui import serve
+    from benchmarks.ui import check_port, serve
     from eggan import tracking
 
     uri = arguments.tracking_uri or tracking.default_uri(arguments.runs)
     if uri.startswith(("http://", "https://")):
         print(f"MLflow UI: {uri}")
         return 0
+    check_port(arguments.host, arguments.port)
     tracking.open_store(uri, arguments.runs)
     return serve(uri, arguments.runs, arguments.host, arguments.port, arguments.allowed_hosts)

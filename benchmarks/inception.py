@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from benchmarks.scores import images_of
 from eggan.errors import UserError
-from eggan.weights import DOWNLOAD_URL, require_weights
+from eggan.weights import DOWNLOAD_URL, find_weights, require_weights
 
 FILE = "inception_v3_google-0cc3c7bd.pth"
 SIDE = 299
@@ -20,10 +20,12 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 @lru_cache(maxsize=1)
 def missing() -> str | None:
     """Return why KID cannot be measured here, None when the weights are there and are the right ones."""
+    if find_weights(FILE) is None:
+        return f"weights missing: {FILE} (`eggan doctor` says where it is looked for)"
     try:
         require_weights(FILE, DOWNLOAD_URL, "do without KID")
-    except UserError as error:
-        return f"weights missing: {error}"
+    except UserError:
+        return f"weights wrong: the sha256 of {FILE} differs from its name"
     return None
 
 

@@ -58,7 +58,7 @@ def produce(
 
 def preset_config(entry: MethodEntry, row: Row) -> Any:
     """Return the method's config that a suite row names; an unknown preset is a `UserError`."""
-    if row.preset not in entry.presets:
+    if row.preset is None or row.preset not in entry.presets:
         raise UserError(f"{entry.name} has no preset {row.preset!r} (known: {', '.join(entry.presets)})")
     return entry.presets[row.preset]
 

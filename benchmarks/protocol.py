@@ -134,8 +134,8 @@ def pair_manifest(sources: Dataset, targets: Dataset, split: str, count: int, se
     """Return the pair manifest: one row per target with its source.
 
     Columns: pair, source_row, source_identity, target_row, target_identity, target_expression, gaze (of the
-    target),     source_gaze, target_au01 .. target_au45. Every source occurs equally often, up to one, in total and
-    within each target expression and gaze.
+    target), source_gaze, target_au01 .. target_au45. Every source occurs equally often, up to one, in total
+    and within each target expression and gaze.
     """
     target_rows = ordered_targets(targets, count, seed)
     chosen = np.resize(source_cycle(sources, split, seed), len(target_rows))

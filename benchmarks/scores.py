@@ -78,7 +78,7 @@ class Instruments:
 
 def images_of(array: np.ndarray, device: str) -> Tensor:
     """Convert uint8 (B, H, W, 3) to float (B, 3, H, W) in [-1, 1] on `device`."""
-    return to_network_range(torch.from_numpy(np.ascontiguousarray(array)).to(device).permute(0, 3, 1, 2))
+    return to_network_range(torch.from_numpy(np.array(array)).to(device).permute(0, 3, 1, 2))
 
 
 def run_edits(
@@ -106,9 +106,9 @@ def edit_batch(request: Request, part: slice, device: str) -> EditRequest:
         reference = images_of(request.references.images[request.reference_rows[part]], device)
     return EditRequest(
         source=source,
-        source_aus=torch.from_numpy(request.sources.aus(request.rows[part])).to(device),
-        target_aus=torch.from_numpy(request.target_aus[part]).float().to(device),
-        target_expression=torch.from_numpy(request.expressions[part]).to(device),
+        source_aus=torch.tensor(request.sources.aus(request.rows[part])).to(device),
+        target_aus=torch.tensor(request.target_aus[part]).float().to(device),
+        target_expression=torch.tensor(request.expressions[part]).to(device),
         reference=reference,
     )
 
@@ -177,17 +177,17 @@ def matrix(frame: pd.DataFrame, prefix: str) -> np.ndarray:
 def per_au_table(frame: pd.DataFrame, split: str) -> pd.DataFrame:
     """Return Table 1 per AU and instrument: split, instrument, au, mse, pcc, mae, icc, skill, n."""
     target = matrix(frame, "target")
+    copied = metrics.mse(target, matrix(frame, "source_a"))
     tables = []
     for name in ESTIMATORS:
         reading = matrix(frame, name)
         error = metrics.mse(target, reading)
-        copy_error = metrics.mse(target, matrix(frame, "source_a")) if name == "a" else np.nan
         columns = {
             "mse": error,
             "pcc": metrics.pcc(target, reading),
             "mae": metrics.mae(target, reading),
             "icc": metrics.icc31(target, reading),
-            "skill": metrics.skill(error, copy_error) if name == "a" else np.full(len(error), np.nan),
+            "skill": metrics.skill(error, copied) if name == "a" else np.full(len(error), np.nan),
         }
         tables.append(
             pd.DataFrame({"split": split, "instrument": name, "au": AU_NUMBERS, **columns, "n": len(frame)})
@@ -250,7 +250,7 @@ def genuine_partners(data: SplitData) -> np.ndarray:
     generator = numpy_generator("genuine", data.split)
     partners = []
     for pair in data.pairs.itertuples():
-        group = members[pair.source_identity]
+        group = members[str(pair.source_identity)]
         others = group[group.index != pair.source_row]
         alike = others[others["expression"] == pair.target_expression]
         choice = alike if len(alike) else (others if len(others) else group)

@@ -2,25 +2,24 @@
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from benchmarks.protocol import Request
+from eggan.data.dataset import Dataset
 
 NO_TRUTH = "only SynFACS can render the true edit"
 
 
-def render_synfacs(
-    dataset: Any, rows: np.ndarray, target_aus: np.ndarray, workers: int, progress: Any
-) -> np.ndarray:
-    """Render true edits with SynFACS: uint8 (N, H, W, 3)."""
+def render_synfacs(dataset: Dataset, rows: np.ndarray, target_aus: np.ndarray, workers: int) -> np.ndarray:
+    """Render true edits with SynFACS, behind a progress bar: uint8 (N, H, W, 3)."""
     from eggan.data.synfacs import render_edits  # loads the renderer, which few commands need
 
-    return render_edits(dataset, rows, target_aus, workers=workers, progress=progress)
+    return render_edits(dataset, rows, target_aus, workers=workers, progress=True)
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,6 @@ class TruthCache:
 
     folder: Path
     workers: int
-    progress: Any
     render: Callable[..., np.ndarray] = render_synfacs
 
     def of(self, request: Request, what: str) -> np.ndarray | None:
@@ -39,13 +37,8 @@ class TruthCache:
         path = self.folder / f"truth-{_key(request)}.npy"
         if path.exists():
             return np.load(path, mmap_mode="r", allow_pickle=False)
-        truth = self.render(
-            request.sources,
-            request.rows,
-            request.target_aus,
-            workers=self.workers,
-            progress=lambda items, total=None, description="": self.progress(items, total, f"render {what}"),
-        )
+        print(f"rendering {what}", file=sys.stderr)
+        truth = self.render(request.sources, request.rows, request.target_aus, workers=self.workers)
         self.folder.mkdir(parents=True, exist_ok=True)
         staging = path.with_name(f".{path.name}.{os.getpid()}")
         with staging.open("wb") as stream:

@@ -21,7 +21,6 @@ STOP_SECONDS = 15
 
 def serve(uri: str, runs: Path, host: str, port: int, allowed_hosts: str | None) -> int:
     """Serve the UI until interrupted, and return 0; a port in use or a server that dies is a `UserError`."""
-    _check_port(host, port)
     command = tracking.server_command(uri, runs, host, port)
     if allowed_hosts:
         command += ["--allowed-hosts", allowed_hosts]
@@ -48,7 +47,8 @@ def serve(uri: str, runs: Path, host: str, port: int, allowed_hosts: str | None)
     raise UserError(f"the MLflow server ended by itself: see {log}")
 
 
-def _check_port(host: str, port: int) -> None:
+def check_port(host: str, port: int) -> None:
+    """Raise a `UserError` where nothing can listen at this address."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -61,7 +61,7 @@ class Workbench:
 
     def dataset_folder(self, suite: Suite, role: str) -> Path:
         """Where a SynFACS build of a suite lies."""
-        return self.data / f"synfacs-{role}-{suite.image_size}"
+        return self.data / f"synfacs-{role}-{suite.image_size}px-s{suite.dataset_seed}"
 
 
 def check_device(device: str) -> str:
@@ -91,7 +91,7 @@ def suite_datasets(suite: Suite, bench: Workbench, build: bool = True) -> dict[s
     found = {}
     for role in dict.fromkeys(["twin", *(SPLIT_DATASETS[split] for split in suite.protocol.splits)]):
         folder = bench.dataset_folder(suite, role)
-        if not folder.exists() and build:
+        if build:  # keeps a folder that was built with the same parameters
             bench.build(role, suite.image_size, suite.dataset_seed, bench.workers, folder)
         if folder.exists():
             found[role] = load_dataset(folder)
@@ -108,6 +108,6 @@ def open_laboratory(suite: Suite, bench: Workbench, datasets: Mapping[str, Datas
     ]
     for data in splits:
         store_pairs(data, bench.cache)
-    truth = TruthCache(bench.cache, bench.workers, bench.progress, bench.render)
+    truth = TruthCache(bench.cache, bench.workers, bench.render)
     instruments = bench.instruments(bench.device)
     return Laboratory(protocol, splits, instruments, truth, bench.device, bench.progress)

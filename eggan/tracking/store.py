@@ -19,13 +19,13 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
 
-import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 EXPERIMENT = "eggan-benchmark"
 PROBE_SECONDS = 5.0
+PORTS = {"https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 SQLITE_WAIT_SECONDS = 60  # how long a writer waits for another one's lock; SQLite's own default is 5
 STORE_ERRORS = (MlflowException, SQLAlchemyError, OSError)
 
@@ -57,16 +57,16 @@ def open_store(uri: str | None, runs: Path, experiment: str = EXPERIMENT) -> Sto
     try:
         runs.mkdir(parents=True, exist_ok=True)
         with _only_process(runs / ".store.lock"):
-            mlflow.set_tracking_uri(_with_timeout(uri))
-            client = MlflowClient()
+            # mlflow.set_tracking_uri would write MLFLOW_TRACKING_URI, and other folders would end up here
+            client = MlflowClient(tracking_uri=_with_timeout(uri))
             experiment_id = _experiment(client, experiment, uri, runs)
-    except STORE_ERRORS as error:
+    except (*STORE_ERRORS, ImportError) as error:  # ImportError: a database whose driver is not installed
         raise UserError(f"{_unusable(uri)}: {first_line(error)}") from None
     return Store(uri, experiment_id, client)
 
 
 def _unusable(uri: str) -> str:
-    return f"the tracking store {_without_password(uri)} cannot be used (start it, or run --offline and sync later)"
+    return f"cannot use the tracking store {_without_password(uri)} (start it, or run --offline, sync later)"
 
 
 def _without_password(uri: str) -> str:
@@ -83,11 +83,11 @@ def _check_address(uri: str) -> None:
     parts = urlsplit(uri)
     if parts.scheme in ("", "file"):
         raise UserError(f"{uri!r} is not a tracking URI: use sqlite:///FILE or http://HOST:PORT")
-    if parts.scheme not in ("http", "https"):
+    if not parts.hostname:
         return
     try:
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        socket.create_connection((parts.hostname or "", port), timeout=PROBE_SECONDS).close()
+        port = parts.port or PORTS.get(parts.scheme.partition("+")[0], 80)
+        socket.create_connection((parts.hostname, port), timeout=PROBE_SECONDS).close()
     except (OSError, ValueError, UnicodeError) as error:
         raise UserError(f"{_unusable(uri)}: {first_line(error)}") from None
 

@@ -1,0 +1,105 @@
+import socket
+import time
+
+import pytest
+
+from benchmarks import methods
+from benchmarks.suites import SUITES, find_suite
+from eggan.config import to_dict
+from eggan.errors import UserError
+from eggan.method import MethodEntry
+
+
+def test_list_names_suites_and_methods(eggan):
+    status, out, _ = eggan("bench", "list")
+    assert status == 0
+    for name in ("quick", "standard", "paper", "eggan", "oracle"):
+        assert name in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "listed"),
+    [
+        (["enormous"], "quick, standard, paper"),
+        (["quick", "--only", "magic"], "copy-source, target-passthrough, mean-au, oracle, eggan"),
+        (["quick", "--seed", "9"], "known: 0"),
+        (["quick", "--device", "abacus"], "here: cpu"),
+        (["quick", "--processes", "0"], "at least 1"),
+    ],
+)
+def test_a_wrong_choice_lists_what_there_is(eggan, tmp_path, arguments, listed):
+    status, _, error = eggan(
+        "bench", "run", *arguments, "--runs", tmp_path / "runs", "--data", tmp_path / "data"
+    )
+    assert status == 2
+    assert listed in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_tracking_server_that_does_not_answer_is_told_before_anything_is_built(eggan, tmp_path):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    started = time.monotonic()
+    status, _, error = eggan(
+        "bench", "run", "quick", "--tracking-uri", f"http://127.0.0.1:{port}",
+        "--runs", tmp_path / "runs", "--data", tmp_path / "data",
+    )  # fmt: skip
+    assert status == 2
+    assert "--offline" in error
+    assert len(error.strip().splitlines()) == 1
+    assert time.monotonic() - started < 10
+    assert not (tmp_path / "data").exists()
+
+
+def test_dry_run_before_the_dataset_exists_builds_nothing(eggan, tmp_path):
+    status, out, _ = eggan(
+        "bench", "run", "quick", "--dry-run", "--runs", tmp_path / "runs", "--data", tmp_path / "data"
+    )
+    assert status == 0
+    assert "eggan/synfacs-64/s0" in out
+    assert "minutes" in out
+    assert "MiB" in out
+    assert not (tmp_path / "data").exists()
+
+
+def test_status_of_an_empty_folder_says_how_to_start(eggan, tmp_path):
+    status, out, _ = eggan("bench", "status", "--runs", tmp_path)
+    assert status == 0
+    assert "eggan bench run quick" in out
+
+
+def test_ui_refuses_a_port_in_use(eggan, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        status, _, error = eggan("ui", "--port", taken.getsockname()[1], "--runs", tmp_path)
+    assert status == 2
+    assert "--port" in error
+
+
+@pytest.mark.parametrize("name", list(SUITES))
+def test_every_row_of_a_suite_can_be_built(name):
+    suite = find_suite(name)
+    for row in suite.rows:
+        entry = methods.METHODS[row.method]
+        assert isinstance(entry, MethodEntry) == (row.training is not None)
+        if isinstance(entry, MethodEntry):
+            assert to_dict(entry.presets[row.preset])["image_size"] == suite.image_size
+
+
+def test_suites_cannot_be_changed():
+    with pytest.raises(TypeError):
+        SUITES["mine"] = SUITES["quick"]  # type: ignore[index]
+
+
+def test_a_third_party_method_must_be_a_new_entry(monkeypatch):
+    from importlib.metadata import EntryPoint
+
+    monkeypatch.setattr(methods, "entry_points", lambda group: [EntryPoint("eggan", "os:getcwd", group)])
+    with pytest.raises(UserError, match="redefines"):
+        methods.all_methods()
+    monkeypatch.setattr(methods, "entry_points", lambda group: [EntryPoint("mine", "os:getcwd", group)])
+    with pytest.raises(UserError, match="not a MethodEntry"):
+        methods.all_methods()

@@ -1,0 +1,237 @@
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks import cells, runner, workbench
+from benchmarks.cells import read_status
+from benchmarks.evaluate import Scores
+from benchmarks.listing import status_text, summary_text
+from eggan import tracking
+from eggan.errors import UserError
+from tests.benchmarks.fakes import fake_instruments, make_bench, tiny_suite
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return tracking.open_store(None, tmp_path_factory.mktemp("store"))
+
+
+class Desk:
+    """A suite opened on a folder, as `bench run` opens it."""
+
+    def __init__(self, root: Path, store=None, version: int = 1, **suite_options):
+        self.bench = make_bench(root, version)
+        self.suite = tiny_suite(**suite_options)
+        self.store = store
+        self.datasets = workbench.suite_datasets(self.suite, self.bench)
+        self.lab = workbench.open_laboratory(self.suite, self.bench, self.datasets)
+        self.plans = runner.plan_suite(self.suite, self.bench, self.lab, self.datasets)
+        runner.open_suite_run(self.suite, self.bench, store)
+
+    def run(self, number: int = 0) -> str:
+        return runner.run_cell(self.plans[number], self.lab, self.bench, self.datasets, self.store)
+
+    def folder(self, number: int = 0) -> Path:
+        return self.bench.cell_folder(self.plans[number].spec.key)
+
+
+def test_a_finished_cell_is_reused_and_not_touched(tmp_path):
+    desk = Desk(tmp_path, references=False)
+    assert desk.run() == "finished"
+    before = {
+        p: p.stat().st_mtime_ns for p in desk.folder().rglob("*") if p.name in ("cell.json", "summary.json")
+    }
+    assert len(before) == 2
+    assert Desk(tmp_path, references=False).run() == "finished"
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_key_changes_with_everything_that_decides_the_result(tmp_path):
+    spec = Desk(tmp_path).plans[0].spec
+    changes = {
+        "method_version": 2,
+        "seed": 1,
+        "image_size": 128,
+        "method": "other",
+        "config": {"strength": 2.0},
+        "training": {"images": 1},
+        "protocol": {"name": "other"},
+        "datasets": {"twin": "0"},
+        "instruments": {"a": "0"},
+        "pairs": {"test": "0"},
+    }
+    keys = {dataclasses.replace(spec, **{name: value}).key for name, value in changes.items()}
+    assert len(keys | {spec.key}) == len(changes) + 1
+    assert dataclasses.replace(spec, suite="renamed", title="renamed").key == spec.key
+
+
+def test_a_failed_cell_stays_visible_and_is_tried_again(tmp_path):
+    desk = Desk(tmp_path, preset="nan", references=False)
+    assert desk.run() == "failed"
+    status = read_status(desk.folder())
+    assert status.state == "failed"
+    assert "loss not finite" in status.reason
+    assert "loss not finite" in status_text(desk.bench.runs)
+    assert "failed" in summary_text(desk.plans, desk.bench)
+    started = json.loads((desk.folder() / "run.json").read_text())["ended_ms"]
+    time.sleep(0.01)
+    assert desk.run() == "failed"
+    assert json.loads((desk.folder() / "run.json").read_text())["ended_ms"] > started
+
+
+def test_a_crash_in_a_method_fails_its_cell_alone_and_keeps_the_traceback(tmp_path):
+    desk = Desk(tmp_path, preset="crash")
+    assert desk.run(0) == "failed"
+    assert read_status(desk.folder()).reason == "RuntimeError: a bug in the method"
+    assert "a bug in the method" in (desk.folder() / "traceback.txt").read_text()
+    assert desk.run(1) == "finished"
+
+
+def test_a_corrupted_checkpoint_fails_the_cell_and_the_next_run_trains_again(tmp_path, monkeypatch):
+    desk = Desk(tmp_path, references=False)
+    monkeypatch.setattr("benchmarks.produce.evaluate", lambda editor, lab: 1 / 0)
+    assert desk.run() == "failed"
+    monkeypatch.undo()
+    (desk.folder() / "weights.safetensors").write_bytes(b"not weights")
+    assert desk.run() == "failed"
+    assert "corrupted" in read_status(desk.folder()).reason
+    assert desk.run() == "finished"
+
+
+def test_a_training_that_has_ended_is_not_repeated_after_a_failed_scoring(tmp_path, monkeypatch):
+    desk = Desk(tmp_path, references=False)
+    monkeypatch.setattr("benchmarks.produce.evaluate", lambda editor, lab: 1 / 0)
+    desk.run()
+    monkeypatch.undo()
+    monkeypatch.setattr("benchmarks.produce.train", lambda *_, **__: pytest.fail("trained again"))
+    assert desk.run() == "finished"
+
+
+def test_a_full_disk_is_one_line_and_finished_cells_stay(tmp_path, monkeypatch):
+    desk = Desk(tmp_path)
+    assert desk.run(1) == "finished"
+
+    def full(self, folder):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Scores, "write", full)
+    with pytest.raises(UserError, match="disk is full: finished cells are kept"):
+        desk.run(0)
+    monkeypatch.undo()
+    assert read_status(desk.folder(1)).state == "finished"
+    assert desk.run(0) == "finished"
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {root!r})
+from dataclasses import replace
+from pathlib import Path
+from tests.benchmarks import fakes
+from tests.benchmarks.test_runner import Desk
+
+update = fakes.PaintingMethod.update
+def slow(self, batch, step):
+    if step == 5:
+        os.kill(os.getpid(), {number})
+    return update(self, batch, step)
+fakes.PaintingMethod.update = slow
+training = replace(fakes.TRAINING, checkpoint_every_seconds=0.0)
+Desk(Path(sys.argv[1]), references=False, training=training).run()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_cell_is_seen_as_interrupted_and_goes_on(tmp_path, number):
+    program = KILLED.format(root=str(ROOT), number=int(number))
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode != 0, done.stderr
+    training = dataclasses.replace(tiny_suite().rows[0].training, checkpoint_every_seconds=0.0)
+    desk = Desk(tmp_path, references=False, training=training)
+    assert read_status(desk.folder()).state == "interrupted"
+    assert (desk.folder() / "training_state.pt").exists()
+    assert desk.run() == "finished"
+    steps = [json.loads(line) for line in (desk.folder() / "metrics.jsonl").read_text().splitlines()]
+    logged = [line["step"] for line in steps if "train/loss" in line["values"]]
+    assert logged == sorted(set(logged)) == [2, 4, 6, 8]
+
+
+def test_a_cell_held_by_another_process_is_left_alone(tmp_path):
+    desk = Desk(tmp_path, references=False)
+    with cells.claim(desk.folder()) as ours:
+        assert ours
+        assert desk.run() == "busy"
+
+
+def test_store_gets_the_cell_as_a_child_with_scores_and_state(tmp_path, store):
+    desk = Desk(tmp_path, store=store, references=False)
+    assert desk.run() == "finished"
+    run = store.client.get_run(tracking.run_id_in(desk.folder(), store.uri))
+    parent = tracking.run_id_in(desk.bench.runs / "suites" / "tiny", store.uri)
+    assert run.data.tags["mlflow.parentRunId"] == parent
+    assert run.info.run_name == "painter/synfacs-fake/s0"
+    assert (run.info.status, run.data.tags["state"]) == ("FINISHED", "finished")
+    assert run.data.tags["dirty"] in ("true", "false", "unknown")
+    assert run.data.metrics["test/au/skill"] == pytest.approx(1, abs=1e-3)
+    assert "train/val/au_mse_own" in run.data.metrics
+    assert run.data.params["config.strength"] == "1.0"
+    names = {entry.path for entry in store.client.list_artifacts(run.info.run_id, "scores")}
+    assert {"scores/summary.json", "scores/pairs-test.parquet", "scores/showcase.npz"} <= names
+    assert json.loads((desk.folder() / "cell.json").read_text())["mlflow_run_id"] == run.info.run_id
+
+
+def test_a_cell_run_offline_is_shipped_by_sync_once(tmp_path, store):
+    desk = Desk(tmp_path, references=False)
+    desk.run()
+    first = runner.sync(desk.bench.runs, store)
+    assert first == runner.sync(desk.bench.runs, store)
+    history = store.client.get_metric_history(first[0][1], "train/loss")
+    assert [point.step for point in history] == [2, 4, 6, 8]
+
+
+def test_a_store_that_dies_stops_no_training_and_loses_nothing(tmp_path, store, monkeypatch):
+    desk = Desk(tmp_path, store=store, references=False)
+    from mlflow.exceptions import MlflowException
+
+    def dead(*_, **__):
+        raise MlflowException("API request failed: max retries exceeded")
+
+    monkeypatch.setattr(store.client, "log_batch", dead)
+    with pytest.warns(UserWarning, match="bench sync"):
+        assert desk.run() == "finished"
+    monkeypatch.undo()
+    ((_, run_id),) = runner.sync(desk.bench.runs, store)
+    assert store.client.get_run(run_id).data.tags["state"] == "finished"
+    assert "test/au/mse" in store.client.get_run(run_id).data.metrics
+
+
+def test_choosing_cells(tmp_path):
+    plans = Desk(tmp_path).plans
+    assert [plan.spec.method for plan in runner.select(plans, ["oracle"], [])] == ["oracle"]
+    with pytest.raises(UserError, match=r"unknown method 'magic'.*painter, copy-source"):
+        runner.select(plans, ["magic"], [])
+    with pytest.raises(UserError, match="seeds: 0"):
+        runner.select(plans, [], [7])
+
+
+def test_instruments_are_part_of_the_key(tmp_path, monkeypatch):
+    first = Desk(tmp_path).plans[0].spec.key
+    other = dataclasses.replace(fake_instruments().a, sha256="c" * 64)
+    bench = dataclasses.replace(
+        make_bench(tmp_path), instruments=lambda device: dataclasses.replace(fake_instruments(), a=other)
+    )
+    suite = tiny_suite()
+    datasets = workbench.suite_datasets(suite, bench)
+    lab = workbench.open_laboratory(suite, bench, datasets)
+    assert runner.plan_suite(suite, bench, lab, datasets)[0].spec.key != first

@@ -1,0 +1,187 @@
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from eggan import tracking
+from eggan.errors import UserError
+from eggan.tracking import RunRecord, TrackedRun, open_store, ship_folder
+
+RECORD = RunRecord(
+    name="painter/faces/s0",
+    tags={"method": "painter", "cell": "k"},
+    params={"config.rate": "0.1"},
+    datasets=[{"name": "faces", "digest": "d" * 64, "context": "train", "seed": "0"}],
+    artifacts=["scores/*"],
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return open_store(None, tmp_path_factory.mktemp("store"))
+
+
+def fetch(store, folder):
+    return store.client.get_run(tracking.run_id_in(folder, store.uri))
+
+
+def test_everything_is_local_first_and_ships_later(store, tmp_path):
+    run = TrackedRun(tmp_path, RECORD, None)
+    run.log(10, {"train/loss": 1.0})
+    run.log(20, {"train/loss": 0.5})
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "scores" / "summary.json").write_text("{}")
+    run.finish("finished")
+    run_id = ship_folder(tmp_path, store)
+    shipped = store.client.get_run(run_id)
+    assert shipped.data.metrics == {"train/loss": 0.5}
+    assert shipped.data.params == RECORD.params
+    assert shipped.info.status == "FINISHED"
+    assert shipped.inputs.dataset_inputs[0].dataset.digest == "d" * 36
+    assert [entry.path for entry in store.client.list_artifacts(run_id, "scores")] == ["scores/summary.json"]
+
+
+def test_shipping_twice_sends_nothing_twice(store, tmp_path):
+    run = TrackedRun(tmp_path, RECORD, store)
+    run.log(1, {"train/loss": 1.0})
+    run.ship()
+    run.ship()
+    run.finish("finished")
+    run_id = ship_folder(tmp_path, store)
+    assert len(store.client.get_metric_history(run_id, "train/loss")) == 1
+
+
+def test_a_resumed_run_keeps_its_id_and_does_not_log_old_steps_again(store, tmp_path):
+    first = TrackedRun(tmp_path, RECORD, store)
+    first.log(1, {"train/loss": 1.0})
+    first.log(2, {"train/loss": 0.9})
+    first.finish("interrupted", "killed")
+    assert fetch(store, tmp_path).info.status == "KILLED"
+    run_id = tracking.run_id_in(tmp_path, store.uri)
+    second = TrackedRun(tmp_path, RECORD, store)
+    assert fetch(store, tmp_path).data.tags["state"] == "running"
+    assert fetch(store, tmp_path).info.status == "RUNNING"
+    second.log(2, {"train/loss": 0.9})
+    second.log(3, {"train/loss": 0.8})
+    second.finish("finished")
+    assert tracking.run_id_in(tmp_path, store.uri) == run_id
+    history = store.client.get_metric_history(run_id, "train/loss")
+    assert [point.step for point in history] == [1, 2, 3]
+    assert fetch(store, tmp_path).data.tags["state"] == "finished"
+
+
+def test_a_failed_run_says_so_with_its_reason(store, tmp_path):
+    TrackedRun(tmp_path, RECORD, store).finish("failed", "loss is not finite")
+    run = fetch(store, tmp_path)
+    assert run.info.status == "FAILED"
+    assert run.data.tags["state"] == "failed"
+    assert run.data.tags["reason"] == "loss is not finite"
+
+
+def test_a_line_cut_off_by_a_kill_is_dropped(tmp_path):
+    TrackedRun(tmp_path, RECORD, None).log(1, {"train/loss": 1.0})
+    with (tmp_path / "metrics.jsonl").open("a") as stream:
+        stream.write('{"step": 2, "val')
+    TrackedRun(tmp_path, RECORD, None).log(2, {"train/loss": 0.5})
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2]
+
+
+def test_infinity_and_long_params_do_not_break_a_store(store, tmp_path):
+    record = dataclasses.replace(
+        RECORD, params={"long": "x" * 10_000, **{f"p{i}": str(i) for i in range(150)}}
+    )
+    run = TrackedRun(tmp_path, record, store)
+    run.log(1, {"psnr": float("inf")})
+    run.finish("finished")
+    shipped = fetch(store, tmp_path)
+    assert shipped.data.metrics["psnr"] != shipped.data.metrics["psnr"]
+    assert len(shipped.data.params) == 151
+
+
+def test_children_find_their_parent(store, tmp_path):
+    TrackedRun(tmp_path / "suite", dataclasses.replace(RECORD, name="suite"), None)
+    TrackedRun(tmp_path / "cell", dataclasses.replace(RECORD, parent="../suite"), store)
+    parent = tracking.run_id_in(tmp_path / "suite", store.uri)
+    assert fetch(store, tmp_path / "cell").data.tags["mlflow.parentRunId"] == parent
+
+
+def test_a_run_deleted_from_the_store_is_shipped_anew(store, tmp_path):
+    run = TrackedRun(tmp_path, RECORD, store)
+    run.log(1, {"train/loss": 1.0})
+    run.finish("finished")
+    old = tracking.run_id_in(tmp_path, store.uri)
+    store.client.delete_run(old)
+    new = ship_folder(tmp_path, store)
+    assert new != old
+    assert store.client.get_run(new).data.metrics == {"train/loss": 1.0}
+
+
+def test_a_server_that_dies_costs_seconds_and_loses_nothing(store, tmp_path):
+    """Port 9 answers nobody: what a store looks like after its server has gone."""
+    import mlflow
+
+    gone = dataclasses.replace(
+        store, uri="http://127.0.0.1:9", client=mlflow.MlflowClient("http://127.0.0.1:9")
+    )
+    started = time.monotonic()
+    with pytest.warns(UserWarning, match="bench sync"):
+        run = TrackedRun(tmp_path, RECORD, gone)
+    for step in range(100):
+        run.log(step, {"train/loss": 1.0 / (step + 1)})
+    with pytest.warns(UserWarning, match="bench sync"):
+        run.finish("finished")
+    assert time.monotonic() - started < 15
+    run_id = ship_folder(tmp_path, store)
+    assert len(store.client.get_metric_history(run_id, "train/loss")) == 100
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://127.0.0.1:9", "mlruns", "file:./mlruns", "postgresql://nobody@127.0.0.1:9/x"]
+)
+def test_a_store_that_cannot_be_used_is_one_line(uri, tmp_path):
+    started = time.monotonic()
+    with pytest.raises(UserError) as caught:
+        open_store(uri, tmp_path)
+    assert len(str(caught.value).splitlines()) == 1
+    assert time.monotonic() - started < 10
+
+
+def test_a_database_that_is_none_is_one_line(tmp_path):
+    (tmp_path / "mlflow.db").write_text("this is not a database, but it has some length to it " * 50)
+    with pytest.raises(UserError, match="cannot use the tracking store"):
+        open_store(None, tmp_path)
+
+
+@pytest.mark.slow
+def test_two_processes_open_a_fresh_store_at_once(tmp_path):
+    program = (
+        "import sys, pathlib; from eggan.tracking import open_store; "
+        "print(open_store(None, pathlib.Path(sys.argv[1])).experiment_id)"
+    )
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(tmp_path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    results = [process.communicate(timeout=60) for process in started]
+    assert [process.returncode for process in started] == [0, 0], results
+    assert results[0][0] == results[1][0]
+
+
+def test_describe_creates_nothing(tmp_path):
+    assert "not there yet" in tracking.describe(None, tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_code_version_names_a_commit_and_whether_it_is_clean():
+    version = tracking.code_version()
+    assert set(version) == {"commit", "dirty"}
+    assert version["dirty"] in ("true", "false", "unknown")
