@@ -30,11 +30,14 @@ class Report:
 
 def build(frame: Frame, out: Path, progress: Progress) -> Report:
     """Write `tables/`, `figures/` and `index.html` under `out`, replacing an earlier report there."""
+    _refuse_foreign(out)
     sections = sections_of(frame, progress)
     said = verdicts(frame, sections)
     pictures = figures.pictures(frame, sections)
-    pages = [SectionPage(s, section_tables(frame, s), [p for p in pictures if p.key.endswith(s.key)]) for s in sections]
-    _refuse_foreign(out)
+    pages = [
+        SectionPage(s, section_tables(frame, s), [p for p in pictures if p.key.endswith(s.key)])
+        for s in sections
+    ]
     out.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
@@ -84,7 +87,9 @@ def _refuse_foreign(out: Path) -> None:
 
 
 def _is_report(folder: Path) -> bool:
-    return {entry.name for entry in folder.iterdir()} <= {PAGE, "tables", "figures"} and (folder / PAGE).is_file()
+    return {entry.name for entry in folder.iterdir()} <= {PAGE, "tables", "figures"} and (
+        folder / PAGE
+    ).is_file()
 
 
 def _replace(staging: Path, out: Path) -> None:

@@ -25,12 +25,16 @@ def register(subparsers: Any) -> None:
     made.add_argument("--out", type=Path, default=OUT, help=f"folder of the report (default {OUT})")
     made.add_argument("--frame", type=Path, help="build from an exported frame instead of tracked runs")
     made.set_defaults(run=run_build)
-    exported = actions.add_parser("export", help="write all facts of a suite's runs to a folder of parquet files")
+    exported = actions.add_parser(
+        "export", help="write all facts of a suite's runs to a folder of parquet files"
+    )
     exported.add_argument("folder", type=Path)
     exported.set_defaults(run=run_export)
     for action in (made, exported):
         action.add_argument("--suite", help="suite to report (default: the one that ran last)")
-        action.add_argument("--tracking-uri", help="MLflow store (default: MLFLOW_TRACKING_URI, else runs/mlflow.db)")
+        action.add_argument(
+            "--tracking-uri", help="MLflow store (default: MLFLOW_TRACKING_URI, else runs/mlflow.db)"
+        )
 
 
 def run_build(args: argparse.Namespace) -> int:

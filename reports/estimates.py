@@ -1,4 +1,4 @@
-"""Estimates with intervals from the pair frame: source identities x targets x seeds are resampled together."""
+"""Estimates with intervals from the pair frame, by the crossed bootstrap over sources, targets and seeds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -66,7 +66,10 @@ def au_matrix(pairs: pd.DataFrame, prefix: str) -> np.ndarray:
 def groups_of(frame: Frame, dataset: str, split: str) -> list[Group]:
     """Return a group per method that the suite has on this dataset, failed ones included, in table order."""
     cells = frame.cells[frame.cells["dataset"] == dataset]
-    return [_group(frame, cells, dataset, split, method) for method in sorted(set(cells["method"]), key=method_rank)]
+    return [
+        _group(frame, cells, dataset, split, method)
+        for method in sorted(set(cells["method"]), key=method_rank)
+    ]
 
 
 def _group(frame: Frame, cells: pd.DataFrame, dataset: str, split: str, method: str) -> Group:
@@ -74,7 +77,10 @@ def _group(frame: Frame, cells: pd.DataFrame, dataset: str, split: str, method: 
     done = mine[mine["state"] == "finished"]
     pairs = frame.pairs[frame.pairs["run_id"].isin(done["run_id"]) & (frame.pairs["split"] == split)]
     lost = mine[mine["state"] != "finished"]
-    failures = tuple(f"seed {c.seed} {c.state}{f': {c.reason}' if c.reason else ''}" for c in lost.itertuples())
+    failures = tuple(
+        ": ".join(filter(None, (f"seed {row['seed']} {row['state']}", str(row["reason"]))))
+        for _, row in lost.iterrows()
+    )
     per_seed = len(pairs) // max(1, len(done))
     evidence = Evidence(per_seed, len(done), len(mine), failures, tuple(mine["run_id"]))
     return Group(dataset, split, method, pairs.reset_index(drop=True), evidence)
@@ -93,7 +99,7 @@ def au_statistic(pairs: pd.DataFrame, metric: AUMetric, reading: str = "a") -> S
 
 
 def interval(group: Group, statistic: Statistic, purpose: str) -> Interval:
-    """Return the estimate and crossed-bootstrap interval of a statistic on a group's pairs; seeded by its names."""
+    """Return a statistic's estimate and interval on a group's pairs; the bootstrap is seeded by the names."""
     generator = numpy_generator("report", purpose, group.dataset, group.split, group.method)
     return crossed_bootstrap(statistic, group.factors, generator, RESAMPLES, LEVEL)
 
@@ -112,7 +118,9 @@ def skill_interval(group: Group) -> Interval:
 
 def column_interval(group: Group, column: str, scale: float = 1.0) -> Interval | None:
     """Return the mean of a pair column times `scale` with its interval; None where it was not measured."""
-    values = pd.to_numeric(group.pairs.get(column, pd.Series(dtype=float)), errors="coerce").to_numpy(np.float64)
+    values = pd.to_numeric(group.pairs.get(column, pd.Series(dtype=float)), errors="coerce").to_numpy(
+        np.float64
+    )
     if not len(values) or np.isnan(values).all():
         return None
     return interval(group, weighted_mean(scale * values), column)
@@ -121,9 +129,10 @@ def column_interval(group: Group, column: str, scale: float = 1.0) -> Interval |
 def margin_interval(group: Group, passthrough: Group) -> Interval | None:
     """Return how far a method is above every mix of copy-source and target passthrough, with its interval.
 
-    A coin that returns the source or the reference image moves on a straight line in the plane of Table 1's mean
-    MSE and Table 2's accuracy. Expression gained (0 copy, 1 passthrough) plus identity kept (1 copy, 0 passthrough)
-    is 1 on that line; the margin is the sum minus 1. At or below 0 a method does no better than the coin.
+    A coin that returns the source or the reference image moves on a straight line in the plane of Table 1's
+    mean MSE and Table 2's accuracy. Expression gained (0 copy, 1 passthrough) plus identity kept (1 copy, 0
+    passthrough) is 1 on that line; the margin is the sum minus 1. At or below 0 a method does no better than
+    the coin.
     """
     theirs = passthrough.pairs.drop_duplicates("pair").set_index("pair")
     if not len(theirs) or not len(group.pairs) or not group.pairs["pair"].isin(theirs.index).all():
@@ -143,7 +152,7 @@ def margin_interval(group: Group, passthrough: Group) -> Interval | None:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A paired difference other - ours per AU and for the mean, (18,); `adjusted`: Holm over the 17 AUs, (17,)."""
+    """A paired difference other - ours per AU and for the mean (18,); `adjusted`: Holm over the 17 AUs."""
 
     difference: Difference
     adjusted: np.ndarray
@@ -168,7 +177,7 @@ def compare(other: Group, ours: Group, metric: AUMetric) -> Comparison | None:
 
 
 def match_pairs(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the rows of two pair tables in matching order, by (pair, seed), or by pair where one has one seed."""
+    """Return the rows of two pair tables in matching order: by (pair, seed), by pair if one has one seed."""
     if not len(first) or not len(second):
         return first.iloc[:0], second.iloc[:0]
     single = first["seed"].nunique() == 1 or second["seed"].nunique() == 1
@@ -176,12 +185,16 @@ def match_pairs(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame
     left = first[keys].assign(first=np.arange(len(first)))
     right = second[keys].assign(second=np.arange(len(second)))
     both = left.merge(right, on=keys).sort_values(["second", "first"])
-    return first.iloc[both["first"]].reset_index(drop=True), second.iloc[both["second"]].reset_index(drop=True)
+    return first.iloc[both["first"]].reset_index(drop=True), second.iloc[both["second"]].reset_index(
+        drop=True
+    )
 
 
 def agreement(groups: list[Group], metric: AUMetric) -> pd.DataFrame:
     """Return method, a, b: the mean MSE or PCC by both estimators, for methods that have pairs."""
-    rows = [(g.method, *(_mean(g, metric, reading) for reading in ("a", "b"))) for g in groups if len(g.pairs)]
+    rows = [
+        (g.method, *(_mean(g, metric, reading) for reading in ("a", "b"))) for g in groups if len(g.pairs)
+    ]
     return pd.DataFrame(rows, columns=["method", "a", "b"])
 
 

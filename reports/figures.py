@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.image
@@ -25,9 +26,9 @@ from reports.labels import ORACLE, method_kind, method_rank, method_title
 from reports.sections import Section
 
 DPI = 200
-FACES = 3
+ROWS = 8  # of images in one figure, about
 INK, FAINT = "#1f2933", "#cbd2d9"
-# Okabe and Ito's palette: told apart with every common colour vision. Fixed per method, so that figures agree.
+# Okabe and Ito's palette: told apart with every common colour vision. Fixed per method: figures agree.
 PALETTE: Mapping[str, str] = {
     "eggan": "#0072B2",
     "stargan": "#E69F00",
@@ -39,7 +40,7 @@ PALETTE: Mapping[str, str] = {
     "oracle": "#323F4B",
 }
 SPARE_COLOUR = "#56B4E9"
-STYLE = {
+STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8.0,
     "text.color": INK,
@@ -69,9 +70,15 @@ class Picture:
     figure: Figure
 
 
+def _defaults() -> dict[str, Any]:
+    """Matplotlib's own defaults, so that a user's style file changes no report; the backend stays."""
+    return {name: value for name, value in mpl.rcParamsDefault.items() if not name.startswith("backend")}
+
+
 @contextmanager
 def _style() -> Iterator[None]:
-    with mpl.rc_context({**mpl.rcParamsDefault, **STYLE, "backend": mpl.rcParams["backend"]}):
+    settings: Any = _defaults() | STYLE  # the stubs want literal names
+    with mpl.rc_context(settings):
         yield
 
 
@@ -86,7 +93,10 @@ def save(picture: Picture, folder: Path) -> list[Path]:
     FigureCanvasAgg(picture.figure)
     written = []
     with _style():
-        for suffix, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None, "Producer": None})):
+        for suffix, metadata in (
+            ("png", {"Software": None}),
+            ("pdf", {"CreationDate": None, "Producer": None}),
+        ):
             path = folder / f"{picture.key}.{suffix}"
             staging = path.with_name(f".{path.name}")
             picture.figure.savefig(staging, format=suffix, dpi=DPI, metadata=metadata, facecolor="white")
@@ -119,10 +129,10 @@ def showcases(frame: Frame, dataset: str) -> dict[str, Mapping[str, np.ndarray]]
 
 
 def expression_grid(shown: Mapping[str, Mapping[str, np.ndarray]], dataset: str) -> Picture:
-    """Return Fig. 2: per face the source, the rendered true edits, and each method's edits to eight expressions."""
+    """Return Fig. 2: per face the source, the true edits, and each method's edits to eight expressions."""
     any_case = next(iter(shown.values()))
-    edited = {m: case for m, case in shown.items() if m != ORACLE or "truth" not in any_case}
-    faces = _faces_to_show(any_case["source"])
+    edited = _edited(shown)
+    faces = _faces_to_show(any_case["source"], len(edited) + 1)
     rows = [row for face in faces for row in _grid_rows(edited, any_case, face)]
     figure = _image_rows(rows, ["source", *EXPRESSIONS], len(rows) // len(faces))
     caption = (
@@ -133,8 +143,14 @@ def expression_grid(shown: Mapping[str, Mapping[str, np.ndarray]], dataset: str)
     return Picture(f"fig2-expressions-{dataset}", f"Fig. 2: expressions ({dataset})", caption, figure)
 
 
-def _faces_to_show(sources: np.ndarray) -> list[int]:
-    return list(range(min(FACES, len(sources))))
+def _edited(shown: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Mapping[str, np.ndarray]]:
+    """Keep the trained methods; a suite without any shows its references."""
+    trained = {method: case for method, case in shown.items() if method_kind(method) == "method"}
+    return trained or {method: case for method, case in shown.items() if method != ORACLE}
+
+
+def _faces_to_show(sources: np.ndarray, rows_per_face: int) -> list[int]:
+    return list(range(min(len(sources), max(2, ROWS // rows_per_face))))
 
 
 def _pixels(case: Mapping[str, np.ndarray]) -> str:
@@ -149,16 +165,18 @@ def _grid_rows(
     rows: list[tuple[str, list[np.ndarray | None]]] = []
     if "truth" in case:
         rows.append(("True edit", [source, *case["truth"][face]]))
-    rows += [(method_title(m), [None if rows or i else source, *c["edits"][face]]) for i, (m, c) in enumerate(shown.items())]
+    rows += [
+        (method_title(m), [None if rows or i else source, *c["edits"][face]])
+        for i, (m, c) in enumerate(shown.items())
+    ]
     return rows
 
 
 def interpolation_strips(shown: Mapping[str, Mapping[str, np.ndarray]], dataset: str) -> Picture:
     """Return Fig. 3: frames along Eq. 8 per method, the rendered true frames beneath."""
     any_case = next(iter(shown.values()))
-    trained = {m: case for m, case in shown.items() if method_kind(m) == "method"}
-    edited = trained or {m: case for m, case in shown.items() if m != ORACLE}
-    faces = _faces_to_show(any_case["source"])
+    edited = _edited(shown)
+    faces = _faces_to_show(any_case["source"], len(edited) + 1)
     rows: list[tuple[str, list[np.ndarray | None]]] = []
     for face in faces:
         rows += [(method_title(m), list(case["interpolation"][face])) for m, case in edited.items()]
@@ -168,7 +186,8 @@ def interpolation_strips(shown: Mapping[str, Mapping[str, np.ndarray]], dataset:
     figure = _image_rows(rows, headings, len(rows) // len(faces))
     caption = (
         "Interpolation from the source's AUs (α = 0) to the target's (α = 1), Eq. 8. "
-        f"{'The rendered true frames stand beneath. ' if 'interpolation_truth' in any_case else ''}{_pixels(any_case)}"
+        + ("The rendered true frames stand beneath. " if "interpolation_truth" in any_case else "")
+        + _pixels(any_case)
     )
     return Picture(f"fig3-interpolation-{dataset}", f"Fig. 3: interpolation ({dataset})", caption, figure)
 
@@ -184,14 +203,28 @@ def _image_rows(
         figure = Figure(figsize=(width, height))
         for down, (name, images) in enumerate(rows):
             bottom = height - top - tile * (down + 1) - gap * (down // per_face)
-            figure.text((label - 0.08) / width, (bottom + tile / 2) / height, name, ha="right", va="center", fontsize=7.5)
+            figure.text(
+                (label - 0.08) / width,
+                (bottom + tile / 2) / height,
+                name,
+                ha="right",
+                va="center",
+                fontsize=7.5,
+            )
             for across, image in enumerate(images):
                 if image is not None:
-                    box = ((label + tile * across) / width, bottom / height, (tile - 0.03) / width, (tile - 0.03) / height)
+                    box = (
+                        (label + tile * across) / width,
+                        bottom / height,
+                        (tile - 0.03) / width,
+                        (tile - 0.03) / height,
+                    )
                     _image(figure, box, image)
         for across, heading in enumerate(headings):
             place = (label + tile * (across + 0.5) - 0.015) / width
-            figure.text(place, (height - top + 0.06) / height, heading, ha="center", va="bottom", fontsize=7.5)
+            figure.text(
+                place, (height - top + 0.06) / height, heading, ha="center", va="bottom", fontsize=7.5
+            )
     return figure
 
 
@@ -220,29 +253,51 @@ def bars(section: Section, metric: str) -> Picture:
         axes.set_ylabel(f"{metric.upper()} ({arrow})")
         axes.grid(axis="y", color=FAINT, linewidth=0.5, alpha=0.6)
         axes.set_axisbelow(True)
-        figure.legend(loc="outside upper center", ncols=min(8, max(1, len(methods))), handlelength=1.0, columnspacing=1.4)
+        figure.legend(
+            loc="outside upper center",
+            ncols=min(8, max(1, len(methods))),
+            handlelength=1.0,
+            columnspacing=1.4,
+        )
     what = f"{metric.upper()} per AU ({section.dataset}, {section.split})"
     caption = "Estimator A. Whiskers: 95 % crossed bootstrap over source identities × targets × seeds."
-    absent = [method_title(m) for m in methods if np.isnan(section.intervals[m, metric].estimate[:AU_COUNT]).all()]
+    absent = [
+        method_title(m) for m in methods if np.isnan(section.intervals[m, metric].estimate[:AU_COUNT]).all()
+    ]
     if absent:
         caption += f" Without variation in the edits there is no PCC: {', '.join(absent)}."
     return Picture(f"{metric}-per-au-{section.key}", what, caption, figure)
 
 
-def _bar_series(axes: Axes, places: np.ndarray, width: float, section: Section, method: str, metric: str) -> None:
+def _bar_series(
+    axes: Axes, places: np.ndarray, width: float, section: Section, method: str, metric: str
+) -> None:
     found = section.intervals[method, metric]
     below = np.clip(found.estimate - found.low, 0, None)
     above = np.clip(found.high - found.estimate, 0, None)
     axes.bar(places, found.estimate, width * 0.92, color=colour(method), label=method_title(method))
     whiskers = np.nan_to_num(np.stack([below, above]))
-    axes.errorbar(places, found.estimate, yerr=whiskers, fmt="none", ecolor=INK, elinewidth=0.6, capsize=0.9, capthick=0.6)
+    axes.errorbar(
+        places,
+        found.estimate,
+        yerr=whiskers,
+        fmt="none",
+        ecolor=INK,
+        elinewidth=0.6,
+        capsize=0.9,
+        capthick=0.6,
+    )
 
 
 def response_matrices(frame: Frame, section: Section) -> Picture | None:
-    """Return the 17 x 17 response of every trained method and of the oracle; None where nothing was probed."""
+    """Return the 17 x 17 response of every trained method and the oracle; None where nothing was probed."""
     runs = frame.cells[(frame.cells["dataset"] == section.dataset) & (frame.cells["state"] == "finished")]
-    probed = frame.response[frame.response["split"] == section.split].merge(runs[["run_id", "method"]], on="run_id")
-    methods = [m for m in sorted(set(probed["method"]), key=method_rank) if method_kind(m) == "method" or m == ORACLE]
+    probed = frame.response[frame.response["split"] == section.split].merge(
+        runs[["run_id", "method"]], on="run_id"
+    )
+    methods = [
+        m for m in sorted(set(probed["method"]), key=method_rank) if method_kind(m) == "method" or m == ORACLE
+    ]
     if not methods:
         return None
     tables = [_matrix(probed[probed["method"] == method]) for method in methods]
@@ -256,10 +311,16 @@ def response_matrices(frame: Frame, section: Section) -> Picture | None:
         panels[0].set_ylabel("AU set from 0 to 4")
         figure.colorbar(drawn, ax=list(panels), shrink=0.8, label="change of the reading")
     caption = (
-        "Each row sets one AU from 0 to 4 on neutral faces; each column is the mean change of estimator A's reading of one "
+        "Each row sets one AU from 0 to 4 on neutral faces; each column is the mean change of estimator A's "
+        "reading of one "
         "AU. A clean method is a diagonal near 4; whatever is off the diagonal is drift."
     )
-    return Picture(f"response-{section.key}", f"Response to single AUs ({section.dataset}, {section.split})", caption, figure)
+    return Picture(
+        f"response-{section.key}",
+        f"Response to single AUs ({section.dataset}, {section.split})",
+        caption,
+        figure,
+    )
 
 
 def _matrix(rows: pd.DataFrame) -> np.ndarray:
@@ -277,7 +338,7 @@ def _heat(axes: Axes, table: np.ndarray, limit: float) -> mpl.image.AxesImage:
 
 
 def curves(frame: Frame, dataset: str) -> Picture | None:
-    """Return the training curves of every trained method, one panel per logged term; None where none were logged."""
+    """Return the training curves, one panel per logged term; None where none were logged."""
     runs = frame.cells[frame.cells["dataset"] == dataset][["run_id", "method", "seed"]]
     logged = frame.curves.merge(runs, on="run_id")
     counts = logged.groupby("metric")["step"].nunique()
@@ -295,7 +356,9 @@ def curves(frame: Frame, dataset: str) -> Picture | None:
             axes.set_axis_off()
         methods = sorted(set(logged["method"]), key=method_rank)
         handles = [mpl.lines.Line2D([], [], color=colour(m), label=method_title(m)) for m in methods]
-        figure.legend(handles=handles, loc="outside upper center", ncols=max(1, len(methods)), handlelength=1.4)
+        figure.legend(
+            handles=handles, loc="outside upper center", ncols=max(1, len(methods)), handlelength=1.4
+        )
     caption = "Logged training terms against the step; one line per seed."
     return Picture(f"training-{dataset}", f"Training ({dataset})", caption, figure)
 

@@ -1,6 +1,6 @@
 """Tracked runs -> one tidy frame. Everything else in this package is a function of that frame.
 
-A frame can be exported to a folder of parquet files and read back, so that tables can be rebuilt without runs.
+A frame can be exported to a folder of parquet files and read back: tables can be rebuilt without runs.
 """
 
 import json
@@ -23,9 +23,22 @@ from eggan.tracking.store import Store
 Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
 FORMAT_VERSION = 1
 CELL_COLUMNS = (
-    "run_id", "suite", "dataset", "method", "seed", "state", "reason", "cell", "commit", "dirty", "machine",
-    "dataset_digest", "instruments", "started_ms", "seconds",
-)  # fmt: skip
+    "run_id",
+    "suite",
+    "dataset",
+    "method",
+    "seed",
+    "state",
+    "reason",
+    "cell",
+    "commit",
+    "dirty",
+    "machine",
+    "dataset_digest",
+    "instruments",
+    "started_ms",
+    "seconds",
+)
 TABLES: Mapping[str, tuple[str, ...]] = {
     "cells": CELL_COLUMNS,
     "metrics": ("run_id", "suite", "dataset", "method", "seed", "state", "metric", "value"),
@@ -42,7 +55,7 @@ IDENTIFIERS = ["run_id", "suite", "dataset", "method", "seed"]
 class Frame:
     """All tracked facts of one suite; the columns of each table are in `TABLES`.
 
-    `metrics`: one row per (run, metric). `pairs`: one row per scored pair, with the columns of the runs' pair tables.
+    `metrics`: one row per (run, metric). `pairs`: one row per scored pair, as the runs have it.
     `showcases`: run id -> the uint8 arrays for figures. `instruments`: card and sha256 of each frozen scorer.
     """
 
@@ -67,10 +80,14 @@ def read_store(store: Store, suite: str | None, instruments: Mapping[str, Any], 
     found = search_cells(store, suite)
     if not found:
         wanted = f"suite {suite!r}" if suite else "any suite"
-        raise UserError(f"the tracking store holds no runs of {wanted}: run `eggan bench run {suite or 'quick'}` first")
+        raise UserError(
+            f"the tracking store holds no runs of {wanted}: run `eggan bench run {suite or 'quick'}` first"
+        )
     newest = newest_of_each(cell for cell in found if cell.tags.get("suite") == found[0].tags.get("suite"))
     with tempfile.TemporaryDirectory() as scratch:
-        parts = [_read_cell(store, cell, Path(scratch)) for cell in progress(newest, len(newest), "reading runs")]
+        parts = [
+            _read_cell(store, cell, Path(scratch)) for cell in progress(newest, len(newest), "reading runs")
+        ]
     return _assemble(newest, parts, instruments)
 
 
@@ -89,7 +106,9 @@ def _seed(cell: TrackedCell) -> int:
 def _read_cell(store: Store, cell: TrackedCell, scratch: Path) -> dict[str, Any]:
     """Return the cell's part of each table, without identifiers."""
     part: dict[str, Any] = {"metrics": _metric_rows(cell), "curves": _curve_rows(store, cell)}
-    folder = download_artifacts(store, cell.run_id, "scores", scratch / cell.run_id) if _finished(cell) else None
+    folder = (
+        download_artifacts(store, cell.run_id, "scores", scratch / cell.run_id) if _finished(cell) else None
+    )
     if folder is None:
         return part
     found = sorted(folder.glob("pairs-*.parquet"))
@@ -98,7 +117,9 @@ def _read_cell(store: Store, cell: TrackedCell, scratch: Path) -> dict[str, Any]
         part[name] = [pd.read_parquet(p) for p in folder.glob(f"{name}.parquet")]
     reasons = folder / "not_measured.json"
     if reasons.exists():
-        part["not_measured"] = pd.DataFrame(json.loads(reasons.read_text()).items(), columns=["metric", "reason"])
+        part["not_measured"] = pd.DataFrame(
+            json.loads(reasons.read_text()).items(), columns=["metric", "reason"]
+        )
     part["showcase"] = _read_arrays(folder / "showcase.npz")
     return part
 
@@ -108,7 +129,11 @@ def _finished(cell: TrackedCell) -> bool:
 
 
 def _metric_rows(cell: TrackedCell) -> pd.DataFrame:
-    values = {name: value for name, value in sorted(cell.metrics.items()) if not name.startswith(("train/", "system/"))}
+    values = {
+        name: value
+        for name, value in sorted(cell.metrics.items())
+        if not name.startswith(("train/", "system/"))
+    }
     return pd.DataFrame({"metric": list(values), "value": np.array(list(values.values()), dtype=np.float64)})
 
 
@@ -143,7 +168,9 @@ def _assemble(cells: list[TrackedCell], parts: list[dict[str, Any]], instruments
                 wanted = [column for column in (*IDENTIFIERS, "state") if column in TABLES[name]]
                 pieces.append(piece.assign(**{column: head[column] for column in wanted}))
         tables[name] = _complete(pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(), name)
-    shown = {cell.run_id: part["showcase"] for cell, part in zip(cells, parts, strict=True) if part.get("showcase")}
+    shown = {
+        cell.run_id: part["showcase"] for cell, part in zip(cells, parts, strict=True) if part.get("showcase")
+    }
     return Frame(**tables, showcases=shown, instruments=instruments)
 
 
@@ -156,7 +183,10 @@ def _cell_row(cell: TrackedCell) -> dict[str, Any]:
     tags = cell.tags
     return {
         "run_id": cell.run_id,
-        **{name: tags.get(name, "") for name in ("suite", "dataset", "method", "cell", "reason", "commit", "dirty")},
+        **{
+            name: tags.get(name, "")
+            for name in ("suite", "dataset", "method", "cell", "reason", "commit", "dirty")
+        },
         "state": tags.get("state", "unknown"),
         "seed": _seed(cell),
         "machine": _machine(tags),
@@ -175,7 +205,12 @@ def _machine(tags: Mapping[str, str]) -> str:
     system, cores = tags.get("machine.system", ""), tags.get("machine.cores", "")
     chip = tags.get("machine.accelerator") or tags.get("machine.device", "")
     torch_version = tags.get("version.torch", "")
-    known = (system, f"{cores} cores" if cores else "", chip, f"torch {torch_version}" if torch_version else "")
+    known = (
+        system,
+        f"{cores} cores" if cores else "",
+        chip,
+        f"torch {torch_version}" if torch_version else "",
+    )
     return ", ".join(part for part in known if part) or "not recorded"
 
 

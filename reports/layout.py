@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, replace
 
 from reports.labels import Kind
 
@@ -48,7 +47,9 @@ class Entry:
     @property
     def text(self) -> str:
         """Number, interval and remark on one line."""
-        return " ".join(part for part in (self.number, self.interval, f"({self.remark})" if self.remark else "") if part)
+        return " ".join(
+            part for part in (self.number, self.interval, f"({self.remark})" if self.remark else "") if part
+        )
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,6 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     wide: bool = False
-    directions: tuple[Literal["min", "max", ""], ...] = field(default=())
 
     @property
     def has_evidence(self) -> bool:
@@ -104,7 +104,7 @@ class Table:
 
 
 def mark_best(entries: Sequence[Entry], eligible: Sequence[bool], direction: str) -> tuple[Entry, ...]:
-    """Mark the best of the eligible measured entries, ties at printed precision included; needs two to compare."""
+    """Mark the best of two or more eligible measured entries, with ties at printed precision."""
     scored = [(i, float(e.number)) for i, e in enumerate(entries) if eligible[i] and e.measured]
     if direction not in ("min", "max") or len(scored) < 2:
         return tuple(entries)

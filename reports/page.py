@@ -18,9 +18,12 @@ from reports.verdicts import Verdict
 
 TEMPLATE = "page.html"
 MARGIN_DEFINITION = (
-    "Margin over mixtures: a coin that returns either the source (copy-source) or the reference image (target passthrough) "
-    "moves on a straight line between these two in the plane of mean MSE and accuracy. Expression gained (0 at copy-source, "
-    "1 at passthrough) plus identity kept (1 at copy-source, 0 at passthrough) is 1 all along that line. The margin is the "
+    "Margin over mixtures: a coin that returns either the source (copy-source) or the reference image "
+    "(target passthrough) "
+    "moves on a straight line between these two in the plane of mean MSE and accuracy. Expression gained (0 "
+    "at copy-source, "
+    "1 at passthrough) plus identity kept (1 at copy-source, 0 at passthrough) is 1 all along that line. "
+    "The margin is the "
     "sum minus 1. At or below 0 a method lies between the two references and has learnt nothing."
 )
 
@@ -48,8 +51,9 @@ def render_page(
 ) -> str:
     """Return the page as HTML; everything that comes from runs is escaped."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True,
-                                     undefined=jinja2.StrictUndefined)  # fmt: skip
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
     return environment.get_template(TEMPLATE).render(
         frame=frame,
         ours=OUR_METHOD,
@@ -123,4 +127,6 @@ def _scalars(values: Any) -> list[tuple[str, str]]:
     if not isinstance(values, Mapping):
         return []
     plain = {k: v for k, v in values.items() if isinstance(v, int | float) and not isinstance(v, bool)}
-    return [(str(k).replace("_", " "), f"{v:.4g}" if isinstance(v, float) else f"{v:,}") for k, v in plain.items()]
+    return [
+        (str(k).replace("_", " "), f"{v:.4g}" if isinstance(v, float) else f"{v:,}") for k, v in plain.items()
+    ]

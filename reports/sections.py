@@ -1,4 +1,4 @@
-"""One section of a report: all estimates of one dataset and split, computed once and shared by tables and figures."""
+"""One section of a report: all estimates of one dataset and split, shared by tables and figures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from reports.labels import SPLIT_ORDER
 class Section:
     """Groups of one dataset and split with their intervals.
 
-    `intervals`: (method, `mse` | `pcc` | `mse-b` | `pcc-b`) -> (18,) values, the mean last. `skills`, `margins`: method
-    -> skill over copy-source, margin over mixtures of the two trivial references.
+    `intervals`: (method, `mse` | `pcc` | `mse-b` | `pcc-b`) -> (18,) values, the mean last. `skills`: method
+    -> skill over copy-source. `margins`: method -> margin over mixtures of the two trivial references.
     """
 
     dataset: str

@@ -26,7 +26,7 @@ from reports.sections import Section
 
 AU_HEADINGS = {"mse": "MSE ↓", "pcc": "PCC ↑"}
 DIRECTIONS = {"mse": "min", "pcc": "max"}
-COLUMNS = tuple(f"AU{number}" for number in AU_NUMBERS)
+COLUMNS = tuple(map(str, AU_NUMBERS))
 SIGNIFICANT = 0.05
 _INTERVALS = "Brackets: 95 % crossed bootstrap over source identities × targets × seeds."
 
@@ -35,7 +35,10 @@ def entry(found: Interval | None, digits: int, position: int | None = None, word
     """Return one value of an interval as an entry; without one, the words that say why."""
     if found is None:
         return Entry(words=words or "not measured: no values in the runs")
-    parts = [np.asarray(part)[() if position is None else position] for part in (found.estimate, found.low, found.high)]
+    parts = [
+        np.asarray(part)[() if position is None else position]
+        for part in (found.estimate, found.low, found.high)
+    ]
     value, low, high = map(float, parts)
     return Entry(value, low, high, digits=digits, words="" if math.isfinite(value) else "undefined")
 
@@ -47,7 +50,9 @@ def missing_words(group: Group) -> str:
 
 def failure_notes(groups: Iterable[Group]) -> tuple[str, ...]:
     """Return a line per method with unfinished seeds, with the reasons."""
-    return tuple(f"{method_title(g.method)}: {'; '.join(g.evidence.failures)}" for g in groups if g.evidence.failures)
+    return tuple(
+        f"{method_title(g.method)}: {'; '.join(g.evidence.failures)}" for g in groups if g.evidence.failures
+    )
 
 
 def _where(section: Section) -> str:
@@ -62,11 +67,17 @@ def table1(section: Section) -> Table:
         rows += _with_best(measured, [DIRECTIONS[metric]] * (len(COLUMNS) + 1), heading)
         rows += [_published_row(metric, method, heading) for method in published.METHODS]
     return Table(
-        f"table1-{section.key}", f"Table 1: right AUs ({_where(section)})",
+        f"table1-{section.key}",
+        f"Table 1: right AUs ({_where(section)})",
         "MSE and PCC between the 17 target AUs and those that estimator A reads from the edits. "
-        f"{_INTERVALS} Bold: best trained method of ours. Published rows: {published.SOURCE}; not comparable with ours.",
-        "Method", (*COLUMNS, "Avg"), tuple(rows), (*failure_notes(section.groups), published.reading_note()), wide=True,
-    )  # fmt: skip
+        f"{_INTERVALS} Bold: best trained method of ours. Published rows: {published.SOURCE}; not "
+        "comparable with ours.",
+        "Method / AU",
+        (*COLUMNS, "Avg"),
+        tuple(rows),
+        (*failure_notes(section.groups), published.reading_note()),
+        wide=True,
+    )
 
 
 def _table1_row(section: Section, group: Group, metric: str) -> Row:
@@ -76,7 +87,9 @@ def _table1_row(section: Section, group: Group, metric: str) -> Row:
     average = entry(found, 3, len(AU_NUMBERS), words)
     defined = sum(e.measured for e in entries)
     if found is not None and defined < len(AU_NUMBERS):
-        average = Entry(average.value, average.low, average.high, digits=3, words=average.words, remark=f"{defined} AUs")
+        average = Entry(
+            average.value, average.low, average.high, digits=3, words=average.words, remark=f"{defined} AUs"
+        )
     label = method_title(group.method)
     return Row(label, (*entries, average), method_kind(group.method), evidence=group.evidence)
 
@@ -84,13 +97,16 @@ def _table1_row(section: Section, group: Group, metric: str) -> Row:
 def _published_row(metric: str, method: str, heading: str) -> Row:
     rows = published.TABLE1[metric]
     values = (*rows[method], published.TABLE1_AVERAGE[metric][method])
-    return Row(f"{method_title(method)}, published", tuple(Entry(v, digits=2) for v in values), "published", heading)
+    return Row(
+        f"{method_title(method)}, published", tuple(Entry(v, digits=2) for v in values), "published", heading
+    )
 
 
 def _with_best(rows: list[Row], directions: list[str], group: str) -> list[Row]:
     eligible = [row.kind == "method" for row in rows]
     columns = [
-        mark_best([row.entries[i] for row in rows], eligible, direction) for i, direction in enumerate(directions)
+        mark_best([row.entries[i] for row in rows], eligible, direction)
+        for i, direction in enumerate(directions)
     ]
     cells = zip(*columns, strict=True) if rows else []
     return [
@@ -108,7 +124,14 @@ def table1_averages(section: Section) -> Table:
             twin = next(r for r in full.rows if r.group == AU_HEADINGS["pcc"] and r.label == row.label)
             rows.append(Row(row.label, (row.entries[-1], twin.entries[-1]), row.kind, evidence=row.evidence))
     title = f"Table 1, means over 17 AUs ({_where(section)})"
-    return Table(f"table1-average-{section.key}", title, full.caption, "Method", tuple(AU_HEADINGS.values()), tuple(rows))
+    return Table(
+        f"table1-average-{section.key}",
+        title,
+        full.caption,
+        "Method",
+        tuple(AU_HEADINGS.values()),
+        tuple(rows),
+    )
 
 
 def table1_by_au(section: Section) -> Table:
@@ -120,11 +143,18 @@ def table1_by_au(section: Section) -> Table:
             entries = [entry(section.intervals[group.method, metric], 2, position) for group in shown]
             eligible = [method_kind(group.method) == "method" for group in shown]
             rows.append(Row(label, mark_best(entries, eligible, DIRECTIONS[metric]), group=heading))
-    columns = tuple(f"{method_title(g.method)}, n {g.evidence.pairs:,} × {g.evidence.seeds_text} seeds" for g in shown)
+    columns = tuple(
+        f"{method_title(g.method)}, n {g.evidence.pairs:,} × {g.evidence.seeds_text} seeds" for g in shown
+    )
     return Table(
-        f"table1-by-au-{section.key}", f"Table 1 by AU, with intervals ({_where(section)})",
-        f"As Table 1. {_INTERVALS}", "AU", columns, tuple(rows), failure_notes(section.groups),
-    )  # fmt: skip
+        f"table1-by-au-{section.key}",
+        f"Table 1 by AU, with intervals ({_where(section)})",
+        f"As Table 1. {_INTERVALS}",
+        "AU",
+        columns,
+        tuple(rows),
+        failure_notes(section.groups),
+    )
 
 
 def _au_label(number: int) -> str:
@@ -136,16 +166,25 @@ def table2(frame: Frame, section: Section) -> Table:
     rows = _with_best([_table2_row(frame, g) for g in section.groups], ["max", "", "max", "max"], "")
     rows.append(_real_row(frame, section))
     gone = Entry(words="–")
-    for method, value in (*((m, published.TABLE2_ACCURACY[m]) for m in published.METHODS), ("Real", published.TABLE2_REAL)):
-        rows.append(Row(f"{method_title(method)}, published", (Entry(value, digits=2), gone, gone, gone), "published"))
+    for method, value in (
+        *((m, published.TABLE2_ACCURACY[m]) for m in published.METHODS),
+        ("Real", published.TABLE2_REAL),
+    ):
+        rows.append(
+            Row(f"{method_title(method)}, published", (Entry(value, digits=2), gone, gone, gone), "published")
+        )
     return Table(
-        f"table2-{section.key}", f"Table 2: same person ({_where(section)})",
-        "Share of edits that the verifier takes for the source's identity at a threshold fixed on real pairs of other "
+        f"table2-{section.key}",
+        f"Table 2: same person ({_where(section)})",
+        "Share of edits that the verifier takes for the source's identity at a threshold fixed on real "
+        "pairs of other "
         "identities, with the share of real pairs of two persons that this threshold lets through. "
         f"{_INTERVALS} Published rows: {published.SOURCE}; not comparable with ours.",
-        "Method", ("Accuracy (%) ↑", "False accepts (%)", "Similarity ↑", "5th percentile ↑"), tuple(rows),
+        "Method",
+        ("Accuracy (%) ↑", "False accepts (%)", "Similarity ↑", "5th percentile ↑"),
+        tuple(rows),
         failure_notes(section.groups),
-    )  # fmt: skip
+    )
 
 
 def _table2_row(frame: Frame, group: Group) -> Row:
@@ -163,13 +202,15 @@ def _real_row(frame: Frame, section: Section) -> Row:
     """Real pairs do not depend on the method: the value of the first method that has one."""
     names = ("identity/real_accuracy", "identity/false_accept_rate")
     found = [[seed_entry(frame, group, name, 2) for name in names] for group in section.groups]
-    accuracy, accepts = next((pair for pair in found if pair[0].measured), (Entry(words="not measured"), Entry(words="–")))
+    accuracy, accepts = next(
+        (pair for pair in found if pair[0].measured), (Entry(words="not measured"), Entry(words="–"))
+    )
     plain = [Entry(e.value, digits=2, words=e.words) for e in (accuracy, accepts)]
     return Row("Real pairs (upper bound)", (*plain, Entry(words="–"), Entry(words="–")), "reference")
 
 
 def seed_entry(frame: Frame, group: Group, name: str, digits: int) -> Entry:
-    """Return a tracked metric as mean over seeds ± standard deviation (ddof = 1), or the reason for its absence."""
+    """Return a tracked metric as mean over seeds ± standard deviation (ddof = 1), or why there is none."""
     key = name if name.startswith("cost/") else f"{group.split}/{name}"
     mine = frame.metrics[frame.metrics["run_id"].isin(group.evidence.run_ids)]
     done = mine[(mine["state"] == "finished") & (mine["metric"] == key)]
@@ -197,23 +238,34 @@ def summary(frame: Frame, section: Section) -> Table:
     for metric in metrics:
         entries = [_summary_entry(frame, section, group, metric) for group in section.groups]
         eligible = [method_kind(group.method) == "method" for group in section.groups]
-        rows.append(Row(metric.heading, mark_best(entries, eligible, metric.direction), group=metric.question))
+        rows.append(
+            Row(metric.heading, mark_best(entries, eligible, metric.direction), group=metric.question)
+        )
     columns = tuple(
         f"{method_title(g.method)}, n {g.evidence.pairs:,} × {g.evidence.seeds_text} seeds, "
-        f"{len(g.evidence.failures)} failed" for g in section.groups
-    )  # fmt: skip
+        f"{len(g.evidence.failures)} failed"
+        for g in section.groups
+    )
     return Table(
-        f"summary-{section.key}", f"All questions of the protocol ({_where(section)})",
-        f"{_INTERVALS} ±: standard deviation over seeds (ddof = 1), where a metric has no pairs. Each row is defined "
-        "below.", "Metric", columns, tuple(rows), failure_notes(section.groups),
-    )  # fmt: skip
+        f"summary-{section.key}",
+        f"All questions of the protocol ({_where(section)})",
+        f"{_INTERVALS} ±: standard deviation over seeds (ddof = 1), where a metric has no pairs. Each row is "
+        "defined "
+        "below.",
+        "Metric",
+        columns,
+        tuple(rows),
+        failure_notes(section.groups),
+    )
 
 
 def _summary_entry(frame: Frame, section: Section, group: Group, metric: Metric) -> Entry:
     if not len(group.pairs) and not metric.key.startswith("cost/"):
         return Entry(words=missing_words(group))
     found = _bootstrapped(section, group, metric)
-    return seed_entry(frame, group, metric.key, metric.digits) if found is None else entry(found, metric.digits)
+    return (
+        seed_entry(frame, group, metric.key, metric.digits) if found is None else entry(found, metric.digits)
+    )
 
 
 def _bootstrapped(section: Section, group: Group, metric: Metric) -> Interval | None:
@@ -229,27 +281,36 @@ def _bootstrapped(section: Section, group: Group, metric: Metric) -> Interval | 
 
 
 def differences(section: Section) -> Table | None:
-    """Return other - EGGAN per AU with Holm-adjusted p-values; None without EGGAN or without another method."""
+    """Return other - EGGAN per AU with Holm-adjusted p-values; None without EGGAN or another method."""
     ours = named(section.groups, OUR_METHOD)
     others = [g for g in section.groups if g.method != OUR_METHOD and len(g.pairs)]
     if ours is None or not len(ours.pairs) or not others:
         return None
     rows: list[Row] = []
+    metric: AUMetric
     for metric in ("mse", "pcc"):
-        found = [compare(other, ours, metric) for other in others]  # type: ignore[arg-type]
+        found = [compare(other, ours, metric) for other in others]
         rows += _difference_rows(found, AU_HEADINGS[metric])
     columns = tuple(f"{method_title(g.method)} − EGGAN" for g in others)
     return Table(
-        f"differences-{section.key}", f"Paired differences from EGGAN ({_where(section)})",
-        "Same pairs, same resamples. A positive MSE difference or a negative PCC difference is in EGGAN's favour. "
+        f"differences-{section.key}",
+        f"Paired differences from EGGAN ({_where(section)})",
+        "Same pairs, same resamples. A positive MSE difference or a negative PCC difference is in EGGAN's "
+        "favour. "
         "p: two-sided bootstrap; per AU adjusted with Holm's method over the 17 AUs, mean unadjusted. "
-        f"{_INTERVALS}", "AU", columns, tuple(rows),
-    )  # fmt: skip
+        f"{_INTERVALS}",
+        "AU",
+        columns,
+        tuple(rows),
+    )
 
 
 def _difference_rows(found: list[Comparison | None], heading: str) -> list[Row]:
     labels = [*map(_au_label, AU_NUMBERS), "Mean over AUs"]
-    return [Row(label, tuple(_difference_entry(c, i) for c in found), group=heading) for i, label in enumerate(labels)]
+    return [
+        Row(label, tuple(_difference_entry(c, i) for c in found), group=heading)
+        for i, label in enumerate(labels)
+    ]
 
 
 def _difference_entry(comparison: Comparison | None, position: int) -> Entry:
@@ -278,11 +339,16 @@ def estimator_agreement(section: Section) -> Table:
         rows += [_agreement_row(line, AU_HEADINGS[metric]) for line in frame.itertuples()]
         notes.append(f"{AU_HEADINGS[metric][:3]}: {_rank_correlation(frame)}")
     return Table(
-        f"agreement-{section.key}", f"Do the two estimators agree? ({_where(section)})",
-        "Means over AUs by both frozen estimators, and the rank that each gives a method. A method that one of them "
-        "ranks much better than the other has fooled one of them.", "Method",
-        ("Estimator A", "Estimator B", "Rank by A", "Rank by B"), tuple(rows), tuple(notes),
-    )  # fmt: skip
+        f"agreement-{section.key}",
+        f"Do the two estimators agree? ({_where(section)})",
+        "Means over AUs by both frozen estimators, and the rank that each gives a method. A method that one "
+        "of them "
+        "ranks much better than the other has fooled one of them.",
+        "Method",
+        ("Estimator A", "Estimator B", "Rank by A", "Rank by B"),
+        tuple(rows),
+        tuple(notes),
+    )
 
 
 def _ranks(values: pd.Series, metric: str) -> pd.Series:
@@ -290,7 +356,10 @@ def _ranks(values: pd.Series, metric: str) -> pd.Series:
 
 
 def _agreement_row(line: object, heading: str) -> Row:
-    entries = tuple(Entry(float(getattr(line, name)), digits=d) for name, d in (("a", 3), ("b", 3), ("rank_a", 0), ("rank_b", 0)))
+    entries = tuple(
+        Entry(float(getattr(line, name)), digits=d)
+        for name, d in (("a", 3), ("b", 3), ("rank_a", 0), ("rank_b", 0))
+    )
     method = str(getattr(line, "method", ""))
     return Row(method_title(method), entries, method_kind(method), heading)
 

@@ -23,7 +23,12 @@ class Verdict:
 
 def verdicts(frame: Frame, sections: list[Section]) -> list[Verdict]:
     """Return all sentences: per trained method and section, then what the suite as a whole lacks."""
-    said = [_on_method(section, g) for section in sections for g in section.groups if method_kind(g.method) == "method"]
+    said = [
+        _on_method(section, g)
+        for section in sections
+        for g in section.groups
+        if method_kind(g.method) == "method"
+    ]
     return said + _on_suite(frame, sections)
 
 
@@ -37,15 +42,25 @@ def _on_method(section: Section, group: Group) -> Verdict:
         return Verdict("bad", f"{name} has learnt nothing: no better than returning the source ({told}).")
     margin = section.margins.get(group.method)
     if margin is None:
-        return Verdict("open", f"{name}: {told}; whether it beats a mix of copy-source and target passthrough is not "
-                       "measured, since one of the two has no scores on these pairs.")  # fmt: skip
+        return Verdict(
+            "open",
+            f"{name}: {told}; whether it beats a mix of copy-source and target passthrough is not "
+            "measured, since one of the two has no scores on these pairs.",
+        )
     told += f"; margin over every mix of copy-source and target passthrough {_told(margin)}"
     if margin.estimate <= 0:
-        return Verdict("bad", f"{name} has learnt nothing: it lies between copy-source and target passthrough ({told}).")
+        return Verdict(
+            "bad", f"{name} has learnt nothing: it lies between copy-source and target passthrough ({told})."
+        )
     if margin.low <= 0 or skill.low <= 0:
-        return Verdict("open", f"{name} is not shown to have learnt anything: an interval includes 0 ({told}).")
-    return Verdict("good", f"{name} edits: it changes AUs towards the target and keeps the person better than any mix of "
-                   f"the two trivial answers would ({told}).")  # fmt: skip
+        return Verdict(
+            "open", f"{name} is not shown to have learnt anything: an interval includes 0 ({told})."
+        )
+    return Verdict(
+        "good",
+        f"{name} edits: it changes AUs towards the target and keeps the person better than any mix of "
+        f"the two trivial answers would ({told}).",
+    )
 
 
 def _told(found: Interval) -> str:
@@ -58,15 +73,27 @@ def _on_suite(frame: Frame, sections: list[Section]) -> list[Verdict]:
     fewest = int(finished.min()) if len(finished) else 0
     said = []
     if fewest < SEEDS_FOR_CLAIMS:
-        said.append(Verdict("open", f"Preliminary: {fewest} finished training seed(s) where claims need {SEEDS_FOR_CLAIMS} and "
-                            f"headlines {SEEDS_FOR_HEADLINES}. With one seed an interval spans faces, not trainings."))  # fmt: skip
+        said.append(
+            Verdict(
+                "open",
+                f"Preliminary: {fewest} finished training seed(s) where claims need {SEEDS_FOR_CLAIMS} and "
+                f"headlines {SEEDS_FOR_HEADLINES}. With one seed an interval spans faces, not trainings.",
+            )
+        )
     elif fewest < SEEDS_FOR_HEADLINES:
         said.append(Verdict("open", f"{fewest} seeds carry claims; a headline needs {SEEDS_FOR_HEADLINES}."))
     if sections and not any(section.split == "wide" for section in sections):
-        said.append(Verdict("open", "No wide test split was scored: a few test identities carry no headline claim."))
+        said.append(
+            Verdict("open", "No wide test split was scored: a few test identities carry no headline claim.")
+        )
     lost = frame.cells[frame.cells["state"] != "finished"]
     if len(lost):
-        said.append(Verdict("bad", f"{len(lost)} of {len(frame.cells)} cells did not finish; they stay visible in every table."))
+        said.append(
+            Verdict(
+                "bad",
+                f"{len(lost)} of {len(frame.cells)} cells did not finish; they stay visible in every table.",
+            )
+        )
     if (frame.cells["dirty"] == "true").any():
         said.append(Verdict("open", "Some runs were made from a source tree with uncommitted changes."))
     return said

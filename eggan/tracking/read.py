@@ -1,8 +1,13 @@
 """Reading tracked cells back: what reports stand on."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+os.environ.setdefault(
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false"
+)  # a bar per file drowns the one that counts
 
 from mlflow.entities import Run
 

@@ -1,0 +1,127 @@
+import argparse
+import re
+from html.parser import HTMLParser
+
+import matplotlib as mpl
+import pandas as pd
+import pytest
+
+from eggan.errors import UserError
+from reports import commands, estimates, figures
+from reports.build import build
+from reports.frame import read_frame, write_frame
+from reports.page import render_page
+from reports.verdicts import verdicts
+from tests.reports.fakes import make_frame
+from tests.reports.test_tables import quiet
+
+
+@pytest.fixture(autouse=True, scope="module")
+def coarse_and_quick():
+    """Fewer resamples and dots: what is tested here is the build."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(estimates, "RESAMPLES", 100)
+        patch.setattr(estimates, "DIFFERENCE_RESAMPLES", 100)
+        patch.setattr(figures, "DPI", 50)
+        yield
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    before = dict(mpl.rcParams)
+    report = build(make_frame(), tmp_path_factory.mktemp("r") / "report", quiet)
+    assert dict(mpl.rcParams) == before
+    return report
+
+
+def test_page_holds_tables_figures_and_run_ids_and_asks_for_nothing_outside(built):
+    html = built.page.read_text()
+    assert "eggan-s2" in html
+    assert "0123456789ab" in html
+    assert not re.findall(r'(?:src|href)="(?:https?:)?//', html)
+    assert "<script" not in html
+    linked = re.findall(r'(?:src|href)="([^"#]+)"', html)
+    assert len(linked) > 20
+    assert all((built.page.parent / name).is_file() for name in linked)
+
+
+def test_page_is_well_formed(built):
+    class Balance(HTMLParser):
+        stack: list[str] = []  # noqa: RUF012
+
+        def handle_starttag(self, tag, attrs):
+            if tag not in ("meta", "img", "br"):
+                self.stack.append(tag)
+
+        def handle_endtag(self, tag):
+            assert self.stack.pop() == tag
+
+    checker = Balance()
+    checker.feed(built.page.read_text())
+    assert checker.stack == []
+
+
+def test_markup_in_a_reason_is_escaped():
+    frame = make_frame(seeds=1)
+    frame.cells.loc[frame.cells["method"] == "stargan", "reason"] = "<img src=x>"
+    html = render_page(frame, [], [], [], verdicts(frame, []))
+    assert "<img src=x>" not in html
+    assert "&lt;img src=x&gt;" in html
+
+
+@pytest.mark.slow
+def test_rebuild_gives_the_same_bytes(built, tmp_path):
+    again = build(make_frame(), tmp_path / "report", quiet).page.parent
+    first = built.page.parent
+    names = sorted(p.relative_to(first) for p in first.rglob("*") if p.is_file())
+    assert names == sorted(p.relative_to(again) for p in again.rglob("*") if p.is_file())
+    assert all((first / name).read_bytes() == (again / name).read_bytes() for name in names)
+
+
+def test_a_folder_that_is_no_report_is_not_replaced(tmp_path):
+    (tmp_path / "mine.txt").write_text("keep")
+    with pytest.raises(UserError, match="is not a report"):
+        build(make_frame(seeds=1), tmp_path, quiet)
+    assert (tmp_path / "mine.txt").read_text() == "keep"
+
+
+def test_suite_without_a_finished_cell_still_has_a_page(tmp_path):
+    frame = make_frame(seeds=1)
+    frame.cells["state"] = "failed"
+    empty = {
+        name: getattr(frame, name).iloc[:0]
+        for name in ("pairs", "metrics", "response", "curves", "not_measured")
+    }
+    bare = type(frame)(cells=frame.cells, control=frame.control, **empty)
+    report = build(bare, tmp_path / "report", quiet)
+    assert "No cell of this suite has finished" in report.page.read_text()
+    assert report.overview == []
+
+
+def test_frame_round_trip(tmp_path):
+    frame = make_frame(seeds=1)
+    again = read_frame(write_frame(frame, tmp_path / "frame"))
+    pd.testing.assert_frame_equal(again.pairs, frame.pairs)
+    pd.testing.assert_frame_equal(again.cells, frame.cells)
+    assert set(again.showcases) == set(frame.showcases)
+    with pytest.raises(UserError, match="not an exported frame"):
+        read_frame(tmp_path)
+
+
+def test_command_prints_both_tables_the_page_and_the_ui_command(tmp_path, capsys):
+    folder = write_frame(make_frame(seeds=1), tmp_path / "frame")
+    arguments = argparse.Namespace(frame=folder, out=tmp_path / "report", suite=None, tracking_uri=None)
+    assert commands.run_build(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "Table 1, means over 17 AUs" in printed
+    assert "Table 2: same person" in printed
+    assert (tmp_path / "report" / "index.html").as_uri() in printed
+    assert "eggan ui" in printed
+
+
+def test_missing_store_says_what_to_run(tmp_path):
+    uri = f"sqlite:///{tmp_path / 'none.db'}"
+    arguments = argparse.Namespace(frame=None, out=tmp_path / "r", suite="quick", tracking_uri=uri)
+    with pytest.raises(UserError, match="run `eggan bench run quick` first"):
+        commands.run_build(arguments)
+    assert not (tmp_path / "none.db").exists()

@@ -1,0 +1,65 @@
+"""From a real tracking store to the frame."""
+
+import json
+
+import numpy as np
+import pytest
+
+from eggan.errors import UserError
+from eggan.tracking import RunRecord, TrackedRun, open_store
+from eggan.tracking.read import TrackedCell
+from reports.frame import newest_of_each, read_store
+from tests.reports.fakes import pair_table, showcase
+from tests.reports.test_tables import quiet
+
+
+def cell(run_id, seed, started, state="finished"):
+    tags = {"dataset": "d", "method": "eggan", "seed": str(seed), "state": state, "suite": "quick"}
+    return TrackedCell(run_id, tags, {}, {}, {}, started, started + 1)
+
+
+def test_the_newest_run_of_a_cell_counts_even_when_it_failed():
+    kept = newest_of_each([cell("new", 0, 20, "failed"), cell("old", 0, 10), cell("other", 1, 5)])
+    assert [c.run_id for c in kept] == ["new", "other"]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    runs = tmp_path_factory.mktemp("runs")
+    opened = open_store(f"sqlite:///{runs / 'mlflow.db'}", runs)
+    for seed, state in ((0, "finished"), (1, "failed")):
+        folder = runs / f"cell{seed}"
+        scores = folder / "scores"
+        scores.mkdir(parents=True)
+        pair_table("eggan", seed, "test").to_parquet(scores / "pairs-test.parquet")
+        (scores / "not_measured.json").write_text(json.dumps({"test/pixels/lpips": "weights missing"}))
+        np.savez_compressed(scores / "showcase.npz", **showcase("eggan"))
+        tags = {"suite": "quick", "dataset": "d", "method": "eggan", "seed": str(seed), "cell": f"k{seed}"}
+        params = {"instrument.a": "aaaa"}
+        record = RunRecord(f"eggan/d/s{seed}", tags, params, artifacts=["scores/*"])
+        tracked = TrackedRun(folder, record, opened)
+        tracked.log(0, {"train/au": 2.0})
+        tracked.log(10, {"train/au": 1.0, "test/drift/off_target": 0.25})
+        tracked.finish(state, "loss became NaN" if state == "failed" else "")
+    return opened
+
+
+def test_store_becomes_a_frame(store):
+    frame = read_store(store, None, {}, quiet)
+    assert frame.suite == "quick"
+    assert list(frame.cells["state"]) == ["finished", "failed"]
+    assert frame.cells["reason"].iloc[1] == "loss became NaN"
+    assert frame.cells["instruments"].iloc[0] == "a aaaa"
+    finished = frame.cells["run_id"].iloc[0]
+    assert set(frame.pairs["run_id"]) == {finished}  # a failed run's scores are not used
+    assert set(frame.pairs["split"]) == {"test"}
+    assert list(frame.curves[frame.curves["run_id"] == finished]["value"]) == [2.0, 1.0]
+    drift = frame.metrics[(frame.metrics["metric"] == "test/drift/off_target")]
+    assert list(drift["value"]) == [0.25, 0.25]
+    assert frame.not_measured["reason"].iloc[0] == "weights missing"
+    assert frame.showcases[finished]["edits"].shape == (2, 8, 16, 16, 3)
+
+
+def test_unknown_suite_says_what_to_run(store):
+    with pytest.raises(UserError, match="run `eggan bench run standard` first"):
+        read_store(store, "standard", {}, quiet)

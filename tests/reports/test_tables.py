@@ -1,0 +1,132 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from reports import estimates, render, tables, verdicts
+from reports.sections import sections_of
+from tests.reports.fakes import make_frame
+
+
+def quiet(items, total, description):
+    return items
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return make_frame()
+
+
+@pytest.fixture(scope="module")
+def section(frame):
+    return sections_of(frame, quiet)[0]
+
+
+def row(table, label, group=None):
+    return next(r for r in table.rows if r.label == label and (group is None or r.group == group))
+
+
+def test_table1_value_is_the_mse_of_the_pairs(frame, section):
+    pairs = frame.pairs[frame.pairs["method"] == "eggan"]
+    by_hand = np.mean((pairs["a_au12"] - pairs["target_au12"]) ** 2)
+    shown = row(tables.table1(section), "EGGAN", "MSE ↓").entries[tables.COLUMNS.index("12")]
+    assert shown.value == pytest.approx(by_hand)
+    assert shown.low <= shown.value <= shown.high
+    assert shown.high > shown.low
+
+
+def test_undefined_pcc_is_shown_and_the_mean_says_over_how_many(section):
+    shown = row(tables.table1(section), "EGGAN", "PCC ↑")
+    assert shown.entries[-2].text == "undefined"
+    assert shown.entries[-1].remark == "16 AUs"
+
+
+def test_failed_cell_is_visible_with_its_reason(section):
+    table = tables.table1(section)
+    assert {entry.text for entry in row(table, "StarGAN").entries} == {"failed"}
+    assert row(table, "StarGAN").evidence.seeds_text == "0/1"
+    assert "StarGAN: seed 0 failed: loss au became NaN at step 12" in table.notes
+
+
+def test_published_rows_stand_beside_ours_and_are_labelled(section):
+    text = render.markdown(tables.table1(section))
+    assert "| EGGAN, published | 0.13 | 0.13 | 0.49 |" in text
+    assert "not comparable with ours" in text
+
+
+def test_table2_golden_rows(frame, section):
+    table = tables.table2(frame, section)
+    assert [entry.text for entry in row(table, "Real pairs (upper bound)").entries] == [
+        "98.75",
+        "1.50",
+        "–",
+        "–",
+    ]
+    assert row(table, "Real, published").entries[0].text == "99.63"
+    pairs = frame.pairs[frame.pairs["method"] == "eggan"]
+    assert row(table, "EGGAN").entries[0].value == pytest.approx(100 * pairs["same"].mean())
+    assert row(table, "EGGAN").entries[1].text == "1.50 ± 0.00"
+
+
+def test_summary_says_why_a_metric_was_not_measured_and_leaves_nothing_blank(frame, section):
+    table = tables.summary(frame, section)
+    assert {e.text for e in row(table, "LPIPS ↓").entries} == {"not measured: weights missing", "failed"}
+    assert all(entry.text for line in table.rows for entry in line.entries)
+
+
+def test_skill_and_margin_of_a_known_method(section):
+    assert float(section.skills["oracle"].estimate) == pytest.approx(1.0, abs=0.01)
+    assert float(section.margins["target-passthrough"].estimate) == pytest.approx(0.0, abs=1e-9)
+    assert float(section.margins["copy-source"].estimate) == pytest.approx(0.0, abs=0.02)
+    assert float(section.margins["oracle"].low) > 0.9
+
+
+def mixture(frame, share):
+    """EGGAN's pairs become a coin between copy-source and passthrough."""
+    pairs = frame.pairs.copy()
+    copied = pairs[pairs["method"] == "copy-source"].set_index("pair")
+    passed = pairs[pairs["method"] == "target-passthrough"].set_index("pair")
+    columns = [c for c in pairs.columns if c.startswith("a_au")] + ["similarity", "same"]
+    for index in pairs.index[pairs["method"] == "eggan"]:
+        pair = pairs.loc[index, "pair"]
+        chosen = passed if np.random.default_rng(pair).uniform() < share else copied
+        for column in columns:
+            pairs.loc[index, column] = chosen.loc[pair, column]
+    return pairs
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7])
+def test_a_coin_between_the_trivial_answers_has_learnt_nothing(frame, share):
+    faked = dataclasses.replace(frame, pairs=mixture(frame, share))
+    said = verdicts.verdicts(faked, sections_of(faked, quiet))
+    on_eggan = next(v for v in said if v.text.startswith("EGGAN on"))
+    assert on_eggan.tone != "good"
+    assert "learnt" in on_eggan.text
+
+
+def test_verdicts_name_what_the_evidence_lacks(frame, section):
+    texts = [verdict.text for verdict in verdicts.verdicts(frame, [section])]
+    assert any(text.startswith("EGGAN on") and " edits: " in text for text in texts)
+    assert any("wide test split" in text for text in texts)
+    assert any("1 of 8 cells did not finish" in text for text in texts)
+    thin = verdicts.verdicts(make_frame(seeds=1), [section])
+    assert any(verdict.text.startswith("Preliminary: 1 finished") for verdict in thin)
+
+
+def test_differences_are_paired_and_holm_is_no_smaller_than_the_raw_p(section):
+    ours = estimates.named(section.groups, "eggan")
+    other = estimates.named(section.groups, "copy-source")
+    found = estimates.compare(other, ours, "mse")
+    gap = section.intervals["copy-source", "mse"].estimate - section.intervals["eggan", "mse"].estimate
+    assert found.difference.estimate == pytest.approx(gap)
+    assert (found.adjusted >= found.difference.p_value[:17] - 1e-12).all()
+    assert found.difference.low[-1] > 0
+
+
+def test_rank_agreement_is_printed(section):
+    assert "Spearman" in tables.estimator_agreement(section).notes[0]
+
+
+def test_same_frame_gives_the_same_text(frame, section):
+    again = sections_of(frame, quiet)[0]
+    assert render.csv_text(tables.table1(section)) == render.csv_text(tables.table1(again))
