@@ -58,6 +58,7 @@ def build(frame: Frame, out: Path, progress: Progress) -> Report:
 def section_tables(frame: Frame, section: Section) -> dict[str, Table]:
     """Return every table of a section by its place on the page."""
     made = {
+        "averages": tables.table1_averages(section),
         "table1": tables.table1(section),
         "table2": tables.table2(frame, section),
         "by_au": tables.table1_by_au(section),

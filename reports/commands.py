@@ -3,13 +3,14 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eggan.errors import UserError
 from eggan.progress import progress_bar
-from reports.build import Report, build
-from reports.frame import Frame, read_frame, read_store, write_frame
-from reports.render import terminal
+
+if TYPE_CHECKING:  # pandas, matplotlib and MLflow take seconds to import; `eggan --help` must not
+    from reports.build import Report
+    from reports.frame import Frame
 
 RUNS = Path("runs")
 OUT = RUNS / "report"
@@ -39,6 +40,9 @@ def register(subparsers: Any) -> None:
 
 def run_build(args: argparse.Namespace) -> int:
     """Build a report and print its overview."""
+    from reports.build import build
+    from reports.frame import read_frame
+
     if args.frame and (args.suite or args.tracking_uri):
         raise UserError("--frame holds one suite already: leave out --suite and --tracking-uri")
     frame = read_frame(args.frame) if args.frame else _tracked(args)
@@ -49,12 +53,16 @@ def run_build(args: argparse.Namespace) -> int:
 
 def run_export(args: argparse.Namespace) -> int:
     """Export the frame of a suite."""
+    from reports.frame import write_frame
+
     print(f"frame written to {write_frame(_tracked(args), args.folder)}")
     return 0
 
 
-def overview(report: Report, tracking_uri: str | None = None) -> str:
+def overview(report: "Report", tracking_uri: str | None = None) -> str:
     """Return both tables, the sentences, the page's path and the command that opens MLflow."""
+    from reports.render import terminal
+
     lines = [""]
     for table in report.overview:
         lines += [terminal(table), *(f"  {note}" for note in table.notes), ""]
@@ -63,8 +71,9 @@ def overview(report: Report, tracking_uri: str | None = None) -> str:
     return "\n".join([*lines, "", f"report  {report.page.resolve().as_uri()}", f"runs    eggan ui{option}"])
 
 
-def _tracked(args: argparse.Namespace) -> Frame:
-    from eggan.tracking import default_uri, open_store  # MLflow takes seconds to import
+def _tracked(args: argparse.Namespace) -> "Frame":
+    from eggan.tracking import default_uri, open_store
+    from reports.frame import read_store
 
     uri = args.tracking_uri or default_uri(RUNS)
     _refuse_missing_file(uri, args.suite)

@@ -105,7 +105,7 @@ class Table:
 
 def mark_best(entries: Sequence[Entry], eligible: Sequence[bool], direction: str) -> tuple[Entry, ...]:
     """Mark the best of two or more eligible measured entries, with ties at printed precision."""
-    scored = [(i, float(e.number)) for i, e in enumerate(entries) if eligible[i] and e.measured]
+    scored = [(i, round(e.value, e.digits)) for i, e in enumerate(entries) if eligible[i] and e.measured]
     if direction not in ("min", "max") or len(scored) < 2:
         return tuple(entries)
     top = (min if direction == "min" else max)(value for _, value in scored)
@@ -114,5 +114,5 @@ def mark_best(entries: Sequence[Entry], eligible: Sequence[bool], direction: str
 
 
 def _fixed(value: float, digits: int) -> str:
-    text = f"{value:.{digits}f}"
-    return text.removeprefix("-") if float(text) == 0 else text
+    text = f"{value:,.{digits}f}"  # counts and seconds get thousands separators
+    return text.removeprefix("-") if round(value, digits) == 0 else text

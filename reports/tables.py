@@ -116,22 +116,29 @@ def _with_best(rows: list[Row], directions: list[str], group: str) -> list[Row]:
 
 
 def table1_averages(section: Section) -> Table:
-    """Return Table 1's means only, for the terminal and the top of the page."""
+    """Return Table 1's means with the skill over copy-source, for the terminal and the top of the page."""
     full = table1(section)
+    by_group = {(row.group, row.label): row for row in full.rows}
+    labels = [row.label for row in full.rows if row.group == AU_HEADINGS["mse"]]
+    methods = {method_title(group.method): group for group in section.groups}
     rows = []
-    for row in full.rows:
-        if row.group == AU_HEADINGS["mse"]:
-            twin = next(r for r in full.rows if r.group == AU_HEADINGS["pcc"] and r.label == row.label)
-            rows.append(Row(row.label, (row.entries[-1], twin.entries[-1]), row.kind, evidence=row.evidence))
-    title = f"Table 1, means over 17 AUs ({_where(section)})"
+    for label in labels:
+        mse, pcc = (by_group[heading, label] for heading in AU_HEADINGS.values())
+        skill = _skill_entry(section, methods[label]) if label in methods else Entry(words="–")
+        rows.append(Row(label, (mse.entries[-1], pcc.entries[-1], skill), mse.kind, evidence=mse.evidence))
     return Table(
-        f"table1-average-{section.key}",
-        title,
-        full.caption,
+        f"table1-means-{section.key}",
+        f"Table 1, means over 17 AUs ({_where(section)})",
+        f"Skill: 1 - MSE / MSE of copy-source. {full.caption}",
         "Method",
-        tuple(AU_HEADINGS.values()),
+        (*AU_HEADINGS.values(), "Skill ↑"),
         tuple(rows),
+        failure_notes(section.groups),
     )
+
+
+def _skill_entry(section: Section, group: Group) -> Entry:
+    return entry(section.skills.get(group.method), 3, words=missing_words(group))
 
 
 def table1_by_au(section: Section) -> Table:
