@@ -19,7 +19,7 @@ quickstart: $(VENV)/.installed  ## install, run the quick suite, print both tabl
 	$(BIN)/eggan bench run quick
 	$(BIN)/eggan report build --suite quick
 	@echo
-	@echo "Open runs/report/index.html for tables and figures, or browse every run with:  $(BIN)/eggan ui"
+	@echo "Tables and figures: runs/report/index.html.  Every run, in MLflow: $(BIN)/eggan ui"
 
 test: $(VENV)/.installed-dev lint  ## lint, types and tests
 	$(TEST_ENV) $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadscope

@@ -17,9 +17,9 @@ if TYPE_CHECKING:  # torch takes more than a second to import; `eggan --help` mu
 
 EXPERIMENT = "eggan-single"  # apart from the benchmark's, so that no report mixes them
 TRAIN_EXAMPLE = """examples:
-  eggan train eggan --dataset data/synfacs-twin-64 --preset cpu
-  eggan train eggan --dataset data/synfacs-twin-64 --preset cpu --set weight_au=50 --set training.images=80000
-  eggan train eggan --dataset data/synfacs-twin-64 --preset cpu --resume
+  eggan train eggan --dataset data/synfacs-twin-64px-s0 --preset cpu
+  eggan train eggan --dataset FOLDER --preset cpu --set weight_au=50 --set training.images=80000
+  eggan train eggan --dataset FOLDER --preset cpu --resume
 A TOML file for --config has the tables [method] and [training]; what it leaves out comes from the preset."""
 EDIT_EXAMPLE = """examples:
   eggan edit face.png --au 12=4 --au 6=3 -o smile.png    these two AUs, every other AU 0

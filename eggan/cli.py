@@ -24,7 +24,7 @@ EXAMPLES = """examples:
   eggan bench run quick                                 train and score every method of a suite
   eggan report build                                    tables, figures and an HTML page of the tracked runs
   eggan ui                                              open the tracked runs in MLflow
-  eggan train eggan --dataset data/synfacs-twin-64 --preset cpu
+  eggan train eggan --dataset data/synfacs-twin-64px-s0 --preset cpu
   eggan edit face.png --au 12=4 --au 6=3 -o smile.png   a smile: lip corners and cheeks
   eggan COMMAND --help                                  all options of a command
 """

@@ -1,37 +1,53 @@
 """`eggan data`: build datasets, draw contact sheets, describe a dataset folder."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from eggan.data.synfacs.commands import add_build_arguments, add_sheet_arguments, run_build, run_sheet
+INFO_EXAMPLE = "example: eggan data info data/synfacs-twin-64px-s0"
 
-INFO_EXAMPLE = "example: eggan data info data/synfacs-twin-64"
+
+class _Deferred(argparse.ArgumentParser):
+    """A parser that learns its arguments when it is used: the renderer's take seconds to load."""
+
+    learn: Callable[[argparse.ArgumentParser], None] | None = None
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Learn the arguments, once, then parse."""
+        if self.learn is not None:
+            self.learn(self)
+            self.learn = None
+        return super().parse_known_args(args, namespace)
 
 
 def register(subparsers: Any) -> None:
     """Add `eggan data build|sheet|info`."""
     parser = subparsers.add_parser("data", help="build, draw or describe datasets")
-    actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
-    _add_build(actions)
-    _add_sheet(actions)
+    actions = parser.add_subparsers(
+        title="actions", metavar="ACTION", dest="action", required=True, parser_class=_Deferred
+    )
+    build = actions.add_parser("build", help="build a dataset")
+    kinds = build.add_subparsers(title="datasets", metavar="DATASET", dest="kind", required=True)
+    kinds.add_parser("synfacs", help="render SynFACS: faces with exact AU intensities").learn = _learn_build
+    actions.add_parser("sheet", help="draw contact sheets of SynFACS").learn = _learn_sheet
     info = actions.add_parser("info", help="describe and check a dataset folder", epilog=INFO_EXAMPLE)
     info.add_argument("folder", type=Path, help="folder with manifest.parquet, images.npy and dataset.json")
     info.set_defaults(run=run_info)
 
 
-def _add_build(actions: Any) -> None:
-    build = actions.add_parser("build", help="build a dataset")
-    kinds = build.add_subparsers(title="datasets", metavar="DATASET", dest="kind", required=True)
-    synfacs = kinds.add_parser("synfacs", help="render SynFACS: faces with exact AU intensities")
-    add_build_arguments(synfacs)
-    synfacs.set_defaults(run=run_build)
+def _learn_build(parser: argparse.ArgumentParser) -> None:
+    from eggan.data.synfacs.commands import add_build_arguments, run_build
+
+    add_build_arguments(parser)
+    parser.set_defaults(run=run_build)
 
 
-def _add_sheet(actions: Any) -> None:
-    sheet = actions.add_parser("sheet", help="draw contact sheets of SynFACS")
-    add_sheet_arguments(sheet)
-    sheet.set_defaults(run=run_sheet)
+def _learn_sheet(parser: argparse.ArgumentParser) -> None:
+    from eggan.data.synfacs.commands import add_sheet_arguments, run_sheet
+
+    add_sheet_arguments(parser)
+    parser.set_defaults(run=run_sheet)
 
 
 def run_info(arguments: argparse.Namespace) -> int:
