@@ -2,6 +2,7 @@
 costs.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ class Produced:
 
     scores: Scores
     costs: dict[str, float]
+    alarms: tuple[str, ...] = ()
 
 
 def produce(
@@ -45,15 +47,15 @@ def produce(
     if isinstance(entry, Reference):
         return Produced(_reference_scores(entry, folder, lab, dataset), {})
     if TRAINED not in read_status(folder).values:
-        write_status(
-            folder, "running", **{TRAINED: _train(entry, row, spec, folder, lab, bench, dataset, log)}
-        )
+        trained, alarms = _train(entry, row, spec, folder, lab, bench, dataset, log)
+        write_status(folder, "running", **{TRAINED: trained, "alarms": alarms})
     method = _restore(entry, spec, folder, bench.device)
     editor = Editor(lambda request, truth: method.edit(request), entry.reads)
-    costs = read_status(folder).values[TRAINED] | edit_costs(method, lab.splits[0], bench.device)
+    told = read_status(folder).values
+    costs = told[TRAINED] | edit_costs(method, lab.splits[0], bench.device)
     scores = evaluate(editor, lab)
     _write_pictures(editor, folder, lab)
-    return Produced(scores, costs)
+    return Produced(scores, costs, tuple(told["alarms"]))
 
 
 def preset_config(entry: MethodEntry, row: Row) -> Any:
@@ -83,13 +85,18 @@ def _train(
     bench: Workbench,
     dataset: Dataset,
     log: Log,
-) -> dict[str, float]:
-    """Train to the end and return `cost/train_seconds` and `cost/images_per_second`."""
+) -> tuple[dict[str, float], list[str]]:
+    """Train to the end and return its costs and the collapse alarms that were raised.
+
+    `cost/build_seconds` is what was done before the loop, such as pre-training a classifier (0 from a cache).
+    """
     if row.training is None:
         raise UserError(f"the suite gives no training for the method {spec.method}")
     config, device = preset_config(entry, row), torch.device(bench.device)
     context = BuildContext(dataset, spec.seed, device, bench.cache, bench.progress, row.training.splits)
+    started = time.monotonic()
     method = entry.build(config, context)
+    build_seconds = time.monotonic() - started
 
     def log_training(step: int, values: dict[str, float]) -> None:
         log(step, {f"train/{name}": value for name, value in values.items()})
@@ -106,7 +113,12 @@ def _train(
         on_probe=exploitation_probe(dataset, lab.instruments.a, bench.device, log_training),
         progress=bench.progress,
     )
-    return {"cost/train_seconds": result.seconds, "cost/images_per_second": result.images_per_second}
+    costs = {
+        "cost/build_seconds": build_seconds,
+        "cost/train_seconds": result.seconds,
+        "cost/images_per_second": result.images_per_second,
+    }
+    return costs, list(result.alarms)
 
 
 def _restore(entry: MethodEntry, spec: CellSpec, folder: Path, device: str) -> Method:

@@ -6,14 +6,11 @@ tracking store.
 """
 
 import dataclasses
-import signal
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from benchmarks import cells
 from benchmarks.cells import CellSpec, claim, read_status, write_status
@@ -22,6 +19,7 @@ from benchmarks.evaluate import Laboratory
 from benchmarks.methods import find_method
 from benchmarks.produce import Produced, preset_config, produce
 from benchmarks.protocol import pairs_hash
+from benchmarks.signals import sigterm_as_interrupt
 from benchmarks.suites import Row, Suite
 from benchmarks.workbench import Workbench
 from eggan import tracking
@@ -166,8 +164,9 @@ def _run_claimed(
     produced: Produced | None = None
     reset_peak_memory(bench.device)
     try:
-        with _sigterm_raises():
+        with sigterm_as_interrupt():
             produced = produce(plan.row, plan.spec, folder, lab, bench, datasets["twin"], tracked.log)
+        reason = f"alarm: {', '.join(produced.alarms)}" if produced.alarms else ""
     except (Interrupted, KeyboardInterrupt) as stop:
         state, reason, error = "interrupted", str(stop) or "stopped by the user", stop
     except (UserError, TrainingFailed) as known:
@@ -251,24 +250,6 @@ def _dataset_entry(role: str, dataset: Dataset) -> dict[str, str]:
         "version": str(dataset.info["version"]),
         "seed": str(dataset.info["seed"]),
     }
-
-
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """Let SIGTERM end a cell as Ctrl-C does, so that its state is written; training has its own handler."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt("stopped by SIGTERM")
-
-    try:
-        old = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not in the main thread: the system's default holds
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, old)
 
 
 def sync(runs: Path, store: Store) -> list[tuple[str, str]]:

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from benchmarks.cells import read_status
+from benchmarks.evaluate import Laboratory
 from benchmarks.launch import launch
 from benchmarks.listing import missing_datasets_text, plan_text, summary_text
 from benchmarks.runner import Plan, open_suite_run, plan_suite, prepare_truth, run_cell, select
+from benchmarks.signals import sigterm_as_interrupt
 from benchmarks.suites import Suite, find_suite
 from benchmarks.workbench import (
     SPLIT_DATASETS,
@@ -20,6 +22,7 @@ from benchmarks.workbench import (
 from eggan import tracking
 from eggan.data.dataset import Dataset
 from eggan.errors import UserError
+from eggan.tracking import Store
 
 FAILED_CELLS = 1
 
@@ -82,27 +85,63 @@ class Session:
         if missing:
             print(missing_datasets_text(self.suite, missing, self.bench))
             return 0
-        lab = open_laboratory(self.suite, self.bench, datasets)
+        instruments = self.bench.instruments(self.bench.device)
+        lab = open_laboratory(self.suite, self.bench, datasets, instruments)
         plans = plan_suite(self.suite, self.bench, lab, datasets)
         print(plan_text(select(plans, self.only, self.seeds), self.bench))
         return 0
 
     def run(self) -> int:
-        """Run the chosen cells and print a summary; return 0, or 1 when one failed."""
+        """Run the chosen cells and print a summary; return 0, or 1 when one is not finished."""
+        with sigterm_as_interrupt():
+            try:
+                return self._run()
+            except KeyboardInterrupt:
+                print("stopped: the same command goes on from here", file=sys.stderr)
+                raise
+
+    def _run(self) -> int:
+        # What can be missing is asked for before anything is rendered or trained.
         store = None if self.offline else tracking.open_store(self.tracking_uri, self.bench.runs)
+        instruments = self.bench.instruments(self.bench.device)
         datasets = suite_datasets(self.suite, self.bench)
-        lab = open_laboratory(self.suite, self.bench, datasets)
+        lab = open_laboratory(self.suite, self.bench, datasets, instruments)
         plans = select(plan_suite(self.suite, self.bench, lab, datasets), self.only, self.seeds, self.keys)
-        if not self.keys:
+        if self.keys:
+            self._run_here(plans, lab, datasets, store)
+        else:
             prepare_truth(lab)
-            open_suite_run(self.suite, self.bench, store)
+            suite_run = open_suite_run(self.suite, self.bench, store)
+            try:
+                self._run_cells(plans, lab, datasets, store)
+            finally:
+                suite_run.finish(*self._suite_state(plans))
+            self._print_summary(plans, datasets)
+        return 0 if self._suite_state(plans)[0] == "finished" else FAILED_CELLS
+
+    def _run_cells(
+        self, plans: list[Plan], lab: Laboratory, datasets: Mapping[str, Dataset], store: Store | None
+    ) -> None:
         if self.processes > 1:
             launch([plan.spec.key for plan in plans], self._worker_arguments(), self.processes, _tell_end)
         else:
-            for number, plan in enumerate(plans, start=1):
-                print(f"[{number}/{len(plans)}] {plan.spec.name}", file=sys.stderr)
-                run_cell(plan, lab, self.bench, datasets, store)
-        return self._conclude(plans, datasets)
+            self._run_here(plans, lab, datasets, store)
+
+    def _run_here(
+        self, plans: list[Plan], lab: Laboratory, datasets: Mapping[str, Dataset], store: Store | None
+    ) -> None:
+        for number, plan in enumerate(plans, start=1):
+            print(f"[{number}/{len(plans)}] {plan.spec.name}", file=sys.stderr)
+            run_cell(plan, lab, self.bench, datasets, store)
+
+    def _suite_state(self, plans: list[Plan]) -> tuple[str, str]:
+        """Return the state of the suite's run, and its reason: how many chosen cells are not finished."""
+        states = [read_status(self.bench.cell_folder(plan.spec.key)).state for plan in plans]
+        open_cells = sum(state != "finished" for state in states)
+        if not open_cells:
+            return "finished", ""
+        state = "interrupted" if {"interrupted", "pending"} & set(states) else "failed"
+        return state, f"{open_cells} of {len(states)} cells are not finished"
 
     def _worker_arguments(self) -> list[str]:
         bench = self.bench
@@ -123,17 +162,12 @@ class Session:
             arguments += ["--tracking-uri", self.tracking_uri]
         return arguments
 
-    def _conclude(self, plans: list[Plan], datasets: Mapping[str, Dataset]) -> int:
-        states = [read_status(self.bench.cell_folder(plan.spec.key)).state for plan in plans]
-        if not self.keys:
-            left_out = [
-                split for split in self.suite.protocol.splits if SPLIT_DATASETS[split] not in datasets
-            ]
-            print(summary_text(plans, self.bench))
-            if left_out:
-                print(f"not measured: split {', '.join(left_out)}, which this dataset does not have")
-            print("tables and figures: eggan report build    runs: eggan ui")
-        return 0 if all(state == "finished" for state in states) else FAILED_CELLS
+    def _print_summary(self, plans: list[Plan], datasets: Mapping[str, Dataset]) -> None:
+        print(summary_text(plans, self.bench))
+        left_out = [split for split in self.suite.protocol.splits if SPLIT_DATASETS[split] not in datasets]
+        if left_out:
+            print(f"not measured: split {', '.join(left_out)}, which this dataset does not have")
+        print("tables and figures: eggan report build    runs: eggan ui")
 
 
 def _tell_end(key: str, status: int) -> None:

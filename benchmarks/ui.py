@@ -7,11 +7,9 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
+from benchmarks.signals import sigterm_as_interrupt
 from eggan import tracking
 from eggan.errors import UserError
 
@@ -30,7 +28,7 @@ def serve(uri: str, runs: Path, host: str, port: int, allowed_hosts: str | None)
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
     log = runs / "ui.log"
-    with log.open("w") as stream, _sigterm_as_interrupt():
+    with log.open("w") as stream, sigterm_as_interrupt():
         # An own process group, so that the server's workers go with it.
         server = subprocess.Popen(
             command, env=environment, stdout=stream, stderr=stream, start_new_session=True
@@ -81,15 +79,3 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
             server.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             continue
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    old = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, old)

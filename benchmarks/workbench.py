@@ -98,7 +98,9 @@ def suite_datasets(suite: Suite, bench: Workbench, build: bool = True) -> dict[s
     return found
 
 
-def open_laboratory(suite: Suite, bench: Workbench, datasets: Mapping[str, Dataset]) -> Laboratory:
+def open_laboratory(
+    suite: Suite, bench: Workbench, datasets: Mapping[str, Dataset], instruments: Instruments
+) -> Laboratory:
     """Return protocol, pairs, instruments and true-edit cache of a suite; pair manifests are stored."""
     protocol, targets = suite.protocol, datasets["twin"]
     splits = [
@@ -109,5 +111,4 @@ def open_laboratory(suite: Suite, bench: Workbench, datasets: Mapping[str, Datas
     for data in splits:
         store_pairs(data, bench.cache)
     truth = TruthCache(bench.cache, bench.workers, bench.render)
-    instruments = bench.instruments(bench.device)
     return Laboratory(protocol, splits, instruments, truth, bench.device, bench.progress)

@@ -32,7 +32,7 @@ class Desk:
         self.suite = tiny_suite(**suite_options)
         self.store = store
         self.datasets = workbench.suite_datasets(self.suite, self.bench)
-        self.lab = workbench.open_laboratory(self.suite, self.bench, self.datasets)
+        self.lab = workbench.open_laboratory(self.suite, self.bench, self.datasets, fake_instruments())
         self.plans = runner.plan_suite(self.suite, self.bench, self.lab, self.datasets)
         runner.open_suite_run(self.suite, self.bench, store)
 
@@ -233,5 +233,5 @@ def test_instruments_are_part_of_the_key(tmp_path, monkeypatch):
     )
     suite = tiny_suite()
     datasets = workbench.suite_datasets(suite, bench)
-    lab = workbench.open_laboratory(suite, bench, datasets)
+    lab = workbench.open_laboratory(suite, bench, datasets, bench.instruments("cpu"))
     assert runner.plan_suite(suite, bench, lab, datasets)[0].spec.key != first

@@ -5,7 +5,7 @@ import pytest
 from benchmarks import runner, scores, workbench
 from benchmarks.evaluate import NO_SINGLE_AU, Editor, evaluate, evaluate_answer
 from eggan.aus import AU_COLUMNS, AU_COUNT
-from tests.benchmarks.fakes import make_bench, render, tiny_suite
+from tests.benchmarks.fakes import fake_instruments, make_bench, render, tiny_suite
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def bench(tmp_path_factory):
 @pytest.fixture
 def lab(bench):
     suite = tiny_suite()
-    return workbench.open_laboratory(suite, bench, workbench.suite_datasets(suite, bench))
+    return workbench.open_laboratory(suite, bench, workbench.suite_datasets(suite, bench), fake_instruments())
 
 
 def reference(bench, name):
@@ -104,7 +104,9 @@ def test_true_edits_are_rendered_once_for_all_cells(bench):
     from dataclasses import replace
 
     counting = replace(bench, render=counted, runs=bench.runs.parent / "counted")
-    lab = workbench.open_laboratory(suite, counting, workbench.suite_datasets(suite, counting))
+    lab = workbench.open_laboratory(
+        suite, counting, workbench.suite_datasets(suite, counting), fake_instruments()
+    )
     for _ in range(2):
         runner.prepare_truth(lab)
     assert len(calls) == 1

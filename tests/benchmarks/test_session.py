@@ -1,0 +1,67 @@
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import launch
+from benchmarks.session import Session
+from eggan import tracking
+from tests.benchmarks.fakes import make_bench, tiny_suite
+
+
+def session(root: Path, **options) -> Session:
+    suite = tiny_suite(**{key: options.pop(key) for key in ("preset",) if key in options})
+    return Session(suite, make_bench(root), options.pop("only", []), [], [], **options)
+
+
+def test_a_suite_runs_and_its_second_run_reuses_everything(tmp_path, capsys):
+    assert session(tmp_path, offline=True).run() == 0
+    out = capsys.readouterr().out
+    for method in ("painter", "copy-source", "target-passthrough", "mean-au", "oracle"):
+        assert f"{method}/synfacs-fake/s0" in out
+    assert session(tmp_path, offline=True).dry_run() == 0
+    out = capsys.readouterr().out
+    assert out.count("reused") == 5
+    assert "about 0 minutes" in out
+
+
+def test_a_failed_cell_gives_status_1_and_a_failed_suite_run(tmp_path, capsys):
+    assert session(tmp_path, preset="nan", only=["painter", "oracle"]).run() == 1
+    out = capsys.readouterr().out
+    assert "loss not finite" in out
+    record = tracking.read_record(tmp_path / "runs" / "suites" / "tiny")
+    assert (record.state, record.reason) == ("failed", "1 of 2 cells are not finished")
+    store = tracking.open_store(None, tmp_path / "runs")
+    runs = store.client.search_runs([store.experiment_id])
+    assert sorted(run.data.tags["state"] for run in runs) == ["failed", "failed", "finished"]
+
+
+def test_an_interruption_says_how_to_go_on(tmp_path, capsys, monkeypatch):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("benchmarks.session.run_cell", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        session(tmp_path, offline=True).run()
+    assert "the same command goes on" in capsys.readouterr().err
+    assert tracking.read_record(tmp_path / "runs" / "suites" / "tiny").state == "interrupted"
+
+
+def test_workers_share_the_cores_and_run_one_cell_each(tmp_path, monkeypatch):
+    fake = tmp_path / "python"
+    body = "import json, os, sys\n"
+    body += f"path = os.path.join({str(tmp_path)!r}, sys.argv[-1] + '.json')\n"
+    body += "threads = [os.environ[name] for name in ('OMP_NUM_THREADS', 'OMP_WAIT_POLICY')]\n"
+    body += "json.dump([sys.argv[1:], *threads], open(path, 'w'))\n"
+    fake.write_text(f"#!{sys.executable}\n{body}sys.exit(sys.argv[-1] == 'bad')\n")
+    fake.chmod(0o755)
+    monkeypatch.setattr(launch.sys, "executable", str(fake))
+    ended = {}
+    launch.launch(["good", "bad", "third"], ["quick", "--offline"], 2, ended.__setitem__)
+    assert ended == {"good": 0, "bad": 1, "third": 0}
+    arguments, threads, policy = json.loads((tmp_path / "good.json").read_text())
+    assert arguments == ["-m", "eggan.cli", "bench", "run", "quick", "--offline", "--cell", "good"]
+    assert int(threads) == max(1, (os.cpu_count() or 1) // 2)
+    assert policy == "PASSIVE"
