@@ -1,0 +1,241 @@
+"""GANimation (Pumarola et al. 2018): an AU vector drives a colour image and an attention mask that blends it
+in.
+
+Reference implementation: albertpumarola/GANimation at 40da9ae, called "official" below. The edit is M *
+source + (1 - M) * colour: M = 1 keeps the source (the official convention; the paper's equation is printed
+the other way round). G and D are StarGAN's networks with 17 AU maps, a second head on G, and a regression
+head on D.
+
+Deviations:
+1. Budget and batch size are the training loop's, equal for every method; the learning rate falls over the
+   last third, as in the official 20 + 10 epochs.
+2. The official code divides the condition loss by the batch size and sums the smoothness over the batch, so
+   both weights mean something else at every batch size. Here they are means over the batch with the
+   strength that they have at the official launch script's batch of 25; `faithful` scales with the batch in
+   use.
+3. The official code takes extra generator steps whenever its display is due by the wall clock: left out.
+4. No random flip. Images and target AUs are those of the loop's batches (official: redrawn with
+   replacement).
+5. A generator step reuses the images of the critic steps before it; the generator has not changed in
+   between.
+6. `cpu`: 64 px, half of the width.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from baselines.stargan import Discriminator, Trunk, check_critic_size, check_dataset, with_condition
+from baselines.trained_networks import TrainedNetworks, adam
+from eggan import losses
+from eggan.aus import AU_COUNT, MAX_INTENSITY
+from eggan.config import setting
+from eggan.method import Batch, BuildContext, EditRequest, MethodEntry
+from eggan.randomness import derive_seed
+
+VERSION = 1
+OFFICIAL = "albertpumarola/GANimation 40da9ae"
+
+
+@dataclass(frozen=True)
+class GANimationConfig:
+    """GANimation; the defaults are the preset `paper`. `reference_batch` 0 stands for the batch in use."""
+
+    image_size: int = setting(128, f"{OFFICIAL}; the EGGAN paper, Sec. 4.1")
+    width: int = setting(64, f"{OFFICIAL}, generator")
+    residual_blocks: int = setting(6, f"{OFFICIAL}, generator")
+    critic_width: int = setting(64, f"{OFFICIAL}, discriminator")
+    weight_condition: float = setting(4000.0, f"{OFFICIAL}, lambda_D_cond, divided by the batch size")
+    weight_gp: float = setting(10.0, f"{OFFICIAL}, lambda_D_gp")
+    weight_cycle: float = setting(10.0, f"{OFFICIAL}, lambda_cyc")
+    weight_mask: float = setting(0.1, f"{OFFICIAL}, lambda_mask")
+    weight_smooth: float = setting(1e-5, f"{OFFICIAL}, lambda_mask_smooth (1e-4 in the paper), per batch sum")
+    reference_batch: int = setting(25, f"{OFFICIAL}, launch script: the batch that the two weights are for")
+    target_noise: float = setting(0.1, f"{OFFICIAL}: uniform noise on target AUs / 5, not clipped")
+    critic_steps: int = setting(5, f"{OFFICIAL}: iterations per generator update")
+    learning_rate: float = setting(1e-4, OFFICIAL)
+    beta1: float = setting(0.5, OFFICIAL)
+    beta2: float = setting(0.999, OFFICIAL)
+    schedule: Literal["shared", "last_third", "constant"] = setting(
+        "last_third", f"{OFFICIAL}: 20 epochs constant, 10 linear to zero"
+    )
+
+    def __post_init__(self) -> None:
+        check_critic_size(self.image_size)
+        if self.critic_steps < 1:
+            raise ValueError(f"critic_steps is {self.critic_steps}; it must be at least 1")
+        if self.reference_batch < 0:
+            raise ValueError(f"reference_batch is {self.reference_batch}; 0 stands for the batch in use")
+
+
+class Generator(nn.Module):
+    """G: images (B, 3, H, W) in [-1, 1], AUs / 5 (B, 17) -> colour as images, mask (B, 1, H, W) in [0, 1]."""
+
+    def __init__(self, width: int, blocks: int) -> None:
+        super().__init__()
+        self.trunk = Trunk(AU_COUNT, width, blocks)
+        self.colour = nn.Conv2d(width, 3, 7, 1, 3, bias=False)
+        self.mask = nn.Conv2d(width, 1, 7, 1, 3, bias=False)
+
+    def forward(self, images: Tensor, aus: Tensor) -> tuple[Tensor, Tensor]:
+        """Return colour and mask."""
+        x = self.trunk(with_condition(images, aus))
+        return torch.tanh(self.colour(x).float()), torch.sigmoid(self.mask(x).float())
+
+
+def composite(source: Tensor, colour: Tensor, mask: Tensor) -> Tensor:
+    """Return mask * source + (1 - mask) * colour."""
+    return mask * source + (1 - mask) * colour
+
+
+def mask_smoothness(mask: Tensor) -> Tensor:
+    """Return the sum over pixels of absolute differences of horizontal and vertical neighbours, mean over B.
+
+    mask: (B, 1, H, W) in [0, 1].
+    """
+    across = (mask[:, :, :, 1:] - mask[:, :, :, :-1]).abs().sum()
+    down = (mask[:, :, 1:] - mask[:, :, :-1]).abs().sum()
+    return (across + down) / len(mask)
+
+
+class GANimation(TrainedNetworks):
+    """The method: two critic steps per iteration, one generator step per five iterations."""
+
+    def __init__(self, config: GANimationConfig, seed: int, device: torch.device) -> None:
+        self.config = config
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed("ganimation", "init", seed))
+            self.generator = Generator(config.width, config.residual_blocks).apply(_initialise).to(device)
+            critic = Discriminator(AU_COUNT, config.critic_width, config.image_size)
+            self.critic = critic.apply(_initialise).to(device)
+        networks = {"generator": self.generator, "critic": self.critic}
+        betas = (config.beta1, config.beta2)
+        optimizers = {name: adam(network, config.learning_rate, betas) for name, network in networks.items()}
+        super().__init__("GANimation", networks, optimizers, ("generator",), config.schedule)
+
+    def update(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Two critic steps (scores and AUs; penalty) and, every fifth time, one generator step.
+
+        Beside the loss terms it returns `mask/mean`: near 1 the method copies its source, a known failure.
+        """
+        config, device = self.config, batch.image.device
+        due = (step + 1) % config.critic_steps == 0
+        source_aus = batch.aus / MAX_INTENSITY
+        noise = torch.rand(source_aus.shape, generator=batch.generator, device=device) * 2 - 1
+        target_aus = batch.target_aus / MAX_INTENSITY + config.target_noise * noise
+        with torch.set_grad_enabled(due):
+            colour, mask = self.generator(batch.image, target_aus)
+            edit = composite(batch.image, colour, mask)
+        t = torch.rand(len(edit), generator=batch.generator, device=device)
+        terms = self._critic_steps(batch.image, source_aus, edit.detach(), t)
+        terms["mask/mean"] = mask.mean()
+        if due:
+            terms |= self._generator_step(batch.image, source_aus, target_aus, edit, mask)
+        return {name: term.detach() for name, term in terms.items()}
+
+    @torch.no_grad()
+    def edit(self, request: EditRequest) -> Tensor:
+        """Return the blended edit: (B, 3, H, W) in [-1, 1]."""
+        return composite(request.source, *self.generator(request.source, request.target_aus / MAX_INTENSITY))
+
+    def critic_terms(self, image: Tensor, aus: Tensor, edit: Tensor) -> dict[str, Tensor]:
+        """Return the unweighted terms of D's first step; aus: (B, 17) / 5 of `image`."""
+        scores, reading = self.critic(image)
+        return {
+            "critic/real": -scores.mean(),
+            "critic/fake": self.critic.scores(edit).mean(),
+            "critic/condition": F.mse_loss(reading, aus),
+        }
+
+    def critic_penalty(self, image: Tensor, edit: Tensor, t: Tensor) -> Tensor:
+        """Return the unweighted gradient penalty of D's second step; t: (B,) in [0, 1]."""
+        return losses.gradient_penalty(self.critic.scores, losses.interpolates(image, edit, t))
+
+    def generator_terms(
+        self, image: Tensor, source_aus: Tensor, target_aus: Tensor, edit: Tensor, mask: Tensor
+    ) -> dict[str, Tensor]:
+        """Return G's unweighted terms; AUs are divided by 5, `edit` and `mask` answer `target_aus`."""
+        scores, reading = self.critic(edit)
+        colour, cycle_mask = self.generator(edit, source_aus)
+        return {
+            "adversarial": losses.wasserstein_generator(scores),
+            "condition": F.mse_loss(reading, target_aus),
+            "cycle": F.l1_loss(composite(edit, colour, cycle_mask), image),
+            "mask": mask.mean() + cycle_mask.mean(),
+            "mask_smooth": mask_smoothness(mask) + mask_smoothness(cycle_mask),
+        }
+
+    def weights(self, batch_size: int) -> dict[str, float]:
+        """Return the weight of each of G's terms, all of them means over the batch (deviation 2)."""
+        reference = self.config.reference_batch or batch_size
+        return {
+            "adversarial": 1.0,
+            "condition": self.config.weight_condition / reference,
+            "cycle": self.config.weight_cycle,
+            "mask": self.config.weight_mask,
+            "mask_smooth": self.config.weight_smooth * reference,
+        }
+
+    def _critic_steps(self, image: Tensor, aus: Tensor, edit: Tensor, t: Tensor) -> dict[str, Tensor]:
+        terms = self.critic_terms(image, aus, edit)
+        condition = self.weights(len(image))["condition"] * terms["critic/condition"]
+        self.descend(terms["critic/real"] + terms["critic/fake"] + condition, "critic")
+        penalty = self.critic_penalty(image, edit, t)
+        self.descend(self.config.weight_gp * penalty, "critic")
+        return terms | {"critic/gradient_penalty": penalty}
+
+    def _generator_step(
+        self, image: Tensor, source_aus: Tensor, target_aus: Tensor, edit: Tensor, mask: Tensor
+    ) -> dict[str, Tensor]:
+        weights = self.weights(len(image))
+        terms = self.generator_terms(image, source_aus, target_aus, edit, mask)
+        weighted = {name: weights[name] * term for name, term in terms.items()}
+        total = torch.stack(list(weighted.values())).sum()
+        self.descend(total, "generator")
+        return {
+            **{f"loss/{name}": term for name, term in terms.items()},
+            **{f"weighted/{name}": term for name, term in weighted.items()},
+            "loss/total": total,
+        }
+
+
+def _initialise(module: nn.Module) -> None:
+    """Draw a convolution's weights from N(0, 0.02) and set its bias to 0 (official)."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def build(config: GANimationConfig, context: BuildContext) -> GANimation:
+    """Return a GANimation ready to train."""
+    check_dataset("GANimation", config.image_size, context.dataset, context.splits, labels=False)
+    return GANimation(config, context.seed, context.device)
+
+
+def restore(config: GANimationConfig, weights: Mapping[str, Tensor], device: torch.device) -> GANimation:
+    """Return a GANimation that edits with the given weights."""
+    model = GANimation(config, 0, device)
+    model.load_inference_weights(weights)
+    return model
+
+
+PAPER = GANimationConfig()
+ENTRY = MethodEntry(
+    name="ganimation",
+    title="GANimation",
+    config=GANimationConfig,
+    presets={
+        "paper": PAPER,
+        "faithful": replace(PAPER, reference_batch=0),
+        "cpu": replace(PAPER, image_size=64, width=32, critic_width=32),
+    },
+    build=build,
+    restore=restore,
+    reads=("source", "target_aus"),
+    version=VERSION,
+)

@@ -1,0 +1,294 @@
+"""StarGAN (Choi et al. 2018) with one domain per expression: the target's label drives one generator.
+
+Reference implementation: yunjey/stargan at 94dd002, called "official" below. Each expression is a domain
+and any pair of domains is trained, the official RaFD mode (the EGGAN paper, Sec. 4.2: "each expression as a
+transformation between two domains"). There is no intensity: all targets of one expression give one edit.
+
+Deviations:
+1. Budget, batch size and learning-rate schedule are the training loop's, equal for every method. The
+   StarGAN paper decays linearly over the second half, as the loop does; the official code's decay is in
+   effect none (its rate ends at 9.99e-5), which is the preset `faithful`.
+2. No random flip and no centre crop: images come aligned and cropped.
+3. The norms keep no running statistics. The official code keeps them and never uses them: it stays in train
+   mode.
+4. A generator step reuses the images of the critic step before it; the generator has not changed in
+   between.
+5. Domains are numbered as in `EXPRESSIONS`, not alphabetically (`eggan import stargan` reorders).
+6. `cpu`: 64 px, half of the width. The critic then ends at 1 x 1, as official code does at 64 px.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from baselines.trained_networks import TrainedNetworks, adam
+from eggan import losses
+from eggan.aus import EXPRESSIONS
+from eggan.config import setting
+from eggan.data.dataset import Dataset
+from eggan.errors import UserError
+from eggan.method import Batch, BuildContext, EditRequest, MethodEntry
+from eggan.randomness import derive_seed
+
+VERSION = 1
+OFFICIAL = "yunjey/stargan 94dd002"
+DOMAINS = len(EXPRESSIONS)
+
+
+@dataclass(frozen=True)
+class StarGANConfig:
+    """StarGAN; the defaults are the preset `paper`."""
+
+    image_size: int = setting(128, "StarGAN paper, Sec. 5.3; the EGGAN paper, Sec. 4.1")
+    width: int = setting(64, f"{OFFICIAL}, generator")
+    residual_blocks: int = setting(6, f"{OFFICIAL}, generator")
+    critic_width: int = setting(64, f"{OFFICIAL}, discriminator")
+    weight_class: float = setting(1.0, f"{OFFICIAL}; StarGAN paper, Sec. 3.1")
+    weight_reconstruction: float = setting(10.0, f"{OFFICIAL}; StarGAN paper, Sec. 3.1")
+    weight_gp: float = setting(10.0, f"{OFFICIAL}; StarGAN paper, Sec. 4")
+    critic_steps: int = setting(
+        5, f"{OFFICIAL}; StarGAN paper, Sec. 5.3: critic updates per generator update"
+    )
+    learning_rate: float = setting(1e-4, f"{OFFICIAL}; StarGAN paper, Sec. 5.3")
+    beta1: float = setting(0.5, OFFICIAL)
+    beta2: float = setting(0.999, OFFICIAL)
+    schedule: Literal["shared", "last_third", "constant"] = setting(
+        "shared", "StarGAN paper, Sec. 5.3: 100 epochs constant, 100 linear to zero"
+    )
+
+    def __post_init__(self) -> None:
+        check_critic_size(self.image_size)
+        if self.critic_steps < 1:
+            raise ValueError(f"critic_steps is {self.critic_steps}; it must be at least 1")
+
+
+def check_critic_size(image_size: int) -> None:
+    """Raise ValueError for an image size that `Discriminator`'s six stride-2 convolutions cannot take."""
+    if image_size % 64 or image_size < 64:
+        raise ValueError(f"image_size is {image_size}; the critic needs a multiple of 64")
+
+
+class ResidualBlock(nn.Module):
+    """Two 3 x 3 convolutions with instance norm and a sum, no activation after it. (B, C, H, W) -> same."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            *conv_norm_relu(nn.Conv2d(width, width, 3, 1, 1, bias=False)),
+            nn.Conv2d(width, width, 3, 1, 1, bias=False),
+            nn.InstanceNorm2d(width, affine=True),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x + body(x)."""
+        return x + self.body(x)
+
+
+class Trunk(nn.Sequential):
+    """Stem, two down, residual blocks, two up: (B, 3 + conditions, H, W) -> (B, width, H, W).
+
+    Zero padding only: instance norm cancels a constant map, so a constant condition acts through the border.
+    """
+
+    def __init__(self, conditions: int, width: int, blocks: int) -> None:
+        super().__init__(
+            *conv_norm_relu(nn.Conv2d(3 + conditions, width, 7, 1, 3, bias=False)),
+            *conv_norm_relu(nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False)),
+            *conv_norm_relu(nn.Conv2d(2 * width, 4 * width, 4, 2, 1, bias=False)),
+            *(ResidualBlock(4 * width) for _ in range(blocks)),
+            *conv_norm_relu(nn.ConvTranspose2d(4 * width, 2 * width, 4, 2, 1, bias=False)),
+            *conv_norm_relu(nn.ConvTranspose2d(2 * width, width, 4, 2, 1, bias=False)),
+        )
+
+
+def conv_norm_relu(conv: nn.Conv2d | nn.ConvTranspose2d) -> tuple[nn.Module, ...]:
+    """Return the convolution followed by an affine instance norm and a ReLU."""
+    return conv, nn.InstanceNorm2d(conv.out_channels, affine=True), nn.ReLU()
+
+
+def with_condition(images: Tensor, condition: Tensor) -> Tensor:
+    """Append a vector per image as constant maps: (B, 3, H, W), (B, C) -> (B, 3 + C, H, W)."""
+    maps = condition[:, :, None, None].expand(-1, -1, *images.shape[2:])
+    return torch.cat([images, maps], dim=1).contiguous()
+
+
+class Generator(nn.Module):
+    """G: images (B, 3, H, W) in [-1, 1] and one-hot targets (B, domains) -> edits (B, 3, H, W) in [-1, 1]."""
+
+    def __init__(self, domains: int, width: int, blocks: int) -> None:
+        super().__init__()
+        self.trunk = Trunk(domains, width, blocks)
+        self.image = nn.Conv2d(width, 3, 7, 1, 3, bias=False)
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the edits."""
+        return torch.tanh(self.image(self.trunk(with_condition(images, labels))).float())
+
+
+class Discriminator(nn.Module):
+    """D: six stride-2 convolutions without norm, a patch critic and a head that reads the condition.
+
+    (B, 3, S, S) -> scores (B, 1, S/64, S/64), higher = more real, and condition (B, conditions), both raw.
+    """
+
+    def __init__(self, conditions: int, width: int, image_size: int) -> None:
+        super().__init__()
+        widths = (3, *(width * 2**k for k in range(6)))
+        self.trunk = nn.Sequential()
+        for before, after in pairwise(widths):
+            self.trunk.extend([nn.Conv2d(before, after, 4, 2, 1), nn.LeakyReLU(0.01)])
+        self.score = nn.Conv2d(widths[-1], 1, 3, 1, 1, bias=False)
+        self.condition = nn.Conv2d(widths[-1], conditions, image_size // 64, bias=False)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return patch scores and the reading of the condition."""
+        x = self.trunk(images)
+        return self.score(x).float(), self.condition(x).flatten(1).float()
+
+    def scores(self, images: Tensor) -> Tensor:
+        """Return the patch scores alone."""
+        return self.score(self.trunk(images)).float()
+
+
+class StarGAN(TrainedNetworks):
+    """The method: five critic steps per generator step."""
+
+    def __init__(self, config: StarGANConfig, seed: int, device: torch.device) -> None:
+        self.config = config
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed("stargan", "init", seed))
+            self.generator = Generator(DOMAINS, config.width, config.residual_blocks).to(device)
+            self.critic = Discriminator(DOMAINS, config.critic_width, config.image_size).to(device)
+        networks = {"generator": self.generator, "critic": self.critic}
+        betas = (config.beta1, config.beta2)
+        optimizers = {name: adam(network, config.learning_rate, betas) for name, network in networks.items()}
+        super().__init__("StarGAN", networks, optimizers, ("generator",), config.schedule)
+
+    def update(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """One critic step and, each `critic_steps`-th time, one generator step on the same batch and targets.
+
+        Targets are the batch's own labels in a random order (official), so some equal the source's.
+        """
+        due = (step + 1) % self.config.critic_steps == 0
+        count, device = len(batch.image), batch.image.device
+        order = torch.rand(count, generator=batch.generator, device=device).argsort()
+        target = batch.expression[order]
+        with torch.set_grad_enabled(due):
+            edit = self.generator(batch.image, one_hot(target))
+        t = torch.rand(count, generator=batch.generator, device=device)
+        terms = self._critic_step(batch, edit.detach(), t)
+        if due:
+            terms |= self._generator_step(batch, edit, target)
+        return {name: term.detach() for name, term in terms.items()}
+
+    @torch.no_grad()
+    def edit(self, request: EditRequest) -> Tensor:
+        """Return G(I, target expression): (B, 3, H, W) in [-1, 1]; a target without label: `UserError`."""
+        if (request.target_expression < 0).any():
+            raise UserError("StarGAN edits to one of the 8 expressions: a target here has no label")
+        return self.generator(request.source, one_hot(request.target_expression))
+
+    def critic_terms(self, image: Tensor, label: Tensor, edit: Tensor, t: Tensor) -> dict[str, Tensor]:
+        """Return D's unweighted terms; label: (B,) domain of `image`, t: (B,) in [0, 1] places the penalty.
+
+        The class term is on real images only; the penalty differentiates the sum over patches, not the mean.
+        """
+        real, logits = self.critic(image)
+        return {
+            "critic/real": -real.mean(),
+            "critic/fake": self.critic.scores(edit).mean(),
+            "critic/class": F.cross_entropy(logits, label),
+            "critic/gradient_penalty": losses.gradient_penalty(
+                self.critic.scores, losses.interpolates(image, edit, t)
+            ),
+        }
+
+    def generator_terms(
+        self, image: Tensor, label: Tensor, edit: Tensor, target: Tensor
+    ) -> dict[str, Tensor]:
+        """Return G's unweighted terms; label and target: (B,) domain indices of `image` and `edit`."""
+        scores, logits = self.critic(edit)
+        return {
+            "adversarial": losses.wasserstein_generator(scores),
+            "class": F.cross_entropy(logits, target),
+            "reconstruction": F.l1_loss(self.generator(edit, one_hot(label)), image),
+        }
+
+    def _critic_step(self, batch: Batch, edit: Tensor, t: Tensor) -> dict[str, Tensor]:
+        terms = self.critic_terms(batch.image, batch.expression, edit, t)
+        adversarial = terms["critic/real"] + terms["critic/fake"]
+        penalty = self.config.weight_gp * terms["critic/gradient_penalty"]
+        self.descend(adversarial + self.config.weight_class * terms["critic/class"] + penalty, "critic")
+        return terms
+
+    def _generator_step(self, batch: Batch, edit: Tensor, target: Tensor) -> dict[str, Tensor]:
+        config = self.config
+        weights = {
+            "adversarial": 1.0,
+            "class": config.weight_class,
+            "reconstruction": config.weight_reconstruction,
+        }
+        terms = self.generator_terms(batch.image, batch.expression, edit, target)
+        weighted = {name: weights[name] * term for name, term in terms.items()}
+        total = torch.stack(list(weighted.values())).sum()
+        self.descend(total, "generator")
+        return {
+            **{f"loss/{name}": term for name, term in terms.items()},
+            **{f"weighted/{name}": term for name, term in weighted.items()},
+            "loss/total": total,
+        }
+
+
+def one_hot(labels: Tensor) -> Tensor:
+    """Return (B,) domain indices as float (B, domains)."""
+    return (labels[:, None] == torch.arange(DOMAINS, device=labels.device)).float()
+
+
+def check_dataset(
+    title: str, image_size: int, dataset: Dataset, splits: tuple[str, ...], labels: bool
+) -> None:
+    """Raise `UserError` for images of another size and, if `labels`, for training images without one."""
+    if dataset.size != image_size:
+        raise UserError(
+            f"{title} is configured for {image_size} px but {dataset.folder} has {dataset.size} px"
+        )
+    if labels and (dataset.expressions(dataset.rows(*splits)) < 0).any():
+        raise UserError(
+            f"{title} learns from labels, but {dataset.folder} has training images with none of "
+            + ", ".join(EXPRESSIONS)
+        )
+
+
+def build(config: StarGANConfig, context: BuildContext) -> StarGAN:
+    """Return a StarGAN ready to train."""
+    check_dataset("StarGAN", config.image_size, context.dataset, context.splits, labels=True)
+    return StarGAN(config, context.seed, context.device)
+
+
+def restore(config: StarGANConfig, weights: Mapping[str, Tensor], device: torch.device) -> StarGAN:
+    """Return a StarGAN that edits with the given weights."""
+    model = StarGAN(config, 0, device)
+    model.load_inference_weights(weights)
+    return model
+
+
+PAPER = StarGANConfig()
+ENTRY = MethodEntry(
+    name="stargan",
+    title="StarGAN",
+    config=StarGANConfig,
+    presets={
+        "paper": PAPER,
+        "faithful": replace(PAPER, schedule="constant"),
+        "cpu": replace(PAPER, image_size=64, width=32, critic_width=32),
+    },
+    build=build,
+    restore=restore,
+    reads=("source", "target_expression"),
+    version=VERSION,
+)

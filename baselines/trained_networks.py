@@ -1,0 +1,109 @@
+"""What every baseline does alike with its networks and optimisers: Adam steps, learning rate, state, weights.
+
+It knows no loss, no order of updates and no loop; each method's file says those.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from eggan.errors import UserError
+from eggan.networks import parameter_count
+
+STATE_VERSION = 1
+Schedule = Literal["shared", "last_third", "constant"]
+# The loop's factor is 1, then linear to 0 over the second half of the training; stretched by 1.5 and capped
+# at 1, the fall covers the last third.
+STRETCH: dict[str, float] = {"shared": 1.0, "last_third": 1.5, "constant": math.inf}
+
+
+class TrainedNetworks:
+    """Named networks, one Adam each, one learning-rate schedule; `edits_with` are those that `edit` needs."""
+
+    def __init__(
+        self,
+        title: str,
+        networks: Mapping[str, nn.Module],
+        optimizers: Mapping[str, torch.optim.Optimizer],
+        edits_with: Sequence[str],
+        schedule: Schedule,
+    ) -> None:
+        self.title, self.networks, self.optimizers = title, dict(networks), dict(optimizers)
+        self.edits_with, self.schedule = tuple(edits_with), schedule
+        self._rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()}
+
+    def descend(self, loss: Tensor, *names: str, retain_graph: bool = False) -> None:
+        """Take one Adam step of the named networks on `loss` (0-d); no other network gets a gradient.
+
+        A parameter that the loss does not reach has the gradient 0, not none: Adam's moments still move it.
+        """
+        chosen = [self.optimizers[name] for name in names]
+        for optimizer in chosen:
+            optimizer.zero_grad(set_to_none=False)
+        parameters = [p for optimizer in chosen for p in optimizer.param_groups[0]["params"]]
+        loss.backward(inputs=parameters, retain_graph=retain_graph)
+        for optimizer in chosen:
+            optimizer.step()
+
+    def set_learning_rate(self, factor: float) -> None:
+        """Set every learning rate to its configured value times `factor`, reshaped by the schedule."""
+        reshaped = min(1.0, STRETCH[self.schedule] * factor) if factor else 0.0
+        for name, optimizer in self.optimizers.items():
+            for group in optimizer.param_groups:
+                group["lr"] = self._rates[name] * reshaped
+
+    def state(self) -> dict[str, Any]:
+        """Return networks and optimisers as plain state."""
+        return {
+            "version": STATE_VERSION,
+            "networks": {name: network.state_dict() for name, network in self.networks.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Restore `state()`; a state of another version or shape is a `UserError`."""
+        if state.get("version") != STATE_VERSION:
+            found = state.get("version")
+            raise UserError(f"{self.title} state has version {found}, this software reads {STATE_VERSION}")
+        try:
+            for name, network in self.networks.items():
+                network.load_state_dict(state["networks"][name])
+            for name, optimizer in self.optimizers.items():
+                optimizer.load_state_dict(state["optimizers"][name])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise UserError(f"{self.title} state does not fit this config: {_first_line(error)}") from None
+
+    def inference_weights(self) -> dict[str, Tensor]:
+        """Return the tensors of the networks that `edit` uses."""
+        parts = {name: self.networks[name].state_dict() for name in self.edits_with}
+        return {f"{name}.{key}": value for name, part in parts.items() for key, value in part.items()}
+
+    def load_inference_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Restore `inference_weights()`; other names or shapes are a `UserError`."""
+        for name in self.edits_with:
+            start = f"{name}."
+            part = {key.removeprefix(start): value for key, value in weights.items() if key.startswith(start)}
+            try:
+                self.networks[name].load_state_dict(part)
+            except RuntimeError as error:
+                raise UserError(
+                    f"{self.title} weights do not fit this config: {_first_line(error)}"
+                ) from None
+
+    def parameter_counts(self) -> dict[str, int]:
+        """Return the number of trainable parameters by network name."""
+        return {name: parameter_count(network) for name, network in self.networks.items()}
+
+
+def adam(network: nn.Module, learning_rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
+    """Return the fused Adam of one network."""
+    return torch.optim.Adam(network.parameters(), lr=learning_rate, betas=betas, fused=True)
+
+
+def _first_line(error: Exception) -> str:
+    """Return what went wrong: torch names the faulty key in the second line of its message."""
+    lines = str(error).splitlines()
+    return " ".join(line.strip() for line in lines[:2])
