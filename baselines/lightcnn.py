@@ -1,13 +1,13 @@
 """LightCNN (Wu et al. 2018): the face embedder that the EGGAN paper verifies identities with (Sec. 4.2).
 
 Reference implementation: AlfredXiangWu/LightCNN at 7b38a6f. Its released weights are not shipped here;
-`eggan import lightcnn FILE` turns such a file into a folder that `load_lightcnn` reads. The identity classifier
-is left out: an embedding is the network's last layer before it. Which of the three variants the EGGAN paper
-used is not said.
+`eggan import lightcnn FILE` turns such a file into a folder that `load_lightcnn` reads. The identity
+classifier is left out: an embedding is the network's last layer before it. Which of the three variants the
+EGGAN paper used is not said.
 """
 
+from itertools import pairwise
 from pathlib import Path
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from eggan.checkpoint import load_checkpoint
 from eggan.errors import UserError
 
-Variant = Literal["9", "29", "29v2"]
 VERSION = 1
 SIDE = 128
 DIMENSIONS = 256
@@ -26,7 +25,7 @@ RESIDUAL_BLOCKS = (1, 2, 3, 4)
 
 
 class MaxFeatureMap(nn.Module):
-    """The maximum of the two halves of a layer's outputs, the only non-linearity. (B, 2C, ...) -> (B, C, ...)."""
+    """The maximum of the two halves of a layer's outputs, the only non-linearity of these networks."""
 
     def __init__(self, layer: nn.Conv2d | nn.Linear) -> None:
         super().__init__()
@@ -78,7 +77,7 @@ class LightCNN9(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         pool = [nn.MaxPool2d(2, ceil_mode=True) for _ in range(4)]
-        groups = [Group(a, b) for a, b in zip(WIDTHS, WIDTHS[1:], strict=False)]
+        groups = [Group(a, b) for a, b in pairwise(WIDTHS)]
         self.features = nn.Sequential(
             mfm_conv(1, WIDTHS[0], 5),
             pool[0],
@@ -124,14 +123,14 @@ class LightCNN29(nn.Module):
 
 
 def build_network(variant: str) -> nn.Module:
-    """Return the network of a variant with PyTorch's default weights; an unknown variant is a `UserError`."""
+    """Return the network of a variant with PyTorch's default weights; an unknown one is a `UserError`."""
     if variant not in ("9", "29", "29v2"):
         raise UserError(f"there is no LightCNN-{variant}: the variants are 9, 29 and 29v2")
     return LightCNN9() if variant == "9" else LightCNN29(v2=variant == "29v2")
 
 
 def to_grey(images: Tensor) -> Tensor:
-    """Convert faces (B, 3, H, W) in [-1, 1] to LightCNN's input (B, 1, 128, 128) in [0, 1]; differentiable."""
+    """Convert faces (B, 3, H, W) in [-1, 1] to LightCNN's input (B, 1, 128, 128) in [0, 1]."""
     weights = torch.tensor(GREY).to(images).view(1, 3, 1, 1)
     grey = (((images + 1) / 2) * weights).sum(1, keepdim=True)
     if grey.shape[2:] == (SIDE, SIDE):

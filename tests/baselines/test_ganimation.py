@@ -1,4 +1,4 @@
-"""Golden values: official modules of albertpumarola/GANimation at 40da9ae, filled by the rule of filling.py."""
+"""Golden values: official modules of albertpumarola/GANimation at 40da9ae (fill rule: filling.py)."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Golden values: official modules of EnVision-Research/HomoInterpGAN at b32f4af, filled by the rule of filling.py."""
+"""Golden values: official modules of EnVision-Research/HomoInterpGAN at b32f4af (fill rule: filling.py)."""
 
 import dataclasses
 

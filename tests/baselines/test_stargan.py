@@ -1,4 +1,4 @@
-"""Golden values: official modules of yunjey/stargan at 94dd002, filled by the rule of tests/baselines/filling.py."""
+"""Golden values: official modules of yunjey/stargan at 94dd002 (fill rule: filling.py)."""
 
 import dataclasses
 import math

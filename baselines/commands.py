@@ -1,0 +1,51 @@
+"""`eggan import`: official checkpoints become folders that `eggan edit` and `load_lightcnn` read."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+EXAMPLES = """examples:
+  eggan import stargan 200000-G.ckpt -o weights/stargan
+  eggan import homointerpgan encoder-latest.pth interp_net-latest.pth decoder-latest.pth
+  eggan import ganimation net_epoch_30_id_G.pth -o weights/ganimation
+  eggan import lightcnn LightCNN_29Layers_V2_checkpoint.pth.tar -o weights/lightcnn"""
+NAMES = ("stargan", "homointerpgan", "ganimation", "lightcnn")
+SIDE = 128  # all of them work on 128 x 128 pixels
+
+
+def register(subparsers: Any) -> None:
+    """Add `eggan import`."""
+    parser = subparsers.add_parser(
+        "import",
+        help="turn an official checkpoint of a baseline into ours",
+        description="Read checkpoints written by the baselines' official code. Nothing is downloaded.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("network", choices=NAMES, help="what the file holds")
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="official file(s)")
+    parser.add_argument("-o", "--out", type=Path, help="folder to write (default: weights/NETWORK)")
+    parser.set_defaults(run=run_import)
+
+
+def run_import(arguments: argparse.Namespace) -> int:
+    """Read, check, write; return 0. A wrong or partial file is a `UserError` that names the missing keys."""
+    from baselines import ganimation, homointerpgan, lightcnn, official, stargan
+    from eggan.checkpoint import ModelCard, save_checkpoint
+    from eggan.config import to_dict
+
+    name, folder = arguments.network, arguments.out or Path("weights") / arguments.network
+    if name == "lightcnn":
+        card, weights = official.read_lightcnn(arguments.files)
+        save_checkpoint(folder, ModelCard(name, lightcnn.VERSION, dict(card), SIDE), weights)
+    else:
+        read = {
+            "stargan": (official.read_stargan, stargan.VERSION),
+            "homointerpgan": (official.read_homointerpgan, homointerpgan.VERSION),
+            "ganimation": (official.read_ganimation, ganimation.VERSION),
+        }
+        reader, version = read[name]
+        config, weights = reader(arguments.files)
+        save_checkpoint(folder, ModelCard(name, version, to_dict(config), SIDE), weights)
+    print(f"{len(weights)} tensors of {name} in {folder}")
+    return 0
