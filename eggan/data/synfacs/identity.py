@@ -18,9 +18,9 @@ Colour = tuple[float, float, float]  # linear RGB in [0, 1]
 SHAPE_SPREAD = 0.24  # standard deviation of local changes; 0.4 gives monsters
 PAIR_SPREAD = 0.04  # how far a left change may leave its right twin
 STILL = ("neck-double", "neck-trans", "neck-scale", "measure-neck", "neck-back", "head-age", "head-trans", "head-angle")
-GENTLE = ("mouth-scale", "mouth-trans", "eye-trans", "eye-scale", "nose-trans", "head-", "eye-push", "eye-corner")
+GENTLE = ("mouth-scale", "mouth-trans", "eye-trans", "eye-scale", "nose-trans", "head-", "eye-push", "eye-corner", "eyebrows")
 HAIR_COLOURS: dict[str, Colour] = {
-    "black": (0.012, 0.010, 0.009),
+    "black": (0.018, 0.014, 0.012),
     "dark brown": (0.035, 0.020, 0.012),
     "brown": (0.085, 0.045, 0.022),
     "light brown": (0.17, 0.10, 0.05),
@@ -35,8 +35,10 @@ IRIS_COLOURS: dict[str, Colour] = {
     "blue": (0.13, 0.24, 0.38),
     "grey": (0.22, 0.27, 0.30),
 }
+# the template looks sullen, thick-lipped and stern for an average person
+TEMPLATE_REPAIR = {"mouth-angles-up": 0.25, "mouth-lowerlip-volume-incr": -0.15, "mouth-scale-horiz-incr": 0.12}
 SKIN_LIGHT = np.array([0.78, 0.54, 0.44])
-SKIN_DARK = np.array([0.085, 0.042, 0.026])
+SKIN_DARK = np.array([0.105, 0.052, 0.032])
 MALE_HAIR = ("buzz", "short", "side part", "textured", "curly", "receding", "bald", "swept", "fringe", "afro")
 FEMALE_HAIR = ("long", "bob", "bun", "fringe bob", "wavy", "curly long", "short", "afro", "side long")
 
@@ -117,6 +119,7 @@ class Identity:
 def make_identity(seed: int, population: str, index: int, local_labels: tuple[str, ...]) -> Identity:
     """Return the person number `index` of a population; `local_labels` are those of the head model."""
     rng = numpy_generator("synfacs", "identity", seed, population, index)
+    offset = numpy_generator("synfacs", "cuts", seed, population).random()
     # sexes and origins take turns, so that every population is balanced from the first people on
     female = bool((index + index // 6) % 2)
     origin = (index + index // 3) % 3
@@ -132,12 +135,12 @@ def make_identity(seed: int, population: str, index: int, local_labels: tuple[st
         age=age,
         phenotypes=draw_phenotypes(rng, female, age, origins),
         local_changes=draw_local_changes(rng, local_labels, age),
-        hair=draw_hair(rng, female, age, origins, hair_colour),
+        hair=draw_hair(rng, (offset + index * 0.6180339887) % 1.0, female, age, origins, hair_colour),
         paint=draw_paint(rng, female, age, melanin, hair_colour),
         clothes=draw_clothes(rng, female),
         iris=draw_iris(rng, melanin),
         iris_size=float(rng.uniform(0.95, 1.08)),
-        resting_lids=float(np.clip(rng.normal(0.13, 0.06), 0.02, 0.28)),
+        resting_lids=float(np.clip(rng.normal(0.07, 0.05), 0.0, 0.2)),
         glasses=False,
         strength=tuple(float(x) for x in np.clip(rng.normal(1.0, 0.2, AU_COUNT), 0.55, 1.4)),
         asymmetry=draw_asymmetry(rng),
@@ -146,7 +149,7 @@ def make_identity(seed: int, population: str, index: int, local_labels: tuple[st
 
 def draw_melanin(rng: np.random.Generator, origins: np.ndarray) -> float:
     """Return how dark the skin is, 0..1, from the (african, asian, caucasian) weights."""
-    return float(np.clip(origins @ np.array([0.78, 0.36, 0.14]) + rng.normal(0, 0.085), 0.03, 0.95))
+    return float(np.clip(origins @ np.array([0.76, 0.30, 0.13]) + rng.normal(0, 0.085), 0.09, 0.95))
 
 
 def draw_phenotypes(
@@ -177,6 +180,8 @@ def draw_local_changes(rng: np.random.Generator, labels: tuple[str, ...], age: f
             values[label] = values["l-" + label[2:]] + float(rng.normal(0, PAIR_SPREAD))
         else:
             values[label] = float(np.clip(rng.normal(0, spread), -0.6, 0.6))
+    for label, shift in TEMPLATE_REPAIR.items():
+        values[label] += shift
     values["head-age-incr"] = float(np.clip((age - 35) / 60, 0, 0.6))
     return tuple((label, float(np.clip(value, -0.65, 0.65))) for label, value in values.items())
 
@@ -194,8 +199,13 @@ def draw_hair_colour(rng: np.random.Generator, melanin: float, origins: np.ndarr
     return to_colour(mixed)
 
 
-def draw_hair(rng: np.random.Generator, female: bool, age: float, origins: np.ndarray, colour: Colour) -> Hair:
-    """Return the cut; curls and afros go with the origin, bald and receding heads with age."""
+def draw_hair(
+    rng: np.random.Generator, quantile: float, female: bool, age: float, origins: np.ndarray, colour: Colour
+) -> Hair:
+    """Return the cut; curls and afros go with the origin, bald and receding heads with age.
+
+    `quantile` in [0, 1) picks the style; it is spread evenly over a population, so that cuts vary at once.
+    """
     styles = list(FEMALE_HAIR if female else MALE_HAIR)
     weights = np.ones(len(styles))
     for position, style in enumerate(styles):
@@ -207,7 +217,7 @@ def draw_hair(rng: np.random.Generator, female: bool, age: float, origins: np.nd
             weights[position] = 0.25 + max(0.0, (age - 32) / 16)
         if style in ("long", "side long", "bob", "fringe bob", "wavy", "swept", "side part"):
             weights[position] = 1.3 - 1.1 * origins[0]
-    style = str(rng.choice(styles, p=weights / weights.sum()))
+    style = styles[int(np.searchsorted(np.cumsum(weights / weights.sum()), quantile, side="right"))]
     return Hair(
         style=style,
         colour=colour,
@@ -221,11 +231,12 @@ def draw_hair(rng: np.random.Generator, female: bool, age: float, origins: np.nd
 def draw_paint(rng: np.random.Generator, female: bool, age: float, melanin: float, hair: Colour) -> Paint:
     """Return the skin; colours are linear RGB."""
     tone = np.exp((1 - melanin) * np.log(SKIN_LIGHT) + melanin * np.log(SKIN_DARK))
-    tone = tone * np.exp(rng.normal(0, [0.05, 0.06, 0.08]))
+    tone = tone * (1.0 + np.sin(np.pi * melanin) * np.array([0.14, 0.03, -0.10]))  # middle tones are golden
+    tone = tone * np.exp(rng.normal(0, [0.04, 0.03, 0.06]))
     beard = "none"
     if not female:
         beard = str(rng.choice(["none", "full", "goatee", "moustache", "short"], p=[0.58, 0.12, 0.08, 0.07, 0.15]))
-    lips = tone * np.array([0.86, 0.50, 0.52]) * rng.uniform(0.85, 1.05)
+    lips = tone * np.array([0.84, 0.44, 0.50]) * rng.uniform(0.85, 1.05)
     if female and rng.random() < 0.4:  # lipstick
         lips = lips * 0.45 + np.array([0.42, 0.06, 0.09]) * rng.uniform(0.5, 1.0) * (1.0 - 0.5 * melanin)
     brow = np.minimum(np.array(hair) * 0.8, tone * 0.42)
@@ -279,7 +290,7 @@ def draw_asymmetry(rng: np.random.Generator) -> tuple[float, ...]:
         if number == 45:
             values[position] *= 0.25
         if number == 14:  # contempt is the one-sided expression
-            values[position] = rng.choice([-1.0, 1.0]) * rng.uniform(0.25, 0.6)
+            values[position] = rng.choice([-1.0, 1.0]) * rng.uniform(0.2, 0.5)
     return tuple(float(value) for value in values)
 
 

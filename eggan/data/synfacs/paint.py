@@ -37,7 +37,7 @@ def bake_skin(identity: Identity) -> SkinMaps:
     for cover, colour in hair_covers(identity, rng):
         albedo = albedo * (1 - cover[:, :, None]) + np.array(colour) * cover[:, :, None]
         matte = np.maximum(matte, cover)
-    height = height + 0.0004 * matte * noise(rng, 0.9)
+    height = (height + 0.00022 * matte * noise(rng, 0.9)) * step((map_axes()[1] - 0.622) / 0.02)
     return SkinMaps(
         np.ascontiguousarray(albedo, np.float32),
         np.ascontiguousarray(height, np.float32),
@@ -45,8 +45,8 @@ def bake_skin(identity: Identity) -> SkinMaps:
     )
 
 
-def noise(rng: np.random.Generator, blur: float) -> np.ndarray:
-    """Return blurred white noise (H, W) with unit variance; `blur` in map cells."""
+def noise(rng: np.random.Generator, blur: float | tuple[float, float]) -> np.ndarray:
+    """Return blurred white noise (H, W) with unit variance; `blur` in map cells (down, across)."""
     field = gaussian_filter(rng.standard_normal((MAP_ROWS, MAP_COLUMNS)), blur)
     return field / field.std()
 
@@ -66,7 +66,8 @@ def complexion(paint: Paint, rng: np.random.Generator) -> np.ndarray:
     factor = 1.0 - blood[:, :, None] * np.array([0.02, 0.26, 0.22])
     yellow = 0.06 * blob(0.0, 0.772, 0.05, 0.02)[:, :, None] * np.array([0.0, 0.1, 0.5])
     blotch = 1.0 + paint.roughness * (0.020 * noise(rng, 5) + 0.022 * noise(rng, 1.3))[:, :, None]
-    return (factor - yellow) * blotch
+    neck = step((0.632 - map_axes()[1]) / 0.02)[:, :, None]  # the last row of the map covers the whole neck
+    return ((factor - yellow) * blotch) * (1 - neck) + neck
 
 
 def add_spots(albedo: np.ndarray, paint: Paint, rng: np.random.Generator) -> np.ndarray:
@@ -76,7 +77,7 @@ def add_spots(albedo: np.ndarray, paint: Paint, rng: np.random.Generator) -> np.
     freckles = int(150 * paint.freckles)
     for _ in range(freckles):
         side, centre = rng.choice([-1, 1]), rng.normal([0.028, 0.706], [0.016, 0.013])
-        marks += rng.uniform(0.15, 0.5) * spot(x - side * centre[0], z - centre[1], rng.uniform(0.0006, 0.0012))
+        marks += rng.uniform(0.08, 0.30) * spot(x - side * centre[0], z - centre[1], rng.uniform(0.0005, 0.0009))
     for _ in range(int(rng.integers(0, 4))):
         where = rng.uniform([-0.055, 0.63], [0.055, 0.78])
         marks += 0.75 * spot(x - where[0], z - where[1], rng.uniform(0.0009, 0.0016))
@@ -121,10 +122,10 @@ def brow_cover(paint: Paint, rng: np.random.Generator) -> np.ndarray:
     x, z = map_axes()
     base = 0.7455 + paint.brow_height
     tilt = 0.0022 * paint.brow_angle
-    arch = [(0.0125, base - 0.0012 - tilt), (0.022, base + 0.0022), (0.034, base + 0.0052 + tilt)]
-    arch += [(0.043, base + 0.0045 + tilt), (0.0525, base - 0.0010)]
+    arch = [(0.0125, base - 0.0004 - tilt), (0.022, base + 0.0016), (0.034, base + 0.0036 + 0.6 * tilt)]
+    arch += [(0.043, base + 0.0030 + 0.6 * tilt), (0.0525, base - 0.0012)]
     total = np.zeros((MAP_ROWS, MAP_COLUMNS))
-    strokes = 0.72 + 0.34 * noise(rng, 0.8)
+    strokes = 0.95 + 0.13 * noise(rng, 0.9)
     for sign in (1, -1):
         d = distance([(sign * px, pz) for px, pz in arch])
         along = np.clip((np.abs(x) - 0.0125) / 0.04, 0, 1)
@@ -140,13 +141,13 @@ def beard_cover(paint: Paint, rng: np.random.Generator) -> np.ndarray:
     x, z = map_axes()
     ax = np.abs(x)
     jaw = step((0.684 - 0.9 * np.clip(ax - 0.035, 0, 1) * -1.0 - z) / 0.014) * step((ax * 0.62 + 0.655 - z) / 0.010)
-    cheeks = step((0.662 + 0.75 * np.clip(ax - 0.028, 0, 1) - z) / 0.016)
+    cheeks = step((0.660 + 0.9 * np.clip(ax - 0.028, 0, 1) - z) / 0.026)
     below = step((0.6495 - z) / 0.007)
     moustache = step((0.0275 - ax) / 0.006) * step((z - 0.6685) / 0.003) * step((0.6835 - 0.16 * ax - z) / 0.004)
     chin = step((0.024 - ax) / 0.008) * step((0.6455 - z) / 0.005)
     around = step((ax - 0.024) / 0.003) * step((0.031 - ax) / 0.004) * step((0.674 - z) / 0.006)
     full = np.maximum(np.maximum(np.maximum(cheeks * step((ax - 0.026) / 0.006), below), moustache), around)
-    grain = np.clip(0.75 + 0.30 * noise(rng, 0.8), 0, 1)
+    grain = np.clip(0.84 + 0.15 * noise(rng, (1.8, 0.7)), 0, 1)
     shadow = 0.20 * paint.stubble * np.maximum(full, jaw * 0.2) * (0.75 + 0.25 * noise(rng, 0.7))
     shape = {
         "full": full,
@@ -164,9 +165,9 @@ def scalp_cover(identity: Identity, rng: np.random.Generator) -> np.ndarray:
     ax = np.abs(x)
     lift = identity.hair.hairline + (0.022 if identity.hair.style == "receding" else 0.0)
     line = HAIRLINE_Z + lift + 0.004 * np.sin(np.clip(ax / 0.04, 0, 1) * np.pi)
-    line = line - 0.058 * step((ax - 0.050) / 0.022)
+    line = line - 0.066 * step((ax - 0.066) / 0.018)
     line = line + 0.0022 * noise(rng, 2.2)
-    return 0.9 * step((z - line) / 0.012)
+    return 0.9 * step((z - line) / 0.015)
 
 
 def step(x: np.ndarray) -> np.ndarray:

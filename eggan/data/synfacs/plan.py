@@ -12,7 +12,7 @@ import pandas as pd
 from eggan.aus import AU_COLUMNS, AU_COUNT, AU_NUMBERS, EXPRESSIONS, GAZES, MAX_INTENSITY, au_index
 from eggan.data.synfacs.head import load_head
 from eggan.data.synfacs.identity import Identity, make_identity
-from eggan.data.synfacs.render import RENDERER_VERSION
+from eggan.data.synfacs.picture import RENDERER_VERSION
 from eggan.errors import UserError
 from eggan.randomness import numpy_generator
 

@@ -64,7 +64,7 @@ def shadow(light_points, light_depth, x, y, depth, softness):
         for j in range(-1, 2):
             column = min(max(int(x + j * softness), 0), size - 1)
             row = min(max(int(y + i * softness), 0), size - 1)
-            lit += 1.0 if depth < light_depth[row, column] + 0.004 else 0.0
+            lit += 1.0 if depth < light_depth[row, column] + 0.009 else 0.0
     return lit / 9.0
 
 
@@ -96,7 +96,7 @@ def skin_colour(a, maps, crease, q, lit, out):
         green += (q[P_LIP_G] * line - green) * lip
         blue += (q[P_LIP_B] * line - blue) * lip
     groove = crease[i, j] * front
-    dark = np.exp(min(groove, 0.0) * 420.0)
+    dark = np.exp(min(groove, 0.0) * 330.0)
     red *= 1 - (1 - dark) * 0.62
     green *= 1 - (1 - dark) * 0.80
     blue *= 1 - (1 - dark) * 0.82
@@ -109,7 +109,7 @@ def skin_colour(a, maps, crease, q, lit, out):
         red, green, blue = red * deep, green * deep, blue * deep
     key = nx * q[P_KEY_X] + ny * q[P_KEY_Y] + nz * q[P_KEY_Z]
     fill = clamp01((nx * q[P_FILL_X] + ny * q[P_FILL_Y] + nz * q[P_FILL_Z] + 0.35) / 1.35) * q[P_FILL]
-    open_air = a[OPENNESS]
+    open_air = max(a[OPENNESS], 0.14)
     sky = q[P_AMBIENT] * (0.72 + 0.28 * nz) * open_air
     fill *= 0.35 + 0.65 * open_air
     # light scatters in skin: the terminator is soft and red
@@ -191,7 +191,7 @@ def eye_colour(a, eye, q, lit, out):
         green += (q[P_IRIS_G] * tone + 0.005 - green) * iris
         blue += (q[P_IRIS_B] * tone + 0.005 - blue) * iris
     key = clamp01((dx * q[P_KEY_X] + dy * q[P_KEY_Y] + dz * q[P_KEY_Z] + 0.3) / 1.3)
-    lid = 1.0 - 0.55 * ramp(0.02, 0.42, upward) - 0.12 * ramp(0.25, 0.5, -upward)
+    lid = 1.0 - 0.45 * ramp(0.05, 0.45, upward) - 0.12 * ramp(0.25, 0.5, -upward)
     corner = 1.0 - 0.35 * ramp(0.5, 0.95, sideways)
     light = (0.55 * key + 0.5 * q[P_FILL] + 0.55 * q[P_AMBIENT]) * lid * corner
     out[0], out[1], out[2] = red * light * q[P_KEY_R], green * light * q[P_KEY_G], blue * light * q[P_KEY_B]
@@ -215,12 +215,12 @@ def teeth_colour(a, upper, q, out):
         edge = min(min(ax, abs(ax - 0.0055)), min(abs(ax - 0.0112), abs(ax - 0.0175)))
         gum = 1 - ramp(0.6500, 0.6530, z)
     gap = 1 - 0.30 * np.exp(-edge / 0.0005)
-    red, green, blue = 0.70 * gap, 0.64 * gap, 0.54 * gap
+    red, green, blue = 0.90 * gap, 0.81 * gap, 0.67 * gap
     red += (0.36 - red) * gum
     green += (0.10 - green) * gum
     blue += (0.10 - blue) * gum
     front = 1 - 0.85 * ramp(-0.146, -0.116, y)
-    light = front * (0.30 + 0.62 * max(0.0, -a[NORMAL + 1])) * (q[P_AMBIENT] + 0.55)
+    light = front * (0.42 + 0.58 * max(0.0, -a[NORMAL + 1])) * (q[P_AMBIENT] + 0.66)
     light *= 0.80 if upper else 0.66
     out[0], out[1], out[2] = red * light, green * light, blue * light
 
@@ -249,7 +249,7 @@ def hair_colour(a, strands, q, lit, out):
     body *= (0.35 + 1.05 * density) * (0.75 + 0.5 * other)
     light = 0.95 * diffuse + q[P_AMBIENT] * (0.62 + 0.38 * nz) + 0.4 * q[P_FILL] * clamp01(-ny)
     soft = 1.0 - 0.75 * q[P_CURL]
-    shine = wrap * soft * (0.055 * primary)
+    shine = wrap * soft * (0.10 * primary)
     tint = wrap * (0.3 + 0.7 * soft) * 0.55 * secondary
     for c in range(3):
         base = q[P_HAIR_R + c]
@@ -308,7 +308,7 @@ def shade(buffers, triangles, region, side, attributes, eyes, maps, crease, stra
             x = b0 * light_points[i0, 0] + b1 * light_points[i1, 0] + b2 * light_points[i2, 0]
             y = b0 * light_points[i0, 1] + b1 * light_points[i1, 1] + b2 * light_points[i2, 1]
             depth = b0 * light_points[i0, 2] + b1 * light_points[i1, 2] + b2 * light_points[i2, 2]
-            lit = shadow(light_points, light_depth, x, y, depth, 1.6)
+            lit = 0.3 + 0.7 * shadow(light_points, light_depth, x, y, depth, 2.2)  # walls light every shadow up
             light_sample(a, region[t], eyes, side[i0], maps, crease, strands, q, lit, out)
             for c in range(3):
                 picture[row // factor, column // factor, c] += share * out[c]

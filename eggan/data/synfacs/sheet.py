@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 
 from eggan.aus import AU_COUNT, AU_NAMES, AU_NUMBERS, EXPRESSIONS, LEVELS
 from eggan.data.synfacs.plan import SIZES, person, posed_pictures
-from eggan.data.synfacs.render import draw_nuisance, render
+from eggan.data.synfacs.picture import draw_nuisance, render
 from eggan.errors import UserError
 
 SHEETS = ("aus", "expressions")

@@ -8,9 +8,12 @@ the AU's left strength, its right half by the right one.
 from functools import lru_cache
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 MAP_LEFT, MAP_BOTTOM, MAP_STEP = -0.11, 0.60, 0.0006
 MAP_COLUMNS, MAP_ROWS = 368, 438
+# an AU that moves little geometry must be read from its wrinkles, on small pictures too
+EMPHASIS = {1: 1.7, 2: 2.2, 6: 1.8, 7: 2.0, 9: 1.3, 14: 1.4, 17: 1.6, 20: 1.5, 23: 1.7}
 Points = list[tuple[float, float]]
 
 
@@ -77,11 +80,11 @@ def au_maps() -> dict[int, np.ndarray]:
     """Return AU number -> height map (H, W) float32 at intensity 5."""
     inner = [(x, 0.0022 * np.cos(x / 0.026 * np.pi / 2)) for x in np.linspace(-0.026, 0.026, 9)]
     maps = {
-        1: sum(centred([(x, z0 + lift) for x, lift in inner], 0.0012, 0.0014) for z0 in (0.761, 0.769, 0.777))
+        1: sum(centred([(x, z0 + lift) for x, lift in inner], 0.0014, 0.0018) for z0 in (0.762, 0.7705, 0.779))
         + bulge(0.012, 0.7505, 0.0012, 0.005, 0.004),
-        2: sum(crease(forehead_line(z0, 0.028, 0.058, 0.003), 0.0011, 0.0013) for z0 in (0.764, 0.772, 0.780)),
-        4: crease([(0.0055, 0.7365), (0.0062, 0.747), (0.008, 0.756)], 0.0020, 0.0015)
-        + crease([(0.0135, 0.742), (0.0125, 0.752)], 0.0009, 0.0014)
+        2: sum(crease(forehead_line(z0, 0.028, 0.058, 0.003), 0.0013, 0.0018) for z0 in (0.764, 0.7725, 0.781)),
+        4: crease([(0.0055, 0.7385), (0.0062, 0.747), (0.0072, 0.755)], 0.0019, 0.0018)
+        + bulge(0.0, 0.747, 0.0008, 0.003, 0.006)
         + bulge(0.011, 0.7435, 0.0016, 0.005, 0.004),
         6: sum(
             crease([(0.0545, z0), (0.0635, z1)], 0.0012, 0.0011)
@@ -89,31 +92,30 @@ def au_maps() -> dict[int, np.ndarray]:
         )
         + crease([(0.024, 0.7135), (0.034, 0.7105), (0.046, 0.7125), (0.053, 0.717)], 0.0013, 0.0014)
         + bulge(0.043, 0.703, 0.0030, 0.011, 0.008),
-        7: crease([(0.020, 0.7215), (0.031, 0.7178), (0.043, 0.7195)], 0.0011, 0.0010)
-        + crease([(0.019, 0.7375), (0.031, 0.7405), (0.044, 0.7385)], 0.0008, 0.0010),
-        9: sum(crease([(0.0025, z0), (0.011, z0 + 0.004)], 0.0014, 0.0011) for z0 in (0.7265, 0.7315, 0.7365))
+        7: crease([(0.020, 0.7215), (0.031, 0.7178), (0.043, 0.7195)], 0.0012, 0.0014)
+        + crease([(0.019, 0.7375), (0.031, 0.7405), (0.044, 0.7385)], 0.0009, 0.0014),
+        9: sum(crease([(0.0020, z0), (0.0065, z0 + 0.0008), (0.0115, z0 + 0.0035)], 0.0013, 0.0013) for z0 in (0.7255, 0.7305, 0.7355))
         + crease([(0.0125, 0.715), (0.0185, 0.705), (0.0195, 0.697)], 0.0013, 0.0014),
-        10: crease([(0.0190, 0.690), (0.0235, 0.684), (0.0275, 0.676)], 0.0019, 0.0019)
+        10: crease([(0.0190, 0.690), (0.0235, 0.684), (0.0275, 0.676)], 0.0019, 0.0023)
         + bulge(0.0235, 0.694, 0.0016, 0.006, 0.005),
-        12: crease([(0.0205, 0.688), (0.0285, 0.679), (0.0345, 0.669), (0.0365, 0.659)], 0.0017, 0.0019)
+        12: crease([(0.0205, 0.688), (0.0285, 0.679), (0.0345, 0.669), (0.0365, 0.659)], 0.0017, 0.0024)
         + bulge(0.042, 0.690, 0.0024, 0.009, 0.009),
-        14: crease([(0.0315, 0.668), (0.0335, 0.6615), (0.0315, 0.6545)], 0.0030, 0.0018)
+        14: crease([(0.0315, 0.668), (0.0335, 0.6615), (0.0315, 0.6545)], 0.0028, 0.0023)
         + bulge(0.0395, 0.661, 0.0014, 0.005, 0.007),
-        15: crease([(0.0265, 0.6575), (0.0300, 0.649), (0.0305, 0.639)], 0.0018, 0.0016),
-        17: chin_pits() + centred([(x, 0.6425 - 12 * x * x) for x in np.linspace(-0.016, 0.016, 7)], 0.0020, 0.0017),
-        20: crease([(0.0345, 0.669), (0.0385, 0.660), (0.0375, 0.648)], 0.0013, 0.0014)
-        + crease([(0.0410, 0.667), (0.0455, 0.657), (0.0440, 0.645)], 0.0010, 0.0014),
+        15: crease([(0.0265, 0.6575), (0.0300, 0.649), (0.0305, 0.639)], 0.0019, 0.0021),
+        17: chin_pits() + centred([(x, 0.6425 - 12 * x * x) for x in np.linspace(-0.016, 0.016, 7)], 0.0024, 0.0026),
+        20: crease([(0.0345, 0.669), (0.0385, 0.660), (0.0375, 0.648)], 0.0014, 0.0020)
+        + crease([(0.0410, 0.667), (0.0455, 0.657), (0.0440, 0.645)], 0.0011, 0.0020),
         23: lip_lines(),
     }
-    return {number: np.ascontiguousarray(field, dtype=np.float32) for number, field in maps.items()}
+    return {number: np.ascontiguousarray(field * EMPHASIS.get(number, 1.0), np.float32) for number, field in maps.items()}
 
 
 def chin_pits() -> np.ndarray:
     """Return the orange-peel dimples of a raised chin."""
-    x, z = map_axes()
-    window = bulge(0.0, 0.631, 1.0, 0.011, 0.007)
-    pits = np.sin(x * 2100 + 1.1) * np.sin(z * 2300) + 0.6 * np.sin(x * 1300 + z * 1700 + 2.0)
-    return window * (0.0022 + 0.0009 * pits)
+    window = bulge(0.0, 0.631, 1.0, 0.012, 0.0075)
+    pits = gaussian_filter(np.random.default_rng(17).standard_normal((MAP_ROWS, MAP_COLUMNS)), 2.6)
+    return window * (0.0027 + 0.00033 * pits / pits.std())
 
 
 def lip_lines() -> np.ndarray:

@@ -21,10 +21,10 @@ from eggan.randomness import numpy_generator
 RENDERER_VERSION = "1.0.0"  # raise it with every change that alters pixels
 SIZES = (64, 128, 256, 512)
 SUPERSAMPLING = 3
-SHADOW_MAP = 256
+SHADOW_MAP = 320
 CAMERA_DISTANCE = 1.5  # metres from the eyes: a portrait lens
-FRAME = 0.305  # metres of the face plane that the picture spans
-EYE_LINE = 0.455  # where the eyes sit, from the top, in picture heights
+FRAME = 0.215  # metres of the face plane that the picture spans: the tight, face-aligned crop of Sec. 4.1
+EYE_LINE = 0.42  # where the eyes sit, from the top, in picture heights
 GAZE_ANGLE = np.deg2rad(24.0)
 
 
@@ -99,9 +99,9 @@ def prepare(identity: Identity) -> Person:
     count = len(rest)
     masks = np.full((count + len(hair.vertices), 3), LAYER_NONE, np.float32)
     lash = np.unique(head.triangles[head.region == LASH])
-    masks[lash, 0] = head.template[lash, 0] * 55.0
+    masks[lash, 0] = head.template[lash, 0] * 8.0
     masks[lash, 1] = 0.37
-    masks[lash, 2] = np.where(head.template[lash, 2] > 0.7275, 0.30 if identity.female else 0.46, 0.66)
+    masks[lash, 2] = np.where(head.template[lash, 2] > 0.7275, 0.05 if identity.female else 0.22, 1.1)
     masks[count:] = hair.strands
     return Person(
         rest=rest,
@@ -264,10 +264,10 @@ def parameters(identity: Identity, nuisance: Nuisance, light: np.ndarray) -> np.
     """Return the scene's parameter vector for the shader."""
     q = np.zeros(s.PARAMETERS)
     q[s.P_KEY_X : s.P_KEY_Z + 1] = light
-    q[s.P_KEY_R : s.P_KEY_B + 1] = nuisance.light * 0.98 * (1 + nuisance.warmth * np.array([1.0, 0.0, -1.4]))
+    q[s.P_KEY_R : s.P_KEY_B + 1] = nuisance.light * 1.04 * (1 + nuisance.warmth * np.array([1.0, 0.0, -1.4])) * np.array([1.03, 1.0, 0.95])
     fill = np.array([-light[0] * 1.3 - 0.1, -0.8, 0.15])
     q[s.P_FILL_X : s.P_FILL_Z + 1] = fill / np.linalg.norm(fill)
-    q[s.P_FILL], q[s.P_AMBIENT] = 0.20, 0.30
+    q[s.P_FILL], q[s.P_AMBIENT] = 0.25, 0.33
     q[s.P_GLOSS], q[s.P_MELANIN] = identity.paint.gloss, identity.paint.melanin
     q[s.P_HAIR_R : s.P_HAIR_B + 1] = identity.hair.colour
     q[s.P_LIP_R : s.P_LIP_B + 1] = identity.paint.lips
@@ -283,7 +283,7 @@ def parameters(identity: Identity, nuisance: Nuisance, light: np.ndarray) -> np.
 
 def develop(linear: np.ndarray, nuisance: Nuisance, size: int) -> np.ndarray:
     """Expose, compress the highlights, add sensor noise and return uint8."""
-    exposed = linear * (nuisance.exposure * 1.06)
+    exposed = linear * (nuisance.exposure * 1.10)
     shoulder = np.where(exposed < 0.6, exposed, 0.6 + 0.4 * (1 - np.exp(-(exposed - 0.6) / 0.4)))
     encoded = np.clip(shoulder, 0, 1) ** np.float32(1 / 2.2)
     noise = np.random.default_rng(nuisance.noise_seed).standard_normal((size, size, 1), dtype=np.float32)
