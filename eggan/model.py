@@ -11,7 +11,6 @@ from eggan import losses
 from eggan.augment import shift_blur_noise
 from eggan.aus import AU_COUNT, LEVELS
 from eggan.errors import UserError
-from eggan.identity_classifier import identity_classifier
 from eggan.method import Batch, BuildContext, EditRequest, MethodEntry
 from eggan.model_config import EGGANConfig, cpu_preset, paper_preset, quick_preset
 from eggan.networks import (
@@ -26,6 +25,7 @@ from eggan.networks import (
     expected_intensity,
     parameter_count,
 )
+from eggan.pretraining import pretrained_identity_classifier, warm_expression_classifier
 from eggan.randomness import derive_seed
 from eggan.weights import load_vgg19_convolutions
 
@@ -348,12 +348,15 @@ def build(config: EGGANConfig, context: BuildContext) -> EGGAN:
         )
     on_imagenet = config.weight_per > 0 and config.perceptual_on == "imagenet_vgg19"
     convolutions = load_vgg19_convolutions() if on_imagenet else []  # before the slow part: it may be missing
-    c_id = channels_last(identity_classifier(config, context))
+    c_id = channels_last(pretrained_identity_classifier(config, context))
     perceptual: nn.Module = ClassifierFeatures(c_id, config.perceptual_block)
     if on_imagenet:
         perceptual = channels_last(ImageNetFeatures(convolutions, config.perceptual_block)).to(context.device)
     perceptual.eval().requires_grad_(False)
-    return EGGAN(config, context.seed, context.device, c_id, perceptual)
+    model = EGGAN(config, context.seed, context.device, c_id, perceptual)
+    if config.cexp_warm_steps:
+        model.c_exp.load_state_dict(warm_expression_classifier(config, context).state_dict())
+    return model
 
 
 def restore(config: EGGANConfig, weights: Mapping[str, Tensor], device: torch.device) -> EGGAN:

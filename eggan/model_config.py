@@ -71,8 +71,9 @@ class EGGANConfig:
     beta2: float = setting(0.999, OPEN + "as StarGAN and GANimation")
     ema_decay: float = setting(0.0, "ours: average of E and G used for editing; 0 switches it off")
     cid_epochs: int = setting(20, OPEN + "pre-training of C_id, Sec. 3.3")
-    cid_batch_size: int = setting(32, OPEN + "pre-training of C_id")
-    cid_learning_rate: float = setting(1e-3, OPEN + "pre-training of C_id")
+    cexp_warm_steps: int = setting(0, "ours: steps of C_exp alone before Eq. 7; 0 is the paper's letter")
+    pretraining_batch_size: int = setting(32, OPEN + "pre-training of C_id")
+    pretraining_learning_rate: float = setting(1e-3, OPEN + "pre-training of C_id")
 
     def __post_init__(self) -> None:
         if self.image_size % 64 or self.image_size < 64:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from eggan.config import from_dict, to_dict
+from eggan.data.dataset import to_network_range
 from eggan.data.training_set import load_training_set
 from eggan.errors import UserError
 from eggan.method import EditRequest, Method
@@ -235,6 +236,15 @@ def test_c_id_is_cached_by_content_and_repaired_when_broken(dataset, tmp_path):
     build(narrow_config(), ctx)
     assert digest(file) == before  # trained again to the same bytes
     assert not any(p.requires_grad for p in first.c_id.parameters())
+
+
+def test_a_warm_c_exp_reads_training_faces_before_the_first_step(dataset, cache, data):
+    cold = build(narrow_config(), context(dataset, cache))
+    warm = build(narrow_config(cexp_warm_steps=60, pretraining_batch_size=8), context(dataset, cache))
+    images = to_network_range(data.images)
+    errors = [(model.read_aus(images) - data.aus).square().mean().item() for model in (cold, warm)]
+    assert errors[1] < errors[0] / 2
+    assert all(p.requires_grad for p in warm.c_exp.parameters())
 
 
 def test_another_image_size_is_a_user_error(dataset, cache):

@@ -54,7 +54,7 @@ def narrow_config(**changes) -> EGGANConfig:
         image_critic_channels=(4, 8, 8, 8, 8, 1),
         classifier_width=0.25,
         cid_epochs=2,
-        cid_batch_size=4,
+        pretraining_batch_size=4,
     )
     return replace(base, **changes)
 
