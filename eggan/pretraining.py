@@ -20,10 +20,11 @@ from eggan.data.training_set import TrainingSet, load_training_set
 from eggan.losses import eq3_au, eq4_identity
 from eggan.method import BuildContext
 from eggan.model_config import EGGANConfig
-from eggan.networks import Classifier
+from eggan.networks import Classifier, channels_last
+from eggan.precision import autocast, resolve_precision
 from eggan.randomness import derive_seed, torch_generator
 
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 
 LossOfRows = Callable[[Tensor, Tensor], Tensor]  # logits, row numbers -> 0-d loss
 
@@ -72,9 +73,9 @@ def _pretrained(
         network = Classifier(config.classifier, config.classifier_width, config.image_size, outputs)
     path = context.cache / f"{name}-{_key(name, steps, config, context)[:16]}.safetensors"
     if not _load(network, path):
-        network.to(context.device)
+        channels_last(network).to(context.device)
         _pretrain(network, name, steps, config, context, data, loss)
-        write_safetensors({k: v.cpu() for k, v in network.state_dict().items()}, path)
+        write_safetensors({k: v.cpu().contiguous() for k, v in network.state_dict().items()}, path)
     return network.to(context.device)
 
 
@@ -93,8 +94,10 @@ def _key(name: str, steps: int, config: EGGANConfig, context: BuildContext) -> s
 
 
 def _augmentation(name: str, config: EGGANConfig) -> list[float]:
-    """C_id is always perturbed: 52 people are told apart by single pixels. C_exp needs every detail."""
-    return [config.augment_shift, config.augment_blur, config.augment_noise] if name == "c_id" else []
+    """C_id is always perturbed: a few people are told apart by single pixels. C_exp is as in Eq. 7."""
+    if name == "c_exp" and config.cexp_augment == "none":
+        return []
+    return [config.augment_shift, config.augment_blur, config.augment_noise]
 
 
 def _load(network: nn.Module, path: Path) -> bool:
@@ -120,6 +123,7 @@ def _pretrain(
 ) -> None:
     optimizer = torch.optim.Adam(network.parameters(), lr=config.pretraining_learning_rate, fused=True)
     network.train()
+    precision = resolve_precision("auto", context.device)
     label = {"c_id": "C_id", "c_exp": "C_exp"}[name]
     for step in context.progress(range(steps), total=steps, description=f"pre-training {label}"):
         for group in optimizer.param_groups:
@@ -130,6 +134,8 @@ def _pretrain(
         images = flip_some(to_network_range(data.images[rows]), generator)
         if augmentation := _augmentation(name, config):
             images = shift_blur_noise(images, generator, *augmentation)
+        with autocast(precision, context.device):
+            logits = network(images.contiguous(memory_format=torch.channels_last))
         optimizer.zero_grad(set_to_none=True)
-        loss(network(images), rows).backward()
+        loss(logits, rows).backward()
         optimizer.step()

@@ -10,7 +10,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from eggan.augment import flip_some
 from eggan.checkpoint import ModelCard, load_training_state, save_checkpoint, save_training_state
@@ -27,6 +27,7 @@ from eggan.data.dataset import Dataset, to_network_range
 from eggan.data.training_set import TrainingSet, load_training_set
 from eggan.errors import UserError
 from eggan.method import Batch, EditRequest, Method
+from eggan.precision import Precision, autocast, resolve_precision
 from eggan.progress import progress_bar
 from eggan.randomness import torch_generator
 
@@ -44,7 +45,7 @@ class TrainingConfig:
     splits: tuple[str, ...] = setting(("train",), "ours: validation identities stay unseen")
     horizontal_flip: bool = setting(False, "ours: AU intensities are means of left and right")
     autocast: Literal["off", "bf16", "auto"] = setting(
-        "auto", "ours: bf16 where a convolution is faster in it"
+        "auto", "ours: bf16 where the device has instructions for it"
     )
     log_every: int = setting(50, "ours: steps between logs, the only host synchronisations")
     probe_every: int = setting(500, "ours: steps between collapse checks and `on_probe`")
@@ -77,7 +78,7 @@ class TrainingResult:
     steps: int
     images_seen: int
     seconds: float
-    autocast: str
+    precision: Precision
     alarms: tuple[str, ...]
 
     @property
@@ -122,14 +123,14 @@ def train(
     run = _Run(method, data, config, card, run_folder, seed, device, on_log, on_probe)
     run.resume()
     steps = config.total_images(len(data)) // config.batch_size
-    run.autocast = _resolve_autocast(config.autocast, device, run.autocast)
+    run.precision = run.precision or resolve_precision(config.autocast, device)
     with _stop_requests() as stop:
         for step in progress(
             range(run.step, steps), total=steps - run.step, description=f"train {card.method}"
         ):
             method.set_learning_rate(learning_rate_factor(step / steps, config.decay_from))
             batch = make_batch(data, config, seed, step)
-            with _autocast(run.autocast, device):
+            with autocast(run.precision, device):
                 terms = method.update(batch, step)
             run.after_step(terms, last=step + 1 == steps)
             if stop.requested:
@@ -204,7 +205,8 @@ class _Run:
         self.method, self.data, self.config, self.card = method, data, config, card
         self.folder, self.seed, self.device = folder, seed, device
         self.on_log, self.on_probe = on_log, on_probe
-        self.step, self.autocast = 0, ""
+        self.step = 0
+        self.precision: Precision | None = None
         self.alarms: list[str] = []
         self.window: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
@@ -223,7 +225,7 @@ class _Run:
                 f"{self.folder} holds a training with other settings: choose another folder or delete it"
             )
         self.method.load_state(state["method"])
-        self.step, self.autocast, self.alarms = state["step"], state["autocast"], list(state["alarms"])
+        self.step, self.precision, self.alarms = state["step"], state["precision"], list(state["alarms"])
         self.window, self.counts = dict(state["window"]), dict(state["counts"])
         self.seconds_before = state["seconds"]
 
@@ -245,7 +247,7 @@ class _Run:
             "identity": self.identity,
             "method": self.method.state(),
             "step": self.step,
-            "autocast": self.autocast,
+            "precision": self.precision,
             "alarms": list(self.alarms),
             "window": self.window,
             "counts": self.counts,
@@ -258,7 +260,7 @@ class _Run:
     def result(self) -> TrainingResult:
         """Summarise the run."""
         images = self.step * self.config.batch_size
-        return TrainingResult(self.step, images, self._seconds(), self.autocast, tuple(self.alarms))
+        return TrainingResult(self.step, images, self._seconds(), self.precision or "off", tuple(self.alarms))
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started
@@ -330,38 +332,6 @@ def _request(data: TrainingSet, sources: Tensor, targets: Tensor) -> EditRequest
         target_expression=data.expression[targets],
         reference=to_network_range(data.images[targets]),
     )
-
-
-def _autocast(kind: str, device: torch.device) -> AbstractContextManager[Any]:
-    """Return the autocast of a step. No weight cache: a weight changes between two uses in one step."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=kind == "bf16", cache_enabled=False)
-
-
-def _resolve_autocast(wanted: str, device: torch.device, resumed: str) -> str:
-    """Return "off" or "bf16"; a resumed run keeps what it began with."""
-    if resumed:
-        return resumed
-    if wanted != "auto":
-        return wanted
-    return (
-        "bf16"
-        if _convolution_seconds(device, torch.bfloat16) < _convolution_seconds(device, torch.float32)
-        else "off"
-    )
-
-
-def _convolution_seconds(device: torch.device, dtype: torch.dtype) -> float:
-    """Return the least time of a few forward and backward passes of one convolution."""
-    conv = nn.Conv2d(32, 32, 3, 1, 1).to(device, dtype)
-    images = torch.ones(8, 32, 32, 32, device=device, dtype=dtype)
-    times = []
-    for _ in range(4):
-        start = time.perf_counter()
-        conv(images).sum().backward()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 @dataclass

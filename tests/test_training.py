@@ -24,12 +24,12 @@ from eggan.config import from_dict
 from eggan.data.training_set import load_training_set
 from eggan.errors import UserError
 from eggan.model import build
+from eggan.precision import autocast, resolve_precision
 from eggan.randomness import torch_generator
 from eggan.training import (
     Interrupted,
     TrainingConfig,
     TrainingFailed,
-    _autocast,
     learning_rate_factor,
     make_batch,
     train,
@@ -341,7 +341,7 @@ def test_an_unknown_training_key_is_a_user_error():
 
 def test_autocast_sees_weights_that_change_within_a_step():
     layer = torch.nn.Linear(1, 1, bias=False)
-    with _autocast("bf16", CPU):
+    with autocast("bf16", CPU):
         layer.weight.data.fill_(1.0)
         layer(torch.ones(1, 1))
         with torch.no_grad():
@@ -351,7 +351,7 @@ def test_autocast_sees_weights_that_change_within_a_step():
 
 def test_bf16_training_is_finite_and_resumable(dataset, cache, tmp_path):
     _, result = run(dataset, cache, tmp_path, config=replace(SHORT, autocast="bf16"))
-    assert result.autocast == "bf16"
+    assert result.precision == "bf16"
 
 
 def test_shift_blur_noise_keeps_the_range_of_effects():
@@ -390,3 +390,9 @@ def test_checkpoints_are_written_by_the_clock(dataset, cache, tmp_path, monkeypa
 
     run(dataset, cache, tmp_path, config=replace(SHORT, checkpoint_every_seconds=120.0), progress=ticking)
     assert saves[:3] == [False, False, True]
+
+
+def test_the_precision_is_a_function_of_the_device_alone():
+    assert resolve_precision("off", CPU) == "off"
+    assert resolve_precision("bf16", CPU) == "bf16"
+    assert len({resolve_precision("auto", CPU) for _ in range(3)}) == 1
