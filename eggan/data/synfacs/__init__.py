@@ -2,8 +2,8 @@
 
 from eggan.data.synfacs.build import build, render_edit, render_edits
 from eggan.data.synfacs.identity import Identity
-from eggan.data.synfacs.plan import make_manifest, make_request, person
 from eggan.data.synfacs.picture import RENDERER_VERSION, Nuisance, draw_nuisance, render
+from eggan.data.synfacs.plan import make_manifest, make_request, person
 
 __all__ = [
     "RENDERER_VERSION",

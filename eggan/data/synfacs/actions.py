@@ -6,7 +6,7 @@ above 1 where the plain action is hard to see on a small picture, below 1 where 
 
 import numpy as np
 
-from eggan.aus import AU_COUNT, AU_NUMBERS, MAX_INTENSITY
+from eggan.aus import AU_NUMBERS, MAX_INTENSITY
 
 # AU -> (action, gain); `*` stands for the Left and the Right action, which asymmetry weighs apart.
 ACTION_TABLE: dict[int, tuple[tuple[str, float], ...]] = {
@@ -28,7 +28,9 @@ ACTION_TABLE: dict[int, tuple[tuple[str, float], ...]] = {
     26: (("jawOpen", 0.55),),
     45: (("eyeBlink*", 1.0),),
 }
-BILATERAL = tuple(number for number, actions in ACTION_TABLE.items() if any("*" in name for name, _ in actions))
+BILATERAL = tuple(
+    number for number, actions in ACTION_TABLE.items() if any("*" in name for name, _ in actions)
+)
 
 
 def left_right(aus: np.ndarray, asymmetry: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -46,9 +48,9 @@ def action_weights(aus: np.ndarray, asymmetry: np.ndarray, resting_lids: float) 
     for position, number in enumerate(AU_NUMBERS):
         for action, gain in ACTION_TABLE[number]:
             if action.endswith("*"):
-                parts = ((action[:-1] + "Left", left[position]), (action[:-1] + "Right", right[position]))
+                parts = [(action[:-1] + "Left", left[position]), (action[:-1] + "Right", right[position])]
             else:
-                parts = ((action, (left[position] + right[position]) / 2),)
+                parts = [(action, (left[position] + right[position]) / 2)]
             for name, value in parts:
                 weights[name] = weights.get(name, 0.0) + gain * float(value)
     couple(weights, aus / MAX_INTENSITY, resting_lids)
@@ -73,9 +75,3 @@ def action_row(weights: dict[str, float], labels: tuple[str, ...]) -> np.ndarray
     for name, value in weights.items():
         row[labels.index(name)] = value
     return row
-
-
-def check_shape(aus: np.ndarray) -> None:
-    """Programming errors, not user errors: everything below trusts the shape."""
-    if aus.shape != (AU_COUNT,):
-        raise ValueError(f"an AU vector has shape ({AU_COUNT},), not {aus.shape}")

@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from eggan.aus import AU_COLUMNS, check_au_vector
 from eggan.data.dataset import Dataset, write_dataset
-from eggan.data.synfacs.plan import LABEL_TOOL, Request, make_manifest, make_request, person
 from eggan.data.synfacs.picture import RENDERER_VERSION, draw_nuisance, render
+from eggan.data.synfacs.plan import LABEL_TOOL, Request, make_manifest, make_request, person
 from eggan.errors import UserError
 
 CHUNK = 24  # pictures of one person per task: the person's shared parts are prepared once per task
@@ -57,12 +57,19 @@ def build(
         return folder
     started = time.perf_counter()
     manifest = make_manifest(request)
-    images = render_tasks(manifest_tasks(manifest, request.seed, size), len(manifest), size, workers, progress)
+    images = render_tasks(
+        manifest_tasks(manifest, request.seed, size), len(manifest), size, workers, progress
+    )
     seconds = time.perf_counter() - started
-    write_dataset(folder, f"synfacs-{request.population}", manifest, images, seed, parameters, RENDERER_VERSION)
+    write_dataset(
+        folder, f"synfacs-{request.population}", manifest, images, seed, parameters, RENDERER_VERSION
+    )
     rate = len(manifest) / seconds
     used = worker_count(workers)
-    print(f"{folder}: {len(manifest)} images, {size} px, {seconds:.1f} s, {rate:.1f} images/s with {used} worker(s)")
+    print(
+        f"{folder}: {len(manifest)} images, {size} px, {seconds:.1f} s, "
+        f"{rate:.1f} images/s with {used} worker(s)"
+    )
     return folder
 
 
@@ -81,7 +88,11 @@ def default_folder(request: Request) -> Path:
 
 def request_parameters(request: Request) -> dict[str, object]:
     """Return what goes into `dataset.json`: the request and what renders it."""
-    return {**asdict(request), "renderer_version": RENDERER_VERSION, "geometry": f"anny {metadata.version('anny')}"}
+    return {
+        **asdict(request),
+        "renderer_version": RENDERER_VERSION,
+        "geometry": f"anny {metadata.version('anny')}",
+    }
 
 
 def is_built(folder: Path, parameters: dict[str, object], seed: int) -> bool:
@@ -91,10 +102,14 @@ def is_built(folder: Path, parameters: dict[str, object], seed: int) -> bool:
     try:
         info = json.loads((folder / "dataset.json").read_text())
     except (OSError, ValueError):
-        raise UserError(f"{folder} is there but is no dataset: move it away or choose another place with --out") from None
+        raise UserError(
+            f"{folder} is there but is no dataset: move it away or choose another place with --out"
+        ) from None
     if info.get("parameters") == parameters and info.get("seed") == seed:
         return True
-    raise UserError(f"{folder} holds a dataset with other parameters: remove it or choose another place with --out")
+    raise UserError(
+        f"{folder} holds a dataset with other parameters: remove it or choose another place with --out"
+    )
 
 
 def manifest_tasks(manifest: pd.DataFrame, seed: int, size: int) -> list[Task]:
@@ -106,7 +121,7 @@ def make_tasks(manifest: pd.DataFrame, aus: np.ndarray, seed: int, size: int) ->
     """Return tasks for the rows of `manifest` with the given AUs (n, 17); position = order of the rows."""
     tasks = []
     numbered = manifest.reset_index(drop=True)
-    for (population, index), group in numbered.groupby(["population", "identity_index"], sort=False):
+    for (population, _), group in numbered.groupby(["population", "identity_index"], sort=False):
         for start in range(0, len(group), CHUNK):
             part = group.iloc[start : start + CHUNK]
             positions = part.index.to_numpy()
@@ -114,7 +129,7 @@ def make_tasks(manifest: pd.DataFrame, aus: np.ndarray, seed: int, size: int) ->
                 Task(
                     seed=seed,
                     population=str(population),
-                    index=int(index),
+                    index=int(part["identity_index"].iloc[0]),
                     size=size,
                     positions=tuple(int(p) for p in positions),
                     keys=tuple(int(k) for k in part["key"]),
@@ -143,7 +158,7 @@ def worker_count(workers: int | None) -> int:
 
 
 def render_tasks(tasks: list[Task], count: int, size: int, workers: int | None, progress: bool) -> np.ndarray:
-    """Return the pictures uint8 (count, size, size, 3); the number of workers changes nothing but the time."""
+    """Return the pictures uint8 (count, size, size, 3); `workers` changes nothing but the time."""
     images = np.zeros((count, size, size, 3), np.uint8)
     used = min(worker_count(workers), max(1, len(tasks)))
     with tqdm(total=count, unit="image", disable=not progress) as bar:
@@ -160,7 +175,14 @@ def render_tasks(tasks: list[Task], count: int, size: int, workers: int | None, 
 def warm_up(task: Task) -> Task:
     """Return the first picture of a task as a task of its own."""
     return Task(
-        task.seed, task.population, task.index, 64, task.positions[:1], task.keys[:1], task.gazes[:1], task.aus[:1]
+        task.seed,
+        task.population,
+        task.index,
+        64,
+        task.positions[:1],
+        task.keys[:1],
+        task.gazes[:1],
+        task.aus[:1],
     )
 
 
@@ -177,7 +199,11 @@ def render_edit(dataset: Dataset, row: int, target_aus: np.ndarray) -> np.ndarra
 
 
 def render_edits(
-    dataset: Dataset, rows: np.ndarray, target_aus: np.ndarray, workers: int | None = 1, progress: bool = False
+    dataset: Dataset,
+    rows: np.ndarray,
+    target_aus: np.ndarray,
+    workers: int | None = 1,
+    progress: bool = False,
 ) -> np.ndarray:
     """Return the true edits of many rows, uint8 (n, H, W, 3); `target_aus` (n, 17) in [0, 5].
 
@@ -187,7 +213,11 @@ def render_edits(
     rows = np.asarray(rows)
     if rows.size and (rows.min() < 0 or rows.max() >= len(dataset.manifest)):
         raise UserError(f"{dataset.name} has rows 0..{len(dataset.manifest) - 1}")
-    targets = np.stack([check_au_vector(aus) for aus in target_aus]) if len(rows) else np.zeros((0, len(AU_COLUMNS)))
+    targets = (
+        np.stack([check_au_vector(aus) for aus in target_aus])
+        if len(rows)
+        else np.zeros((0, len(AU_COLUMNS)))
+    )
     if len(targets) != len(rows):
         raise ValueError(f"{len(rows)} rows but {len(targets)} target AU vectors")
     tasks = make_tasks(dataset.manifest.iloc[rows], targets, int(dataset.info["seed"]), dataset.size)
@@ -196,7 +226,8 @@ def render_edits(
 
 def check_renderable(dataset: Dataset) -> None:
     """Refuse datasets that this renderer did not make: their edits would not match their pictures."""
-    if dataset.info.get("parameters", {}).get("renderer_version") != RENDERER_VERSION or not (
-        dataset.manifest["label_tool"] == LABEL_TOOL
-    ).all():
+    if (
+        dataset.info.get("parameters", {}).get("renderer_version") != RENDERER_VERSION
+        or not (dataset.manifest["label_tool"] == LABEL_TOOL).all()
+    ):
         raise UserError(f"{dataset.folder} was not rendered by synfacs {RENDERER_VERSION}: build it again")

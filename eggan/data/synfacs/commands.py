@@ -26,12 +26,18 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = BUILD_EXAMPLES
     default_counts = ", ".join(f"{name} {count}" for name, count in DEFAULT_IDENTITIES.items())
     parser.add_argument("--split", default="twin", help=f"one of {', '.join(SPLIT_NAMES)} (default: twin)")
-    parser.add_argument("--size", type=int, default=128, help="image side in pixels: 64 or 128 (default: 128)")
+    parser.add_argument(
+        "--size", type=int, default=128, help="image side in pixels: 64 or 128 (default: 128)"
+    )
     parser.add_argument("--identities", type=int, help=f"number of people (default: {default_counts})")
     parser.add_argument(
-        "--images-per-identity", type=int, help=f"dense only: pictures of each person (default: {DEFAULT_IMAGES_PER_IDENTITY})"
+        "--images-per-identity",
+        type=int,
+        help=f"dense only: pictures of each person (default: {DEFAULT_IMAGES_PER_IDENTITY})",
     )
-    parser.add_argument("--population", help="name of the group of people; other names are other people (default: the split)")
+    parser.add_argument(
+        "--population", help="name of the group of people; other names are other people (default: the split)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="decides everything (default: 0)")
     parser.add_argument("--workers", type=int, help="processes (default: one per core); changes no byte")
     parser.add_argument("--out", type=Path, help="folder (default: data/synfacs-SPLIT-SIZEpx-sSEED)")
@@ -57,8 +63,12 @@ def add_sheet_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = "Draw a contact sheet of SynFACS as a PNG."
     parser.epilog = SHEET_EXAMPLES
-    parser.add_argument("--kind", default="expressions", help=f"one of {', '.join(SHEETS)} (default: expressions)")
-    parser.add_argument("--size", type=int, default=128, help="side of one face in pixels: 64 or 128 (default: 128)")
+    parser.add_argument(
+        "--kind", default="expressions", help=f"one of {', '.join(SHEETS)} (default: expressions)"
+    )
+    parser.add_argument(
+        "--size", type=int, default=128, help="side of one face in pixels: 64 or 128 (default: 128)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the people (default: 0)")
     parser.add_argument("--out", type=Path, help="file (default: synfacs-KIND.png)")
 

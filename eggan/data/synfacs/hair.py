@@ -23,7 +23,7 @@ MAP_AZIMUTHS, MAP_POLARS = 90, 60
 
 @dataclass(frozen=True)
 class Cut:
-    """A haircut: thickness in metres on top, at the sides and in front; lowest z offsets from the eye height."""
+    """A haircut: thickness in metres on top, at the sides and in front; ends relative to the eyes."""
 
     top: float
     side: float
@@ -76,8 +76,8 @@ class HairMesh:
 
 
 @njit(cache=True)
-def skull_map(directions, triangles, azimuths, polars):
-    """Return the skull's distance from the centre on a grid (azimuth, polar angle), from (V, 3) azimuth, polar, r."""
+def skull_map(directions: np.ndarray, triangles: np.ndarray, azimuths: int, polars: int) -> np.ndarray:
+    """Return the skull's radius over (azimuth, polar); `directions` (V, 3): grid x, grid y, radius."""
     grid = np.zeros((azimuths, polars), np.float32)
     for t in range(triangles.shape[0]):
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
@@ -103,7 +103,11 @@ def measure_skull(head: HeadModel, vertices: np.ndarray, centre: np.ndarray) -> 
     t = head.template
     ear = (np.abs(t[:, 0]) > EAR_ZONE[0]) & (t[:, 2] > EAR_ZONE[1]) & (t[:, 2] < EAR_ZONE[2])
     ear &= (t[:, 1] > EAR_ZONE[3]) & (t[:, 1] < EAR_ZONE[4])
-    skin = (head.region == SKIN) & ~ear[head.triangles].any(axis=1) & (t[head.triangles][:, :, 2] > 0.6).all(axis=1)
+    skin = (
+        (head.region == SKIN)
+        & ~ear[head.triangles].any(axis=1)
+        & (t[head.triangles][:, :, 2] > 0.6).all(axis=1)
+    )
     offset = vertices - centre
     radius = np.linalg.norm(offset, axis=1)
     azimuth = np.arctan2(offset[:, 0], -offset[:, 1])
@@ -117,9 +121,13 @@ def measure_skull(head: HeadModel, vertices: np.ndarray, centre: np.ndarray) -> 
         holes = grid == 0
         if not holes.any():
             break
-        rolled = np.stack([np.roll(grid, 1, 0), np.roll(grid, -1, 0), np.roll(grid, 1, 1), np.roll(grid, -1, 1)])
+        rolled = np.stack(
+            [np.roll(grid, 1, 0), np.roll(grid, -1, 0), np.roll(grid, 1, 1), np.roll(grid, -1, 1)]
+        )
         known = (rolled > 0).sum(axis=0)
-        grid = np.where(holes & (known > 0), rolled.sum(axis=0) / np.maximum(known, 1), grid).astype(np.float32)
+        grid = np.where(holes & (known > 0), rolled.sum(axis=0) / np.maximum(known, 1), grid).astype(
+            np.float32
+        )
     return grid
 
 
@@ -141,7 +149,8 @@ def make_hair(head: HeadModel, rest: np.ndarray, eye_height: float, identity: Id
     centre = (np.array(CENTRE) + shift).astype(np.float32)
     grid = measure_skull(head, rest, centre)
     sheets = [
-        sheet(grid, centre, eye_height, cut, identity, level, layer) for layer, level in enumerate(levels(cut.layers))
+        sheet(grid, centre, eye_height, cut, identity, level, layer)
+        for layer, level in enumerate(levels(cut.layers))
     ]
     if identity.hair.style == "bun":
         sheets.append(bun(grid, centre, identity))
@@ -177,7 +186,12 @@ def sheet(
     outer = max(0.0, (level - 0.7) / 0.3)
     thin = 0.03 + 0.45 * outer * (0.40 + 0.60 * cut.curl + 0.3 * cut.fade)
     threshold = np.clip(thin + edge * (0.75 - thin) * (0.4 + 0.6 * outer), 0.0, 0.93)
-    u = azimuth / (2 * np.pi) * 3.0 + 0.05 * cut.wave * np.sin(step * 9) + 0.137 * layer + 0.09 * step * hair.part
+    u = (
+        azimuth / (2 * np.pi) * 3.0
+        + 0.05 * cut.wave * np.sin(step * 9)
+        + 0.137 * layer
+        + 0.09 * step * hair.part
+    )
     v = step * (0.35 + 3.2 * cut.curl) + 0.31 * layer + 0.0 * azimuth
     strands = np.stack([u, v, threshold], axis=2)
     return grid_mesh(position, strands, tangent, 0.25 + 0.75 * outer)
@@ -199,7 +213,9 @@ def lower_end(
 
 def ragged(rng: np.random.Generator, azimuth: np.ndarray, cut: Cut) -> np.ndarray:
     """Return how uneven the ends are, metres per azimuth (A, 1)."""
-    waves = sum(np.sin(k * azimuth + rng.uniform(0, 2 * np.pi)) for k in (9, 17, 26, 37, 47))
+    waves = np.zeros(azimuth.shape)
+    for k in (9, 17, 26, 37, 47):
+        waves = waves + np.sin(k * azimuth + rng.uniform(0, 2 * np.pi))
     return waves * (0.0005 + 0.0010 * cut.fade)
 
 
@@ -214,7 +230,7 @@ def descend(
     level: float,
     part: float,
 ) -> np.ndarray:
-    """Return positions (A, S, 3) from the crown down to `end`, `level` of the thickness away from the skull."""
+    """Return positions (A, S, 3) from the crown down to `end`; `level` of the thickness off the skull."""
     fine = np.linspace(0.0, np.pi * 0.62, 80)[None, :]
     radius = skull_radius(grid, azimuth + 0 * fine, fine + 0 * azimuth)
     upness = np.clip(np.cos(fine), 0, 1)
@@ -225,16 +241,22 @@ def descend(
     across, height = r * np.sin(fine), r * np.cos(fine) + centre[2]
     hang = np.maximum.accumulate(across, axis=1)
     lowest = np.minimum(end, height.min(axis=1, keepdims=True) + 0.02)
-    path_height = np.concatenate([height, np.linspace(0, 1, 20)[None, 1:] * (lowest - height[:, -1:]) + height[:, -1:]], 1)
+    path_height = np.concatenate(
+        [height, np.linspace(0, 1, 20)[None, 1:] * (lowest - height[:, -1:]) + height[:, -1:]], 1
+    )
     path_across = np.concatenate([hang, np.repeat(hang[:, -1:], 19, axis=1)], axis=1)
     positions = np.empty((len(azimuth), step.shape[1], 3), np.float32)
     for i in range(len(azimuth)):
-        length = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(path_across[i]), np.diff(path_height[i])))])
+        length = np.concatenate(
+            [[0.0], np.cumsum(np.hypot(np.diff(path_across[i]), np.diff(path_height[i])))]
+        )
         below = np.flatnonzero(path_height[i] <= end[i, 0])
         stop = length[below[0]] if len(below) else length[-1]
         wanted = step[0] * stop
         a, z = np.interp(wanted, length, path_across[i]), np.interp(wanted, length, path_height[i])
-        positions[i] = np.stack([a * np.sin(azimuth[i, 0]), -a * np.cos(azimuth[i, 0]) + centre[1], z], axis=1)
+        positions[i] = np.stack(
+            [a * np.sin(azimuth[i, 0]), -a * np.cos(azimuth[i, 0]) + centre[1], z], axis=1
+        )
     return positions
 
 
@@ -244,13 +266,23 @@ def bun(grid: np.ndarray, centre: np.ndarray, identity: Identity) -> HairMesh:
     polar = np.linspace(0.0, np.pi, 24)[None, :]
     size = 0.026 * identity.hair.volume
     unit = np.stack(
-        [np.sin(polar) * np.sin(azimuth), -np.sin(polar) * np.cos(azimuth), np.cos(polar) + 0 * azimuth], axis=2
+        [np.sin(polar) * np.sin(azimuth), -np.sin(polar) * np.cos(azimuth), np.cos(polar) + 0 * azimuth],
+        axis=2,
     )
     middle = centre + np.array([0.0, 0.02, float(grid[:, 3].mean()) + 0.012])
-    position = (middle + unit * size * (1 + 0.05 * np.sin(azimuth * 3 + polar * 5))[:, :, None]).astype(np.float32)
+    position = (middle + unit * size * (1 + 0.05 * np.sin(azimuth * 3 + polar * 5))[:, :, None]).astype(
+        np.float32
+    )
     tangent = np.gradient(position, axis=0)
     tangent /= np.linalg.norm(tangent, axis=2, keepdims=True) + 1e-9
-    strands = np.stack([polar / np.pi * 0.9 + 0 * azimuth, azimuth / (2 * np.pi) * 0.6 + 0 * polar, 0.02 + 0 * (azimuth + polar)], 2)
+    strands = np.stack(
+        [
+            polar / np.pi * 0.9 + 0 * azimuth,
+            azimuth / (2 * np.pi) * 0.6 + 0 * polar,
+            0.02 + 0 * (azimuth + polar),
+        ],
+        2,
+    )
     return grid_mesh(position, strands, tangent, 0.7)
 
 
@@ -259,7 +291,9 @@ def grid_mesh(position: np.ndarray, strands: np.ndarray, tangent: np.ndarray, le
     rows, columns = position.shape[:2]
     index = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns)
     a, b, c, d = index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]
-    triangles = np.concatenate([np.stack([a, d, c], -1).reshape(-1, 3), np.stack([a, c, b], -1).reshape(-1, 3)])
+    triangles = np.concatenate(
+        [np.stack([a, d, c], -1).reshape(-1, 3), np.stack([a, c, b], -1).reshape(-1, 3)]
+    )
     flat = [np.ascontiguousarray(x.reshape(-1, 3), dtype=np.float32) for x in (position, strands, tangent)]
     return HairMesh(flat[0], triangles, flat[1], flat[2], np.full(rows * columns, level, np.float32))
 
@@ -281,7 +315,9 @@ def merge(meshes: list[HairMesh]) -> HairMesh:
     )
 
 
-def smooth_bumps(rng: np.random.Generator, azimuth: np.ndarray, step: np.ndarray, detail: float) -> np.ndarray:
+def smooth_bumps(
+    rng: np.random.Generator, azimuth: np.ndarray, step: np.ndarray, detail: float
+) -> np.ndarray:
     """Return a periodic bumpy field about 0 over the sheet, roughly in [-1, 1]."""
     field = np.zeros(np.broadcast_shapes(azimuth.shape, step.shape))
     for _ in range(10):

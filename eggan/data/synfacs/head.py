@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class HeadModel:
 
     `template` (V, 3); `triangles` (T, 3) int32; `region` (T,) uint8, one of SKIN..CAVITY; `side` (V,) int8,
     +1 for the left eye's parts, -1 for the right eye's, 0 elsewhere; `lips`, `cavity` (V,) masks in [0, 1];
-    `openness` (V,) in [0, 1]: how much of the surroundings a point of the resting face sees (ambient occlusion);
+    `openness` (V,) in [0, 1]: how much of the surroundings a point of the resting face sees;
     `phenotype_shapes` (P, V, 3) with `phenotype_mask` (P, 26); `local_shapes` (2 L, V, 3), positive and
     negative in turn, with `local_labels`; `action_shapes` (52, V, 3) with `action_labels`. Metres.
     """
@@ -171,7 +172,7 @@ def sides(kept: np.ndarray) -> np.ndarray:
     return left.astype(np.int8) - right.astype(np.int8)
 
 
-def texture_masks(model, root: Path) -> tuple[np.ndarray, np.ndarray]:
+def texture_masks(model: Any, root: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return (lips, mouth cavity) masks per base-mesh vertex in [0, 1], read from the UV pictures."""
     from PIL import Image
 
@@ -188,8 +189,10 @@ def texture_masks(model, root: Path) -> tuple[np.ndarray, np.ndarray]:
     return masks[0], masks[1]
 
 
-def ambient_openness(template: np.ndarray, triangles: np.ndarray, region: np.ndarray, rays: int = 128) -> np.ndarray:
-    """Return per vertex (V,) the share of `rays` cosine-weighted rays that reach 7 cm without meeting skin."""
+def ambient_openness(
+    template: np.ndarray, triangles: np.ndarray, region: np.ndarray, rays: int = 128
+) -> np.ndarray:
+    """Return per vertex (V,) the share of `rays` cosine-weighted rays that go 7 cm without meeting skin."""
     import trimesh  # deferred: only needed when the cache is filled
 
     skin = triangles[region == SKIN]
@@ -206,7 +209,7 @@ def ambient_openness(template: np.ndarray, triangles: np.ndarray, region: np.nda
 
 
 def eye_socket(template: np.ndarray, triangles: np.ndarray, openness: np.ndarray) -> np.ndarray:
-    """Return a mask (T,) of the socket behind the lids: never seen, but tightened lids would fold through it."""
+    """Return a mask (T,) of the socket behind the lids: never seen, but tight lids fold through it."""
     x, z = np.abs(template[:, 0]), template[:, 2]
     near_eye = (x > 0.010) & (x < 0.058) & (z > 0.705) & (z < 0.755)
     return (near_eye & (openness < 0.02))[triangles].all(axis=1)
@@ -217,7 +220,7 @@ def unit_rows(rows: np.ndarray) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
-def split_shapes(model, shapes: np.ndarray) -> dict[str, np.ndarray]:
+def split_shapes(model: Any, shapes: np.ndarray) -> dict[str, np.ndarray]:
     """Sort the blend shapes into phenotype, local and action shapes; drop those that leave the head alone."""
     mask = model.stacked_phenotype_blend_shapes_mask.numpy()
     count, action_count = len(mask), len(model.facial_action_labels)

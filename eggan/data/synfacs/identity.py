@@ -17,8 +17,27 @@ Colour = tuple[float, float, float]  # linear RGB in [0, 1]
 
 SHAPE_SPREAD = 0.24  # standard deviation of local changes; 0.4 gives monsters
 PAIR_SPREAD = 0.04  # how far a left change may leave its right twin
-STILL = ("neck-double", "neck-trans", "neck-scale", "measure-neck", "neck-back", "head-age", "head-trans", "head-angle")
-GENTLE = ("mouth-scale", "mouth-trans", "eye-trans", "eye-scale", "nose-trans", "head-", "eye-push", "eye-corner", "eyebrows")
+STILL = (
+    "neck-double",
+    "neck-trans",
+    "neck-scale",
+    "measure-neck",
+    "neck-back",
+    "head-age",
+    "head-trans",
+    "head-angle",
+)
+GENTLE = (
+    "mouth-scale",
+    "mouth-trans",
+    "eye-trans",
+    "eye-scale",
+    "nose-trans",
+    "head-",
+    "eye-push",
+    "eye-corner",
+    "eyebrows",
+)
 HAIR_COLOURS: dict[str, Colour] = {
     "black": (0.018, 0.014, 0.012),
     "dark brown": (0.035, 0.020, 0.012),
@@ -36,7 +55,11 @@ IRIS_COLOURS: dict[str, Colour] = {
     "grey": (0.22, 0.27, 0.30),
 }
 # the template looks sullen, thick-lipped and stern for an average person
-TEMPLATE_REPAIR = {"mouth-angles-up": 0.25, "mouth-lowerlip-volume-incr": -0.15, "mouth-scale-horiz-incr": 0.12}
+TEMPLATE_REPAIR = {
+    "mouth-angles-up": 0.25,
+    "mouth-lowerlip-volume-incr": -0.15,
+    "mouth-scale-horiz-incr": 0.12,
+}
 SKIN_LIGHT = np.array([0.78, 0.54, 0.44])
 SKIN_DARK = np.array([0.105, 0.052, 0.032])
 MALE_HAIR = ("buzz", "short", "side part", "textured", "curly", "receding", "bald", "swept", "fringe", "afro")
@@ -106,7 +129,6 @@ class Identity:
     iris: Colour
     iris_size: float
     resting_lids: float
-    glasses: bool
     strength: tuple[float, ...]
     asymmetry: tuple[float, ...]
 
@@ -141,7 +163,6 @@ def make_identity(seed: int, population: str, index: int, local_labels: tuple[st
         iris=draw_iris(rng, melanin),
         iris_size=float(rng.uniform(0.95, 1.08)),
         resting_lids=float(np.clip(rng.normal(0.07, 0.05), 0.0, 0.2)),
-        glasses=False,
         strength=tuple(float(x) for x in np.clip(rng.normal(1.0, 0.2, AU_COUNT), 0.55, 1.4)),
         asymmetry=draw_asymmetry(rng),
     )
@@ -169,7 +190,9 @@ def draw_phenotypes(
     return tuple((name, float(value)) for name, value in values.items())
 
 
-def draw_local_changes(rng: np.random.Generator, labels: tuple[str, ...], age: float) -> tuple[tuple[str, float], ...]:
+def draw_local_changes(
+    rng: np.random.Generator, labels: tuple[str, ...], age: float
+) -> tuple[tuple[str, float], ...]:
     """Return (label, value) pairs; a right change follows its left twin closely."""
     values: dict[str, float] = {}
     for label in labels:
@@ -189,7 +212,14 @@ def draw_local_changes(rng: np.random.Generator, labels: tuple[str, ...], age: f
 def draw_hair_colour(rng: np.random.Generator, melanin: float, origins: np.ndarray, age: float) -> Colour:
     """Return the hair colour; dark where the skin is dark, greyer with age."""
     if origins[2] > 0.5 and melanin < 0.32:
-        odds = {"black": 0.1, "dark brown": 0.24, "brown": 0.24, "light brown": 0.17, "blond": 0.17, "red": 0.08}
+        odds = {
+            "black": 0.1,
+            "dark brown": 0.24,
+            "brown": 0.24,
+            "light brown": 0.17,
+            "blond": 0.17,
+            "red": 0.08,
+        }
     else:
         odds = {"black": 0.62, "dark brown": 0.32, "brown": 0.06}
     colour = np.array(HAIR_COLOURS[str(rng.choice(list(odds), p=list(odds.values())))])
@@ -235,7 +265,9 @@ def draw_paint(rng: np.random.Generator, female: bool, age: float, melanin: floa
     tone = tone * np.exp(rng.normal(0, [0.04, 0.03, 0.06]))
     beard = "none"
     if not female:
-        beard = str(rng.choice(["none", "full", "goatee", "moustache", "short"], p=[0.58, 0.12, 0.08, 0.07, 0.15]))
+        beard = str(
+            rng.choice(["none", "full", "goatee", "moustache", "short"], p=[0.58, 0.12, 0.08, 0.07, 0.15])
+        )
     lips = tone * np.array([0.84, 0.44, 0.50]) * rng.uniform(0.85, 1.05)
     if female and rng.random() < 0.4:  # lipstick
         lips = lips * 0.45 + np.array([0.42, 0.06, 0.09]) * rng.uniform(0.5, 1.0) * (1.0 - 0.5 * melanin)
@@ -271,7 +303,9 @@ def draw_clothes(rng: np.random.Generator, female: bool) -> Clothes:
     wheel = np.clip(np.abs((hue * 6 + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1, 0, 1)
     colour = value * (1 - saturation * (1 - wheel))
     necklines = ["crew", "scoop", "v"] if female else ["crew", "v", "collar"]
-    return Clothes(str(rng.choice(necklines)), to_colour(colour), str(rng.choice(["plain", "plain", "stripes", "knit"])))
+    return Clothes(
+        str(rng.choice(necklines)), to_colour(colour), str(rng.choice(["plain", "plain", "stripes", "knit"]))
+    )
 
 
 def draw_iris(rng: np.random.Generator, melanin: float) -> Colour:

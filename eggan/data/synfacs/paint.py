@@ -17,7 +17,7 @@ BEARDS = {"full": 1.0, "short": 0.62, "goatee": 0.95, "moustache": 0.95, "none":
 
 @dataclass(frozen=True)
 class SkinMaps:
-    """`albedo` (H, W, 3) linear RGB; `height` (H, W) metres; `matte` (H, W) in [0, 1], 1 where hair covers."""
+    """`albedo` (H, W, 3) linear RGB; `height` (H, W) metres; `matte` (H, W), 1 where hair covers."""
 
     albedo: np.ndarray
     height: np.ndarray
@@ -77,7 +77,9 @@ def add_spots(albedo: np.ndarray, paint: Paint, rng: np.random.Generator) -> np.
     freckles = int(150 * paint.freckles)
     for _ in range(freckles):
         side, centre = rng.choice([-1, 1]), rng.normal([0.028, 0.706], [0.016, 0.013])
-        marks += rng.uniform(0.08, 0.30) * spot(x - side * centre[0], z - centre[1], rng.uniform(0.0005, 0.0009))
+        marks += rng.uniform(0.08, 0.30) * spot(
+            x - side * centre[0], z - centre[1], rng.uniform(0.0005, 0.0009)
+        )
     for _ in range(int(rng.integers(0, 4))):
         where = rng.uniform([-0.055, 0.63], [0.055, 0.78])
         marks += 0.75 * spot(x - where[0], z - where[1], rng.uniform(0.0009, 0.0016))
@@ -100,11 +102,26 @@ def add_eye_area(albedo: np.ndarray, paint: Paint) -> np.ndarray:
     lid = paint.eye_shadow * blob(0.033, 0.7395, 0.0125, 0.0045)
     tint = np.array([0.50, 0.40, 0.46])
     albedo = albedo * (1 - lid[:, :, None] * (1 - tint) * 0.75)
-    rim = np.exp(-0.5 * ((np.sqrt(((np.abs(map_axes()[0]) - 0.0335) / 0.0165) ** 2 + ((map_axes()[1] - 0.7285) / 0.0085) ** 2) - 1) / 0.14) ** 2)
+    rim = np.exp(
+        -0.5
+        * (
+            (
+                np.sqrt(
+                    ((np.abs(map_axes()[0]) - 0.0335) / 0.0165) ** 2
+                    + ((map_axes()[1] - 0.7285) / 0.0085) ** 2
+                )
+                - 1
+            )
+            / 0.14
+        )
+        ** 2
+    )
     return albedo * (1 - 0.22 * rim[:, :, None] * np.array([0.8, 1.0, 1.0]))
 
 
-def hair_covers(identity: Identity, rng: np.random.Generator) -> list[tuple[np.ndarray, tuple[float, float, float]]]:
+def hair_covers(
+    identity: Identity, rng: np.random.Generator
+) -> list[tuple[np.ndarray, tuple[float, float, float]]]:
     """Return (cover (H, W) in [0, 1], colour) of brows, beard and the scalp under the hair."""
     paint = identity.paint
     covers = [(brow_cover(paint, rng), paint.brow_colour)]
@@ -140,10 +157,14 @@ def beard_cover(paint: Paint, rng: np.random.Generator) -> np.ndarray:
     """Return stubble and beard."""
     x, z = map_axes()
     ax = np.abs(x)
-    jaw = step((0.684 - 0.9 * np.clip(ax - 0.035, 0, 1) * -1.0 - z) / 0.014) * step((ax * 0.62 + 0.655 - z) / 0.010)
+    jaw = step((0.684 - 0.9 * np.clip(ax - 0.035, 0, 1) * -1.0 - z) / 0.014) * step(
+        (ax * 0.62 + 0.655 - z) / 0.010
+    )
     cheeks = step((0.660 + 0.9 * np.clip(ax - 0.028, 0, 1) - z) / 0.026)
     below = step((0.6495 - z) / 0.007)
-    moustache = step((0.0275 - ax) / 0.006) * step((z - 0.6685) / 0.003) * step((0.6835 - 0.16 * ax - z) / 0.004)
+    moustache = (
+        step((0.0275 - ax) / 0.006) * step((z - 0.6685) / 0.003) * step((0.6835 - 0.16 * ax - z) / 0.004)
+    )
     chin = step((0.024 - ax) / 0.008) * step((0.6455 - z) / 0.005)
     around = step((ax - 0.024) / 0.003) * step((0.031 - ax) / 0.004) * step((0.674 - z) / 0.006)
     full = np.maximum(np.maximum(np.maximum(cheeks * step((ax - 0.026) / 0.006), below), moustache), around)

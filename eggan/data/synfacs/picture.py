@@ -243,7 +243,9 @@ def eyeballs(person: Person, turn: np.ndarray, gaze: str) -> np.ndarray:
     angle = {"left": GAZE_ANGLE, "frontal": 0.0, "right": -GAZE_ANGLE}[gaze]
     direction = turn @ np.array([np.sin(angle), -np.cos(angle), 0.0])
     up = turn @ np.array([0.0, 0.0, 1.0])
-    return np.stack([np.concatenate([(c - pivot) @ turn.T + pivot, direction, up]) for c in person.eye_centres])
+    return np.stack(
+        [np.concatenate([(c - pivot) @ turn.T + pivot, direction, up]) for c in person.eye_centres]
+    )
 
 
 def wrinkle_map(identity: Identity, aus: np.ndarray) -> np.ndarray:
@@ -256,7 +258,9 @@ def wrinkle_map(identity: Identity, aus: np.ndarray) -> np.ndarray:
     for number, field in au_maps().items():
         position = AU_NUMBERS.index(number)
         if aus[position] > 0:
-            total += field * (depth * (left[position] * blend + right[position] * (1 - blend))).astype(np.float32)
+            total += field * (depth * (left[position] * blend + right[position] * (1 - blend))).astype(
+                np.float32
+            )
     return total
 
 
@@ -264,11 +268,16 @@ def parameters(identity: Identity, nuisance: Nuisance, light: np.ndarray) -> np.
     """Return the scene's parameter vector for the shader."""
     q = np.zeros(s.PARAMETERS)
     q[s.P_KEY_X : s.P_KEY_Z + 1] = light
-    q[s.P_KEY_R : s.P_KEY_B + 1] = nuisance.light * 1.04 * (1 + nuisance.warmth * np.array([1.0, 0.0, -1.4])) * np.array([1.03, 1.0, 0.95])
+    q[s.P_KEY_R : s.P_KEY_B + 1] = (
+        nuisance.light
+        * 1.04
+        * (1 + nuisance.warmth * np.array([1.0, 0.0, -1.4]))
+        * np.array([1.03, 1.0, 0.95])
+    )
     fill = np.array([-light[0] * 1.3 - 0.1, -0.8, 0.15])
     q[s.P_FILL_X : s.P_FILL_Z + 1] = fill / np.linalg.norm(fill)
     q[s.P_FILL], q[s.P_AMBIENT] = 0.25, 0.33
-    q[s.P_GLOSS], q[s.P_MELANIN] = identity.paint.gloss, identity.paint.melanin
+    q[s.P_GLOSS] = identity.paint.gloss
     q[s.P_HAIR_R : s.P_HAIR_B + 1] = identity.hair.colour
     q[s.P_LIP_R : s.P_LIP_B + 1] = identity.paint.lips
     q[s.P_IRIS_R : s.P_IRIS_B + 1] = identity.iris

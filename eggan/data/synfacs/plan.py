@@ -48,7 +48,14 @@ PROTOTYPES: dict[str, tuple[tuple[int, float, float], ...]] = {
         (25, 3.0, 0.95),
         (26, 2.2, 0.7),
     ),
-    "happy": ((6, 3.6, 0.95), (7, 1.0, 0.35), (12, 4.2, 1.0), (25, 3.6, 0.85), (26, 1.0, 0.3), (45, 0.7, 0.25)),
+    "happy": (
+        (6, 3.6, 0.95),
+        (7, 1.0, 0.35),
+        (12, 4.2, 1.0),
+        (25, 3.6, 0.85),
+        (26, 1.0, 0.3),
+        (45, 0.7, 0.25),
+    ),
     "sad": ((1, 3.6, 1.0), (4, 2.6, 0.85), (6, 0.9, 0.2), (15, 3.4, 1.0), (17, 2.6, 0.85), (45, 1.0, 0.5)),
     "surprised": ((1, 4.0, 1.0), (2, 4.0, 1.0), (5, 3.4, 0.95), (25, 4.0, 1.0), (26, 3.8, 1.0)),
 }
@@ -88,7 +95,9 @@ def make_request(
         raise UserError(f"--identities must be at least 1, not {identities}")
     if images_per_identity is not None and images_per_identity < 1:
         raise UserError(f"--images-per-identity must be at least 1, not {images_per_identity}")
-    if population is not None and (not population or not population.replace("-", "").replace("_", "").isalnum()):
+    if population is not None and (
+        not population or not population.replace("-", "").replace("_", "").isalnum()
+    ):
         raise UserError(f"population {population!r} is no name: use letters, digits, - and _")
     return Request(
         split=split,
@@ -116,7 +125,12 @@ def make_manifest(request: Request) -> pd.DataFrame:
             row: dict[str, object] = {"identity": someone.name, "expression": expression, "gaze": gaze}
             row["split"] = splits[index]
             row |= {column: np.float32(value) for column, value in zip(AU_COLUMNS, aus, strict=True)}
-            row |= {"label_tool": LABEL_TOOL, "label_version": RENDERER_VERSION, "confidence": 1.0, "source_file": ""}
+            row |= {
+                "label_tool": LABEL_TOOL,
+                "label_version": RENDERER_VERSION,
+                "confidence": 1.0,
+                "source_file": "",
+            }
             row |= {"population": request.population, "identity_index": index, "key": key}
             rows.append(row)
     return pd.DataFrame(rows)
@@ -145,7 +159,9 @@ def posed_pictures(someone: Identity) -> list[tuple[str, str, np.ndarray]]:
     for expression in EXPRESSIONS:
         style = expression_style(someone, expression)
         for gaze in GAZES:
-            rng = numpy_generator("synfacs", "picture", someone.seed, someone.population, someone.index, expression, gaze)
+            rng = numpy_generator(
+                "synfacs", "picture", someone.seed, someone.population, someone.index, expression, gaze
+            )
             jitter = rng.normal(0, PICTURE_SPREAD, AU_COUNT)
             aus = np.where(style > 0, np.clip(style + jitter, 0.1, MAX_INTENSITY), 0.0)
             pictures.append((expression, gaze, np.round(aus, 3)))

@@ -10,7 +10,7 @@ LAYER_NONE = -1.0
 
 
 @njit(cache=True)
-def strand_coverage(strands, u, v):
+def strand_coverage(strands: np.ndarray, u: float, v: float) -> float:
     """Look the strand texture up (periodic, bilinear in u): density in [0, 1]."""
     height, width = strands.shape
     x = u * width
@@ -24,7 +24,9 @@ def strand_coverage(strands, u, v):
 
 
 @njit(cache=True)
-def rasterise(points, triangles, masks, strands, size):
+def rasterise(
+    points: np.ndarray, triangles: np.ndarray, masks: np.ndarray, strands: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return (triangle, weight0, weight1, depth) buffers, each (size, size), of the nearest surface.
 
     `points` (V, 3) float32: sample x, sample y, depth (smaller is nearer). `masks` (V, 3) float32: strand
@@ -77,7 +79,7 @@ def rasterise(points, triangles, masks, strands, size):
 
 
 @njit(cache=True)
-def vertex_normals(vertices, triangles):
+def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """Return smooth unit normals (V, 3) float32, weighted by triangle area."""
     normals = np.zeros(vertices.shape, np.float32)
     for t in range(triangles.shape[0]):

@@ -1,7 +1,7 @@
 """From geometry buffers to light: the colour of every sample, linear RGB.
 
 One compiled function per material keeps the inner loop free of Python. Directions and positions are in the
-camera's frame, which is the rest frame of the head model: x to the person's left, y away from the camera, z up.
+camera's frame, which is the head model's rest frame: x to the person's left, y away from the camera, z up.
 """
 
 import numpy as np
@@ -11,32 +11,45 @@ from eggan.data.synfacs.raster import strand_coverage
 from eggan.data.synfacs.wrinkles import MAP_BOTTOM, MAP_LEFT, MAP_STEP
 
 # columns of the vertex attribute array
-POSITION, NORMAL, TEMPLATE, LIPS, OPENNESS, CAVITY, TANGENT, DEPTH, STRAND_U, STRAND_V = 0, 3, 6, 9, 10, 11, 12, 15, 16, 17
+POSITION, NORMAL, TEMPLATE, LIPS, OPENNESS, CAVITY, TANGENT, DEPTH, STRAND_U, STRAND_V = (
+    0,
+    3,
+    6,
+    9,
+    10,
+    11,
+    12,
+    15,
+    16,
+    17,
+)
 ATTRIBUTES = 18
 HAIR_REGION = 7
 # entries of the scene's parameter vector
-(P_KEY_X, P_KEY_Y, P_KEY_Z, P_KEY_R, P_KEY_G, P_KEY_B, P_FILL_X, P_FILL_Y, P_FILL_Z, P_FILL, P_AMBIENT) = range(11)
-P_GLOSS, P_MELANIN, P_HAIR_R, P_HAIR_G, P_HAIR_B, P_LIP_R, P_LIP_G, P_LIP_B = range(11, 19)
-P_IRIS_R, P_IRIS_G, P_IRIS_B, P_IRIS_SIZE, P_CLOTH_R, P_CLOTH_G, P_CLOTH_B, P_NECK, P_PATTERN = range(19, 28)
-P_EYE_X, P_EYE_Z, P_BACK_R, P_BACK_G, P_BACK_B, P_CURL, P_MOUTH = range(28, 35)
-PARAMETERS = 35
+(P_KEY_X, P_KEY_Y, P_KEY_Z, P_KEY_R, P_KEY_G, P_KEY_B, P_FILL_X, P_FILL_Y, P_FILL_Z, P_FILL, P_AMBIENT) = (
+    range(11)
+)
+P_GLOSS, P_HAIR_R, P_HAIR_G, P_HAIR_B, P_LIP_R, P_LIP_G, P_LIP_B = range(11, 18)
+P_IRIS_R, P_IRIS_G, P_IRIS_B, P_IRIS_SIZE, P_CLOTH_R, P_CLOTH_G, P_CLOTH_B, P_NECK, P_PATTERN = range(18, 27)
+P_BACK_R, P_BACK_G, P_BACK_B, P_CURL = range(27, 31)
+PARAMETERS = 31
 
 
 @njit(cache=True)
-def clamp01(x):
+def clamp01(x: float) -> float:
     """Return x limited to [0, 1]."""
     return min(max(x, 0.0), 1.0)
 
 
 @njit(cache=True)
-def ramp(low, high, x):
+def ramp(low: float, high: float, x: float) -> float:
     """Smooth step from 0 at `low` to 1 at `high`."""
     t = min(max((x - low) / (high - low), 0.0), 1.0)
     return t * t * (3.0 - 2.0 * t)
 
 
 @njit(cache=True)
-def hash01(i, j):
+def hash01(i: int, j: int) -> float:
     """Return a pseudo-random number in [0, 1) for two integers."""
     h = (i * 374761393 + j * 668265263) & 0xFFFFFFFF
     h = ((h ^ (h >> 13)) * 1274126177) & 0xFFFFFFFF
@@ -44,7 +57,7 @@ def hash01(i, j):
 
 
 @njit(cache=True)
-def value_noise(x, y):
+def value_noise(x: float, y: float) -> float:
     """Return smooth noise in [0, 1] with unit cell size."""
     i, j = int(np.floor(x)), int(np.floor(y))
     fx, fy = x - i, y - j
@@ -56,7 +69,9 @@ def value_noise(x, y):
 
 
 @njit(cache=True)
-def shadow(light_points, light_depth, x, y, depth, softness):
+def shadow(
+    light_points: np.ndarray, light_depth: np.ndarray, x: float, y: float, depth: float, softness: float
+) -> float:
     """Return how much light arrives, 0..1: 3 x 3 comparisons around a point of the shadow map."""
     size = light_depth.shape[0]
     lit = 0.0
@@ -69,24 +84,39 @@ def shadow(light_points, light_depth, x, y, depth, softness):
 
 
 @njit(cache=True)
-def skin_colour(a, maps, crease, q, lit, out):
-    """Skin and lips. `a`: interpolated attributes; `maps` (H, W, 5): albedo, matte, height; `crease` (H, W)."""
+def skin_colour(
+    a: np.ndarray, maps: np.ndarray, crease: np.ndarray, q: np.ndarray, lit: float, out: np.ndarray
+) -> None:
+    """Skin and lips. `a`: attributes; `maps` (H, W, 5): albedo, matte, height; `crease` (H, W)."""
     rows, columns = maps.shape[0], maps.shape[1]
     u = min(max((a[TEMPLATE] - MAP_LEFT) / MAP_STEP, 1.0), columns - 2.001)
     v = min(max((a[TEMPLATE + 2] - MAP_BOTTOM) / MAP_STEP, 1.0), rows - 2.001)
     i, j = int(v), int(u)
     fu, fv = u - j, v - i
     w00, w01, w10, w11 = (1 - fu) * (1 - fv), fu * (1 - fv), (1 - fu) * fv, fu * fv
-    red = maps[i, j, 0] * w00 + maps[i, j + 1, 0] * w01 + maps[i + 1, j, 0] * w10 + maps[i + 1, j + 1, 0] * w11
-    green = maps[i, j, 1] * w00 + maps[i, j + 1, 1] * w01 + maps[i + 1, j, 1] * w10 + maps[i + 1, j + 1, 1] * w11
-    blue = maps[i, j, 2] * w00 + maps[i, j + 1, 2] * w01 + maps[i + 1, j, 2] * w10 + maps[i + 1, j + 1, 2] * w11
+    red = (
+        maps[i, j, 0] * w00 + maps[i, j + 1, 0] * w01 + maps[i + 1, j, 0] * w10 + maps[i + 1, j + 1, 0] * w11
+    )
+    green = (
+        maps[i, j, 1] * w00 + maps[i, j + 1, 1] * w01 + maps[i + 1, j, 1] * w10 + maps[i + 1, j + 1, 1] * w11
+    )
+    blue = (
+        maps[i, j, 2] * w00 + maps[i, j + 1, 2] * w01 + maps[i + 1, j, 2] * w10 + maps[i + 1, j + 1, 2] * w11
+    )
     matte = maps[i, j, 3]
     front = ramp(0.12, 0.5, -a[NORMAL + 1])  # the frontal maps smear on surfaces seen edge-on
-    hx = (maps[i, j + 1, 4] - maps[i, j - 1, 4] + crease[i, j + 1] - crease[i, j - 1]) * front / (2 * MAP_STEP)
-    hz = (maps[i + 1, j, 4] - maps[i - 1, j, 4] + crease[i + 1, j] - crease[i - 1, j]) * front / (2 * MAP_STEP)
+    hx = (
+        (maps[i, j + 1, 4] - maps[i, j - 1, 4] + crease[i, j + 1] - crease[i, j - 1]) * front / (2 * MAP_STEP)
+    )
+    hz = (
+        (maps[i + 1, j, 4] - maps[i - 1, j, 4] + crease[i + 1, j] - crease[i - 1, j]) * front / (2 * MAP_STEP)
+    )
     nx, ny, nz = a[NORMAL], a[NORMAL + 1], a[NORMAL + 2]
-    dot_x, dot_z = nx, nz
-    nx, ny, nz = nx - hx * (1 - dot_x * nx) + hz * dot_z * nx, ny + hx * dot_x * ny + hz * dot_z * ny, nz - hz * (1 - dot_z * nz) + hx * dot_x * nz
+    # tilt the normal against the height's gradient, projected on the surface
+    bx = nx - hx * (1 - nx * nx) + hz * nz * nx
+    by = ny + hx * nx * ny + hz * nz * ny
+    bz = nz - hz * (1 - nz * nz) + hx * nx * nz
+    nx, ny, nz = bx, by, bz
     length = 1.0 / np.sqrt(nx * nx + ny * ny + nz * nz)
     nx, ny, nz = nx * length, ny * length, nz * length
     lip = ramp(0.35, 0.75, a[LIPS])
@@ -133,11 +163,10 @@ def skin_colour(a, maps, crease, q, lit, out):
 
 
 @njit(cache=True)
-def is_cloth(a, q):
+def is_cloth(a: np.ndarray, q: np.ndarray) -> float:
     """Return by how many metres a body point lies under the neckline (negative: bare skin)."""
     x, y, z = a[TEMPLATE], a[TEMPLATE + 1], a[TEMPLATE + 2]
     ax = abs(x)
-    line = 0.578 + 0.16 * max(0.0, y + 0.04)
     if q[P_NECK] == 0:
         line = 0.579 + 0.16 * (y + 0.05) + 0.02 * ramp(0.03, 0.08, ax)
     elif q[P_NECK] == 1:
@@ -150,7 +179,7 @@ def is_cloth(a, q):
 
 
 @njit(cache=True)
-def cloth_colour(a, q, under, lit, out):
+def cloth_colour(a: np.ndarray, q: np.ndarray, under: float, lit: float, out: np.ndarray) -> None:
     """Garment: matte, with a seam at the neckline."""
     x, z = a[TEMPLATE], a[TEMPLATE + 2]
     weave = 0.9 + 0.2 * value_noise(x * 900.0, z * 900.0)
@@ -161,14 +190,18 @@ def cloth_colour(a, q, under, lit, out):
     seam = 1.0 - 0.38 * np.exp(-((under - 0.010) ** 2) / 2.5e-6) - 0.3 * np.exp(-under / 0.0016)
     fold = 0.8 + 0.4 * value_noise(x * 38.0 + 7.0, z * 26.0)
     key = max(0.0, a[NORMAL] * q[P_KEY_X] + a[NORMAL + 1] * q[P_KEY_Y] + a[NORMAL + 2] * q[P_KEY_Z])
-    light = key * (0.15 + 0.85 * lit) * 0.9 + q[P_FILL] * 0.5 + q[P_AMBIENT] * (0.6 + 0.4 * a[NORMAL + 2]) * a[OPENNESS]
+    light = (
+        key * (0.15 + 0.85 * lit) * 0.9
+        + q[P_FILL] * 0.5
+        + q[P_AMBIENT] * (0.6 + 0.4 * a[NORMAL + 2]) * a[OPENNESS]
+    )
     for c in range(3):
         out[c] = q[P_CLOTH_R + c] * weave * seam * fold * light
 
 
 @njit(cache=True)
-def eye_colour(a, eye, q, lit, out):
-    """Eyeball. `eye` (10,): centre, gaze direction, up direction, aperture (0 closed .. 1 open)."""
+def eye_colour(a: np.ndarray, eye: np.ndarray, q: np.ndarray, lit: float, out: np.ndarray) -> None:
+    """Eyeball. `eye` (9,): centre, gaze direction, up direction."""
     dx, dy, dz = a[POSITION] - eye[0], a[POSITION + 1] - eye[1], a[POSITION + 2] - eye[2]
     length = 1.0 / np.sqrt(dx * dx + dy * dy + dz * dz)
     dx, dy, dz = dx * length, dy * length, dz * length
@@ -204,7 +237,7 @@ def eye_colour(a, eye, q, lit, out):
 
 
 @njit(cache=True)
-def teeth_colour(a, upper, q, out):
+def teeth_colour(a: np.ndarray, upper: bool, q: np.ndarray, out: np.ndarray) -> None:
     """Teeth with gaps and gums."""
     x, y, z = a[TEMPLATE], a[TEMPLATE + 1], a[TEMPLATE + 2]
     ax = abs(x)
@@ -226,7 +259,7 @@ def teeth_colour(a, upper, q, out):
 
 
 @njit(cache=True)
-def hair_colour(a, strands, q, lit, out):
+def hair_colour(a: np.ndarray, strands: np.ndarray, q: np.ndarray, lit: float, out: np.ndarray) -> None:
     """Hair: darker near the scalp, two highlights across the strands."""
     density = strand_coverage(strands, a[STRAND_U], a[STRAND_V])
     other = strand_coverage(strands, a[STRAND_U] * 0.37 + 0.21, a[STRAND_V] * 0.5)
@@ -257,7 +290,18 @@ def hair_colour(a, strands, q, lit, out):
 
 
 @njit(cache=True)
-def light_sample(a, region, eyes, side, maps, crease, strands, q, lit, out):
+def light_sample(
+    a: np.ndarray,
+    region: int,
+    eyes: np.ndarray,
+    side: float,
+    maps: np.ndarray,
+    crease: np.ndarray,
+    strands: np.ndarray,
+    q: np.ndarray,
+    lit: float,
+    out: np.ndarray,
+) -> None:
     """Dispatch on the material; the colour goes to `out` (3,)."""
     if region == 0:
         under = is_cloth(a, q) if a[TEMPLATE + 2] < 0.625 else -1.0
@@ -270,17 +314,37 @@ def light_sample(a, region, eyes, side, maps, crease, strands, q, lit, out):
     elif region == 2 or region == 3:
         teeth_colour(a, region == 2, q, out)
     elif region == 4:
-        light = (0.35 + 0.5 * max(0.0, -a[NORMAL + 1] * 0.6 + a[NORMAL + 2] * 0.8)) * (1 - 0.6 * ramp(-0.135, -0.10, a[TEMPLATE + 1]))
+        light = (0.35 + 0.5 * max(0.0, -a[NORMAL + 1] * 0.6 + a[NORMAL + 2] * 0.8)) * (
+            1 - 0.6 * ramp(-0.135, -0.10, a[TEMPLATE + 1])
+        )
         out[0], out[1], out[2] = 0.40 * light, 0.13 * light, 0.13 * light
     elif region == 5:
-        out[0], out[1], out[2] = 0.012 + 0.2 * q[P_HAIR_R], 0.009 + 0.2 * q[P_HAIR_G], 0.008 + 0.2 * q[P_HAIR_B]
+        out[0], out[1], out[2] = (
+            0.012 + 0.2 * q[P_HAIR_R],
+            0.009 + 0.2 * q[P_HAIR_G],
+            0.008 + 0.2 * q[P_HAIR_B],
+        )
     else:
         hair_colour(a, strands, q, lit, out)
 
 
 @njit(cache=True)
-def shade(buffers, triangles, region, side, attributes, eyes, maps, crease, strands, light_points, light_depth, q, factor):
-    """Return the picture, linear RGB (size, size, 3) float32: the mean of factor x factor samples per pixel."""
+def shade(
+    buffers: tuple[np.ndarray, np.ndarray, np.ndarray],
+    triangles: np.ndarray,
+    region: np.ndarray,
+    side: np.ndarray,
+    attributes: np.ndarray,
+    eyes: np.ndarray,
+    maps: np.ndarray,
+    crease: np.ndarray,
+    strands: np.ndarray,
+    light_points: np.ndarray,
+    light_depth: np.ndarray,
+    q: np.ndarray,
+    factor: int,
+) -> np.ndarray:
+    """Return the picture, linear RGB (size, size, 3) float32: the mean of factor x factor samples."""
     index, weight0, weight1 = buffers
     samples = index.shape[0]
     size = samples // factor
@@ -308,7 +372,9 @@ def shade(buffers, triangles, region, side, attributes, eyes, maps, crease, stra
             x = b0 * light_points[i0, 0] + b1 * light_points[i1, 0] + b2 * light_points[i2, 0]
             y = b0 * light_points[i0, 1] + b1 * light_points[i1, 1] + b2 * light_points[i2, 1]
             depth = b0 * light_points[i0, 2] + b1 * light_points[i1, 2] + b2 * light_points[i2, 2]
-            lit = 0.3 + 0.7 * shadow(light_points, light_depth, x, y, depth, 2.2)  # walls light every shadow up
+            lit = 0.3 + 0.7 * shadow(
+                light_points, light_depth, x, y, depth, 2.2
+            )  # walls light every shadow up
             light_sample(a, region[t], eyes, side[i0], maps, crease, strands, q, lit, out)
             for c in range(3):
                 picture[row // factor, column // factor, c] += share * out[c]

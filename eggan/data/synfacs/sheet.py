@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from eggan.aus import AU_COUNT, AU_NAMES, AU_NUMBERS, EXPRESSIONS, LEVELS
-from eggan.data.synfacs.plan import SIZES, person, posed_pictures
 from eggan.data.synfacs.picture import draw_nuisance, render
+from eggan.data.synfacs.plan import SIZES, person, posed_pictures
 from eggan.errors import UserError
 
 SHEETS = ("aus", "expressions")
@@ -53,7 +53,9 @@ def expression_sheet(size: int, seed: int, people: int = 20) -> Image.Image:
         someone = person(seed, "twin", index)
         pictures = {name: aus for name, gaze, aus in posed_pictures(someone) if gaze == "frontal"}
         faces = [
-            render(someone, pictures[name], draw_nuisance(seed, "twin", index, 3 * number + 1), "frontal", size)
+            render(
+                someone, pictures[name], draw_nuisance(seed, "twin", index, 3 * number + 1), "frontal", size
+            )
             for number, name in enumerate(EXPRESSIONS)
         ]
         rows.append(np.concatenate(faces, axis=1))
@@ -69,7 +71,9 @@ def labelled(rows: list[np.ndarray], names: list[str], columns: list[str], size:
     draw = ImageDraw.Draw(sheet)
     for row, name in enumerate(names):
         number, _, words = name.partition(" ")
-        draw.multiline_text((4, LABEL_HEIGHT + row * size + 8), f"{number}\n{words.replace(' ', chr(10))}", fill="black")
+        draw.multiline_text(
+            (4, LABEL_HEIGHT + row * size + 8), f"{number}\n{words.replace(' ', chr(10))}", fill="black"
+        )
     for column, title in enumerate(columns):
         draw.text((LABEL_WIDTH + column * size + 6, 2), title, fill="black")
     return sheet

@@ -6,6 +6,7 @@ the AU's left strength, its right half by the right one.
 """
 
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -29,7 +30,7 @@ def distance(points: Points) -> np.ndarray:
     """Return the distance (H, W) of every cell to a polyline, metres."""
     x, z = map_axes()
     best = np.full((MAP_ROWS, MAP_COLUMNS), 1.0, np.float32)
-    for (x0, z0), (x1, z1) in zip(points[:-1], points[1:], strict=True):
+    for (x0, z0), (x1, z1) in pairwise(points):
         dx, dz = x1 - x0, z1 - z0
         t = np.clip(((x - x0) * dx + (z - z0) * dz) / (dx * dx + dz * dz), 0, 1)
         best = np.minimum(best, np.hypot(x - x0 - t * dx, z - z0 - t * dz))
@@ -60,8 +61,10 @@ def crease(points: Points, depth: float, width: float) -> np.ndarray:
 def bulge(x0: float, z0: float, height: float, width: float, tall: float) -> np.ndarray:
     """Return a soft bump at (+-x0, z0)."""
     x, z = map_axes()
-    spots = [x0] if x0 == 0 else [x0, -x0]
-    return sum(height * np.exp(-0.5 * (((x - s) / width) ** 2 + ((z - z0) / tall) ** 2)) for s in spots)
+    field = np.zeros((MAP_ROWS, MAP_COLUMNS))
+    for centre in (x0,) if x0 == 0 else (x0, -x0):
+        field = field + height * np.exp(-0.5 * (((x - centre) / width) ** 2 + ((z - z0) / tall) ** 2))
+    return field
 
 
 def centred(points: Points, depth: float, width: float) -> np.ndarray:
@@ -72,7 +75,9 @@ def centred(points: Points, depth: float, width: float) -> np.ndarray:
 
 def forehead_line(z0: float, inner: float, outer: float, lift: float) -> Points:
     """Return a slightly arched horizontal line from x = inner to x = outer."""
-    return [(x, z0 + lift * np.sin(np.pi * (x - inner) / (outer - inner))) for x in np.linspace(inner, outer, 6)]
+    return [
+        (x, z0 + lift * np.sin(np.pi * (x - inner) / (outer - inner))) for x in np.linspace(inner, outer, 6)
+    ]
 
 
 @lru_cache(maxsize=1)
@@ -80,9 +85,13 @@ def au_maps() -> dict[int, np.ndarray]:
     """Return AU number -> height map (H, W) float32 at intensity 5."""
     inner = [(x, 0.0022 * np.cos(x / 0.026 * np.pi / 2)) for x in np.linspace(-0.026, 0.026, 9)]
     maps = {
-        1: sum(centred([(x, z0 + lift) for x, lift in inner], 0.0014, 0.0018) for z0 in (0.762, 0.7705, 0.779))
+        1: sum(
+            centred([(x, z0 + lift) for x, lift in inner], 0.0014, 0.0018) for z0 in (0.762, 0.7705, 0.779)
+        )
         + bulge(0.012, 0.7505, 0.0012, 0.005, 0.004),
-        2: sum(crease(forehead_line(z0, 0.028, 0.058, 0.003), 0.0013, 0.0018) for z0 in (0.764, 0.7725, 0.781)),
+        2: sum(
+            crease(forehead_line(z0, 0.028, 0.058, 0.003), 0.0013, 0.0018) for z0 in (0.764, 0.7725, 0.781)
+        ),
         4: crease([(0.0055, 0.7385), (0.0062, 0.747), (0.0072, 0.755)], 0.0019, 0.0018)
         + bulge(0.0, 0.747, 0.0008, 0.003, 0.006)
         + bulge(0.011, 0.7435, 0.0016, 0.005, 0.004),
@@ -94,7 +103,10 @@ def au_maps() -> dict[int, np.ndarray]:
         + bulge(0.043, 0.703, 0.0030, 0.011, 0.008),
         7: crease([(0.020, 0.7215), (0.031, 0.7178), (0.043, 0.7195)], 0.0012, 0.0014)
         + crease([(0.019, 0.7375), (0.031, 0.7405), (0.044, 0.7385)], 0.0009, 0.0014),
-        9: sum(crease([(0.0020, z0), (0.0065, z0 + 0.0008), (0.0115, z0 + 0.0035)], 0.0013, 0.0013) for z0 in (0.7255, 0.7305, 0.7355))
+        9: sum(
+            crease([(0.0020, z0), (0.0065, z0 + 0.0008), (0.0115, z0 + 0.0035)], 0.0013, 0.0013)
+            for z0 in (0.7255, 0.7305, 0.7355)
+        )
         + crease([(0.0125, 0.715), (0.0185, 0.705), (0.0195, 0.697)], 0.0013, 0.0014),
         10: crease([(0.0190, 0.690), (0.0235, 0.684), (0.0275, 0.676)], 0.0019, 0.0023)
         + bulge(0.0235, 0.694, 0.0016, 0.006, 0.005),
@@ -103,12 +115,16 @@ def au_maps() -> dict[int, np.ndarray]:
         14: crease([(0.0315, 0.668), (0.0335, 0.6615), (0.0315, 0.6545)], 0.0028, 0.0023)
         + bulge(0.0395, 0.661, 0.0014, 0.005, 0.007),
         15: crease([(0.0265, 0.6575), (0.0300, 0.649), (0.0305, 0.639)], 0.0019, 0.0021),
-        17: chin_pits() + centred([(x, 0.6425 - 12 * x * x) for x in np.linspace(-0.016, 0.016, 7)], 0.0024, 0.0026),
+        17: chin_pits()
+        + centred([(x, 0.6425 - 12 * x * x) for x in np.linspace(-0.016, 0.016, 7)], 0.0024, 0.0026),
         20: crease([(0.0345, 0.669), (0.0385, 0.660), (0.0375, 0.648)], 0.0014, 0.0020)
         + crease([(0.0410, 0.667), (0.0455, 0.657), (0.0440, 0.645)], 0.0011, 0.0020),
         23: lip_lines(),
     }
-    return {number: np.ascontiguousarray(field * EMPHASIS.get(number, 1.0), np.float32) for number, field in maps.items()}
+    return {
+        number: np.ascontiguousarray(field * EMPHASIS.get(number, 1.0), np.float32)
+        for number, field in maps.items()
+    }
 
 
 def chin_pits() -> np.ndarray:
@@ -132,7 +148,9 @@ def age_map() -> np.ndarray:
     """Return the wrinkles of an old face at rest (H, W), metres."""
     folds = crease([(0.0205, 0.688), (0.0265, 0.679), (0.0310, 0.668)], 0.0012, 0.0020)
     bags = crease([(0.020, 0.7155), (0.030, 0.7115), (0.042, 0.7145)], 0.0008, 0.0016)
-    feet = sum(crease([(0.055, z0), (0.064, z1)], 0.0006, 0.0011) for z0, z1 in ((0.7255, 0.7235), (0.7315, 0.735)))
+    feet = sum(
+        crease([(0.055, z0), (0.064, z1)], 0.0006, 0.0011) for z0, z1 in ((0.7255, 0.7235), (0.7315, 0.735))
+    )
     brow = sum(
         centred([(x, z0 - 0.9 * x * x) for x in np.linspace(-0.048, 0.048, 9)], 0.0006, 0.0015)
         for z0 in (0.765, 0.7745, 0.784)

@@ -1,0 +1,109 @@
+"""The plan of each split: counts, identities, ranges and the order of draws."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eggan.aus import AU_COLUMNS, AU_NUMBERS, EXPRESSIONS, GAZES, au_index
+from eggan.data.dataset import check_manifest
+from eggan.data.synfacs import make_manifest, make_request, person
+from eggan.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def twin() -> pd.DataFrame:
+    return make_manifest(make_request("twin"))
+
+
+def test_the_twin_has_the_size_of_rafd(twin: pd.DataFrame) -> None:
+    assert len(twin: pd.DataFrame) == 1608
+    assert twin["identity"].nunique() == 67
+    assert set(twin["expression"]) == set(EXPRESSIONS)
+    assert set(twin["gaze"]) == set(GAZES)
+    people = twin.groupby("split")["identity"].nunique().to_dict()
+    assert people == {"train": 52, "val": 6, "test": 9}
+    check_manifest(twin, 1608, "twin")
+
+
+def test_expressions_carry_their_aus(twin: pd.DataFrame) -> None:
+    means = twin.groupby("expression")[list(AU_COLUMNS)].mean()
+    assert (means.loc["neutral"] == 0).all()
+    for expression, column in (("happy", "au12"), ("angry", "au04"), ("sad", "au15"), ("surprised", "au26")):
+        assert means.loc[expression, column] > 2
+    assert means.loc["contemptuous", "au14"] == means["au14"].max()
+
+
+def test_every_au_varies_in_the_twin(twin: pd.DataFrame) -> None:
+    assert (twin[list(AU_COLUMNS)].std() > 0.05).all()
+
+
+def test_people_show_one_expression_differently(twin: pd.DataFrame) -> None:
+    happy = twin[(twin["expression"] == "happy") & (twin["gaze"] == "frontal")]
+    assert happy["au12"].std() > 0.3
+
+
+def test_the_same_seed_gives_the_same_plan_and_another_seed_another(twin: pd.DataFrame) -> None:
+    small = {"split": "twin", "identities": 4}
+    first, again = make_manifest(make_request(**small)), make_manifest(make_request(**small))
+    assert first.equals(again)
+    assert not first[list(AU_COLUMNS)].equals(make_manifest(make_request(**small, seed=1))[list(AU_COLUMNS)])
+    # fewer people are the first ones of many
+    assert first[list(AU_COLUMNS)].equals(twin.iloc[: len(first)][list(AU_COLUMNS)])
+
+
+def test_wide_and_twin_share_no_person() -> None:
+    names = [{person(0, population, index) for index in range(5)} for population in ("twin", "wide", "dense")]
+    assert not names[0] & names[1]
+    assert not names[0] & names[2]
+    assert len(make_manifest(make_request("wide"))) == 64 * 24
+
+
+def test_dense_spreads_every_au_over_its_range() -> None:
+    manifest = make_manifest(make_request("dense", identities=30, images_per_identity=40))
+    aus = manifest[list(AU_COLUMNS)].to_numpy()
+    share = (aus > 0).mean(axis=0)
+    assert ((share > 0.15) & (share < 0.5)).all()
+    assert (aus.max(axis=0) > 4.5).all()
+    assert (aus.min(axis=0) == 0).all()
+    assert set(manifest["split"]) == {"dense"}
+
+
+def test_closed_eyes_and_raised_lids_exclude_each_other_in_dense() -> None:
+    manifest = make_manifest(make_request("dense", identities=10))
+    aus = manifest[list(AU_COLUMNS)].to_numpy()
+    assert not ((aus[:, au_index(45)] > 0) & (aus[:, au_index(5)] > 0)).any()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 10])
+def test_small_twins_have_valid_splits(count: int) -> None:
+    manifest = make_manifest(make_request("twin", identities=count))
+    check_manifest(manifest, count * 24, "small")
+    assert "train" in set(manifest["split"])
+    if count > 2:
+        assert set(manifest["split"]) == {"train", "val", "test"}
+
+
+def test_ages_sexes_and_skins_are_spread() -> None:
+    people = [person(0, "twin", index) for index in range(67)]
+    assert 25 < sum(p.female for p in people) < 42
+    assert min(p.age for p in people) >= 18
+    assert max(p.age for p in people) > 55
+    assert np.std([p.paint.melanin for p in people]) > 0.2
+    assert len({p.hair.style for p in people}) > 10
+    assert len(AU_NUMBERS) == len(people[0].strength)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ({"split": "tiwn"}, "tiwn"),
+        ({"split": "twin", "size": 96}, "96"),
+        ({"split": "twin", "identities": 0}, "identities"),
+        ({"split": "dense", "images_per_identity": 0}, "images-per-identity"),
+        ({"split": "dense", "population": "a/b"}, "population"),
+    ],
+)
+def test_bad_requests_are_one_line_user_errors(arguments: dict, word: str) -> None:
+    with pytest.raises(UserError, match=word) as caught:
+        make_request(**arguments)
+    assert "\n" not in str(caught.value)
