@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -76,7 +77,7 @@ def measure(kind: Kind, network: nn.Module, sets: dict[str, Dataset]) -> dict[st
     result: dict[str, Any] = {}
     if kind == "verifier":
         fixing = sets["threshold"]
-        result["threshold"] = held_out.fix_threshold(network, fixing, fixing.rows("dense"))
+        result["threshold"] = held_out.fix_threshold(network, fixing, np.arange(len(fixing.manifest)))
     figures = {}
     for name, dataset in sets.items():
         if name == "threshold":

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 INPUT_SIZE = 64
+ROWS, COLUMNS = slice(8, 64), slice(8, 56)  # forehead to chin, cheek to cheek; the rest is hair and wall
 AU_COUNT = 17
 
 
@@ -22,6 +23,11 @@ def to_input_size(images: Tensor) -> Tensor:
     if min(images.shape[-2:]) >= INPUT_SIZE:
         return F.interpolate(images, size=(INPUT_SIZE, INPUT_SIZE), mode="area")
     return F.interpolate(images, size=(INPUT_SIZE, INPUT_SIZE), mode="bilinear", align_corners=False)
+
+
+def face_of(images: Tensor) -> Tensor:
+    """Return the part of the image, at 64 px, that holds the face: (B, 3, H, W) -> (B, 3, 56, 48)."""
+    return to_input_size(images)[:, :, ROWS, COLUMNS]
 
 
 def conv_unit(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -47,7 +53,7 @@ class ResidualBlock(nn.Module):
 
 
 def residual_trunk(inputs: int, widths: tuple[int, int, int], blocks: int) -> nn.Sequential:
-    """Return a residual trunk 64 -> 32 -> 16 -> 8 px with the given widths."""
+    """Return a residual trunk 56 x 48 -> 28 x 24 -> 14 x 12 -> 7 x 6 with the given widths."""
     layers: list[nn.Module] = []
     for width in widths:
         layers.append(conv_unit(inputs, width, stride=2))
@@ -59,19 +65,19 @@ def residual_trunk(inputs: int, widths: tuple[int, int, int], blocks: int) -> nn
 class ResidualAUNet(nn.Module):
     """Estimator "a": residual CNN on grey images standardised one by one; returns (B, 17), not clamped."""
 
-    def __init__(self, widths: tuple[int, int, int] = (48, 96, 128), blocks: int = 2) -> None:
+    def __init__(self, widths: tuple[int, int, int] = (32, 64, 128), blocks: int = 2) -> None:
         super().__init__()
         self.trunk = residual_trunk(1, widths, blocks)
         self.squeeze = nn.Sequential(
             nn.Conv2d(widths[-1], 32, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(inplace=True)
         )
         self.head = nn.Sequential(
-            nn.Flatten(), nn.Linear(32 * 64, 128), nn.ReLU(inplace=True), nn.Linear(128, AU_COUNT)
+            nn.Flatten(), nn.Linear(32 * 42, 128), nn.ReLU(inplace=True), nn.Linear(128, AU_COUNT)
         )
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> (B, 17)."""
-        grey = to_input_size(images).mean(dim=1, keepdim=True)
+        grey = face_of(images).mean(dim=1, keepdim=True)
         spread, centre = torch.std_mean(grey, dim=(1, 2, 3), keepdim=True)
         return cast(Tensor, self.head(self.squeeze(self.trunk((grey - centre) / (spread + 1e-3)))))
 
@@ -110,7 +116,7 @@ class ChannelMixer(nn.Module):
 class MixerAUNet(nn.Module):
     """Estimator "b": patch mixer on colour images; returns (B, 17), not clamped.
 
-    8 px patches at stride 4 make 256 tokens, later merged to 64. No convolution after the patches, no batch
+    8 px patches at stride 4 make 168 tokens, later merged to 42. No convolution after the patches, no batch
     statistics; position is known to the token-mixing weights.
     """
 
@@ -118,19 +124,19 @@ class MixerAUNet(nn.Module):
         super().__init__()
         fine, coarse = widths
         self.patches = nn.Conv2d(3, fine, 8, 4, 2)
-        self.fine = mixer_stage(256, fine, blocks[0])
+        self.fine = mixer_stage(14 * 12, fine, blocks[0])
         self.merge = nn.Conv2d(fine, coarse, 2, 2)
-        self.coarse = mixer_stage(64, coarse, blocks[1])
+        self.coarse = mixer_stage(7 * 6, coarse, blocks[1])
         self.norm = nn.LayerNorm(coarse)
         self.squeeze = nn.Linear(coarse, 32)
-        self.head = nn.Sequential(nn.Flatten(), nn.Linear(32 * 64, 64), nn.GELU(), nn.Linear(64, AU_COUNT))
+        self.head = nn.Sequential(nn.Flatten(), nn.Linear(32 * 42, 64), nn.GELU(), nn.Linear(64, AU_COUNT))
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> (B, 17)."""
-        grid = self.patches(2 * to_input_size(images))
-        tokens = self.fine(grid.flatten(2).transpose(1, 2))  # (B, 256, C)
-        grid = self.merge(tokens.transpose(1, 2).unflatten(2, (16, 16)))
-        tokens = self.coarse(grid.flatten(2).transpose(1, 2))  # (B, 64, C)
+        grid = self.patches(2 * face_of(images))
+        tokens = self.fine(grid.flatten(2).transpose(1, 2))  # (B, 168, C)
+        grid = self.merge(tokens.transpose(1, 2).unflatten(2, (14, 12)))
+        tokens = self.coarse(grid.flatten(2).transpose(1, 2))  # (B, 42, C)
         return cast(Tensor, self.head(F.gelu(self.squeeze(self.norm(tokens)))))
 
 
@@ -144,7 +150,7 @@ class FaceEmbedder(nn.Module):
     """Verifier: residual CNN on colour images; returns unit-norm embeddings (B, D)."""
 
     def __init__(
-        self, widths: tuple[int, int, int] = (48, 96, 160), blocks: int = 1, dimension: int = 128
+        self, widths: tuple[int, int, int] = (32, 64, 128), blocks: int = 1, dimension: int = 128
     ) -> None:
         super().__init__()
         self.trunk = residual_trunk(3, widths, blocks)
@@ -152,9 +158,9 @@ class FaceEmbedder(nn.Module):
             nn.Conv2d(widths[-1], 32, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(inplace=True)
         )
         self.head = nn.Sequential(
-            nn.Flatten(), nn.Linear(32 * 64, dimension), nn.BatchNorm1d(dimension, affine=False)
+            nn.Flatten(), nn.Linear(32 * 42, dimension), nn.BatchNorm1d(dimension, affine=False)
         )
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> (B, D), unit norm."""
-        return F.normalize(self.head(self.squeeze(self.trunk(to_input_size(images)))).float(), dim=1)
+        return F.normalize(self.head(self.squeeze(self.trunk(face_of(images)))).float(), dim=1)
