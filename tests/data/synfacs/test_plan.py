@@ -16,7 +16,7 @@ def twin() -> pd.DataFrame:
 
 
 def test_the_twin_has_the_size_of_rafd(twin: pd.DataFrame) -> None:
-    assert len(twin: pd.DataFrame) == 1608
+    assert len(twin) == 1608
     assert twin["identity"].nunique() == 67
     assert set(twin["expression"]) == set(EXPRESSIONS)
     assert set(twin["gaze"]) == set(GAZES)
