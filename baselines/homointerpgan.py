@@ -190,8 +190,8 @@ class HomoInterpGAN(TrainedNetworks):
             self.interpolator = Interpolator(channels, len(config.groups) + 1)
             self.decoder, self.critic = Decoder(config), Critic(config)
             self.guidance = nn.Conv2d(channels, channels, 1)
-        self.teacher = self.encoder.frozen_copy(DEEPEST).to(device)
-        self.perceptual = self.encoder.frozen_copy(PERCEPTUAL).to(device)
+            self.teacher = self.encoder.frozen_copy(DEEPEST).to(device)
+            self.perceptual = self.encoder.frozen_copy(PERCEPTUAL).to(device)
         networks = {
             "encoder": self.encoder,
             "interpolator": self.interpolator,

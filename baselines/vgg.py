@@ -3,7 +3,6 @@
 Its images are ImageNet-normalised; those of every other network here are in [-1, 1].
 """
 
-import copy
 from collections.abc import Sequence
 from typing import Literal
 
@@ -11,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from eggan.identity_classifier import identity_classifier
 from eggan.method import BuildContext
 from eggan.model_config import EGGANConfig, largest_ms_ssim_window
 from eggan.networks import CLASSIFIERS, Classifier
+from eggan.pretraining import pretrained_identity_classifier
 from eggan.weights import load_vgg19_convolutions
 
 EncoderInit = Literal["imagenet_vgg19", "identity_vgg19", "he"]
@@ -32,6 +31,7 @@ class VGGTrunk(nn.Module):
     def __init__(self, blocks: int, width: float) -> None:
         super().__init__()
         counts, channels = CLASSIFIERS["vgg19"]
+        self.width = width
         self.pool_before: set[int] = set()
         self.convs = nn.ModuleList()
         before = 3
@@ -61,11 +61,10 @@ class VGGTrunk(nn.Module):
         return self
 
     def frozen_copy(self, blocks: int) -> "VGGTrunk":
-        """Return a copy that ends at relu<blocks>_1, blocks >= 2, and takes no gradient."""
-        copied = copy.deepcopy(self).requires_grad_(False)
-        last = sorted(self.pool_before)[blocks - 2]  # a block begins behind its pooling
-        copied.convs = copied.convs[: last + 1]
-        return copied
+        """Return a copy that ends at relu<blocks>_1 and takes no gradient."""
+        copied = VGGTrunk(blocks, self.width)
+        copied.convs.load_state_dict(self.convs[: len(copied.convs)].state_dict())
+        return copied.requires_grad_(False)
 
 
 def scaled(channels: int, width: float) -> int:
@@ -96,7 +95,7 @@ def identity_convolutions(image_size: int, width: float, epochs: int, context: B
         cid_epochs=epochs,
         ms_ssim_window=largest_ms_ssim_window(image_size),
     )
-    (weight, bias), *others = folded_convolutions(identity_classifier(recipe, context))
+    (weight, bias), *others = folded_convolutions(pretrained_identity_classifier(recipe, context))
     mean, std = _rgb(IMAGENET_MEAN, weight), _rgb(IMAGENET_STD, weight)
     bias = bias + (weight * (2 * mean - 1)).sum((1, 2, 3))
     return [(weight * 2 * std, bias), *others]

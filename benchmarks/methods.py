@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 
-from baselines import references
+from baselines import ganimation, homointerpgan, references, stargan
 from baselines.references import Reference
 from eggan import model
 from eggan.errors import UserError
@@ -23,6 +23,9 @@ METHODS: Mapping[str, Entry] = MappingProxyType(
         "mean-au": references.MEAN_AU,
         "oracle": references.ORACLE,
         "eggan": model.ENTRY,
+        "stargan": stargan.ENTRY,
+        "homointerpgan": homointerpgan.ENTRY,
+        "ganimation": ganimation.ENTRY,
     }
 )
 

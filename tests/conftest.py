@@ -9,6 +9,7 @@ from PIL import Image
 
 from eggan.aus import AU_COLUMNS, EXPRESSIONS
 from eggan.data.dataset import Dataset, load_dataset, write_dataset
+from tests.fake_device import fake  # noqa: F401
 
 TINY_TRAINING = [
     word

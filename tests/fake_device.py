@@ -1,0 +1,66 @@
+"""A device that only pretends: a CPU/GPU mix or a host synchronisation fails on it, without a GPU."""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+
+import pytest
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+import eggan.training
+from eggan.data.training_set import TrainingSet
+
+META = torch.device("meta")
+
+
+def fake_to(self, device):
+    for module in self.modules():
+        for key, parameter in module._parameters.items():
+            if parameter is not None:
+                module._parameters[key] = nn.Parameter(parameter.detach().to(device), parameter.requires_grad)
+        for key, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[key] = buffer.to(device)
+    return self
+
+
+class PlainAdam(torch.optim.Adam):
+    """Adam without the fused kernel, which refuses the fake device."""
+
+    def __init__(self, parameters, fused, **options):
+        assert fused
+        super().__init__(parameters, **options)
+
+
+def generator_on_meta(*key, device="cpu"):
+    """The fake device has no generators of its own; what counts is that the step asked for one on this
+    device.
+    """
+    assert device == META or key[0] != "step"
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def fake(monkeypatch) -> Iterator[None]:
+    """Fake tensors, modules that move by copying, and stand-ins for calls that fake tensors get wrong."""
+    monkeypatch.setattr(nn.Module, "to", fake_to)
+    monkeypatch.setattr(torch.Tensor, "new_tensor", lambda self, values: torch.tensor(values).to(self.device))
+    monkeypatch.setattr(torch.optim, "Adam", PlainAdam)
+    monkeypatch.setattr(torch, "autocast", lambda *_args, **_options: nullcontext())
+    monkeypatch.setattr(eggan.training, "torch_generator", generator_on_meta)
+    with FakeTensorMode():
+        eggan.training._epoch_rows.cache_clear()
+        yield
+        eggan.training._epoch_rows.cache_clear()
+
+
+def fake_data(size=64):
+    count = 6
+    return TrainingSet(
+        images=torch.zeros(count, 3, size, size, dtype=torch.uint8, device=META),
+        aus=torch.rand(count, 17, device=META),
+        identity=torch.zeros(count, dtype=torch.int64, device=META),
+        expression=torch.zeros(count, dtype=torch.int64, device=META),
+        identities=3,
+    )

@@ -1,0 +1,349 @@
+"""What every entry of METHODS must do. A new method is tested by adding its tiny config to TINY."""
+
+import dataclasses
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from baselines.ganimation import GANimation
+from baselines.homointerpgan import HomoInterpGAN
+from baselines.references import Reference
+from baselines.stargan import StarGAN
+from benchmarks.methods import METHODS
+from eggan.config import from_dict, to_dict
+from eggan.data.training_set import load_training_set
+from eggan.errors import UserError
+from eggan.method import EditRequest, Method, MethodEntry
+from eggan.model import EGGAN
+from eggan.networks import Classifier, ClassifierFeatures
+from eggan.training import TrainingConfig, make_batch
+from tests.fake_device import META, fake_data
+from tests.tiny import context, narrow_config, tiny_dataset
+
+ROUND = 5  # updates after which every network of every method has had its turn
+BATCH = TrainingConfig(batch_size=4)
+FIELDS = {field.name for field in dataclasses.fields(EditRequest)}
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A small config at 64 px, and the method made from it alone, without a dataset, on a device.
+
+    `inert` are parameters without a gradient by construction: the last bias of a Wasserstein critic cancels
+    in the difference of its means.
+    """
+
+    config: Any
+    construct: Callable[[Any, torch.device], Method]
+    inert: frozenset[str] = frozenset()
+
+
+def tiny_eggan(config, device):
+    c_id = Classifier(config.classifier, config.classifier_width, 64, 3).to(device).requires_grad_(False)
+    return EGGAN(config, 0, device, c_id, ClassifierFeatures(c_id, 3))
+
+
+def smaller(name: str, **changes):
+    return dataclasses.replace(METHODS[name].presets["cpu"], **changes)
+
+
+TINY: dict[str, Tiny] = {
+    "eggan": Tiny(narrow_config(), tiny_eggan, frozenset({"image_critic.convs.5.bias"})),
+    "stargan": Tiny(
+        smaller("stargan", width=4, critic_width=2, residual_blocks=1), lambda c, d: StarGAN(c, 0, d)
+    ),
+    "homointerpgan": Tiny(
+        smaller("homointerpgan", width=1 / 32, identity_epochs=1),
+        lambda c, d: HomoInterpGAN(c, 0, d),
+        frozenset({"critic.score.bias"}),
+    ),
+    "ganimation": Tiny(
+        smaller("ganimation", width=4, critic_width=2, residual_blocks=1), lambda c, d: GANimation(c, 0, d)
+    ),
+}
+TRAINED = [name for name, entry in METHODS.items() if isinstance(entry, MethodEntry)]
+REFERENCES = [name for name, entry in METHODS.items() if isinstance(entry, Reference)]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return tiny_dataset(tmp_path_factory.mktemp("data") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def data(dataset):
+    return load_training_set(dataset, ("train",), "cpu")
+
+
+@pytest.fixture
+def make(dataset, cache):
+    """Build a tiny method by name: `make(name, seed=0)`."""
+
+    def build(name: str, seed: int = 0) -> Method:
+        return METHODS[name].build(TINY[name].config, context(dataset, cache, seed))
+
+    return build
+
+
+@pytest.fixture
+def ask(data):
+    """Make an edit request for the given rows of the training set; the targets are the next rows."""
+
+    def request(*rows: int) -> EditRequest:
+        sources = torch.tensor(rows)
+        targets = (sources + 5) % len(data)
+        return EditRequest(
+            source=data.images[sources].float() / 127.5 - 1,
+            source_aus=data.aus[sources],
+            target_aus=data.aus[targets],
+            target_expression=data.expression[targets],
+            reference=data.images[targets].float() / 127.5 - 1,
+        )
+
+    return request
+
+
+def train(method, data, first: int, last: int) -> None:
+    for step in range(first, last):
+        method.update(make_batch(data, BATCH, 0, step), step)
+
+
+def modules_of(method) -> Iterator[tuple[str, nn.Module]]:
+    for name, value in vars(method).items():
+        for key, module in value.items() if isinstance(value, dict) else [("", value)]:
+            if isinstance(module, nn.Module):
+                yield f"{name}.{key}", module
+
+
+def parameters_of(method, trainable: bool) -> dict[str, Tensor]:
+    """Return copies of the parameters whose `requires_grad` is `trainable`, by their path.
+
+    Running averages of a method's own networks are left out: they follow, whatever `requires_grad` says.
+    """
+    return {
+        f"{path}.{key}": parameter.detach().clone()
+        for path, module in modules_of(method)
+        for key, parameter in module.named_parameters()
+        if parameter.requires_grad == trainable and not path.startswith("average.")
+    }
+
+
+def flat(state: Any, path: str = "") -> dict[str, Any]:
+    """Return the leaves of nested dictionaries and lists by path; tensors are copied."""
+    if isinstance(state, dict):
+        return {k: v for key, value in state.items() for k, v in flat(value, f"{path}/{key}").items()}
+    if isinstance(state, list | tuple):
+        return {k: v for key, value in enumerate(state) for k, v in flat(value, f"{path}/{key}").items()}
+    return {path: state.clone() if isinstance(state, Tensor) else state}
+
+
+def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    assert one.keys() == other.keys()
+    equal = {k: torch.equal(v, other[k]) if isinstance(v, Tensor) else v == other[k] for k, v in one.items()}
+    return [key for key, same in equal.items() if not same]
+
+
+def through_a_file(state):
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)
+
+
+def test_every_method_has_a_tiny_config():
+    assert set(TINY) == set(TRAINED)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_an_entry_says_what_it_is(name):
+    entry = METHODS[name]
+    assert entry.name == name
+    assert entry.title
+    assert entry.version >= 1
+    assert set(entry.reads) <= FIELDS | ({"truth"} if name in REFERENCES else set())
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_presets_are_configs_with_a_source_for_every_value(name):
+    entry = METHODS[name]
+    assert {"paper", "cpu"} <= set(entry.presets)
+    assert entry.presets["paper"].image_size == 128
+    assert entry.presets["cpu"].image_size == 64
+    for preset in entry.presets.values():
+        assert from_dict(entry.config, to_dict(preset)) == preset
+    assert all(field.metadata.get("source") for field in dataclasses.fields(entry.config))
+
+
+@pytest.mark.parametrize("name", [n for n in REFERENCES if METHODS[n].edit is not None])
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_reference_keeps_shape_and_range(name, count, ask):
+    request = ask(*range(count))
+    answer = METHODS[name].edit(request, request.reference)
+    assert answer.shape == request.source.shape
+    assert answer.abs().max() <= 1
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_the_seed_and_nothing_else_decides_the_start(name, make):
+    before = torch.get_rng_state()
+    first = flat(make(name, seed=0).state())
+    torch.rand(3)
+    assert not differences(first, flat(make(name, seed=0).state()))
+    assert differences(first, flat(make(name, seed=1).state()))
+    torch.set_rng_state(before)
+    make(name, seed=0)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_edits_keep_shape_and_range_for_any_batch(name, make, ask):
+    method = make(name)
+    assert isinstance(method, Method)
+    many = method.edit(ask(0, 1, 2))
+    one = method.edit(ask(1))
+    assert many.shape == (3, 3, 64, 64)
+    assert one.shape == (1, 3, 64, 64)
+    assert many.dtype == torch.float32
+    assert not many.requires_grad
+    assert many.abs().max() <= 1
+    assert torch.allclose(many[1:2], one, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_an_edit_reads_what_the_entry_says_and_nothing_else(name, make, ask):
+    method, request = make(name), ask(0, 1, 2)
+    edit = method.edit(request)
+    other = {
+        "source": request.source.flip(2),
+        "source_aus": 5 - request.source_aus,
+        "target_aus": 5 - request.target_aus,
+        "target_expression": (request.target_expression + 1) % 8,
+        "reference": request.reference.flip(2),
+    }
+    assert set(other) == FIELDS
+    changed = {
+        field
+        for field, value in other.items()
+        if not torch.equal(edit, method.edit(dataclasses.replace(request, **{field: value})))
+    }
+    assert changed == set(METHODS[name].reads)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_editing_leaves_no_trace(name, make, data, ask):
+    method = make(name)
+    train(method, data, 0, 1)
+    modes = {path: module.training for path, module in modules_of(method)}
+    before, random = flat(method.state()), torch.get_rng_state()
+    method.edit(ask(0, 1))
+    assert not differences(before, flat(method.state()))
+    assert {path: module.training for path, module in modules_of(method)} == modes
+    assert torch.equal(random, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_updates_change_all_of_the_methods_own_parameters_and_no_others(name, make, data):
+    method = make(name)
+    own, held = parameters_of(method, trainable=True), parameters_of(method, trainable=False)
+    random = torch.get_rng_state()
+    train(method, data, 0, ROUND)
+    still = set(own) - set(differences(own, parameters_of(method, trainable=True)))
+    assert {key.removeprefix("networks.").replace("..", ".") for key in still} == TINY[name].inert
+    assert differences(held, parameters_of(method, trainable=False)) == []
+    assert torch.equal(random, torch.get_rng_state())  # every draw comes from the batch's generator
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_an_update_returns_finite_terms_and_leaves_its_batch_alone(name, make, data):
+    method = make(name)
+    for step in range(ROUND):
+        batch = make_batch(data, BATCH, 0, step)
+        tensors = {k: v for k, v in vars(batch).items() if isinstance(v, Tensor)}
+        copies = {k: v.clone() for k, v in tensors.items()}
+        terms = method.update(batch, step)
+        assert not differences(copies, tensors)
+        assert terms
+        assert all(term.shape == () and not term.requires_grad for term in terms.values())
+        assert all(term.isfinite() for term in terms.values())
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_no_learning_rate_no_learning(name, make, data):
+    method = make(name)
+    own = parameters_of(method, trainable=True)
+    method.set_learning_rate(0.0)
+    train(method, data, 0, ROUND)
+    assert differences(own, parameters_of(method, trainable=True)) == []
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_resumed_training_is_the_uninterrupted_one(name, make, data):
+    whole = make(name)
+    train(whole, data, 0, 7)
+    first = make(name)
+    train(first, data, 0, 3)
+    saved = through_a_file(first.state())
+    second = make(name)
+    second.load_state(saved)
+    assert not differences(flat(first.state()), flat(second.state()))
+    train(second, data, 3, 7)
+    assert not differences(flat(whole.state()), flat(second.state()))
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_states_that_do_not_fit_are_refused(name, make):
+    method = make(name)
+    with pytest.raises(UserError, match="version"):
+        method.load_state(method.state() | {"version": -1})
+    with pytest.raises(UserError, match="does not fit"):
+        method.load_state(method.state() | {"networks": {}})
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_inference_weights_restore_the_same_edits(name, make, data, ask):
+    method = make(name)
+    train(method, data, 0, ROUND)
+    weights = {key: value.contiguous() for key, value in method.inference_weights().items()}
+    weights = load(save(weights))
+    restored = METHODS[name].restore(TINY[name].config, weights, torch.device("cpu"))
+    assert torch.equal(method.edit(ask(0, 1)), restored.edit(ask(0, 1)))
+    weights.pop(next(iter(weights)))
+    with pytest.raises(UserError, match="do not fit"):
+        METHODS[name].restore(TINY[name].config, weights, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_parameters_are_counted_by_network(name, make):
+    counts = make(name).parameter_counts()
+    assert len(counts) >= 2
+    assert all(isinstance(count, int) and count > 0 for count in counts.values())
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_updates_stay_on_their_device_and_never_wait_for_it(name, fake):
+    method = TINY[name].construct(TINY[name].config, META)
+    for step in range(ROUND):
+        terms = method.update(make_batch(fake_data(), BATCH, 0, step), step)
+        method.set_learning_rate(0.5)
+    assert {term.device.type for term in terms.values()} == {"meta"}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_step_works_under_mixed_precision(name, make, data):
+    method = make(name)
+    with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+        train(method, data, 0, ROUND)
+    assert all(value.isfinite().all() for value in method.inference_weights().values())
+    kinds = {parameter.dtype for _, module in modules_of(method) for parameter in module.parameters()}
+    assert kinds == {torch.float32}
