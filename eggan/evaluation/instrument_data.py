@@ -48,6 +48,7 @@ class DataRecipe:
     posed_identities: int = setting(
         120, "ours: neutral and posed faces are rare among random AU combinations"
     )
+    validation_identities: int = setting(60, "ours: 480 images")
     held_out_identities: int = setting(150, "ours: 1,200 images at 64 px")
     held_out_large_identities: int = setting(40, "ours: 320 images at 128 px")
     threshold_identities: int = setting(128, "protocol: identities used for nothing else; at least 64")
@@ -60,6 +61,10 @@ class DataRecipe:
             RenderPlan("instruments-train-large", 128, self.large_identities, self.images_per_identity),
             RenderPlan("instruments-train-posed", 64, self.posed_identities, 24, "wide"),
         )
+
+    def validation(self) -> RenderPlan:
+        """Return the plan on which recipes are compared and training is watched."""
+        return RenderPlan("instruments-validation", 64, self.validation_identities, 8)
 
     def held_out(self, population: str) -> tuple[RenderPlan, ...]:
         """Return the plans of a held-out population at both sizes."""

@@ -116,6 +116,7 @@ def save_instrument(
     complete = {"card_version": CARD_VERSION, "name": name, "sha256": _sha256(staging), **card}
     staged_card = folder / f".{name}.json"
     staged_card.write_text(json.dumps(complete, indent=1) + "\n")
+    staging.chmod(0o644)  # safetensors writes files that only their owner can read
     staging.replace(weights)
     staged_card.replace(folder / f"{name}.json")
     return complete

@@ -1,5 +1,7 @@
 """From renders to a shipped instrument: data, training, held-out figures, card."""
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +31,8 @@ from eggan.evaluation.instruments import (
 from eggan.evaluation.train_instruments import Kind, Recipe, train_instrument
 
 TITLES: dict[Kind, str] = {
-    "au_a": "AU estimator a, residual CNN on grey images",
-    "au_b": "AU estimator b, patch mixer on colour images",
+    "au_a": "AU estimator a, residual CNN on standardised images",
+    "au_b": "AU estimator b, patch mixer",
     "verifier": "face verifier, residual CNN with a large-margin cosine loss",
 }
 TOLERANCE = 2e-3  # figures of one instrument on one dataset differ by this much between machines at most
@@ -42,9 +44,10 @@ def make_instrument(
 ) -> dict[str, Any]:
     """Render, train, measure and save one instrument; return its card."""
     training = {plan.folder_name: render(plan, data.seed, folder, workers) for plan in data.training()}
-    tests = held_out_data(kind, data, folder, workers)
-    network, record = train_instrument(kind, recipe, in_memory(list(training.values())), seed)
+    watch = watcher(kind, render(data.validation(), data.seed, folder, workers))
+    network, record = train_instrument(kind, recipe, in_memory(list(training.values())), seed, watch)
     network = stored(kind, network)
+    tests = held_out_data(kind, data, folder, workers)
     card = {
         "title": TITLES[kind],
         "network": type(network).__name__,
@@ -57,6 +60,21 @@ def make_instrument(
         **measure(kind, network, tests),
     }
     return save_instrument(kind, network, card, out)
+
+
+def watcher(kind: Kind, validation: Dataset) -> Callable[[int, float, nn.Module], None]:
+    """Return a function that prints one line per epoch: loss, and a figure on validation identities."""
+    rows = validation.rows("dense")
+
+    def watch(epoch: int, loss: float, network: nn.Module) -> None:
+        if kind == "verifier":
+            figures = held_out.verifier_figures(network, validation, rows, 0.5)
+            shown = f"equal-error rate {figures['equal_error_percent']:.2f} %"
+        else:
+            shown = f"PCC {held_out.au_figures(network, validation, rows)['mean_pcc']:.4f}"
+        print(f"{kind} epoch {epoch + 1}: loss {loss:.4f}, validation {shown}", file=sys.stderr, flush=True)
+
+    return watch
 
 
 def held_out_data(kind: Kind, data: DataRecipe, folder: Path, workers: int) -> dict[str, Dataset]:

@@ -27,7 +27,7 @@ Kind = Literal["au_a", "au_b", "verifier"]
 class Recipe:
     """How one instrument is trained."""
 
-    epochs: int = setting(14, "ours: fits the time, validation loss still falls slowly")
+    epochs: int = setting(18, "ours: mean PCC on validation identities is 0.93 after 3 and rises slowly")
     batch_size: int = setting(64, "ours")
     learning_rate: float = setting(1e-3, "ours")
     weight_decay: float = setting(0.02, "ours")
@@ -48,8 +48,8 @@ class Recipe:
 
 RECIPES: dict[Kind, Recipe] = {
     "au_a": Recipe(),
-    "au_b": Recipe(),
-    "verifier": Recipe(),
+    "au_b": Recipe(epochs=15),
+    "verifier": Recipe(epochs=8),
 }
 
 
