@@ -119,7 +119,12 @@ def paper_preset() -> EGGANConfig:
 
 
 def cpu_preset() -> EGGANConfig:
-    """64 px with narrow networks for a CPU; perceptual loss on C_id's features."""
+    """64 px with narrow networks for a CPU; perceptual loss on C_id's features.
+
+    Chosen on validation identities of SynFACS: C_exp is warmed up on real images and goes on learning at the
+    paper's rate, it and C_id see perturbed edits, and E, G, D_z and D_img learn ten times faster than in the
+    paper, since the training is a hundredth as long.
+    """
     return replace(
         paper_preset(),
         image_size=64,
@@ -129,14 +134,19 @@ def cpu_preset() -> EGGANConfig:
         classifier="narrow",
         weight_au=30.0,
         cexp_augment="shift_blur_noise",
+        augment_shift=1.5,
+        augment_blur=0.5,
+        augment_noise=0.05,
         perceptual_on="c_id",
         perceptual_norm="squared",
         ms_ssim_window=3,
-        learning_rate=4e-4,
-        learning_rate_cexp=1e-3,
+        learning_rate=1e-3,
+        cexp_warm_steps=800,
+        cid_epochs=8,
+        ema_decay=0.995,
     )
 
 
 def quick_preset() -> EGGANConfig:
     """The `cpu` networks for a few minutes of training."""
-    return replace(cpu_preset(), cid_epochs=8)
+    return replace(cpu_preset(), cid_epochs=3, cexp_warm_steps=400, ema_decay=0.99)

@@ -114,6 +114,7 @@ class UpBlock(nn.Module):
     def __init__(self, before: int, after: int, condition_dim: int, conditioning: Conditioning) -> None:
         super().__init__()
         self.up = nn.ConvTranspose2d(before, after, 4, 2, 1)
+        self.up.weight.data = _nearest_then(nn.Conv2d(after, before, 3).weight.data)
         self.norm1 = ModulatedNorm(after, condition_dim, conditioning)
         self.act1 = PReLU(after)
         self.conv = nn.Conv2d(after, after, 3, 1, 1)
@@ -286,6 +287,12 @@ def expected_intensity(logits: Tensor) -> Tensor:
 def parameter_count(network: nn.Module) -> int:
     """Return the number of parameters of a network."""
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _nearest_then(kernels: Tensor) -> Tensor:
+    """Return the 4 x 4 stride-2 transposed kernels that equal nearest doubling, then 3 x 3: (I, O, 3, 3)."""
+    box = torch.ones(1, 1, 2, 2)
+    return F.conv2d(kernels.flatten(0, 1)[:, None], box, padding=1).view(*kernels.shape[:2], 4, 4)
 
 
 def _vgg_block(before: int, after: int, count: int) -> nn.Sequential:

@@ -17,6 +17,7 @@ from eggan.networks import (
     LatentDiscriminator,
     ModulatedNorm,
     PReLU,
+    _nearest_then,
     au_levels,
     expected_intensity,
     parameter_count,
@@ -141,3 +142,12 @@ def test_equal_seeds_give_equal_networks_and_other_seeds_others():
     for a, b in zip(one.encoder.parameters(), same.encoder.parameters(), strict=True):
         assert torch.equal(a, b)
     assert not torch.equal(one.encoder.code.weight, other.encoder.code.weight)
+
+
+def test_up_sampling_starts_as_nearest_neighbour_and_a_three_by_three_convolution():
+    torch.manual_seed(0)
+    kernels, x = torch.randn(4, 3, 3, 3), torch.randn(2, 4, 5, 5)
+    ours = F.conv_transpose2d(x, _nearest_then(kernels), stride=2, padding=1)
+    doubled = F.interpolate(x, scale_factor=2.0, mode="nearest")
+    plain = F.conv2d(doubled, kernels.transpose(0, 1).flip(2, 3), padding=1)
+    torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-4)
