@@ -49,7 +49,7 @@ class Recipe:
 RECIPES: dict[Kind, Recipe] = {
     "au_a": Recipe(),
     "au_b": Recipe(epochs=15),
-    "verifier": Recipe(epochs=8),
+    "verifier": Recipe(epochs=5),
 }
 
 
