@@ -11,8 +11,11 @@ from benchmarks.protocol import Protocol
 from eggan.errors import UserError
 from eggan.training import TrainingConfig
 
-QUICK_IMAGES = 16_000
+QUICK_IMAGES = 28_000
 STANDARD_IMAGES = 120_000
+# Mirrored faces have the same AUs, and 52 identities are few.
+QUICK_TRAINING = TrainingConfig(batch_size=16, images=QUICK_IMAGES, horizontal_flip=True, log_every=20)
+STANDARD_TRAINING = TrainingConfig(batch_size=16, images=STANDARD_IMAGES, horizontal_flip=True)
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             seeds=(0,),
             rows=(
                 *REFERENCES,
-                Row("eggan", "quick", TrainingConfig(batch_size=16, images=QUICK_IMAGES, log_every=20), 7.0),
+                Row("eggan", "quick", QUICK_TRAINING, 9.0),
             ),
             protocol=Protocol(
                 name="quick", splits=("test",), pairs=464, probe_sources=6, sequences=28, alphas=5, showcase=4
@@ -73,7 +76,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             seeds=(0, 1, 2),
             rows=(
                 *REFERENCES,
-                Row("eggan", "cpu", TrainingConfig(batch_size=16, images=STANDARD_IMAGES), 60.0),
+                Row("eggan", "cpu", STANDARD_TRAINING, 60.0),
             ),
             protocol=Protocol(name="standard"),
         ),
