@@ -29,6 +29,7 @@ def register(subparsers: Any) -> None:
     check = actions.add_parser("check", help="render the held-out faces again and compare with the cards")
     _add_which(check)
     _add_data(check)
+    check.add_argument("--renew", action="store_true", help="write the new figures into the cards")
     check.set_defaults(run=run_check)
 
 
@@ -93,7 +94,7 @@ def run_check(args: argparse.Namespace) -> int:
 
     differences: list[str] = []
     for kind in CHOICES[args.which]:
-        differences += check_instrument(kind, args.data, args.workers)
+        differences += check_instrument(kind, args.data, args.workers, args.renew)
     for line in differences:
         print(line)
     print("the cards hold" if not differences else f"{len(differences)} figures differ from the cards")

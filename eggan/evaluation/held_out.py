@@ -1,31 +1,34 @@
 """Held-out figures of instruments: what goes into a card and what `eggan instruments check` repeats."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from eggan.aus import AU_COLUMNS, MAX_INTENSITY
+from eggan.aus import AU_COLUMNS
 from eggan.data.dataset import Dataset, to_network_range
 from eggan.evaluation import metrics
+from eggan.evaluation.instruments import read_aus
 
 BATCH = 256
 
 
 @torch.no_grad()
-def outputs(network: nn.Module, dataset: Dataset, rows: np.ndarray) -> np.ndarray:
-    """Return the network's raw outputs on rows of a dataset at its own size: float32 (n, D)."""
+def outputs(read: Callable[[Tensor], Tensor], dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+    """Return what `read` makes of rows of a dataset at its own size: float32 (n, D)."""
     parts: list[Tensor] = []
     for start in range(0, len(rows), BATCH):
         images = to_network_range(dataset.tensor(rows[start : start + BATCH]))
-        parts.append(network(images.contiguous(memory_format=torch.channels_last)).float())
+        parts.append(read(images.contiguous(memory_format=torch.channels_last)).float())
     return torch.cat(parts).numpy()
 
 
 def au_figures(network: nn.Module, dataset: Dataset, rows: np.ndarray) -> dict[str, Any]:
     """Return MSE, PCC, MAE and ICC(3,1) per AU and their means on rows of a dataset."""
-    reading, truth = outputs(network, dataset, rows).clip(0, MAX_INTENSITY), dataset.aus(rows)
+    reading, truth = outputs(partial(read_aus, network), dataset, rows), dataset.aus(rows)
     values = {
         "mse": metrics.mse(truth, reading),
         "pcc": metrics.pcc(truth, reading),

@@ -8,11 +8,11 @@ card's is refused.
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from safetensors import SafetensorError
@@ -41,10 +41,8 @@ class AUEstimator:
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> Tensor:
-        """Return AU intensities float32 (B, 17) in [0, 5] of images (B, 3, H, W) in [-1, 1], on the weights'
-        device.
-        """
-        return _forward(self.network, images).clamp(0.0, MAX_INTENSITY)
+        """Return AU intensities float32 (B, 17) in [0, 5] of images (B, 3, H, W) in [-1, 1]."""
+        return _forward(partial(read_aus, self.network), images, _device(self.network))
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class Verifier:
     @torch.no_grad()
     def embed(self, images: Tensor) -> Tensor:
         """Return unit-norm embeddings float32 (B, D) of images (B, 3, H, W) in [-1, 1]."""
-        return _forward(self.network, images)
+        return _forward(self.network, images, _device(self.network))
 
     @property
     def threshold(self) -> float:
@@ -70,6 +68,15 @@ class Verifier:
     def false_accept_rate(self) -> float:
         """Share of impostor pairs accepted at the threshold, in [0, 1], on the pairs that fixed it."""
         return float(self.card["threshold"]["false_accept_rate"])
+
+
+def read_aus(network: nn.Module, images: Tensor) -> Tensor:
+    """Return the mean reading of each image and its mirror image, (B, 17) in [0, 5].
+
+    AU intensities are left-right means, so both show the same; their errors are partly independent.
+    """
+    mean = (network(images) + network(images.flip(-1))) / 2
+    return cast(Tensor, mean.float().clamp(0.0, MAX_INTENSITY))
 
 
 def load_au_estimator(
@@ -113,7 +120,7 @@ def save_instrument(
     folder.mkdir(parents=True, exist_ok=True)
     weights, staging = folder / f"{name}.safetensors", folder / f".{name}.safetensors"
     save_file(to_storage(network), staging)
-    complete = {"card_version": CARD_VERSION, "name": name, "sha256": _sha256(staging), **card}
+    complete = {**card, "card_version": CARD_VERSION, "name": name, "sha256": _sha256(staging)}
     staged_card = folder / f".{name}.json"
     staged_card.write_text(json.dumps(complete, indent=1) + "\n")
     staging.chmod(0o644)  # safetensors writes files that only their owner can read
@@ -159,18 +166,20 @@ def _load(name: str, device: torch.device | str, folder: Path) -> tuple[dict[str
     return card, network.to(device).to(memory_format=torch.channels_last)
 
 
-def _forward(network: nn.Module, images: Tensor) -> Tensor:
+def _device(network: nn.Module) -> torch.device:
+    return next(network.parameters()).device
+
+
+def _forward(read: Callable[[Tensor], Tensor], images: Tensor, device: torch.device) -> Tensor:
     if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
         raise ValueError(f"expected float (B, 3, H, W) in [-1, 1], not {images.dtype} {tuple(images.shape)}")
-    device = next(network.parameters()).device
+    chunks = images.split(CHUNK) if len(images) else (images,)
     with torch.autocast(device.type, enabled=False), _one_precision(device):
-        run = partial(_chunk, network, device)
-        return torch.cat([run(chunk) for chunk in images.split(CHUNK)]) if len(images) else run(images)
+        return torch.cat([read(_prepared(chunk, device)).float() for chunk in chunks])
 
 
-def _chunk(network: nn.Module, device: torch.device, images: Tensor) -> Tensor:
-    images = images.to(device, torch.float32).contiguous(memory_format=torch.channels_last)
-    return network(images).float()
+def _prepared(images: Tensor, device: torch.device) -> Tensor:
+    return images.to(device, torch.float32).contiguous(memory_format=torch.channels_last)
 
 
 @contextlib.contextmanager

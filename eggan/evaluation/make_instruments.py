@@ -115,8 +115,11 @@ def stored(kind: Kind, network: nn.Module) -> nn.Module:
     return from_storage(NETWORKS[kind](), to_storage(network)).to(memory_format=torch.channels_last)
 
 
-def check_instrument(kind: Kind, folder: Path, workers: int) -> list[str]:
-    """Measure a shipped instrument again; return one line per figure that is not the card's."""
+def check_instrument(kind: Kind, folder: Path, workers: int, renew: bool = False) -> list[str]:
+    """Measure a shipped instrument again; return one line per figure that is not the card's.
+
+    `renew` writes the new figures into the card: for weights that stay while reading or data change.
+    """
     card = read_card(kind)
     data = from_dict(DataRecipe, card["data_recipe"], where=f"{kind}.json")
     sets = held_out_data(kind, data, folder, workers)
@@ -127,6 +130,9 @@ def check_instrument(kind: Kind, folder: Path, workers: int) -> list[str]:
     ]
     loaded = load_verifier() if kind == "verifier" else load_au_estimator("a" if kind == "au_a" else "b")
     again = measure(kind, loaded.network, sets)
+    if renew:
+        data_hashes = {"training": card["data"]["training"], "held_out": dataset_hashes(sets)}
+        save_instrument(kind, loaded.network, {**card, **again, "data": data_hashes})
     return lines + differing(kind, card["held_out"], again["held_out"])
 
 
