@@ -60,6 +60,23 @@ def test_readings_do_not_depend_on_the_batch(folder, kind, monkeypatch):
     assert torch.allclose(together, alone, atol=1e-4)
 
 
+def test_a_mirrored_face_reads_the_same(folder):
+    estimator = instruments.load_au_estimator("a", folder=folder)
+    batch = images(3, 64)
+    assert torch.allclose(estimator.predict(batch), estimator.predict(batch.flip(-1)), atol=1e-5)
+    assert not torch.allclose(estimator.network(batch), estimator.network(batch.flip(-1)), atol=1e-5)
+
+
+def test_a_card_names_the_hash_of_the_weights_that_were_written(folder):
+    card = instruments.read_card("verifier", folder)
+    again = instruments.save_instrument(
+        "verifier", instruments.load_verifier(folder=folder).network, card, folder
+    )
+    assert again == card
+    other = instruments.save_instrument("verifier", FaceEmbedder(), card, folder)
+    assert other["sha256"] != card["sha256"]
+
+
 def test_a_large_image_is_read_as_its_area_average(folder):
     large = images(2, 128)
     small = torch.nn.functional.avg_pool2d(large, 2)

@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from eggan.aus import AU_COLUMNS
-from eggan.data.dataset import load_dataset, write_dataset
+from eggan.data.dataset import load_dataset, to_network_range, write_dataset
 from eggan.errors import UserError
-from eggan.evaluation import held_out
+from eggan.evaluation import held_out, metrics
 from eggan.evaluation.augmentation import augment, mirror
 from eggan.evaluation.instrument_data import DataRecipe, Faces, in_memory
+from eggan.evaluation.instruments import NETWORKS, read_aus
 from eggan.evaluation.make_instruments import differing, measure, stored
 from eggan.evaluation.train_instruments import (
     Average,
@@ -152,6 +153,9 @@ def test_measured_figures_of_an_estimator_and_a_verifier(tmp_path):
     figures = measure("au_a", estimator, {name: sets[name] for name in ("dense-64", "twin-test-64")})
     assert set(figures) == {"held_out"}
     assert figures["held_out"]["twin-test-64"]["images"] == 12
+    reading = read_aus(estimator, to_network_range(dense.tensor(np.arange(12)))).numpy()
+    expected = metrics.mse(dense.aus(np.arange(12)), reading).mean()
+    assert figures["held_out"]["dense-64"]["mean_mse"] == pytest.approx(expected, rel=1e-3)
     assert set(figures["held_out"]["dense-64"]["per_au"]) == set(AU_COLUMNS)
     measured = measure("verifier", verifier, sets)
     assert measured["threshold"]["genuine_pairs"] == 3 * 6
@@ -193,6 +197,4 @@ def test_populations_never_meet():
 
 
 def make(kind):
-    from eggan.evaluation.instruments import NETWORKS
-
     return NETWORKS[kind]()
