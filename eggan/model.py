@@ -70,12 +70,17 @@ class EGGAN:
     def update(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """One critic step and, every `critic_steps`-th time, one main step; E and G run once for both.
 
+        The first `rec_warm_steps` steps train E and G as a plain autoencoder instead.
         Returns `loss/<term>` (raw) and `weighted/<term>` for each term of Eq. 7, and the critics' own terms.
         """
         if self.c_id is None or self.perceptual is None:
             raise UserError(
                 "this EGGAN was restored for editing; it cannot be trained further without its C_id"
             )
+        if step < self.config.rec_warm_steps:
+            terms = self._reconstruction_step(batch)
+            self._update_average(step)
+            return {name: term.detach() for name, term in terms.items()}
         main = (step + 1) % self.config.critic_steps == 0
         with torch.set_grad_enabled(main):
             latent, edit, rebuilt = self._generate(batch)
@@ -173,13 +178,27 @@ class EGGAN:
     def _generate(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Return the latent codes, the edits and the self-reconstructions: one pass of E, one of G."""
         latent = self.encoder(batch.image)
-        used = latent
-        if self.config.latent_noise:
-            noise = torch.randn(latent.shape, generator=batch.generator, device=latent.device)
-            used = latent + self.config.latent_noise * noise
+        used = self._noisy(latent, batch.generator)
         both = self.generator(torch.cat([used, used]), torch.cat([batch.target_aus, batch.aus]))
         edit, rebuilt = both.chunk(2)
         return latent, edit, rebuilt
+
+    def _noisy(self, latent: Tensor, generator: torch.Generator) -> Tensor:
+        """Add noise of `latent_noise` times each dimension's spread over the batch."""
+        if not self.config.latent_noise:
+            return latent
+        spread = latent.detach().std(0, correction=0)
+        noise = torch.randn(latent.shape, generator=generator, device=latent.device)
+        return latent + self.config.latent_noise * spread * noise
+
+    def _reconstruction_step(self, batch: Batch) -> dict[str, Tensor]:
+        """Update E and G on self-reconstruction alone: Eq. 6 and the second term of Eq. 5."""
+        latent = self._noisy(self.encoder(batch.image), batch.generator)
+        rebuilt = self.generator(latent, batch.aus)
+        terms = self._reconstruction_terms(batch.image, rebuilt)
+        if self.config.weight_per:
+            terms["per"] = self._perceptual(batch.image, batch.image, rebuilt)
+        return self._descend_weighted(terms)
 
     def _critic_step(self, batch: Batch, latent: Tensor, edit: Tensor) -> dict[str, Tensor]:
         """Update D_z and D_img (the max of Eq. 7)."""
@@ -220,11 +239,14 @@ class EGGAN:
     def _main_step(self, batch: Batch, latent: Tensor, edit: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
         """Update E and G (the min of Eq. 7); critics and C_exp are held still."""
         with _frozen(self.latent_critic, self.image_critic, self.c_exp):
-            terms = self._main_terms(batch, latent, edit, rebuilt)
-            weights = self._weights()
-            weighted = {name: weights[name] * term for name, term in terms.items()}
-            total = torch.stack(list(weighted.values())).sum()
-            self._descend("main", total)
+            return self._descend_weighted(self._main_terms(batch, latent, edit, rebuilt))
+
+    def _descend_weighted(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Update E and G on the weighted sum of `terms` (Eq. 7); return them raw, weighted and summed."""
+        weights = self._weights()
+        weighted = {name: weights[name] * term for name, term in terms.items()}
+        total = torch.stack(list(weighted.values())).sum()
+        self._descend("main", total)
         return {
             **{f"loss/{name}": term for name, term in terms.items()},
             **{f"weighted/{name}": term for name, term in weighted.items()},
@@ -247,12 +269,17 @@ class EGGAN:
             "adv_img": losses.wasserstein_generator(self.image_critic(edit)),
             "au": losses.eq3_au(self.c_exp.eval()(seen), batch.target_aus),
             "id": losses.eq4_identity(self.c_id(seen), batch.identity),
-            "rec_l1": losses.eq6_l1(rebuilt, batch.image),
+            **self._reconstruction_terms(batch.image, rebuilt),
         }
         if config.weight_per:
             terms["per"] = self._perceptual(batch.image, edit, rebuilt)
-        if config.weight_ssim:
-            terms["rec_ssim"] = losses.eq6_ms_ssim(rebuilt, batch.image, config.ms_ssim_window)
+        return terms
+
+    def _reconstruction_terms(self, image: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
+        """Return the two parts of Eq. 6."""
+        terms = {"rec_l1": losses.eq6_l1(rebuilt, image)}
+        if self.config.weight_ssim:
+            terms["rec_ssim"] = losses.eq6_ms_ssim(rebuilt, image, self.config.ms_ssim_window)
         return terms
 
     def _weights(self) -> dict[str, float]:

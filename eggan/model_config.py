@@ -43,7 +43,7 @@ class EGGANConfig:
     )
     latent_sigma: float = setting(1.0, OPEN + "N(mu_z, sigma_z) of Eq. 1 as a standard normal")
     latent_noise: float = setting(
-        0.0, "ours: standard deviation of noise on l while training; 0 is the paper's letter"
+        0.0, "ours: noise on l while training, in standard deviations of the batch; 0 is the paper's letter"
     )
     gp_at: Literal["interpolates", "real"] = setting(
         "interpolates", "Gulrajani et al. 2017, Eq. 3; Eq. 2 of the paper prints `real`"
@@ -72,6 +72,9 @@ class EGGANConfig:
     ema_decay: float = setting(0.0, "ours: average of E and G used for editing; 0 switches it off")
     cid_epochs: int = setting(20, OPEN + "pre-training of C_id, Sec. 3.3")
     cexp_warm_steps: int = setting(0, "ours: steps of C_exp alone before Eq. 7; 0 is the paper's letter")
+    rec_warm_steps: int = setting(
+        0, "ours: first steps train E and G on reconstruction alone; 0 is the paper's letter"
+    )
     pretraining_batch_size: int = setting(32, OPEN + "pre-training of C_id")
     pretraining_learning_rate: float = setting(1e-3, OPEN + "pre-training of C_id")
 

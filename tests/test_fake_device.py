@@ -14,7 +14,7 @@ from tests.tiny import narrow_config
 READINGS = [
     {},
     {"latent_adversary": "wgan_gp", "gp_at": "real", "conditioning": "concat", "cexp_augment": "none"},
-    {"latent_noise": 0.1, "ema_decay": 0.9, "critic_steps": 2, "perceptual_norm": "l2"},
+    {"rec_warm_steps": 1, "latent_noise": 0.1, "ema_decay": 0.9, "critic_steps": 2, "perceptual_norm": "l2"},
 ]
 
 

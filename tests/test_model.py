@@ -139,6 +139,26 @@ def test_critic_steps_hold_the_generator_back(dataset, cache, data):
     assert moved == [False, False, True, False, False, True]
 
 
+def test_the_first_steps_can_train_the_autoencoder_alone(dataset, cache, data):
+    model = build(narrow_config(rec_warm_steps=2), context(dataset, cache))
+    moved, reported = [], []
+    for step in range(3):
+        before = snapshot(model)
+        terms = model.update(make_batch(data, BATCH, 0, step), step)
+        moved.append(changed(before, snapshot(model)))
+        reported.append({name for name in terms if name.startswith("loss/")})
+    assert moved == [{"encoder", "generator"}] * 2 + [set(model.networks)]
+    assert reported[0] == {"loss/rec_l1", "loss/rec_ssim", "loss/per", "loss/total"}
+    assert reported[2] > reported[0]
+
+
+def test_latent_noise_is_relative_to_the_spread_of_the_codes(dataset, cache):
+    model = build(narrow_config(latent_noise=0.5), context(dataset, cache))
+    codes = torch.randn(4000, 2) * torch.tensor([1.0, 10.0])
+    added = model._noisy(codes, torch.Generator().manual_seed(0)) - codes
+    torch.testing.assert_close(added.std(0), torch.tensor([0.5, 5.0]), rtol=0.05, atol=0.01)
+
+
 @pytest.mark.parametrize(
     "reading",
     [

@@ -54,6 +54,8 @@ def narrow_config(**changes) -> EGGANConfig:
         image_critic_channels=(4, 8, 8, 8, 8, 1),
         classifier_width=0.25,
         cid_epochs=2,
+        cexp_warm_steps=0,
+        ema_decay=0.0,
         pretraining_batch_size=4,
     )
     return replace(base, **changes)
