@@ -82,7 +82,7 @@ def read_aus(network: nn.Module, images: Tensor) -> Tensor:
 def load_au_estimator(
     which: Which, device: torch.device | str = "cpu", folder: Path | None = None
 ) -> AUEstimator:
-    """Load estimator "a" (residual CNN) or "b" (patch mixer); weights missing or altered: `UserError`."""
+    """Load estimator "a" (residual CNN) or "b" (MLP-mixer); weights missing or altered: `UserError`."""
     if which not in ("a", "b"):
         raise UserError(f"there is no AU estimator {which!r}: choose a or b")
     name = f"au_{which}"

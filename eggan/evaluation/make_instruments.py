@@ -32,7 +32,7 @@ from eggan.evaluation.train_instruments import Kind, Recipe, train_instrument
 
 TITLES: dict[Kind, str] = {
     "au_a": "AU estimator a, residual CNN on standardised images",
-    "au_b": "AU estimator b, patch mixer",
+    "au_b": "AU estimator b, MLP-mixer on a convolutional stem",
     "verifier": "face verifier, residual CNN with a large-margin cosine loss",
 }
 TOLERANCE = 2e-3  # figures of one instrument on one dataset differ by this much between machines at most
