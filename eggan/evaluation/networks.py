@@ -1,8 +1,8 @@
 """The instruments' networks: two AU estimators of different families and one face embedder.
 
-All take images (B, 3, H, W) in [-1, 1] of any size and bring them to 64 px themselves, so that 64 px and 128 px
-images are read by one set of weights. The estimators share a convolution unit, no residual block, no mixing layer
-and no pre-processing.
+All take images (B, 3, H, W) in [-1, 1] of any size and bring them to 64 px themselves, so that 64 px
+and 128 px images are read by one set of weights. The estimators share a convolution unit, no residual
+block, no mixing layer and no pre-processing.
 """
 
 from typing import cast
