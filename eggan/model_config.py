@@ -75,6 +75,9 @@ class EGGANConfig:
     rec_warm_steps: int = setting(
         0, "ours: first steps train E and G on reconstruction alone; 0 is the paper's letter"
     )
+    rec_warm_learning_rate: float = setting(
+        1e-3, "ours: of E and G at the first of those steps, falling linearly to `learning_rate`"
+    )
     pretraining_batch_size: int = setting(32, OPEN + "pre-training of C_id")
     pretraining_learning_rate: float = setting(1e-3, OPEN + "pre-training of C_id")
 
@@ -125,7 +128,8 @@ def cpu_preset() -> EGGANConfig:
     """64 px with narrow networks for a CPU; perceptual loss on C_id's features.
 
     C_exp is warmed up on real images and goes on learning at the paper's rate, it and C_id see perturbed edits,
-    and E, G, D_z and D_img learn ten times faster than in the paper, since the training is a hundredth as long.
+    and E, G, D_z and D_img learn ten times faster than in the paper, since the training is a hundredth as
+    long.
     """
     return replace(
         paper_preset(),
