@@ -128,7 +128,7 @@ def cpu_preset() -> EGGANConfig:
     """64 px with narrow networks for a CPU; perceptual loss on C_id's features.
 
     C_exp is warmed up on real images and goes on learning at the paper's rate, it and C_id see perturbed
-    edits, and E, G, D_z and D_img learn ten times faster than in the paper, since the training is much shorter.
+    edits, and E, G, D_z and D_img learn ten times faster than in the paper: the training is much shorter.
     """
     return replace(
         paper_preset(),
