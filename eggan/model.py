@@ -61,6 +61,7 @@ class EGGAN:
         self.encoder, self.generator = self.networks["encoder"], self.networks["generator"]
         self.latent_critic, self.image_critic = self.networks["latent_critic"], self.networks["image_critic"]
         self.c_exp = self.networks["c_exp"]
+        self.rate_factor = 1.0  # of the loop's schedule
         self.optimizers = {
             "main": self._adam(config.learning_rate, self.encoder, self.generator),
             "critic": self._adam(config.learning_rate, self.latent_critic, self.image_critic),
@@ -78,6 +79,7 @@ class EGGAN:
                 "this EGGAN was restored for editing; it cannot be trained further without its C_id"
             )
         if step < self.config.rec_warm_steps:
+            self._set_warm_rate(step)
             terms = self._reconstruction_step(batch)
             self._update_average(step)
             return {name: term.detach() for name, term in terms.items()}
@@ -93,6 +95,7 @@ class EGGAN:
 
     def set_learning_rate(self, factor: float) -> None:
         """Set every optimiser's learning rate to `factor` times its configured value."""
+        self.rate_factor = factor
         for name, optimizer in self.optimizers.items():
             base = self.config.learning_rate_cexp if name == "c_exp" else self.config.learning_rate
             for group in optimizer.param_groups:
@@ -190,6 +193,14 @@ class EGGAN:
         spread = latent.detach().std(0, correction=0)
         noise = torch.randn(latent.shape, generator=generator, device=latent.device)
         return latent + self.config.latent_noise * spread * noise
+
+    def _set_warm_rate(self, step: int) -> None:
+        """Let the rate of E and G fall from `rec_warm_learning_rate` to `learning_rate`, linearly."""
+        config = self.config
+        done = step / config.rec_warm_steps
+        rate = (1 - done) * config.rec_warm_learning_rate + done * config.learning_rate
+        for group in self.optimizers["main"].param_groups:
+            group["lr"] = rate * self.rate_factor
 
     def _reconstruction_step(self, batch: Batch) -> dict[str, Tensor]:
         """Update E and G on self-reconstruction alone: Eq. 6 and the second term of Eq. 5."""

@@ -152,6 +152,16 @@ def test_the_first_steps_can_train_the_autoencoder_alone(dataset, cache, data):
     assert reported[2] > reported[0]
 
 
+def test_the_warm_rate_falls_to_the_learning_rate(dataset, cache, data):
+    config = narrow_config(rec_warm_steps=2, rec_warm_learning_rate=9e-4, learning_rate=1e-4)
+    model, rates = build(config, context(dataset, cache)), []
+    for step in range(3):
+        model.set_learning_rate(0.5)
+        model.update(make_batch(data, BATCH, 0, step), step)
+        rates.append(model.optimizers["main"].param_groups[0]["lr"])
+    assert rates == pytest.approx([4.5e-4, 2.5e-4, 0.5e-4])
+
+
 def test_latent_noise_is_relative_to_the_spread_of_the_codes(dataset, cache):
     model = build(narrow_config(latent_noise=0.5), context(dataset, cache))
     codes = torch.randn(4000, 2) * torch.tensor([1.0, 10.0])
