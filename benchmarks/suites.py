@@ -11,7 +11,7 @@ from benchmarks.protocol import Protocol
 from eggan.errors import UserError
 from eggan.training import TrainingConfig
 
-QUICK_IMAGES = 28_000
+QUICK_IMAGES = 38_400
 STANDARD_IMAGES = 120_000
 # Mirrored faces have the same AUs, and 52 identities are few.
 QUICK_TRAINING = TrainingConfig(batch_size=16, images=QUICK_IMAGES, horizontal_flip=True, log_every=20)
