@@ -103,7 +103,7 @@ def test_scoring_an_edit_leaves_c_exp_untouched_buffers_included(dataset, cache,
 
 
 def test_every_term_is_reported_raw_and_weighted(dataset, cache, data):
-    config = narrow_config()
+    config = narrow_config(weight_id=60.0)
     terms = build(config, context(dataset, cache)).update(make_batch(data, BATCH, 0, 0), 0)
     weights = {
         "adv_z": 1.0,

@@ -55,6 +55,8 @@ def narrow_config(**changes) -> EGGANConfig:
         classifier_width=0.25,
         cid_epochs=2,
         cexp_warm_steps=0,
+        rec_warm_steps=0,
+        latent_adversary="log",
         ema_decay=0.0,
         pretraining_batch_size=4,
     )
