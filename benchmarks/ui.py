@@ -13,6 +13,8 @@ from benchmarks.signals import sigterm_as_interrupt
 from eggan import tracking
 from eggan.errors import UserError
 
+# Without the workflow the UI opens on an empty page for language models.
+RUNS_PAGE = "#/experiments?workflowType=machine_learning"
 START_SECONDS = 90
 STOP_SECONDS = 15
 
@@ -35,7 +37,7 @@ def serve(uri: str, runs: Path, host: str, port: int, allowed_hosts: str | None)
         )
         try:
             _wait_until_up(server, host, port, log)
-            print(f"MLflow UI: http://{host}:{port}  (Ctrl-C stops it; log: {log})", flush=True)
+            print(f"MLflow UI: http://{host}:{port}/{RUNS_PAGE}  (Ctrl-C stops it; log: {log})", flush=True)
             server.wait()
         except KeyboardInterrupt:
             print("stopped")
