@@ -86,7 +86,7 @@ def _train(
     dataset: Dataset,
     log: Log,
 ) -> tuple[dict[str, float], list[str]]:
-    """Train to the end and return its costs and the collapse alarms that were raised.
+    """Train to the end and return its costs and the alarms: collapses, and exploitation at the last probe.
 
     `cost/build_seconds` is what was done before the loop, such as pre-training a classifier (0 from a cache).
     """
@@ -98,7 +98,11 @@ def _train(
     method = entry.build(config, context)
     build_seconds = time.monotonic() - started
 
+    exploited = False
+
     def log_training(step: int, values: dict[str, float]) -> None:
+        nonlocal exploited
+        exploited = bool(values.get("alarm/exploitation", exploited))
         log(step, {f"train/{name}": value for name, value in values.items()})
 
     result = train(
@@ -118,7 +122,7 @@ def _train(
         "cost/train_seconds": result.seconds,
         "cost/images_per_second": result.images_per_second,
     }
-    return costs, list(result.alarms)
+    return costs, [*result.alarms, *(["exploitation"] if exploited else [])]
 
 
 def _restore(entry: MethodEntry, spec: CellSpec, folder: Path, device: str) -> Method:

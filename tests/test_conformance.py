@@ -318,7 +318,8 @@ def test_inference_weights_restore_the_same_edits(name, make, data, ask):
     weights = load(save(weights))
     restored = METHODS[name].restore(TINY[name].config, weights, torch.device("cpu"))
     assert torch.equal(method.edit(ask(0, 1)), restored.edit(ask(0, 1)))
-    weights.pop(next(iter(weights)))
+    # A weight, not batch norm's counter of batches, which torch fills in where old files lack it.
+    weights.pop(min(key for key in weights if key.endswith(".weight")))
     with pytest.raises(UserError, match="do not fit"):
         METHODS[name].restore(TINY[name].config, weights, torch.device("cpu"))
 

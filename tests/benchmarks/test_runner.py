@@ -95,6 +95,13 @@ def test_a_crash_in_a_method_fails_its_cell_alone_and_keeps_the_traceback(tmp_pa
     assert desk.run(1) == "finished"
 
 
+def test_a_method_that_only_pleases_itself_flags_its_cell(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmarks.alarms.ALARM_GAP", -100.0)
+    desk = Desk(tmp_path, references=False)
+    assert desk.run() == "finished"
+    assert read_status(desk.folder()).reason == "alarm: exploitation"
+
+
 def test_a_corrupted_checkpoint_fails_the_cell_and_the_next_run_trains_again(tmp_path, monkeypatch):
     desk = Desk(tmp_path, references=False)
     monkeypatch.setattr("benchmarks.produce.evaluate", lambda editor, lab: 1 / 0)
