@@ -87,11 +87,6 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not valid TOML: {error}") from None
 
 
-def load_toml(kind: type[T], path: Path) -> T:
-    """Read a config from a TOML file, strictly."""
-    return from_dict(kind, read_toml(path), where=path.name)
-
-
 def override(config: T, assignments: list[str]) -> T:
     """Return `config` with `"field=value"` or `"group.field=value"` assignments applied, strictly."""
     values = to_dict(config)

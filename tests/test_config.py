@@ -5,7 +5,7 @@ from typing import Literal
 
 import pytest
 
-from eggan.config import content_hash, from_dict, load_toml, override, setting, source_of, to_dict
+from eggan.config import content_hash, from_dict, override, read_toml, setting, source_of, to_dict
 from eggan.errors import UserError
 
 
@@ -88,22 +88,26 @@ def test_bad_overrides_are_refused(assignment, message):
         override(Outer(), [assignment])
 
 
+def from_file(path):
+    return from_dict(Outer, read_toml(path), where=path.name)
+
+
 def test_toml(tmp_path):
     path = tmp_path / "config.toml"
     path.write_text("steps = 5\n[inner]\nrate = 2\n")
-    assert load_toml(Outer, path) == Outer(steps=5, inner=Inner(rate=2.0))
+    assert from_file(path) == Outer(steps=5, inner=Inner(rate=2.0))
 
 
 def test_toml_defects_are_named(tmp_path):
     path = tmp_path / "config.toml"
     with pytest.raises(UserError, match="No such file"):
-        load_toml(Outer, path)
+        from_file(path)
     path.write_text("steps = ")
     with pytest.raises(UserError, match="not valid TOML"):
-        load_toml(Outer, path)
+        from_file(path)
     path.write_text("stepz = 5")
     with pytest.raises(UserError, match=r"config.toml: unknown key 'stepz'"):
-        load_toml(Outer, path)
+        from_file(path)
 
 
 def test_the_hash_depends_on_content_alone():
