@@ -29,8 +29,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.stargan import Discriminator, Trunk, check_critic_size, check_dataset, with_condition
-from baselines.trained_networks import TrainedNetworks, adam
+from baselines.stargan import Discriminator, Trunk, check_critic_size, with_condition
+from baselines.trained_networks import TrainedNetworks, adam, check_dataset
 from eggan import losses
 from eggan.aus import AU_COUNT, MAX_INTENSITY
 from eggan.config import setting

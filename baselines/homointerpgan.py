@@ -35,8 +35,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.stargan import check_dataset, one_hot
-from baselines.trained_networks import TrainedNetworks, adam
+from baselines.stargan import one_hot
+from baselines.trained_networks import TrainedNetworks, adam, check_dataset
 from baselines.vgg import (
     Convolutions,
     VGGTrunk,

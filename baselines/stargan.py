@@ -27,11 +27,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.trained_networks import TrainedNetworks, adam
+from baselines.trained_networks import TrainedNetworks, adam, check_dataset
 from eggan import losses
 from eggan.aus import EXPRESSIONS
 from eggan.config import setting
-from eggan.data.dataset import Dataset
 from eggan.errors import UserError
 from eggan.method import Batch, BuildContext, EditRequest, MethodEntry
 from eggan.randomness import derive_seed
@@ -248,21 +247,6 @@ class StarGAN(TrainedNetworks):
 def one_hot(labels: Tensor) -> Tensor:
     """Return (B,) domain indices as float (B, domains)."""
     return (labels[:, None] == torch.arange(DOMAINS, device=labels.device)).float()
-
-
-def check_dataset(
-    title: str, image_size: int, dataset: Dataset, splits: tuple[str, ...], labels: bool
-) -> None:
-    """Raise `UserError` for images of another size and, if `labels`, for training images without one."""
-    if dataset.size != image_size:
-        raise UserError(
-            f"{title} is configured for {image_size} px but {dataset.folder} has {dataset.size} px"
-        )
-    if labels and (dataset.expressions(dataset.rows(*splits)) < 0).any():
-        raise UserError(
-            f"{title} learns from labels, but {dataset.folder} has training images with none of "
-            + ", ".join(EXPRESSIONS)
-        )
 
 
 def build(config: StarGANConfig, context: BuildContext) -> StarGAN:

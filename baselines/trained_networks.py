@@ -1,4 +1,4 @@
-"""What every baseline does alike with its networks and optimisers: Adam steps, learning rate, state, weights.
+"""What every baseline does alike: the check of its dataset, Adam steps, learning rate, state, weights.
 
 It knows no loss, no order of updates and no loop; each method's file says those.
 """
@@ -10,6 +10,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from eggan.aus import EXPRESSIONS
+from eggan.data.dataset import Dataset
 from eggan.errors import UserError
 from eggan.networks import parameter_count
 
@@ -107,3 +109,18 @@ def _first_line(error: Exception) -> str:
     """Return what went wrong: torch names the faulty key in the second line of its message."""
     lines = str(error).splitlines()
     return " ".join(line.strip() for line in lines[:2])
+
+
+def check_dataset(
+    title: str, image_size: int, dataset: Dataset, splits: tuple[str, ...], labels: bool
+) -> None:
+    """Raise `UserError` for images of another size and, if `labels`, for training images without one."""
+    if dataset.size != image_size:
+        raise UserError(
+            f"{title} is configured for {image_size} px but {dataset.folder} has {dataset.size} px"
+        )
+    if labels and (dataset.expressions(dataset.rows(*splits)) < 0).any():
+        raise UserError(
+            f"{title} learns from labels, but {dataset.folder} has training images with none of "
+            + ", ".join(EXPRESSIONS)
+        )
