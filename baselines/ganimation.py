@@ -18,7 +18,7 @@ Deviations:
    replacement).
 5. A generator step reuses the images of the critic steps before it; the generator has not changed in
    between.
-6. `cpu`: 64 px, half of the width, a quarter for the critic, as for StarGAN.
+6. `cpu`: 64 px, half of the width, a quarter for the critic and its He start, as for StarGAN.
 """
 
 from collections.abc import Mapping
@@ -57,6 +57,7 @@ class GANimationConfig:
     reference_batch: int = setting(25, f"{OFFICIAL}, launch script: the batch that the two weights are for")
     target_noise: float = setting(0.1, f"{OFFICIAL}: uniform noise on target AUs / 5, not clipped")
     critic_steps: int = setting(5, f"{OFFICIAL}: iterations per generator update")
+    critic_init: Literal["official", "he"] = setting("official", f"{OFFICIAL}: N(0, 0.02)")
     learning_rate: float = setting(1e-4, OFFICIAL)
     beta1: float = setting(0.5, OFFICIAL)
     beta2: float = setting(0.999, OFFICIAL)
@@ -110,8 +111,12 @@ class GANimation(TrainedNetworks):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed("ganimation", "init", seed))
             self.generator = Generator(config.width, config.residual_blocks).apply(_initialise).to(device)
-            critic = Discriminator(AU_COUNT, config.critic_width, config.image_size)
-            self.critic = critic.apply(_initialise).to(device)
+            self.critic = Discriminator(AU_COUNT, config.critic_width, config.image_size)
+            if config.critic_init == "he":
+                self.critic.start_from_he()
+            else:
+                self.critic.apply(_initialise)
+            self.critic.to(device)
         networks = {"generator": self.generator, "critic": self.critic}
         betas = (config.beta1, config.beta2)
         optimizers = {name: adam(network, config.learning_rate, betas) for name, network in networks.items()}
@@ -232,7 +237,7 @@ ENTRY = MethodEntry(
     presets={
         "paper": PAPER,
         "faithful": replace(PAPER, reference_batch=0),
-        "cpu": replace(PAPER, image_size=64, width=32, critic_width=16),
+        "cpu": replace(PAPER, image_size=64, width=32, critic_width=16, critic_init="he"),
     },
     build=build,
     restore=restore,
