@@ -18,7 +18,9 @@ Deviations:
    replacement).
 5. A generator step reuses the images of the critic steps before it; the generator has not changed in
    between.
-6. `cpu`: 64 px, half of the width, a quarter for the critic and its He start, as for StarGAN.
+6. `cpu`: 64 px, half of the width, a quarter for the critic, and for thousands instead of hundred thousands
+   of steps its He start, `critic_steps` 2, `learning_rate` 3e-4. Chosen on validation people, one seed, 1,000
+   steps: PCC 0.32; from the official start 0.00, with the mask at 1 (a copy of the source).
 """
 
 from collections.abc import Mapping
@@ -237,7 +239,15 @@ ENTRY = MethodEntry(
     presets={
         "paper": PAPER,
         "faithful": replace(PAPER, reference_batch=0),
-        "cpu": replace(PAPER, image_size=64, width=32, critic_width=16, critic_init="he"),
+        "cpu": replace(
+            PAPER,
+            image_size=64,
+            width=32,
+            critic_width=16,
+            critic_init="he",
+            critic_steps=2,
+            learning_rate=3e-4,
+        ),
     },
     build=build,
     restore=restore,
