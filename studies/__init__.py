@@ -1,0 +1,1 @@
+"""Optuna studies over a method's settings, on validation identities only."""

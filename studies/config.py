@@ -1,0 +1,136 @@
+"""What a study is: its settings, and the full specification that its folder and its storage hold."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from benchmarks.evaluate import write_json
+from eggan.config import content_hash, from_dict, setting, to_dict
+from eggan.errors import UserError
+from studies.space import Space, find_space
+
+SPEC_FILE = "study.json"
+# May differ when a study is continued: they say how much is run and how it is watched, not what a trial is.
+FREE = ("trials", "max_retries", "beat_seconds", "stale_seconds")
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """The settings of a study. Images count per trial and seed."""
+
+    space: str = setting("loss-weights", "ours: the five weights of Eq. 7")
+    also: tuple[str, ...] = setting((), "ours: options of the space")
+    objective: Literal["constrained", "pareto"] = setting(
+        "constrained", "ours: AU skill under a floor of identity accuracy, or AU MSE against that accuracy"
+    )
+    method: str = setting("eggan", "ours: the space names its fields")
+    preset: str = setting("quick", "ours: what the space leaves alone")
+    trials: int = setting(30, "ours: complete, pruned and failed ones, over all workers")
+    images: int = setting(25_600, "ours: about six minutes of two CPU cores with the preset `quick`")
+    batch_size: int = setting(16, "ours: as the suites")
+    seeds: tuple[int, ...] = setting((0,), "ours: of training; a trial's scores are means over them")
+    identity_floor: float = setting(
+        30.0, "ours: percent; what the preset `quick` reaches in minutes, only for `constrained`"
+    )
+    pairs: int = setting(464, "ours: validation pairs behind the final scores")
+    validation_pairs: int = setting(144, "ours: pairs behind an intermediate validation")
+    pairs_seed: int = setting(0, "ours: of the validation pairs")
+    validate_every: int = setting(3_200, "ours: images between intermediate validations")
+    sampler: Literal["tpe"] = setting("tpe", "Bergstra et al. 2011; Optuna's default for both objectives")
+    startup_trials: int = setting(10, "Optuna's default: trials drawn at random before TPE")
+    multivariate: bool = setting(True, "Falkner et al. 2018: the weights act together")
+    sampler_seed: int = setting(0, "ours: base of every worker's own seed")
+    pruner: Literal["successive_halving", "none"] = setting(
+        "successive_halving", "Li et al. 2020; only for `constrained`: several objectives cannot be pruned"
+    )
+    min_resource: int = setting(3_200, "ours: images after the warm start before a trial may be pruned")
+    reduction_factor: int = setting(2, "ours: half of the trials go on; few trials bear no harder cut")
+    max_retries: int = setting(1, "ours: a trial whose worker died is tried once more")
+    beat_seconds: float = setting(20.0, "ours: how often a running trial says that it lives")
+    stale_seconds: float = setting(600.0, "ours: silence after which a trial counts as dead")
+
+    def __post_init__(self) -> None:
+        for name in ("trials", "images", "batch_size", "pairs", "validation_pairs", "startup_trials"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not self.seeds:
+            raise ValueError("seeds is empty: a trial trains with at least one seed")
+        if self.reduction_factor < 2 or self.min_resource < 1:
+            raise ValueError("reduction_factor must be at least 2 and min_resource at least 1")
+        if self.validate_every < self.batch_size:
+            raise ValueError("validate_every is smaller than a batch")
+        if not 0 < self.beat_seconds < self.stale_seconds:
+            raise ValueError("stale_seconds must be larger than beat_seconds, and both above 0")
+
+    @property
+    def prunes(self) -> bool:
+        """Whether trials may be stopped early."""
+        return self.objective == "constrained" and self.pruner != "none"
+
+    @property
+    def directions(self) -> list[Literal["minimize", "maximize"]]:
+        """Optuna's directions of the objective values."""
+        return ["maximize"] if self.objective == "constrained" else ["minimize", "maximize"]
+
+
+@dataclass(frozen=True)
+class StudySpec:
+    """A study with everything resolved; all values are plain.
+
+    `method_config` is the method's config without a trial's parameters, `training` the training's,
+    `dataset` holds name, size and content_hash, `instruments` maps a role to a sha256. `storage` is the
+    address of the database without its password, empty for the file journal.
+    """
+
+    name: str
+    study: StudyConfig
+    method_version: int
+    method_config: dict[str, Any]
+    training: dict[str, Any]
+    dataset: dict[str, Any]
+    instruments: dict[str, str]
+    storage: str = ""
+
+    @property
+    def space(self) -> Space:
+        """The search space with its options."""
+        return find_space(self.study.space, self.study.also)
+
+    @property
+    def identity(self) -> str:
+        """A hash of all that decides what a trial of this study is."""
+        values = self.plain() | {"space": self.space.describe(), "storage": ""}
+        values["study"] = {k: v for k, v in values["study"].items() if k not in FREE}
+        return content_hash(values)
+
+    def plain(self) -> dict[str, Any]:
+        """Return the specification as plain values."""
+        return json.loads(json.dumps({**asdict(self), "study": to_dict(self.study)}))
+
+
+def spec_from(values: dict[str, Any], where: str) -> StudySpec:
+    """Return what `StudySpec.plain` described; a defect is a `UserError`."""
+    try:
+        return StudySpec(**{**values, "study": from_dict(StudyConfig, values["study"], where)})
+    except (TypeError, KeyError):
+        raise UserError(f"{where} is not a study's specification, or one of another version") from None
+
+
+def write_spec(spec: StudySpec, folder: Path) -> None:
+    """Write `study.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(spec.plain(), folder / SPEC_FILE)
+
+
+def read_spec(folder: Path) -> StudySpec:
+    """Return the specification in a study's folder; a missing or broken one is a `UserError`."""
+    path = Path(folder) / SPEC_FILE
+    try:
+        return spec_from(json.loads(path.read_text()), str(path))
+    except FileNotFoundError:
+        raise UserError(f"{folder} holds no study: start one with `eggan study run loss-weights`") from None
+    except ValueError:
+        raise UserError(
+            f"{path} is corrupted: restore it, or delete it and run the study's command again"
+        ) from None

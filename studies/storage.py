@@ -1,0 +1,210 @@
+"""Where a study lives: a journal file in its folder, or a database that several machines share."""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import optuna
+from optuna.exceptions import DuplicatedStudyError, StorageInternalError
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalStorage
+from optuna.storages.journal._file import BaseJournalFileLock
+from optuna.trial import FrozenTrial
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from eggan.errors import UserError
+from eggan.tracking import first_line
+from studies.config import StudySpec, read_spec
+
+JOURNAL_FILE = "journal.log"
+ADDRESS_VARIABLE = "EGGAN_STUDY_STORAGE"
+STORAGE_ERRORS = (SQLAlchemyError, StorageInternalError)
+CREATION_ATTEMPTS = 5  # two machines that create one schema at once break each other: the loser tries again
+PREPARED_SECONDS = 30.0
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+class SystemLock(BaseJournalFileLock):
+    """A lock on a file that the system frees when its holder dies.
+
+    Optuna's own, a symbolic link, outlives a killed process: everybody then waits half a minute, or for ever
+    where the journal's path is relative.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def acquire(self) -> bool:
+        """Wait for the lock."""
+        stream = self._path.open("w")
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        self._stream = stream
+        return True
+
+    def release(self) -> None:
+        """Free the lock."""
+        self._stream.close()
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold a lock file of this machine for a block."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def without_password(url: str) -> str:
+    """Return a database address that may be written down."""
+    parts = urlsplit(url)
+    return url.replace(f":{parts.password}@", "@") if parts.password else url
+
+
+def check_address(url: str, workers: int) -> str:
+    """Return the address with its driver named; one that cannot serve so many workers is a `UserError`."""
+    scheme, sign, rest = url.partition("://")
+    if not sign:
+        raise UserError(f"{url!r} is not a storage address: use postgresql://USER@HOST/DATABASE")
+    if scheme in ("postgres", "postgresql"):
+        return f"postgresql+psycopg://{rest}"
+    if scheme.startswith("sqlite") and workers > 1:
+        raise UserError(
+            "an sqlite storage is for one worker only: leave --storage out (the journal file serves many "
+            "workers of one machine), or use postgresql://"
+        )
+    return url
+
+
+def connect(folder: Path, url: str) -> BaseStorage:
+    """Open the storage at `url`, or the journal in `folder` where it is empty; creates what is missing."""
+    if not url:
+        folder.mkdir(parents=True, exist_ok=True)
+        return JournalStorage(_journal(folder.resolve() / JOURNAL_FILE))
+    for attempt in range(CREATION_ATTEMPTS):
+        try:
+            return RDBStorage(url, engine_kwargs=_engine_options(url))
+        except ImportError as error:
+            hint = "install its driver, as in pip install 'eggan[postgresql]'"
+            raise UserError(f"cannot use {without_password(url)}: {hint} ({first_line(error)})") from None
+        except (*STORAGE_ERRORS, ValueError) as error:
+            if isinstance(error, OperationalError | ValueError) or attempt + 1 == CREATION_ATTEMPTS:
+                raise unusable(url, error) from None
+            time.sleep(1.0)
+    raise AssertionError("unreachable")
+
+
+def unusable(url: str, error: BaseException) -> UserError:
+    """Return the message for a storage that does not work."""
+    return UserError(f"cannot use the study storage {without_password(url)}: {first_line(error)}")
+
+
+def _engine_options(url: str) -> dict[str, Any]:
+    # A connection that a restarted server dropped is noticed before it is used.
+    return {"pool_pre_ping": True} | ({} if url.startswith("sqlite") else {"pool_recycle": 1800})
+
+
+def _journal(path: Path) -> JournalFileBackend:
+    lock = SystemLock(path.with_name(f"{path.name}.lock"))
+    lock.acquire()
+    try:
+        _drop_torn_line(path)
+    finally:
+        lock.release()
+    return JournalFileBackend(str(path), lock_obj=lock)
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Cut off a last line that a crash or a full disk left half-written: nobody could read past it."""
+    if not path.exists():
+        return
+    with path.open("r+b") as stream:
+        content = stream.read()
+        if content and not content.endswith(b"\n"):
+            stream.truncate(content.rfind(b"\n") + 1)
+
+
+def full_address(stored: str, given: str | None = None) -> str:
+    """Return the address to open: the stored one, with the password of `given` or of the environment."""
+    for candidate in (given, os.environ.get(ADDRESS_VARIABLE)):
+        if candidate:
+            address = check_address(candidate, workers=1)
+            if without_password(address) == stored:
+                return address
+    return stored
+
+
+def open_study(folder: Path, storage: str | None = None) -> optuna.Study:
+    """Open the study of a folder (`runs/studies/NAME`); `storage` may give the database's address again.
+
+    A password is never stored: PostgreSQL takes it from `storage`, EGGAN_STUDY_STORAGE, PGPASSWORD or
+    ~/.pgpass. A study that is not there is a `UserError`.
+    """
+    spec = read_spec(folder)
+    url = full_address(spec.storage, storage)
+    if not url and not (Path(folder) / JOURNAL_FILE).exists():
+        raise UserError(f"{folder} holds no {JOURNAL_FILE}: run the study's command first")
+    try:
+        return optuna.load_study(study_name=spec.name, storage=connect(Path(folder), url))
+    except KeyError:
+        raise UserError(f"the storage has no study {spec.name!r}: run the study's command first") from None
+    except STORAGE_ERRORS as error:
+        raise unusable(url, error) from None
+
+
+def create_study(
+    spec: StudySpec, folder: Path, url: str, references: dict[str, dict[str, Any]]
+) -> optuna.Study:
+    """Create the study, or open it where it exists; one with other settings is a `UserError`.
+
+    `references` maps "paper" and "preset" to their parameters: the study's first trials.
+    """
+    with exclusive(folder / ".create.lock"):
+        storage = connect(folder, url)
+        try:
+            study = optuna.create_study(
+                study_name=spec.name, storage=storage, directions=spec.study.directions
+            )
+        except DuplicatedStudyError:
+            study = optuna.load_study(study_name=spec.name, storage=storage)
+            if url:
+                _await_prepared(study)
+        _check_identity(study, spec)
+        if not study.user_attrs.get("prepared"):
+            _prepare(study, spec, references)
+        return study
+
+
+def _await_prepared(study: optuna.Study) -> None:
+    """Give another machine time to finish what it does first; it may also have died on the way."""
+    deadline = time.monotonic() + PREPARED_SECONDS
+    while not study.user_attrs.get("prepared") and time.monotonic() < deadline:
+        time.sleep(0.5)
+
+
+def _check_identity(study: optuna.Study, spec: StudySpec) -> None:
+    known = study.user_attrs.get("identity", spec.identity)
+    if known != spec.identity:
+        raise UserError(
+            f"the study {spec.name} has other settings, data or instruments than this command: "
+            "choose another --name, or repeat its command exactly (`eggan study status` prints it)"
+        )
+
+
+def _prepare(study: optuna.Study, spec: StudySpec, references: dict[str, dict[str, Any]]) -> None:
+    study.set_user_attr("identity", spec.identity)
+    study.set_user_attr("spec", {**spec.plain(), "storage": ""})
+    for label, params in references.items():
+        study.enqueue_trial(params, user_attrs={"reference": label}, skip_if_exists=True)
+    study.set_user_attr("prepared", True)
+
+
+def set_trial_attr(study: optuna.Study, trial: FrozenTrial, name: str, value: Any) -> None:
+    """Set a user attribute of a trial that runs elsewhere; Optuna's public way is its own process only."""
+    study._storage.set_trial_user_attr(trial._trial_id, name, value)
