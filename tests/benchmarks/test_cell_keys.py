@@ -1,0 +1,38 @@
+"""Keys name cells that took hours. A change of a preset or of a config's fields must be seen, not slip in."""
+
+import pytest
+
+from benchmarks.cells import CellSpec
+from benchmarks.methods import METHODS
+from benchmarks.produce import preset_config
+from benchmarks.suites import find_suite
+from eggan.config import to_dict
+
+KEYS = {
+    "eggan": "9e3742bad273cf603d6d",
+    "stargan": "ee7e34ef0bc9d173a956",
+    "homointerpgan": "0ae9c38fcae8cd8b75bc",
+    "ganimation": "5b30243f7993b9341825",
+}
+
+
+@pytest.mark.parametrize("method", KEYS)
+def test_the_key_of_a_standard_cell_is_known(method):
+    suite = find_suite("standard")
+    row = next(row for row in suite.rows if row.method == method)
+    spec = CellSpec(
+        suite=suite.name,
+        title="",
+        method=method,
+        method_version=METHODS[method].version,
+        dataset="",
+        image_size=suite.image_size,
+        seed=0,
+        config=to_dict(preset_config(METHODS[method], row)),
+        training=to_dict(row.training),
+        protocol=to_dict(suite.protocol),
+        datasets={"twin": "t", "wide": "w"},
+        instruments={"a": "a", "b": "b", "verifier": "v"},
+        pairs={"test": "p", "wide": "q"},
+    )
+    assert spec.key == KEYS[method]
