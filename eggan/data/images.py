@@ -75,6 +75,11 @@ def save_png(image: np.ndarray, path: Path | str) -> Path:
     return path
 
 
+def decode_rgb(path: Path) -> Image.Image:
+    """Return an image file upright, in 8-bit RGB, at its own size; an unusable one is a `UserError`."""
+    return _to_rgb(ImageOps.exif_transpose(_decode(path)), path)
+
+
 def _decode(path: Path) -> Image.Image:
     if path.is_dir():
         raise UserError(f"{path} is a folder, not an image")

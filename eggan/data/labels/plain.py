@@ -1,0 +1,70 @@
+"""A plain table of AU labels: `file, au01, .., au45` and what else is known of each image."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from eggan.aus import AU_COLUMNS
+from eggan.data.labels.openface import number_in, read_rows
+from eggan.data.labels.table import LabelTable, key_of, make_table
+from eggan.errors import UserError
+
+KNOWN = (
+    "file",
+    *AU_COLUMNS,
+    "identity",
+    "expression",
+    "gaze",
+    "split",
+    "tool",
+    "version",
+    "mode",
+    "confidence",
+)
+
+
+def is_plain(header: list[str]) -> bool:
+    """Return whether a header is a plain table's."""
+    return "file" in header and any(name in header for name in AU_COLUMNS)
+
+
+def read_plain(path: Path) -> LabelTable:
+    """Read a plain table; columns `tool`, `version`, `mode` are equal in all rows where they are given.
+
+    Further columns (identity, expression, gaze, split) are kept as text. An unknown column is a `UserError`,
+    since a misspelt one would be ignored.
+    """
+    path = Path(path)
+    header, rows = read_rows(path)
+    _check_header(path, header)
+    if not rows:
+        raise UserError(f"{path} has a header and no row")
+    table = {}
+    for line, row in enumerate(rows, start=2):
+        where = f"{path}, line {line}"
+        key = key_of(row["file"])
+        if key in table:
+            raise UserError(f"{where}: {row['file']!r} is labelled twice")
+        values = {name: number_in(row, name, where) for name in AU_COLUMNS}
+        confidence = number_in(row, "confidence", where) if row.get("confidence") else 1.0
+        extra = {name: row[name] for name in header if name not in (*AU_COLUMNS, "confidence")}
+        table[key] = {**values, "confidence": confidence, "problem": "", **extra}
+    frame = pd.DataFrame.from_dict(table, orient="index")
+    tool, version, mode = (_same(path, rows, name) for name in ("tool", "version", "mode"))
+    return make_table(tool or "table", version, mode, frame, path)
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    for name in ("file", *AU_COLUMNS):
+        if name not in header:
+            raise UserError(f"{path} lacks the column {name!r}")
+    unknown = [name for name in header if name not in KNOWN]
+    if unknown:
+        raise UserError(f"{path} has the unknown column {unknown[0]!r} (known: {', '.join(KNOWN)})")
+
+
+def _same(path: Path, rows: list[dict[str, str]], name: str) -> str:
+    values = sorted({row.get(name, "") for row in rows})
+    if len(values) > 1:
+        raise UserError(f"{path}: labels of {name} {values[0]!r} and {values[1]!r} cannot be mixed")
+    return values[0]

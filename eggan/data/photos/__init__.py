@@ -1,0 +1,1 @@
+"""Datasets of photographs: RaFD, MMI and folders, in the same format as SynFACS."""

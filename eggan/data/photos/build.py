@@ -1,0 +1,145 @@
+"""From photographs and labels to a dataset folder.
+
+Nothing is guessed: a photograph without a face, with several, with a broken file or without a label is listed
+with its reason, and the build stops unless it was told to go on without them.
+"""
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from eggan.aus import AU_COLUMNS
+from eggan.data.dataset import write_dataset
+from eggan.data.labels.table import LabelTable
+from eggan.data.photos.records import FaceProblem, PhotoRecord, Problem
+from eggan.errors import UserError
+from eggan.progress import progress_bar
+
+VERSION = "1"  # of this builder's code; counts changes that alter pixels
+NO_LABEL = "no row in the labels"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be built: people, their split, labels, and how a photograph becomes a square face.
+
+    `read` opens a record's photograph (uint8 (H, W, 3)), `prepare` cuts it to uint8 (size, size, 3) and
+    raises `FaceProblem` where it cannot. `problems` are those known before anything is opened.
+    """
+
+    name: str
+    size: int
+    seed: int
+    records: Sequence[PhotoRecord]
+    split: Mapping[str, str]
+    labels: LabelTable
+    read: Callable[[PhotoRecord], np.ndarray]
+    prepare: Callable[[np.ndarray], np.ndarray]
+    parameters: Mapping[str, Any]
+    problems: Sequence[Problem] = field(default_factory=tuple)
+
+
+def build_photos(
+    plan: Plan,
+    out: Path,
+    allow_incomplete: bool = False,
+    progress: Callable[..., Iterable[Any]] = progress_bar,
+) -> Path:
+    """Build the dataset and return its folder; problems go to `<out>.problems.csv` beside it.
+
+    With any problem the build is a `UserError`, unless `allow_incomplete`.
+    """
+    keys = _label_keys(plan)
+    images, rows, problems = [], [], list(plan.problems)
+    for record in progress(plan.records, len(plan.records), plan.name):
+        found = _face(plan, record, keys.get(record.source_file))
+        if isinstance(found, Problem):
+            problems.append(found)
+        else:
+            images.append(found)
+            rows.append(_row(plan, record, keys[record.source_file]))
+    report = out.with_name(f"{out.name}.problems.csv")
+    write_problems(problems, report)
+    if problems and not allow_incomplete:
+        raise UserError(f"{summary(problems)}; all are in {report}: mend them, or pass --allow-incomplete")
+    if not images:
+        raise UserError(
+            f"no photograph of {plan.name} can be used{': ' + summary(problems) if problems else ''}"
+        )
+    manifest = pd.DataFrame(rows)
+    parameters = {**plan.parameters, "labels": plan.labels.origin, "problems": len(problems)}
+    return write_dataset(out, plan.name, manifest, np.stack(images), plan.seed, parameters, VERSION)
+
+
+def write_problems(problems: Sequence[Problem], path: Path) -> None:
+    """Write the list of problems, or remove an older one when there are none."""
+    if not problems:
+        path.unlink(missing_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = path.with_name(f".{os.getpid()}.{path.name}")
+    with staging.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["source_file", "reason"])
+        writer.writerows((problem.source_file, problem.reason) for problem in problems)
+    os.replace(staging, path)
+
+
+def summary(problems: Sequence[Problem]) -> str:
+    """Return how many photographs cannot be used, by reason, in one line."""
+    counts = Counter(problem.reason for problem in problems).most_common()
+    parts = [f"{count} x {reason}" for reason, count in counts[:4]]
+    more = f", {len(counts) - 4} further reasons" if len(counts) > 4 else ""
+    return f"{len(problems)} photographs cannot be used ({', '.join(parts)}{more})"
+
+
+def _label_keys(plan: Plan) -> dict[str, str]:
+    """Return the label row of each record; two records with one row are a `UserError`, not a guess."""
+    found = {record.source_file: plan.labels.find(record.source_file) for record in plan.records}
+    owners: dict[str, str] = {}
+    for source_file, key in found.items():
+        if key is not None and owners.setdefault(key, source_file) != source_file:
+            raise UserError(
+                f"{owners[key]!r} and {source_file!r} would share the label row {key!r}: "
+                "label files need the photographs' folders in their names"
+            )
+    return {source_file: key for source_file, key in found.items() if key is not None}
+
+
+def _face(plan: Plan, record: PhotoRecord, key: str | None) -> np.ndarray | Problem:
+    """Return the face of a record, or why it has none."""
+    if record.identity not in plan.split:
+        return Problem(record.source_file, f"the split does not name {record.identity}")
+    if key is None:
+        return Problem(record.source_file, NO_LABEL)
+    if plan.labels.table.at[key, "problem"]:
+        return Problem(record.source_file, str(plan.labels.table.at[key, "problem"]))
+    try:
+        return plan.prepare(plan.read(record))
+    except FaceProblem as problem:
+        return Problem(record.source_file, str(problem))
+    except UserError as error:
+        return Problem(record.source_file, f"unreadable: {error}")
+
+
+def _row(plan: Plan, record: PhotoRecord, key: str) -> dict[str, Any]:
+    label = plan.labels.table.loc[key].to_dict()
+    return {
+        "identity": record.identity,
+        "expression": record.expression,
+        "gaze": record.gaze,
+        "split": plan.split[record.identity],
+        **{name: float(label[name]) for name in AU_COLUMNS},
+        "label_tool": plan.labels.tool,
+        "label_version": f"{plan.labels.version} {plan.labels.mode}".strip(),
+        "confidence": float(label["confidence"]),
+        "source_file": record.source_file,
+        **record.extra,
+    }

@@ -1,0 +1,109 @@
+"""The Radboud Faces Database (Langner et al. 2010): 67 models, 8 expressions, 3 gazes, 5 camera angles.
+
+File names as published, such as `Rafd090_28_Caucasian_male_angry_frontal.jpg`: camera angle, model number (1
+to 73, with gaps), group, gender, expression, gaze.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from eggan.aus import EXPRESSIONS, GAZES
+from eggan.data.photos.records import PhotoRecord, Problem, image_files
+from eggan.errors import UserError
+
+CAMERAS = ("000", "045", "090", "135", "180")
+FRONTAL = "090"
+MODELS = 67
+IMAGES = MODELS * len(EXPRESSIONS) * len(GAZES)  # 1,608 per camera
+TEST_MODELS = 9  # paper, Sec. 4.2: 1,392 targets are 58 training models
+VALIDATION_MODELS = 6  # ours: of the 58, for selection
+
+NAME = re.compile(
+    r"Rafd(?P<camera>\d{3})_(?P<model>\d{1,2})_(?P<group>[A-Za-z]+)_(?P<gender>[a-z]+)"
+    rf"_(?P<expression>{'|'.join(EXPRESSIONS)})_(?P<gaze>{'|'.join(GAZES)})"
+)
+
+
+def read_rafd(root: Path, cameras: Sequence[str] = (FRONTAL,)) -> tuple[list[PhotoRecord], list[Problem]]:
+    """Return the records of the wanted cameras, by name, and the image files whose names are not RaFD's."""
+    unknown = sorted(set(cameras) - set(CAMERAS))
+    if unknown:
+        raise UserError(f"RaFD has no camera {unknown[0]!r} (known: {', '.join(CAMERAS)})")
+    records, problems = [], []
+    for file in image_files(root):
+        record = parse(file)
+        if record is None:
+            problems.append(Problem(file, "not a file name of RaFD"))
+        elif record.extra["camera"] in cameras:
+            records.append(record)
+    if not records:
+        raise UserError(f"{root} holds no image of RaFD from camera {', '.join(cameras)}")
+    return records, problems
+
+
+def parse(file: str) -> PhotoRecord | None:
+    """Return what a file's name says, or None for a name that is not RaFD's."""
+    match = NAME.fullmatch(PurePosixPath(file).stem)
+    if match is None or match["camera"] not in CAMERAS:
+        return None
+    extra = {name: match[name] for name in ("camera", "group", "gender")}
+    return PhotoRecord(file, f"rafd-{int(match['model']):02d}", match["expression"], match["gaze"], extra)
+
+
+def missing_images(records: Sequence[PhotoRecord], cameras: Sequence[str] = (FRONTAL,)) -> pd.DataFrame:
+    """Return what differs from the published set: columns identity, expression, gaze, camera, images.
+
+    A row for each combination of a model that is there 0 or 2 and more times, and one row per model that is
+    missing altogether ("any model").
+    """
+    counts = Counter((r.identity, r.expression, r.gaze, r.extra["camera"]) for r in records)
+    identities = sorted({record.identity for record in records})
+    wrong = [
+        (identity, expression, gaze, camera, counts[identity, expression, gaze, camera])
+        for identity in identities
+        for expression in EXPRESSIONS
+        for gaze in GAZES
+        for camera in cameras
+        if counts[identity, expression, gaze, camera] != 1
+    ]
+    absent = [("any model", "all", "all", "all", 0)] * max(0, MODELS - len(identities))
+    return pd.DataFrame(wrong + absent, columns=["identity", "expression", "gaze", "camera", "images"])
+
+
+def check_counts(records: Sequence[PhotoRecord], cameras: Sequence[str], allow_incomplete: bool) -> str:
+    """Return a text on what is missing or double ("" for the published set).
+
+    Without `allow_incomplete` a difference is a `UserError`; two photographs of one combination always are.
+    """
+    wrong = missing_images(records, cameras)
+    if wrong.empty:
+        return ""
+    double = wrong[wrong["images"] > 1]
+    if len(double):
+        first = double.iloc[0]
+        raise UserError(
+            f"{first.identity} has {first.images} images {first.expression}/{first.gaze}: "
+            "are there copies in several folders?"
+        )
+    text = _report(records, cameras, wrong)
+    if not allow_incomplete:
+        raise UserError(
+            f"{text.splitlines()[0]}; --dry-run lists them, --allow-incomplete builds without them"
+        )
+    return text
+
+
+def _report(records: Sequence[PhotoRecord], cameras: Sequence[str], wrong: pd.DataFrame) -> str:
+    models = len({record.identity for record in records})
+    head = (
+        f"{len(records)} images of {models} models, published are {IMAGES * len(cameras)} of {MODELS}: "
+        f"{len(wrong)} combinations or models are missing"
+    )
+    known = wrong[wrong["identity"] != "any model"]
+    by_identity = known.groupby("identity")["expression"].agg(lambda names: ", ".join(dict.fromkeys(names)))
+    lines = [f"  {identity} lacks images of: {names}" for identity, names in by_identity.items()]
+    return "\n".join([head, *lines])

@@ -1,0 +1,41 @@
+"""Splits of photographs by identity: seeded, or given as a file."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from eggan.data.dataset import SPLITS
+from eggan.data.labels.openface import read_rows
+from eggan.errors import UserError
+from eggan.randomness import numpy_generator
+
+
+def split_identities(identities: Iterable[str], test: int, val: int, seed: int) -> dict[str, str]:
+    """Assign each identity to train, val or test, at random by `seed`; the order of input does not matter.
+
+    The paper's 58 training identities of RaFD are train and val together: val serves selection only.
+    """
+    names = sorted(set(identities))
+    if test < 0 or val < 0 or test + val >= len(names):
+        raise UserError(
+            f"{len(names)} people cannot give {test} for testing, {val} for validation and one for training"
+        )
+    order = numpy_generator("photo split", seed).permutation(len(names))
+    split = dict.fromkeys(names, "train")
+    split |= {names[index]: "test" for index in order[:test]}
+    split |= {names[index]: "val" for index in order[test : test + val]}
+    return split
+
+
+def read_split(path: Path) -> dict[str, str]:
+    """Read a CSV with the columns identity and split; an unknown split or a person twice is a `UserError`."""
+    header, rows = read_rows(path)
+    if {"identity", "split"} - set(header):
+        raise UserError(f"{path} needs the columns identity and split")
+    split: dict[str, str] = {}
+    for row in rows:
+        name, where = row["identity"], row["split"]
+        if where not in SPLITS:
+            raise UserError(f"{path}: unknown split {where!r} (known: {', '.join(SPLITS)})")
+        if split.setdefault(name, where) != where:
+            raise UserError(f"{path}: {name!r} is in two splits")
+    return split
