@@ -131,12 +131,11 @@ def _drop_torn_line(path: Path) -> None:
 
 
 def full_address(stored: str, given: str | None = None) -> str:
-    """Return the address to open: the stored one, with the password of `given` or of the environment."""
+    """Return the address `stored` with its password, where `given` or the environment has one for it."""
     for candidate in (given, os.environ.get(ADDRESS_VARIABLE)):
-        if candidate:
-            address = check_address(candidate, workers=1)
-            if without_password(address) == stored:
-                return address
+        address = check_address(candidate, workers=1) if candidate else ""
+        if address != stored and without_password(address) == stored:
+            return address
     return stored
 
 

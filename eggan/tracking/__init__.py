@@ -6,7 +6,15 @@ sync.
 """
 
 from eggan.tracking.machine import code_version, describe_machine
-from eggan.tracking.run import RunRecord, TrackedRun, flat_params, read_record, run_id_in, ship_folder
+from eggan.tracking.run import (
+    RunRecord,
+    TrackedRun,
+    adopt_run,
+    flat_params,
+    read_record,
+    run_id_in,
+    ship_folder,
+)
 from eggan.tracking.store import (
     EXPERIMENT,
     STORE_ERRORS,
@@ -24,6 +32,7 @@ __all__ = [
     "RunRecord",
     "Store",
     "TrackedRun",
+    "adopt_run",
     "code_version",
     "default_uri",
     "describe",

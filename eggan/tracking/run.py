@@ -24,7 +24,13 @@ from mlflow.exceptions import MlflowException
 
 from eggan.tracking.store import STORE_ERRORS, Store, first_line
 
-STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED", "running": "RUNNING"}
+STATUS = {
+    "finished": "FINISHED",
+    "failed": "FAILED",
+    "interrupted": "KILLED",
+    "pruned": "KILLED",  # MLflow has no word for a trial that was stopped early; the tag `state` does
+    "running": "RUNNING",
+}
 METRICS_PER_CALL = 1000
 PARAMS_PER_CALL = 100
 PARAM_CHARACTERS = 6000
@@ -86,11 +92,17 @@ def flat_params(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 class TrackedRun:
-    """Writes a run's folder and ships it to `store` now and then; no store error ever leaves this class."""
+    """Writes a run's folder and ships it to `store` now and then; no store error ever leaves this class.
 
-    def __init__(self, folder: Path, record: RunRecord, store: Store | None) -> None:
+    `sync` is the command that ships the run later, for the warning about a store that is down.
+    """
+
+    def __init__(
+        self, folder: Path, record: RunRecord, store: Store | None, sync: str = "eggan bench sync"
+    ) -> None:
         self.folder = folder
         self.store = store
+        self.sync = sync
         folder.mkdir(parents=True, exist_ok=True)
         before = read_record(folder)
         started = before.started_ms if before else int(time.time() * 1000)
@@ -114,7 +126,7 @@ class TrackedRun:
             self.ship()
 
     def finish(self, state: str, reason: str = "") -> None:
-        """Set the final state (`finished`, `failed`, `interrupted`) with its reason, and ship everything."""
+        """Set the final state (`finished`, `failed`, `interrupted`, `pruned`) with its reason; ship all."""
         ended = int(time.time() * 1000)
         self.record = dataclasses.replace(self.record, state=state, reason=reason, ended_ms=ended)
         _write_json(self.folder / "run.json", dataclasses.asdict(self.record))
@@ -131,7 +143,7 @@ class TrackedRun:
         except STORE_ERRORS as error:
             warnings.warn(
                 f"the tracking store does not take this run ({first_line(error)}); it is kept in "
-                f"{self.folder}, and `eggan bench sync` ships it later",
+                f"{self.folder}, and `{self.sync}` ships it later",
                 stacklevel=2,
             )
             self._next_attempt = time.monotonic() + self._pause
@@ -165,6 +177,14 @@ def _last_steps(path: Path) -> dict[str, int]:
 def run_id_in(folder: Path, uri: str) -> str | None:
     """Return the run id that `folder` has in the store at `uri`, None if it was never shipped there."""
     return (_read_json(folder / "tracking.json") or {}).get(uri, {}).get("run_id")
+
+
+def adopt_run(folder: Path, store: Store, run_id: str) -> None:
+    """Let `folder` stand for a run that another machine created in `store`, unless it has its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with _ledger(folder, store.uri) as ledger:
+        if "run_id" not in ledger:
+            ledger.update(run_id=run_id, params=True)
 
 
 def ship_folder(folder: Path, store: Store) -> str:

@@ -1,0 +1,132 @@
+"""One trial: train with its parameters, look in between, score on validation identities."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+from optuna.trial import Trial
+
+from eggan.checkpoint import model_card
+from eggan.method import Method
+from eggan.training import TrainingFailed, TrainingResult, train
+from studies.config import StudyConfig
+from studies.desk import Desk, validate
+from studies.trials import SCORES
+
+Log = Callable[[int, dict[str, float]], None]
+PROBES = "probes"  # trial attribute: [[images, {score: value}], ...]
+PROBED = ("val/au/mse", "val/au/skill", "val/identity/accuracy")
+
+
+@dataclass
+class TrialRun:
+    """A trial on its way. `log` takes tracked values by step, `check` may raise between steps."""
+
+    desk: Desk
+    trial: Trial
+    config: Any
+    folder: Path
+    log: Log
+    check: Callable[[], None]
+    may_prune: bool
+    probes: list[list[Any]] = field(default_factory=list)
+
+    def repeat_probes(self, probes: list[list[Any]]) -> None:
+        """Take over what a trial saw whose training this one goes on with."""
+        self.probes = probes
+        self.trial.set_user_attr(PROBES, probes)
+        for images, values in probes:
+            report(self.desk, self.trial, images, values)
+
+    def scores(self) -> dict[str, float]:
+        """Train with every seed and return the means of the final scores.
+
+        Raises `optuna.TrialPruned` (on the first seed only: later ones say how sure the score is),
+        `TrainingFailed` for a training or a score that is not finite, `Interrupted` after saving.
+        """
+        by_seed = [self._one_seed(seed, position) for position, seed in enumerate(self.desk.study.seeds)]
+        means = {name: sum(run[name] for run in by_seed) / len(by_seed) for name in by_seed[0]}
+        broken = [name for name, value in means.items() if not math.isfinite(value)]
+        if {"val/au/mse", "val/au/skill", "val/identity/accuracy"} & set(broken):
+            raise TrainingFailed(f"{', '.join(broken)} not finite on validation identities")
+        return {name: value for name, value in means.items() if name not in broken}
+
+    def _one_seed(self, seed: int, position: int) -> dict[str, float]:
+        desk = self.desk
+        method = desk.entry.build(self.config, desk.context(seed))
+        result = self._train(method, seed, position)
+        scores = validate(method, desk.entry, desk.final)
+        scores["train_seconds"] = result.seconds
+        return {name: scores[name] for name in SCORES if name in scores}
+
+    def _train(self, method: Method, seed: int, position: int) -> TrainingResult:
+        desk = self.desk
+        prefix = "train" if len(desk.study.seeds) == 1 else f"train/s{seed}"
+
+        def log(step: int, values: dict[str, float]) -> None:
+            self.check()
+            self.log(step, {f"{prefix}/{name}": value for name, value in values.items()})
+
+        return train(
+            method,
+            desk.dataset,
+            desk.training,
+            model_card(desk.entry.name, desk.entry.version, self.config, desk.dataset.size),
+            run_folder=self.folder / f"s{seed}",
+            seed=seed,
+            device=torch.device(desk.bench.device),
+            on_log=log,
+            on_probe=self._probe if position == 0 else None,
+            progress=desk.bench.progress,
+        )
+
+    def _probe(self, step: int, method: Method) -> None:
+        """Validate in between; outside the warm start the value goes to the pruner."""
+        images = step * self.desk.training.batch_size
+        values = validate(method, self.desk.entry, self.desk.interim)
+        self.log(step, {f"interim/{name}": value for name, value in values.items()})
+        known = images in [probe[0] for probe in self.probes]  # seen by a trial that this one goes on with
+        if known or self._add_probe(images, values):
+            return
+        if images < self.desk.images and self.may_prune:
+            raise optuna.TrialPruned(f"pruned after {images} images")
+
+    def _add_probe(self, images: int, values: dict[str, float]) -> bool:
+        """Store an intermediate validation; return whether the trial is good enough to go on."""
+        self.probes.append([images, {name: values[name] for name in PROBED}])
+        self.trial.set_user_attr(PROBES, self.probes)
+        return report(self.desk, self.trial, images, values)
+
+
+def report(desk: Desk, trial: Trial, images: int, values: dict[str, float]) -> bool:
+    """Hand an intermediate value to the pruner; return whether it lets the trial go on.
+
+    The resource counts images after the warm start. Several objectives cannot be pruned.
+    """
+    resource = images - desk.warm_images
+    if not desk.study.prunes or resource <= 0:
+        return True
+    trial.report(interim_value(desk.study, values), resource)
+    return not trial.should_prune()
+
+
+def interim_value(study: StudyConfig, values: dict[str, float]) -> float:
+    """Return AU skill less the shortfall of the accuracy (as a part of 1): pruners know no constraints."""
+    shortfall = max(0.0, study.identity_floor - values["val/identity/accuracy"]) / 100
+    return values["val/au/skill"] - shortfall
+
+
+def objective_values(study: StudyConfig, scores: dict[str, float]) -> list[float]:
+    """Return what the study optimises: [skill], or [AU MSE, identity accuracy]."""
+    if study.objective == "constrained":
+        return [scores["val/au/skill"]]
+    return [scores["val/au/mse"], scores["val/identity/accuracy"]]
+
+
+def floor_constraint(study: StudyConfig, accuracy: float) -> float:
+    """Return by how much an accuracy misses the floor; the floor is kept where this is at most 0."""
+    return study.identity_floor - accuracy

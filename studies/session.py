@@ -1,0 +1,273 @@
+"""One `eggan study run`: from its arguments to the last trial."""
+
+import argparse
+import dataclasses
+import json
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from benchmarks.signals import sigterm_as_interrupt
+from benchmarks.single import resolve, trainable
+from benchmarks.workbench import Workbench, check_device
+from eggan import tracking
+from eggan.config import override
+from eggan.data.dataset import Dataset, load_dataset
+from eggan.errors import UserError
+from eggan.tracking import Store
+from eggan.training import TrainingConfig
+from studies.config import SPEC_FILE, StudyConfig, StudySpec, read_spec, write_spec
+from studies.desk import Desk, check_settings, make_spec, open_desk, study_folder
+from studies.launch import own_command, run_workers
+from studies.listing import plan_text, status_text
+from studies.liveness import count_trials, queue_forgotten, reap
+from studies.storage import (
+    ADDRESS_VARIABLE,
+    STORAGE_ERRORS,
+    check_address,
+    create_study,
+    exclusive,
+    full_address,
+    open_study,
+    unusable,
+    without_password,
+)
+from studies.track import EXPERIMENT, open_study_run, settle_all
+from studies.worker import Worker
+
+STUDY_GROUP = "study."
+NOT_DONE = 1
+
+
+@dataclass(frozen=True)
+class Session:
+    """The choices of one command; `url` is the database's address with its password, "" for the journal."""
+
+    name: str
+    study: StudyConfig
+    bench: Workbench
+    assignments: tuple[str, ...] = ()
+    url: str = ""
+    workers: int = 1
+    offline: bool = False
+    tracking_uri: str | None = None
+    keep_weights: bool = False
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> "Session":
+        """Read the arguments; what is wrong in them is found before anything is rendered or trained."""
+        study = study_config(arguments)
+        if arguments.workers < 1:
+            raise UserError("--workers must be at least 1")
+        bench = Workbench(
+            runs=arguments.runs,
+            data=arguments.data,
+            device=check_device(arguments.device),
+            dataset=arguments.dataset,
+        )
+        name = arguments.name or f"{study.space}-{study.objective}"
+        if Path(name).name != name or name.startswith("."):
+            raise UserError(f"--name {name!r} is not a plain name")
+        return cls(
+            name=name,
+            study=study,
+            bench=bench,
+            assignments=tuple(word for word in arguments.assignments if not word.startswith(STUDY_GROUP)),
+            url=_address(arguments.storage, arguments.workers),
+            workers=arguments.workers,
+            offline=arguments.offline,
+            tracking_uri=arguments.tracking_uri,
+            keep_weights=arguments.keep_weights,
+        )
+
+    @property
+    def folder(self) -> Path:
+        """The study's folder."""
+        return study_folder(self.bench.runs, self.name)
+
+    def desk(self) -> Desk:
+        """Return the opened study desk; its dataset is rendered where it is missing."""
+        entry = trainable(self.study.method)
+        base, training = self._resolved()
+        check_settings(self.study, base, training)  # before anything is rendered
+        instruments = self.bench.instruments(self.bench.device)
+        dataset = self._dataset(base)
+        storage = without_password(self.url)
+        spec = make_spec(self.name, self.study, entry, base, training, dataset, instruments, storage)
+        self._check_storage(spec)
+        return open_desk(spec, self.bench, dataset, instruments)
+
+    def _resolved(self) -> tuple[Any, TrainingConfig]:
+        """Return the method's config and training, before a trial's parameters and the study's budget."""
+        resolved = resolve(trainable(self.study.method), self.study.preset, None, self.assignments)
+        return resolved.method, resolved.training
+
+    def _dataset(self, config: Any) -> Dataset:
+        if self.bench.dataset is not None:
+            return load_dataset(self.bench.dataset)
+        size = int(getattr(config, "image_size", 64))
+        folder = self.bench.data / f"synfacs-twin-{size}px-s0"
+        self.bench.build("twin", size, 0, self.bench.workers, folder)  # keeps one that is there
+        return load_dataset(folder)
+
+    def _check_storage(self, spec: StudySpec) -> None:
+        if self._exists() and read_spec(self.folder).storage != spec.storage:
+            known = read_spec(self.folder).storage or "its journal file"
+            raise UserError(
+                f"the study {self.name} is kept in {known}: give the same --storage, or a new --name"
+            )
+
+    def plan(self) -> str:
+        """Return what `run` would do, and the line that does it again; nothing is rendered or created."""
+        check_settings(self.study, *self._resolved())
+        existing = open_study(self.folder, self.url) if self._exists() else None
+        text = plan_text(self.name, self.study, existing, self.bench.runs, self.workers, self.keep_weights)
+        return f"{text}\nrun or continue it: {self.resume_command()}"
+
+    def _exists(self) -> bool:
+        return (self.folder / SPEC_FILE).exists()
+
+    def summary(self) -> str:
+        """Return the study's trials, and how to continue it."""
+        return f"{status_text(self.folder, self.url)}\ncontinue it: {self.resume_command()}"
+
+    def run(self) -> int:
+        """Run the study to its number of trials; return 0, or 1 where a worker ended before that."""
+        with sigterm_as_interrupt():
+            try:
+                return self._run()
+            except STORAGE_ERRORS as error:
+                raise UserError(f"{unusable(self.url, error)}; the same command goes on") from None
+            except KeyboardInterrupt:
+                print("stopped: the same command goes on from here", file=sys.stderr)
+                raise
+
+    def _run(self) -> int:
+        store = self._store()
+        desk = self.desk()
+        study = self._open(desk)
+        desk.build_shared()
+        run = open_study_run(desk, study, store)
+        state, reason = "interrupted", "stopped"
+        try:
+            self._work(desk, study, store)
+            settle_all(study, self.folder, store)
+            state, reason = self._outcome(study)
+        finally:
+            run.finish(state, reason)
+        return 0 if state == "finished" else NOT_DONE
+
+    def _store(self) -> Store | None:
+        if self.offline:
+            return None
+        return tracking.open_store(self.tracking_uri, self.bench.runs, EXPERIMENT)
+
+    def _open(self, desk: Desk) -> optuna.Study:
+        """Create or open the study, and put right what a crash left behind."""
+        study = create_study(desk.spec, self.folder, self.url, desk.references())
+        write_spec(desk.spec, self.folder)
+        with exclusive(self.folder / ".repair.lock"):
+            reap(study, self.study)
+            queue_forgotten(study)
+            settle_all(study, self.folder, None)
+        return study
+
+    def _work(self, desk: Desk, study: optuna.Study, store: Store | None) -> None:
+        if self.workers == 1:
+            Worker(desk, study, 0, store, self.keep_weights).run()
+            return
+        statuses = run_workers([*own_command(), *self.command()], self.workers, self._secrets())
+        for number, status in enumerate(statuses):
+            if status:
+                print(f"worker {number} ended with status {status}", file=sys.stderr)
+
+    def work_as(self, number: int) -> int:
+        """Be one worker of a study that the launching process has prepared."""
+        with sigterm_as_interrupt():
+            desk = self.desk()
+            study = open_study(self.folder, self.url)
+            Worker(desk, study, number, self._store(), self.keep_weights).run()
+        return 0
+
+    def _outcome(self, study: optuna.Study) -> tuple[str, str]:
+        count = count_trials(study)
+        if count["settled"] >= self.study.trials:
+            return "finished", ""
+        left = self.study.trials - count["settled"]
+        return (
+            "interrupted",
+            f"{left} of {self.study.trials} trials are not done here: the same command goes on",
+        )
+
+    def _secrets(self) -> dict[str, str]:
+        return {ADDRESS_VARIABLE: self.url} if self.url else {}
+
+    def command(self) -> list[str]:
+        """Return the arguments that run this study again, without a password."""
+        words = ["study", "run", self.study.space, "--name", self.name]
+        words += [
+            "--data",
+            str(self.bench.data),
+            "--runs",
+            str(self.bench.runs),
+            "--device",
+            self.bench.device,
+        ]
+        for option, value in (
+            ("--dataset", self.bench.dataset),
+            ("--storage", without_password(self.url)),
+            ("--tracking-uri", self.tracking_uri),
+        ):
+            words += [option, str(value)] if value else []
+        words += [
+            flag for flag, on in (("--offline", self.offline), ("--keep-weights", self.keep_weights)) if on
+        ]
+        words += ["--also", *self.study.also] if self.study.also else []
+        for text in (*_changed(self.study), *self.assignments):
+            words += ["--set", text]
+        return words
+
+    def resume_command(self) -> str:
+        """Return the line to type that continues this study."""
+        return shlex.join(["eggan", *self.command(), "--workers", str(self.workers)])
+
+
+def _address(storage: str | None, workers: int) -> str:
+    """Return the database's address, with the password that the environment may hold."""
+    if not storage:
+        return ""
+    url = check_address(storage, workers)
+    return full_address(without_password(url), url)
+
+
+def _changed(study: StudyConfig) -> list[str]:
+    """Return the settings that differ from the defaults, as `study.FIELD=VALUE`."""
+    default = StudyConfig()
+    return [
+        f"{STUDY_GROUP}{field.name}={value if isinstance(value, str) else json.dumps(value)}"
+        for field in dataclasses.fields(study)
+        if field.name not in ("space", "also")
+        and (value := getattr(study, field.name)) != getattr(default, field.name)
+    ]
+
+
+def study_config(arguments: argparse.Namespace) -> StudyConfig:
+    """Return the study's settings: options first, then `--set study.FIELD=VALUE`."""
+    named = {
+        name: value
+        for name in ("objective", "method", "preset", "trials", "images", "identity_floor")
+        if (value := getattr(arguments, name)) is not None
+    }
+    texts = [f"{name}={value}" for name, value in named.items()]
+    texts += [
+        text.removeprefix(STUDY_GROUP) for text in arguments.assignments if text.startswith(STUDY_GROUP)
+    ]
+    base = dataclasses.replace(StudyConfig(), space=arguments.space, also=tuple(arguments.also))
+    config = override(base, texts)
+    if config.space != arguments.space:
+        raise UserError("name the space as the command's argument, not with --set")
+    return config

@@ -1,0 +1,174 @@
+"""A worker: takes trials from a study until it has enough, and survives each of them."""
+
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from eggan import tracking
+from eggan.checkpoint import STATE_FILE
+from eggan.cli import is_disk_full
+from eggan.errors import UserError
+from eggan.tracking import Store
+from eggan.training import Interrupted, TrainingFailed
+from studies.desk import Desk
+from studies.liveness import (
+    ATTEMPT,
+    CLOSED_ERRORS,
+    REASON,
+    RETRY_OF,
+    Heart,
+    LostTrial,
+    close_trial,
+    count_trials,
+    reap,
+)
+from studies.objective import PROBES, TrialRun, floor_constraint, objective_values
+from studies.sampling import machine_number, make_pruner, make_sampler
+from studies.storage import exclusive
+from studies.track import RUN_ID, drop_training_files, open_trial_run, settle, trial_folder
+from studies.trials import FLOOR
+
+ACCURACY = "val/identity/accuracy"
+
+
+@dataclass
+class Worker:
+    """One process at work on a study; `number` tells the workers of a machine apart."""
+
+    desk: Desk
+    study: optuna.Study
+    number: int
+    store: Store | None = None
+    keep_weights: bool = False
+
+    def run(self) -> int:
+        """Run trials until the study has as many as it should; return how many were run here."""
+        self.study.pruner = make_pruner(self.desk.study)
+        done = 0
+        while (trial := self._next()) is not None:
+            self._run(trial)
+            done += 1
+        return done
+
+    def _next(self) -> Trial | None:
+        """Return the next trial, None when the study has enough; dead trials are put back first."""
+        study, settings = self.study, self.desk.study
+        for number in reap(study, settings):
+            settle(_frozen(study, number), self.desk.folder(), self.store)
+        with exclusive(self.desk.folder() / ".ask.lock"):  # or the workers of a machine would begin too many
+            count = count_trials(study)
+            if not count["waiting"] and count["settled"] + count["running"] >= settings.trials:
+                return None
+            if count["settled"] >= settings.trials:
+                return None
+            machine, trials = machine_number(study), len(study.get_trials(deepcopy=False))
+            study.sampler = make_sampler(settings, machine, self.number, trials)
+            return study.ask(self.desk.spec.space.distributions)
+
+    def _run(self, trial: Trial) -> None:
+        """Run one trial and record its end, whatever that is; interruptions and full disks are raised."""
+        started = time.time()
+        try:
+            with Heart(trial, self.desk.study.beat_seconds) as heart:
+                self._work(trial, heart, started)
+        except LostTrial as lost:
+            print(f"{lost}; its result is dropped", file=sys.stderr)
+            return
+        except (Interrupted, KeyboardInterrupt) as stop:
+            self._give_back(trial, "interrupted by the user", stop)
+            raise KeyboardInterrupt from stop
+        except Exception as error:
+            if is_disk_full(error):
+                self._give_back(trial, "the disk is full", error)
+            raise
+        self._settle(trial)
+
+    def _work(self, trial: Trial, heart: Heart, started: float) -> None:
+        try:
+            run = self._open(trial, heart)
+            scores = run.scores()
+        except optuna.TrialPruned as pruned:
+            self._constrain(trial, run.probes[-1][1][ACCURACY])
+            self._tell(trial, started, str(pruned), TrialState.PRUNED)
+        except (TrainingFailed, UserError) as known:
+            if is_disk_full(known):
+                raise
+            self._tell(trial, started, str(known), TrialState.FAIL)
+        except (LostTrial, Interrupted, KeyboardInterrupt):
+            raise
+        except Exception as bug:  # a bug that some parameters hit must not take the study with it
+            if is_disk_full(bug):
+                raise
+            self._folder(trial).joinpath("traceback.txt").write_text(traceback.format_exc())
+            self._tell(trial, started, f"{type(bug).__name__}: {bug}", TrialState.FAIL)
+        else:
+            self._complete(trial, started, scores)
+
+    def _open(self, trial: Trial, heart: Heart) -> TrialRun:
+        frozen = _frozen(self.study, trial.number)
+        config = self.desk.spec.space.apply(self.desk.base, trial.params)
+        tracked = open_trial_run(self.desk, frozen, config, self.store)
+        if self.store is not None:
+            run_id = tracking.run_id_in(tracked.folder, self.store.uri)
+            trial.set_user_attr(RUN_ID, {"uri": self.store.uri, "run_id": run_id})
+        run = TrialRun(
+            desk=self.desk,
+            trial=trial,
+            config=config,
+            folder=tracked.folder,
+            log=tracked.log,
+            check=heart.check,
+            may_prune="reference" not in frozen.user_attrs,  # what others are compared with is run to its end
+        )
+        if RETRY_OF in frozen.user_attrs and any(tracked.folder.glob(f"s*/{STATE_FILE}")):
+            before = _frozen(self.study, frozen.user_attrs[RETRY_OF])
+            run.repeat_probes(list(before.user_attrs.get(PROBES, [])))
+        return run
+
+    def _complete(self, trial: Trial, started: float, scores: dict[str, float]) -> None:
+        for name, value in scores.items():
+            trial.set_user_attr(name, value)
+        self._constrain(trial, scores[ACCURACY])
+        values = objective_values(self.desk.study, scores)
+        self._tell(trial, started, "", TrialState.COMPLETE, values)
+
+    def _constrain(self, trial: Trial, accuracy: float) -> None:
+        if self.desk.study.objective == "constrained":
+            trial.set_constraint(FLOOR, floor_constraint(self.desk.study, accuracy))
+
+    def _tell(self, trial: Trial, started: float, reason: str, state: TrialState, values: Any = None) -> None:
+        try:
+            trial.set_user_attr(REASON, reason)
+            trial.set_user_attr("seconds", time.time() - started)
+            self.study.tell(trial, values, state=state)
+        except CLOSED_ERRORS as error:
+            raise LostTrial(f"trial {trial.number} was closed by another worker ({error})") from None
+
+    def _give_back(self, trial: Trial, reason: str, error: BaseException) -> None:
+        """Close a trial that was stopped from outside, and queue it for whoever continues the study."""
+        frozen = _frozen(self.study, trial.number)
+        try:
+            close_trial(self.study, frozen, reason, int(frozen.user_attrs.get(ATTEMPT, 0)))
+        except CLOSED_ERRORS:
+            return
+        self._settle(trial, drop=False)
+
+    def _settle(self, trial: Trial, drop: bool = True) -> None:
+        """Bring folder and run of a closed trial up to date."""
+        if drop:
+            drop_training_files(self._folder(trial), self.keep_weights)
+        settle(_frozen(self.study, trial.number), self.desk.folder(), self.store)
+
+    def _folder(self, trial: Trial) -> Path:
+        return trial_folder(self.desk.folder(), trial.number)
+
+
+def _frozen(study: optuna.Study, number: int) -> FrozenTrial:
+    """Return a trial as the storage has it."""
+    return next(trial for trial in study.get_trials(deepcopy=False) if trial.number == number)
