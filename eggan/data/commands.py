@@ -1,10 +1,16 @@
-"""`eggan data`: build datasets, draw contact sheets, describe a dataset folder."""
+"""`eggan data`: build datasets, draw contact sheets, describe a dataset folder, compare labels."""
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+PHOTOS = {
+    "rafd": "the Radboud Faces Database, for those who have it",
+    "mmi": "the MMI Facial Expression Database, for those who have it",
+    "folder": "any photographs with AU labels",
+}
 INFO_EXAMPLE = "example: eggan data info data/synfacs-twin-64px-s0"
 
 
@@ -22,7 +28,7 @@ class _Deferred(argparse.ArgumentParser):
 
 
 def register(subparsers: Any) -> None:
-    """Add `eggan data build|sheet|info`."""
+    """Add `eggan data build|sheet|info|compare-labels`."""
     parser = subparsers.add_parser("data", help="build, draw or describe datasets")
     actions = parser.add_subparsers(
         title="actions", metavar="ACTION", dest="action", required=True, parser_class=_Deferred
@@ -30,6 +36,10 @@ def register(subparsers: Any) -> None:
     build = actions.add_parser("build", help="build a dataset")
     kinds = build.add_subparsers(title="datasets", metavar="DATASET", dest="kind", required=True)
     kinds.add_parser("synfacs", help="render SynFACS: faces with exact AU intensities").learn = _learn_build
+    for kind, text in PHOTOS.items():
+        kinds.add_parser(kind, help=text).learn = partial(_learn_photos, kind)
+    compare = actions.add_parser("compare-labels", help="how far two tools' AU labels agree")
+    compare.learn = _learn_compare
     actions.add_parser("sheet", help="draw contact sheets of SynFACS").learn = _learn_sheet
     info = actions.add_parser("info", help="describe and check a dataset folder", epilog=INFO_EXAMPLE)
     info.add_argument("folder", type=Path, help="folder with manifest.parquet, images.npy and dataset.json")
@@ -41,6 +51,21 @@ def _learn_build(parser: argparse.ArgumentParser) -> None:
 
     add_build_arguments(parser)
     parser.set_defaults(run=run_build)
+
+
+def _learn_photos(kind: str, parser: argparse.ArgumentParser) -> None:
+    from eggan.data.photos import commands
+
+    commands.add_arguments(kind, parser)
+    runs = {"rafd": commands.run_rafd, "mmi": commands.run_mmi, "folder": commands.run_folder}
+    parser.set_defaults(run=runs[kind])
+
+
+def _learn_compare(parser: argparse.ArgumentParser) -> None:
+    from eggan.data.labels.commands import add_compare_arguments, run_compare
+
+    add_compare_arguments(parser)
+    parser.set_defaults(run=run_compare)
 
 
 def _learn_sheet(parser: argparse.ArgumentParser) -> None:
