@@ -69,7 +69,7 @@ def add_space() -> None:
     spaces.SPACES = {**spaces.SPACES, "painting": SPACE}
 
 
-def make_desk(root: Path, name: str = "small", **settings) -> Desk:
+def make_desk(root: Path, storage: str = "", **settings) -> Desk:
     """Return the desk of a small study under `root`, and write its specification."""
     add_space()
     bench = dataclasses.replace(fakes.make_bench(root), methods={**METHODS, "painter": painter_entry()})
@@ -77,7 +77,7 @@ def make_desk(root: Path, name: str = "small", **settings) -> Desk:
     entry, instruments = bench.methods["painter"], fakes.fake_instruments()
     dataset = fakes.load_dataset(root / "faces")
     base = entry.presets[study.preset]
-    spec = make_spec(name, study, entry, base, TRAINING, dataset, instruments, "")
+    spec = make_spec("small", study, entry, base, TRAINING, dataset, instruments, storage)
     desk = open_desk(spec, bench, dataset, instruments)
     write_spec(spec, desk.folder())
     return desk

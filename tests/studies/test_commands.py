@@ -1,0 +1,111 @@
+import shlex
+
+import pytest
+
+from eggan.config import to_dict
+from studies.commands import register
+from studies.session import Session, study_config
+from studies.trials import trial_frame
+from tests.studies.fakes import fake_study
+
+
+def parse(*words):
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    register(parser.add_subparsers())
+    return parser.parse_args(["study", "run", "loss-weights", *map(str, words)])
+
+
+def test_a_dry_run_prints_trials_hours_disk_and_the_command_and_makes_nothing(eggan, tmp_path):
+    status, out, _ = eggan(
+        "study", "run", "loss-weights", "--dry-run", "--trials", 12, "--runs", tmp_path / "runs"
+    )
+    assert status == 0
+    assert "trials: 12 in all, 0 done, 12 to run" in out
+    assert "a guess" in out
+    assert "MiB" in out
+    line = next(line for line in out.splitlines() if line.startswith("run or continue it: "))
+    assert "--set study.trials=12" in line
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_printed_command_means_the_same_study():
+    words = ["--trials", 7, "--also", "critic_steps", "--objective", "pareto", "--set", "study.seeds=[1,2]"]
+    session = Session.of(parse(*words, "--set", "weight_ssim=0.5", "--workers", 2))
+    again = parse(*shlex.split(session.resume_command())[4:])
+    assert to_dict(study_config(again)) == to_dict(session.study)
+    assert Session.of(again) == session
+
+
+def test_a_password_is_in_no_command_line():
+    session = Session.of(parse("--storage", "postgresql://me:secret@host/eggan", "--workers", 2))
+    assert "secret" not in session.resume_command()
+    assert "secret" in "".join(session._secrets().values())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--set", "study.nope=1"], "unknown key 'nope'"),
+        (["--set", "weight_id=0"], "lies outside the space"),
+        (["--images", "8000"], "raise --images"),
+        (["--set", "study.min_resource=9600"], "only 9600 images follow"),
+        (["--also", "depth"], "known: critic_steps"),
+        (["--storage", "sqlite:///x.db", "--workers", "2"], "one worker only"),
+        (["--workers", "0"], "--workers"),
+        (["--name", "../x"], "not a plain name"),
+        (["--method", "copy-source"], "learns nothing"),
+    ],
+)
+def test_mistakes_are_one_line(eggan, tmp_path, words, message):
+    status, _, err = eggan("study", "run", "loss-weights", "--dry-run", "--runs", tmp_path, *words)
+    assert status == 2
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_status_lists_studies_and_trials(eggan, tmp_path):
+    study = fake_study(tmp_path / "studies" / "mine", trials=6)
+    status, out, _ = eggan("study", "status", "--runs", tmp_path)
+    assert status == 0
+    assert "6/6" in out
+    status, out, _ = eggan("study", "status", "mine", "--runs", tmp_path)
+    lines = out.splitlines()
+    assert len(lines) == 1 + len(trial_frame(study))
+    assert "paper" in lines[1]
+    assert "not finite" in lines[3]
+    assert "pruned after" in lines[4]
+
+
+def test_status_of_nothing(eggan, tmp_path):
+    assert "no study" in eggan("study", "status", "--runs", tmp_path)[1]
+    assert eggan("study", "status", "nope", "--runs", tmp_path)[0] == 2
+
+
+@pytest.mark.slow
+def test_a_study_of_eggan_from_its_command_with_two_workers(eggan, trained, tmp_path):
+    from eggan.data.dataset import load_dataset, write_dataset
+
+    dataset = load_dataset(trained / "tiny")
+    manifest = dataset.manifest.assign(expression=["neutral", "angry"] * 4)
+    manifest["split"] = ["train"] * 4 + ["val"] * 2 + ["test"] * 2
+    folder = write_dataset(tmp_path / "d", "tiny", manifest, dataset.images[:], 0, {}, "1")
+    settings = ["cid_epochs=1", "cexp_warm_steps=0", "rec_warm_steps=0", "latent_dim=16"]
+    settings += ["encoder_channels=[4,4,8,8,16]", "generator_channels=[16,8,8,8,8,8]"]
+    settings += ["image_critic_channels=[4,4,8,8,16,1]", "classifier_width=0.25"]
+    settings += ["study.batch_size=2", "study.validate_every=4", "study.min_resource=4"]
+    settings += ["study.pairs=4", "study.validation_pairs=4", "study.startup_trials=2"]
+    words = ["--dataset", folder, "--runs", tmp_path / "runs", "--images", 8, "--trials", 4, "--workers", 2]
+    words += [word for setting in settings for word in ("--set", setting)]
+    status, out, err = eggan("study", "run", "loss-weights", *words)
+    assert status == 0, err
+    from studies.storage import open_study
+
+    study = open_study(tmp_path / "runs" / "studies" / "loss-weights-constrained")
+    frame = trial_frame(study)
+    assert len(frame) == 4
+    assert frame["params_lambda_id"][0] == 60.0
+    assert frame["params_lambda_id"][1] == 10.0
+    assert all(trial.user_attrs["mlflow_run_id"]["run_id"] for trial in study.trials)
+    assert "continue it: eggan study run loss-weights" in out

@@ -1,0 +1,160 @@
+"""Studies of several processes: killed workers, shared journals, PostgreSQL."""
+
+import json
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from studies import launch
+from studies.liveness import GONE
+from studies.storage import open_study
+from studies.trials import trial_frame
+from tests.studies import desk as small
+from tests.studies.desk import make_desk, make_study
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
+
+
+def worker(root: Path, number: int, settings: dict, url: str = "", kill_at: int = -1) -> subprocess.Popen:
+    words = [str(root), str(number), json.dumps(settings), url, str(kill_at)]
+    return subprocess.Popen([sys.executable, "-m", "tests.studies.work", *words], cwd=ROOT)
+
+
+def prepare(root: Path, monkeypatch, url: str = "", **settings):
+    """Create the study that workers join, with a checkpoint after every step."""
+    import dataclasses
+
+    frequent = dataclasses.replace(small.TRAINING, checkpoint_every_seconds=0.0)
+    monkeypatch.setattr(small, "TRAINING", frequent)
+    desk = make_desk(root, storage=url, **settings)
+    return desk, make_study(desk, url)
+
+
+def check_complete(study, trials: int) -> None:
+    """Every number once, every parameter set but the references' different, nothing lost."""
+    frame = trial_frame(study)
+    assert sorted(frame["number"]) == list(range(len(frame)))
+    settled = frame[~frame["number"].isin(frame["retry_of"].dropna())]
+    assert len(settled) == trials
+    assert settled["state"].isin(["complete", "pruned", "failed"]).all()
+    assert settled["params_strength"].nunique() == trials
+
+
+def test_the_same_command_continues_a_study_whose_worker_was_killed(tmp_path, monkeypatch):
+    settings = {"trials": 3}
+    desk, _ = prepare(tmp_path, monkeypatch, **settings)
+    assert worker(tmp_path, 0, settings, kill_at=5).wait() == -signal.SIGKILL
+    assert list(trial_frame(open_study(desk.folder()))["state"]) == ["running", "waiting"]
+    assert (desk.folder() / "trials" / "0000" / "s0" / "training_state.pt").exists()
+    assert worker(tmp_path, 0, settings).wait() == 0
+    study = open_study(desk.folder())
+    frame = trial_frame(study)
+    assert (frame["state"][0], frame["reason"][0]) == ("failed", GONE)
+    (repeated,) = frame.index[frame["retry_of"] == 0]
+    assert frame["state"][repeated] == "complete"
+    assert frame["is_paper"][repeated]
+    check_complete(study, 3)
+    lines = (desk.folder() / "trials" / f"{repeated:04d}" / "metrics.jsonl").read_text().splitlines()
+    logged = [json.loads(line)["step"] for line in lines if "train/loss" in line]
+    assert logged == [2, 4, 6, 8]  # it went on after step 5 with what the dead trial had logged
+    assert sorted(study.trials[repeated].intermediate_values) == [8, 16, 24, 32]
+
+
+def test_two_workers_share_a_journal(tmp_path, monkeypatch):
+    settings = {"trials": 6}
+    desk, _ = prepare(tmp_path, monkeypatch, **settings)
+    both = [worker(tmp_path, number, settings) for number in (0, 1)]
+    assert [process.wait() for process in both] == [0, 0]
+    study = open_study(desk.folder())
+    check_complete(study, 6)
+    assert len({trial.user_attrs["owner"]["pid"] for trial in study.trials}) == 2
+
+
+def test_workers_are_told_to_stop_with_their_launcher(tmp_path):
+    program = "import sys, time; print('up', flush=True); time.sleep(600)"
+    command = [sys.executable, "-c", program]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launch.time, "sleep", lambda seconds: (_ for _ in ()).throw(KeyboardInterrupt))
+        started = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            launch.run_workers(command, 2, {})
+    assert time.monotonic() - started < 60
+
+
+def unprivileged() -> str | None:
+    """Return a user for PostgreSQL, which refuses to run as root; None: the present one will do."""
+    if os.geteuid() != 0:
+        return None
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return next(name for name in ("postgres", "nobody") if name in names)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def postgresql():
+    """A PostgreSQL server of its own on localhost; yields the address of an empty database."""
+    initdb = shutil.which("initdb")
+    if initdb is None:
+        pytest.skip(
+            "initdb is not installed (Debian: apt-get install postgresql, and its bin folder on PATH)"
+        )
+    psycopg = pytest.importorskip("psycopg")
+    programs, user, port = Path(initdb).resolve().parent, unprivileged(), free_port()
+    folder = Path(tempfile.mkdtemp(prefix="eggan-postgresql-"))
+    as_user = {"cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    if user:
+        shutil.chown(folder, user)
+        as_user |= {"user": user, "extra_groups": []}
+    data = folder / "data"
+    initialise = [programs / "initdb", "-D", data, "-A", "trust", "-U", "eggan", "--no-sync"]
+    subprocess.run(initialise, check=True, **as_user)
+    options = ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off"]
+    server = subprocess.Popen([programs / "postgres", "-D", data, "-p", str(port), *options], **as_user)
+    address = f"postgresql://eggan@127.0.0.1:{port}"
+    try:
+        _create_database(psycopg, f"{address}/postgres")
+        yield f"{address}/studies".replace("postgresql://", "postgresql+psycopg://")
+    finally:
+        server.send_signal(signal.SIGINT)  # its "fast" shutdown
+        server.wait(60)
+        shutil.rmtree(folder)
+
+
+def _create_database(psycopg, address: str) -> None:
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            with psycopg.connect(address, autocommit=True) as connection:
+                connection.execute("CREATE DATABASE studies")
+                return
+        except psycopg.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
+def test_workers_share_postgresql_and_survive_a_kill(tmp_path, monkeypatch, postgresql):
+    settings = {"trials": 5}
+    desk, _ = prepare(tmp_path, monkeypatch, postgresql, **settings)
+    assert worker(tmp_path, 0, settings, postgresql, kill_at=5).wait() == -signal.SIGKILL
+    both = [worker(tmp_path, number, settings, postgresql) for number in (0, 1)]
+    assert [process.wait() for process in both] == [0, 0]
+    study = open_study(desk.folder())
+    check_complete(study, 5)
+    assert trial_frame(study)["reason"][0] == GONE
+    assert not (desk.folder() / "journal.log").exists()

@@ -1,0 +1,83 @@
+import dataclasses
+
+import pytest
+
+from eggan.config import content_hash
+from eggan.errors import UserError
+from eggan.model_config import paper_preset, quick_preset
+from studies.config import StudyConfig, read_spec, write_spec
+from studies.space import find_space
+from tests.studies.fakes import fake_spec
+
+
+def test_the_papers_weights_are_the_centre_of_the_space():
+    space = find_space("loss-weights")
+    paper = {"lambda_au": 100, "lambda_id": 60, "lambda_per": 20, "lambda_rec": 100, "lambda_gp": 20}
+    assert space.values_of(paper_preset()) == paper
+    for name, distribution in space.distributions.items():
+        assert distribution.log
+        assert distribution.low * distribution.high == pytest.approx(paper[name] ** 2)
+
+
+def test_parameters_set_their_fields_and_nothing_else():
+    space = find_space("loss-weights", ["critic_steps"])
+    params = {**space.values_of(paper_preset()), "critic_steps": 3}
+    wanted = dataclasses.replace(paper_preset(), image_size=64, ms_ssim_window=3, critic_steps=3)
+    base = dataclasses.replace(wanted, weight_au=1.0, weight_gp=2.0, critic_steps=1)
+    assert space.apply(base, params) == wanted
+    assert space.values_of(space.apply(base, params)) == params
+
+
+def test_a_value_that_the_space_does_not_hold_is_refused():
+    with pytest.raises(UserError, match="weight_id = 0"):
+        find_space("loss-weights").values_of(dataclasses.replace(quick_preset(), weight_id=0.0))
+    with pytest.raises(UserError, match="latent_dim = 100"):
+        find_space("loss-weights", ["latent_dim"]).values_of(
+            dataclasses.replace(quick_preset(), latent_dim=100)
+        )
+
+
+def test_unknown_names_list_the_known_ones():
+    with pytest.raises(UserError, match=r"known: loss-weights"):
+        find_space("weights")
+    with pytest.raises(UserError, match=r"known: critic_steps, latent_dim, learning_rate"):
+        find_space("loss-weights", ["depth"])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"seeds": ()}, "seeds"), ({"reduction_factor": 1}, "reduction"), ({"trials": 0}, "trials")],
+)
+def test_settings_that_make_no_study_are_refused(change, words):
+    with pytest.raises(ValueError, match=words):
+        StudyConfig(**change)
+
+
+def test_only_a_pruning_objective_prunes():
+    assert StudyConfig().prunes
+    assert not StudyConfig(objective="pareto").prunes
+    assert not StudyConfig(pruner="none").prunes
+
+
+def test_a_specification_is_read_back_and_its_identity_ignores_what_may_change(tmp_path):
+    spec = fake_spec(also=("critic_steps",), seeds=(0, 1))
+    write_spec(spec, tmp_path)
+    assert read_spec(tmp_path) == spec
+    more = dataclasses.replace(spec, study=dataclasses.replace(spec.study, trials=99, stale_seconds=99.0))
+    assert more.identity == spec.identity
+    assert dataclasses.replace(spec, storage="postgresql+psycopg://h/d").identity == spec.identity
+    others = [
+        dataclasses.replace(spec, study=dataclasses.replace(spec.study, images=1)),
+        dataclasses.replace(spec, method_config={}),
+        dataclasses.replace(spec, dataset={**spec.dataset, "content_hash": "e" * 64}),
+        dataclasses.replace(spec, instruments={**spec.instruments, "a": "c" * 64}),
+    ]
+    assert len({content_hash(other.identity) for other in [spec, *others]}) == 5
+
+
+def test_a_missing_or_broken_specification_is_a_users_mistake(tmp_path):
+    with pytest.raises(UserError, match="holds no study"):
+        read_spec(tmp_path)
+    (tmp_path / "study.json").write_text("{")
+    with pytest.raises(UserError, match="corrupted"):
+        read_spec(tmp_path)

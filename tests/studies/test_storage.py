@@ -1,0 +1,108 @@
+import subprocess
+import sys
+
+import pytest
+
+from eggan.errors import UserError
+from studies.config import write_spec
+from studies.storage import (
+    ADDRESS_VARIABLE,
+    SystemLock,
+    check_address,
+    create_study,
+    full_address,
+    open_study,
+    without_password,
+)
+from studies.trials import trial_frame
+from tests.studies.fakes import fake_spec, fake_study
+
+URL = "postgresql+psycopg://me:secret@host/eggan"
+BARE = "postgresql+psycopg://me@host/eggan"
+ROWS = {"paper": {"lambda_au": 100.0}, "preset": {"lambda_au": 30.0}}
+
+
+def test_creating_twice_queues_the_references_once(tmp_path):
+    spec = fake_spec()
+    create_study(spec, tmp_path, "", ROWS)
+    study = create_study(spec, tmp_path, "", ROWS)
+    assert [trial.user_attrs["reference"] for trial in study.trials] == ["paper", "preset"]
+    assert study.trials[0].system_attrs["fixed_params"] == ROWS["paper"]
+
+
+def test_a_study_with_other_settings_is_not_continued(tmp_path):
+    create_study(fake_spec(), tmp_path, "", ROWS)
+    with pytest.raises(UserError, match="other settings"):
+        create_study(fake_spec(images=64_000), tmp_path, "", ROWS)
+
+
+def test_a_line_that_a_crash_cut_off_is_dropped_from_the_journal(tmp_path):
+    spec = fake_spec()
+    write_spec(spec, tmp_path)
+    create_study(spec, tmp_path, "", ROWS).set_user_attr("kept", 1)
+    with (tmp_path / "journal.log").open("a") as stream:
+        stream.write('{"op_code": 4, "torn')
+    open_study(tmp_path).set_user_attr("later", 2)
+    attrs = open_study(tmp_path).user_attrs
+    assert (attrs["kept"], attrs["later"]) == (1, 2)
+
+
+@pytest.mark.slow
+def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path):
+    program = (
+        "import os, signal, sys; from pathlib import Path; from studies.storage import SystemLock\n"
+        "SystemLock(Path(sys.argv[1])).acquire(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "lock")])
+    lock = SystemLock(tmp_path / "lock")
+    assert lock.acquire()
+    lock.release()
+
+
+def test_sqlite_serves_one_worker_only():
+    assert check_address("sqlite:///x.db", workers=1) == "sqlite:///x.db"
+    with pytest.raises(UserError, match="one worker only"):
+        check_address("sqlite:///x.db", workers=2)
+    with pytest.raises(UserError, match="not a storage address"):
+        check_address("studies.db", workers=1)
+
+
+def test_passwords_are_never_written_and_found_again(monkeypatch):
+    assert check_address("postgresql://me:secret@host/eggan", 2) == URL
+    assert without_password(URL) == BARE
+    assert full_address(BARE, URL) == URL
+    assert full_address(BARE, BARE) == BARE
+    monkeypatch.setenv(ADDRESS_VARIABLE, URL)
+    assert full_address(BARE, BARE) == URL
+    assert full_address("", None) == ""
+    assert full_address("postgresql+psycopg://other/eggan") == "postgresql+psycopg://other/eggan"
+
+
+def test_what_cannot_be_opened_says_why_on_one_line(tmp_path):
+    write_spec(fake_spec(), tmp_path)
+    with pytest.raises(UserError, match=r"holds no journal\.log"):
+        open_study(tmp_path)
+    with pytest.raises(UserError, match="cannot use the study storage") as caught:
+        create_study(fake_spec(), tmp_path, "postgresql+psycopg://me:secret@127.0.0.1:1/x", ROWS)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("objective", ["constrained", "pareto"])
+def test_a_finished_study_as_a_table(tmp_path, objective):
+    fake_study(tmp_path / "s", objective, trials=6)
+    frame = trial_frame(open_study(tmp_path / "s"))
+    assert list(frame["number"]) == list(range(6))
+    assert list(frame["state"][:3]) == ["complete", "complete", "failed"]
+    assert frame["state"][3] == ("pruned" if objective == "constrained" else "complete")
+    assert list(frame["is_paper"]) == [True] + [False] * 5
+    assert frame["params_lambda_au"][0] == 100.0
+    assert frame["val/au/skill"].isna()[2]
+    assert "not finite" in frame["reason"][2]
+    assert frame["retry_of"].isna().all()
+
+
+def test_a_study_without_trials_is_an_empty_table_with_its_columns(tmp_path):
+    frame = trial_frame(create_study(fake_spec(), tmp_path, "", {}))
+    assert len(frame) == 0
+    assert {"state", "is_paper", "val/au/skill"} <= set(frame.columns)

@@ -1,0 +1,221 @@
+import dataclasses
+import json
+
+import pytest
+from optuna.trial import TrialState
+
+from eggan import tracking
+from eggan.errors import UserError
+from studies.desk import check_settings
+from studies.objective import interim_value
+from studies.storage import open_study
+from studies.track import EXPERIMENT, RUN_ID, open_study_run, ship_study, trial_folder
+from studies.trials import trial_frame
+from studies.worker import Worker
+from tests.studies.desk import SMALL, TRAINING, PainterConfig, make_desk, make_study
+
+
+def run_study(root, store=None, **settings):
+    desk = make_desk(root, **settings)
+    study = make_study(desk)
+    Worker(desk, study, 0, store).run()
+    return desk, study
+
+
+def record(desk, number):
+    return json.loads((trial_folder(desk.folder(), number) / "trial.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return run_study(tmp_path_factory.mktemp("constrained"), trials=8)
+
+
+def test_the_papers_settings_come_first_then_the_presets(finished):
+    frame = trial_frame(finished[1])
+    assert len(frame) == 8
+    assert list(frame["params_strength"][:2]) == [0.5, 1.0]
+    assert list(frame["reference"][:3]) == ["paper", "preset", ""]
+    assert list(frame["state"][:2]) == ["complete", "complete"]  # references are never pruned
+    assert frame["val/au/skill"][1] == pytest.approx(1, abs=1e-3)
+    assert frame["val/au/skill"][0] == pytest.approx(0.75, abs=1e-3)  # half the way: a quarter of the error
+
+
+def test_bad_trials_are_pruned_and_say_so(finished):
+    desk, study = finished
+    frame = trial_frame(study)
+    pruned = frame[frame["state"] == "pruned"]
+    assert len(pruned)
+    assert pruned["reason"].str.match(r"pruned after \d+ images").all()
+    number = int(pruned["number"].iloc[0])
+    assert record(desk, number)["state"] == "pruned"
+    assert tracking.read_record(trial_folder(desk.folder(), number)).state == "pruned"
+    assert study.trials[number].constraints  # or it would count as keeping the floor
+
+
+def test_what_is_kept_of_a_trial(finished):
+    desk, study = finished
+    values = record(desk, 1)
+    assert values["state"] == "complete"
+    assert values["params"] == {"strength": 1.0}
+    assert [images for images, _ in values["intermediate"]] == [8, 16, 24, 32]
+    assert values["scores"]["val/identity/accuracy"] == 100.0
+    assert [probe[0] for probe in study.trials[1].user_attrs["probes"]] == [8, 16, 24, 32]
+    assert not list(desk.folder().glob("trials/*/s*"))  # weights and training states are gone
+
+
+def test_one_worker_proposes_the_same_points_again(finished, tmp_path):
+    _, again = run_study(tmp_path, trials=8)
+    assert [t.params for t in again.trials] == [t.params for t in finished[1].trials]
+
+
+def test_a_finished_study_takes_no_further_trial_until_it_is_asked_for_more(finished):
+    desk, study = finished
+    assert Worker(desk, study, 0).run() == 0
+    assert len(study.trials) == 8
+
+
+def test_a_failing_trial_is_recorded_and_the_study_goes_on(tmp_path):
+    desk = make_desk(tmp_path, trials=3)
+    desk = dataclasses.replace(desk, base=dataclasses.replace(desk.base, fail_from=0.9))
+    study = make_study(desk)
+    Worker(desk, study, 0).run()
+    frame = trial_frame(study)
+    assert list(frame["state"][:2]) == ["complete", "failed"]
+    assert "loss not finite" in frame["reason"][1]
+    assert record(desk, 1)["reason"] == frame["reason"][1]
+    assert len(frame) == 3
+
+
+def test_a_bug_in_the_method_fails_its_trial_alone_and_keeps_the_traceback(tmp_path):
+    desk = make_desk(tmp_path, trials=2)
+    desk = dataclasses.replace(desk, base=dataclasses.replace(desk.base, fail="crash"))
+    study = make_study(desk)
+    Worker(desk, study, 0).run()
+    assert list(trial_frame(study)["reason"]) == ["RuntimeError: a bug in the method"] * 2
+    assert "a bug in the method" in (trial_folder(desk.folder(), 0) / "traceback.txt").read_text()
+
+
+def test_scores_that_are_not_numbers_fail_the_trial(tmp_path, monkeypatch):
+    broken = {"val/au/mse": float("nan"), "val/au/skill": 0.1, "val/identity/accuracy": 50.0}
+    monkeypatch.setattr("studies.objective.validate", lambda method, entry, lab: broken)
+    _, study = run_study(tmp_path, trials=1, objective="pareto")
+    assert "val/au/mse not finite" in study.trials[0].user_attrs["reason"]
+    assert study.trials[0].state == TrialState.FAIL
+
+
+def test_several_objectives_are_not_pruned(tmp_path):
+    _, study = run_study(tmp_path, trials=5, objective="pareto")
+    assert {t.state for t in study.trials} <= {TrialState.COMPLETE, TrialState.FAIL}
+    mse, accuracy = study.trials[1].values
+    assert mse == pytest.approx(0, abs=1e-2)
+    assert accuracy == 100.0
+    assert study.trials[0].user_attrs["probes"]
+
+
+def test_scores_are_means_over_seeds(tmp_path, monkeypatch):
+    values = iter([0.2, 0.2, 0.2, 0.2, 0.4, 0.8])  # four probes and the end of the first seed, the second
+
+    def scores(method, entry, lab):
+        return {"val/au/mse": 1.0, "val/au/skill": next(values), "val/identity/accuracy": 50.0}
+
+    monkeypatch.setattr("studies.objective.validate", scores)
+    _, study = run_study(tmp_path, trials=1, seeds=(0, 1))
+    assert study.trials[0].value == pytest.approx(0.6)
+
+
+def test_the_floor_is_a_constraint(tmp_path, monkeypatch):
+    def scores(method, entry, lab):
+        return {"val/au/mse": 1.0, "val/au/skill": 0.5, "val/identity/accuracy": 20.0}
+
+    monkeypatch.setattr("studies.objective.validate", scores)
+    desk, study = run_study(tmp_path, trials=1)
+    assert study.trials[0].constraints == {"identity_floor": pytest.approx(30.0)}
+    assert not trial_frame(study)["feasible"][0]
+    assert interim_value(desk.study, scores(0, 0, 0)) == pytest.approx(0.5 - 0.3)
+
+
+def test_an_interrupted_trial_goes_back_into_the_queue(tmp_path, monkeypatch):
+    desk = make_desk(tmp_path, trials=2)
+    study = make_study(desk)
+
+    def stopped(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("studies.objective.TrialRun.scores", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            Worker(desk, study, 0).run()
+    study = open_study(desk.folder())
+    Worker(desk, study, 0).run()
+    frame = trial_frame(study)
+    assert list(frame["state"]) == ["failed", "complete", "complete"]
+    assert frame["reason"][0] == "interrupted by the user"
+    repeated = frame[frame["retry_of"] == 0].iloc[0]
+    assert (repeated["reference"], repeated["params_strength"]) == ("paper", 0.5)
+
+
+def test_a_trial_that_another_worker_closed_is_dropped(tmp_path, monkeypatch):
+    desk = make_desk(tmp_path, trials=1, beat_seconds=30.0)
+    study = make_study(desk)
+
+    def closed(self):
+        open_study(desk.folder()).tell(0, state=TrialState.FAIL)
+        return {"val/au/mse": 1.0, "val/au/skill": 0.5, "val/identity/accuracy": 60.0}
+
+    monkeypatch.setattr("studies.objective.TrialRun.scores", closed)
+    Worker(desk, study, 0).run()
+    assert study.trials[0].state == TrialState.FAIL
+
+
+def test_a_full_disk_stops_the_worker_and_costs_no_trial(tmp_path, monkeypatch):
+    desk = make_desk(tmp_path, trials=1)
+    study = make_study(desk)
+
+    def full(self):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("studies.objective.TrialRun.scores", full)
+    with pytest.raises(OSError, match="No space"):
+        Worker(desk, study, 0).run()
+    assert [t.state for t in study.trials][:2] == [TrialState.FAIL, TrialState.WAITING]
+    assert study.trials[0].user_attrs["reason"] == "the disk is full"
+
+
+def test_a_budget_in_which_the_weights_do_nothing_is_refused(tmp_path):
+    study = dataclasses.replace(make_desk(tmp_path).study, min_resource=32)
+    with pytest.raises(UserError, match="only 32 images"):
+        check_settings(study, PainterConfig(), TRAINING)
+    assert SMALL["min_resource"] < 32
+
+
+def test_every_trial_is_a_run_under_the_studys_run(tmp_path):
+    store = tracking.open_store(None, tmp_path / "store", EXPERIMENT)
+    desk = make_desk(tmp_path, trials=4)
+    study = make_study(desk)
+    parent = open_study_run(desk, study, store)
+    Worker(desk, study, 0, store).run()
+    parent.finish("finished")
+    ids = [trial.user_attrs[RUN_ID]["run_id"] for trial in study.trials]
+    runs = [store.client.get_run(run_id) for run_id in ids]
+    assert {run.data.tags["mlflow.parentRunId"] for run in runs} == {study.user_attrs[RUN_ID]["run_id"]}
+    states = {"complete": "finished", "pruned": "pruned", "failed": "failed"}
+    assert [r.data.tags["state"] for r in runs] == [states[s] for s in trial_frame(study)["state"]]
+    assert [run.data.tags["reason"] for run in runs] == list(trial_frame(study)["reason"])
+    assert runs[1].data.tags["trial"] == "1"
+    assert runs[1].data.params["params.strength"] == "1.0"
+    assert runs[1].data.metrics["val/au/skill"] == pytest.approx(1, abs=1e-3)
+    history = store.client.get_metric_history(ids[1], "interim/val/au/skill")
+    assert [point.step for point in history] == [2, 4, 6, 8]
+
+
+def test_a_store_that_was_down_gets_everything_later(tmp_path):
+    desk = make_desk(tmp_path, trials=2)
+    study = make_study(desk)
+    parent = open_study_run(desk, study, None)
+    Worker(desk, study, 0).run()
+    parent.finish("finished")
+    store = tracking.open_store(None, tmp_path / "store", EXPERIMENT)
+    assert ship_study(desk.folder(), store) == ship_study(desk.folder(), store) == 3
+    run_id = tracking.run_id_in(trial_folder(desk.folder(), 1), store.uri)
+    assert store.client.get_run(run_id).data.tags["state"] == "finished"
