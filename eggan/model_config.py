@@ -150,7 +150,7 @@ def cpu_preset() -> EGGANConfig:
         ms_ssim_window=3,
         learning_rate=2e-4,
         cexp_warm_steps=800,
-        rec_warm_steps=2000,
+        rec_warm_steps=1000,
         cid_epochs=8,
         ema_decay=0.995,
     )
@@ -158,4 +158,4 @@ def cpu_preset() -> EGGANConfig:
 
 def quick_preset() -> EGGANConfig:
     """The `cpu` networks for a few minutes of training."""
-    return replace(cpu_preset(), cid_epochs=3, cexp_warm_steps=400, rec_warm_steps=1000, ema_decay=0.99)
+    return replace(cpu_preset(), cid_epochs=3, cexp_warm_steps=400, ema_decay=0.99)

@@ -9,10 +9,10 @@ from benchmarks.suites import find_suite
 from eggan.config import to_dict
 
 KEYS = {
-    "eggan": "9e3742bad273cf603d6d",
-    "stargan": "ee7e34ef0bc9d173a956",
-    "homointerpgan": "0ae9c38fcae8cd8b75bc",
-    "ganimation": "5b30243f7993b9341825",
+    "eggan": "d4951022b5afd66a9fdc",
+    "stargan": "7511b40899fb8f4569ca",
+    "homointerpgan": "aa57643a80572c602ce3",
+    "ganimation": "15c3e4e1ea079c57cb0d",
 }
 
 
