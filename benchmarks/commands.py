@@ -9,6 +9,7 @@ BENCH_EXAMPLES = """examples:
   eggan bench run quick --dry-run           what would run, how long, how much disk
   eggan bench run quick                     train and score what is not finished yet
   eggan bench run standard --only eggan --seed 1
+  eggan bench run paper --dataset rafd --openface OpenFace/build/bin --verifier lightcnn:lightcnn29v2
   eggan bench status                        the state of every cell, with reasons
   eggan bench sync --tracking-uri http://localhost:5000
 """
@@ -78,7 +79,10 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", action="append", default=[], type=int, help="only this seed (repeatable)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (default: cpu)")
-    parser.add_argument("--dataset", type=Path, metavar="FOLDER", help="another dataset in place of SynFACS")
+    parser.add_argument(
+        "--dataset", type=Path, metavar="NAME", help="rafd, mmi, .. or a dataset folder in place of SynFACS"
+    )
+    _add_instruments(parser)
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets (default: data)")
     parser.add_argument(
         "--processes", type=int, default=1, help="cells at a time; they share the cores (default: 1)"
@@ -90,6 +94,19 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     _add_runs(parser)
     _add_tracking(parser)
     parser.set_defaults(run=run_suite)
+
+
+def _add_instruments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--au-instrument",
+        default="auto",
+        help="synfacs (the shipped estimators) or openface (default: auto, openface on photographs)",
+    )
+    parser.add_argument(
+        "--verifier", default="auto", help="synfacs (the shipped one) or lightcnn:FOLDER (default: auto)"
+    )
+    parser.add_argument("--openface", type=Path, help="OpenFace's program or bin folder (default: PATH)")
+    parser.add_argument("--openface-version", help="its version, such as 2.2.0: the program does not tell")
 
 
 def run_suite(arguments: argparse.Namespace) -> int:

@@ -28,6 +28,7 @@ from eggan.randomness import numpy_generator
 
 IDENTITY = ("accuracy", "similarity", "similarity_p05", "false_accept_rate", "real_accuracy")
 CONTROL = ("spearman", "slope", "monotone")
+NO_SECOND = "there is no second AU estimator for this dataset"
 NO_IMAGE = "this reference answers with AU vectors, not with images"
 NO_SINGLE_AU = (
     "this method does not read target AUs, so a single AU or a step along Eq. 8 cannot be asked for"
@@ -169,9 +170,7 @@ def evaluate(editor: Editor, lab: Laboratory) -> Scores:
 def _score_pairs(result: Scores, editor: Editor, lab: Laboratory, data: SplitData) -> None:
     shared = lab.readings(data)
     edits = lab.edits(editor, data.request, f"edit {data.split} pairs")
-    readings = {
-        name: scores.read_aus(getattr(lab.instruments, name), edits, lab.device) for name in ("a", "b")
-    }
+    readings = _both_readings(edits, lab)
     frame = scores.pair_frame(data, readings, shared.source_aus)
     verifier = lab.instruments.verifier
     embedding = scores.embed(verifier, edits, lab.device)
@@ -184,9 +183,19 @@ def _score_pairs(result: Scores, editor: Editor, lab: Laboratory, data: SplitDat
     _add_au_scores(result, data.split, frame)
 
 
+def _both_readings(edits: np.ndarray, lab: Laboratory) -> dict[str, np.ndarray]:
+    """Return the readings (N, 17) of both estimators; NaN for a second one that is not there."""
+    first = lab.aus(edits)
+    second = lab.instruments.b
+    unread = np.full_like(first, np.nan)
+    return {"a": first, "b": unread if second is None else scores.read_aus(second, edits, lab.device)}
+
+
 def _add_au_scores(result: Scores, split: str, frame: pd.DataFrame) -> None:
     per_au = scores.per_au_table(frame, split)
     result.add(split, scores.au_summary(frame, per_au))
+    if not (per_au["instrument"] == "b").any():
+        result.skip(split, "au_b", ("mse", "pcc", "pcc_defined", "mae", "icc"), NO_SECOND)
     result.per_au.append(per_au)
     result.pairs[split] = frame
 
@@ -248,7 +257,8 @@ def evaluate_answer(answer: np.ndarray, lab: Laboratory) -> Scores:
     result = Scores()
     for data in lab.splits:
         constant = np.repeat(answer[None], len(data.pairs), axis=0)
-        frame = scores.pair_frame(data, {"a": constant, "b": constant}, lab.readings(data).source_aus)
+        second = constant if lab.instruments.b is not None else np.full_like(constant, np.nan)
+        frame = scores.pair_frame(data, {"a": constant, "b": second}, lab.readings(data).source_aus)
         unknown = ("similarity", "psnr", "msssim", "lpips", "background")
         frame = frame.assign(
             same=pd.array([pd.NA] * len(frame), dtype="boolean"), **dict.fromkeys(unknown, np.nan)

@@ -16,6 +16,7 @@ from torch import Tensor
 from benchmarks.protocol import Request, SplitData
 from eggan.aus import AU_COLUMNS, AU_NUMBERS
 from eggan.data.dataset import to_network_range, to_uint8
+from eggan.errors import UserError
 from eggan.evaluation import metrics, pixels
 from eggan.method import EditRequest
 from eggan.randomness import numpy_generator
@@ -64,16 +65,17 @@ class Verifier(Protocol):
 
 @dataclass(frozen=True)
 class Instruments:
-    """The frozen scorers of a benchmark."""
+    """The frozen scorers of a benchmark. `b` is the second AU estimator, None where there is none."""
 
     a: AUEstimator
-    b: AUEstimator
+    b: AUEstimator | None
     verifier: Verifier
 
     @property
     def hashes(self) -> dict[str, str]:
         """sha256 of each instrument's weights."""
-        return {"a": self.a.sha256, "b": self.b.sha256, "verifier": self.verifier.sha256}
+        second = {"b": self.b.sha256} if self.b is not None else {}
+        return {"a": self.a.sha256, **second, "verifier": self.verifier.sha256}
 
 
 def images_of(array: np.ndarray, device: str) -> Tensor:
@@ -174,13 +176,23 @@ def matrix(frame: pd.DataFrame, prefix: str) -> np.ndarray:
     return frame[[f"{prefix}_{name}" for name in AU_COLUMNS]].to_numpy(np.float64)
 
 
+def read_pairs(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return the pairs whose edit and source an estimator could read: OpenFace finds not every face."""
+    return frame[~np.isnan(matrix(frame, name) + matrix(frame, "source_a")).any(axis=1)]
+
+
 def per_au_table(frame: pd.DataFrame, split: str) -> pd.DataFrame:
-    """Return Table 1 per AU and instrument: split, instrument, au, mse, pcc, mae, icc, skill, n."""
-    target = matrix(frame, "target")
-    copied = metrics.mse(target, matrix(frame, "source_a"))
+    """Return Table 1 per AU and instrument: split, instrument, au, mse, pcc, mae, icc, skill, n.
+
+    n are the pairs that the instrument read; an instrument that read none has no rows.
+    """
     tables = []
     for name in ESTIMATORS:
-        reading = matrix(frame, name)
+        read = read_pairs(frame, name)
+        if not len(read):
+            continue
+        target, reading = matrix(read, "target"), matrix(read, name)
+        copied = metrics.mse(target, matrix(read, "source_a"))
         error = metrics.mse(target, reading)
         columns = {
             "mse": error,
@@ -190,7 +202,11 @@ def per_au_table(frame: pd.DataFrame, split: str) -> pd.DataFrame:
             "skill": metrics.skill(error, copied) if name == "a" else np.full(len(error), np.nan),
         }
         tables.append(
-            pd.DataFrame({"split": split, "instrument": name, "au": AU_NUMBERS, **columns, "n": len(frame)})
+            pd.DataFrame({"split": split, "instrument": name, "au": AU_NUMBERS, **columns, "n": len(read)})
+        )
+    if not tables:
+        raise UserError(
+            "the AU instrument found no face in any edit of this split: there is nothing to score"
         )
     return pd.concat(tables, ignore_index=True)
 
@@ -199,14 +215,17 @@ def au_summary(frame: pd.DataFrame, per_au: pd.DataFrame) -> dict[str, float]:
     """Return the means over AUs. `au/skill` compares the mean MSE with copy-source's, so that rare AUs
     weigh little.
     """
-    summary: dict[str, float] = {"n_pairs": float(len(frame))}
+    read = read_pairs(frame, "a")
+    summary = {"n_pairs": float(len(frame)), "n_failed_readings": float(len(frame) - len(read))}
     for name, group in ESTIMATORS.items():
         table = per_au[per_au["instrument"] == name]
+        if not len(table):
+            continue
         mean_pcc, defined = metrics.mean_defined(table["pcc"].to_numpy())
         summary |= {f"{group}/mse": float(table["mse"].mean()), f"{group}/pcc": mean_pcc}
         summary |= {f"{group}/pcc_defined": float(defined), f"{group}/mae": float(table["mae"].mean())}
         summary[f"{group}/icc"] = metrics.mean_defined(table["icc"].to_numpy())[0]
-    copied = metrics.mse(matrix(frame, "target"), matrix(frame, "source_a")).mean()
+    copied = metrics.mse(matrix(read, "target"), matrix(read, "source_a")).mean()
     summary["au/skill"] = float(metrics.skill(np.array([summary["au/mse"]]), np.array([copied]))[0])
     return summary
 
@@ -266,6 +285,8 @@ def response_table(readings: np.ndarray, probed: np.ndarray, split: str) -> tupl
     """
     count = len(AU_NUMBERS) + 1
     by_source = readings.reshape(-1, count, len(AU_NUMBERS))
+    whole = ~np.isnan(by_source).any(axis=(1, 2))  # a source with an unread probe says nothing on the others
+    by_source, probed = by_source[whole], probed.reshape(-1, count)[whole].reshape(-1)
     before = np.repeat(by_source[:, :1], count - 1, axis=1).reshape(-1, len(AU_NUMBERS))
     after = by_source[:, 1:].reshape(-1, len(AU_NUMBERS))
     moved = probed[probed >= 0]

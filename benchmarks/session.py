@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.cells import read_status
 from benchmarks.evaluate import Laboratory
+from benchmarks.instruments import Choice
 from benchmarks.launch import launch
 from benchmarks.listing import missing_datasets_text, plan_text, summary_text
 from benchmarks.runner import Plan, open_suite_run, plan_suite, prepare_truth, run_cell, select
@@ -16,6 +17,8 @@ from benchmarks.workbench import (
     SPLIT_DATASETS,
     Workbench,
     check_device,
+    named_dataset,
+    open_instruments,
     open_laboratory,
     suite_datasets,
 )
@@ -45,14 +48,16 @@ class Session:
         """Read the arguments of `eggan bench run`; every mistake in them is found before anything is
         rendered.
         """
+        suite = find_suite(arguments.suite)
         bench = Workbench(
             runs=arguments.runs,
             data=arguments.data,
             device=check_device(arguments.device),
-            dataset=arguments.dataset,
+            dataset=named_dataset(arguments.dataset, arguments.data, suite.image_size),
+            choice=choice_of(arguments),
         )
         session = cls(
-            find_suite(arguments.suite),
+            suite,
             bench,
             arguments.only,
             arguments.seed,
@@ -85,7 +90,7 @@ class Session:
         if missing:
             print(missing_datasets_text(self.suite, missing, self.bench))
             return 0
-        instruments = self.bench.instruments(self.bench.device)
+        instruments = open_instruments(self.bench)
         lab = open_laboratory(self.suite, self.bench, datasets, instruments)
         plans = plan_suite(self.suite, self.bench, lab, datasets)
         print(plan_text(select(plans, self.only, self.seeds), self.bench))
@@ -103,7 +108,7 @@ class Session:
     def _run(self) -> int:
         # What can be missing is asked for before anything is rendered or trained.
         store = None if self.offline else tracking.open_store(self.tracking_uri, self.bench.runs)
-        instruments = self.bench.instruments(self.bench.device)
+        instruments = open_instruments(self.bench)
         datasets = suite_datasets(self.suite, self.bench)
         lab = open_laboratory(self.suite, self.bench, datasets, instruments)
         plans = select(plan_suite(self.suite, self.bench, lab, datasets), self.only, self.seeds, self.keys)
@@ -156,6 +161,7 @@ class Session:
         ]
         if bench.dataset is not None:
             arguments += ["--dataset", str(bench.dataset)]
+        arguments += choice_arguments(bench.choice)
         if self.offline:
             arguments.append("--offline")
         if self.tracking_uri:
@@ -168,6 +174,18 @@ class Session:
         if left_out:
             print(f"not measured: split {', '.join(left_out)}, which this dataset does not have")
         print("tables and figures: eggan report build    runs: eggan ui")
+
+
+def choice_of(arguments: argparse.Namespace) -> Choice:
+    """Read the instruments that the arguments ask for."""
+    return Choice(arguments.au_instrument, arguments.verifier, arguments.openface, arguments.openface_version)
+
+
+def choice_arguments(choice: Choice) -> list[str]:
+    """Return the arguments that `choice_of` reads as `choice`."""
+    given = {"--openface": choice.openface, "--openface-version": choice.openface_version}
+    optional = [text for name, value in given.items() if value is not None for text in (name, str(value))]
+    return ["--au-instrument", choice.au, "--verifier", choice.verifier, *optional]
 
 
 def _tell_end(key: str, status: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from benchmarks.evaluate import Laboratory
+from benchmarks.instruments import Choice, choose_instruments, is_synfacs
 from benchmarks.methods import Entry, all_methods
 from benchmarks.protocol import split_data, store_pairs
 from benchmarks.scores import Instruments
@@ -37,7 +38,10 @@ def build_synfacs(split: str, size: int, seed: int, workers: int, out: Path) -> 
 
 @dataclass(frozen=True)
 class Workbench:
-    """Folders, device and the replaceable parts of a suite run. `dataset` replaces the suite's twin."""
+    """Folders, device and the replaceable parts of a suite run.
+
+    `dataset` replaces the suite's twin; `instruments` loads the shipped scorers, `choice` says which to use.
+    """
 
     runs: Path = Path("runs")
     data: Path = Path("data")
@@ -47,6 +51,7 @@ class Workbench:
     progress: Callable[..., Any] = progress_bar
     methods: Mapping[str, Entry] = field(default_factory=all_methods)
     instruments: Callable[[str], Instruments] = load_instruments
+    choice: Choice = field(default_factory=Choice)
     build: Callable[..., Path] = build_synfacs
     render: Callable[..., Any] = render_synfacs
 
@@ -74,6 +79,29 @@ def check_device(device: str) -> str:
     if device not in there:
         raise UserError(f"unknown device {device!r} (here: {', '.join(there)})")
     return device
+
+
+def named_dataset(name: Path | None, data: Path, image_size: int) -> Path | None:
+    """Return the folder that `--dataset` names: a folder, or the short name of a build such as rafd.
+
+    A name without its build is a `UserError` that says how to build it.
+    """
+    if name is None or (name / "dataset.json").exists() or len(name.parts) > 1:
+        return name
+    folder = data / f"{name}-{image_size}px"
+    if folder.exists():
+        return folder
+    raise UserError(
+        f"there is no dataset {folder}: `eggan data build {name} --size {image_size} --root DIR` builds it"
+    )
+
+
+def open_instruments(bench: Workbench) -> Instruments:
+    """Return the scorers of a suite run; a missing one is a `UserError`."""
+    dataset = None if bench.dataset is None else load_dataset(bench.dataset)
+    if bench.choice == Choice() and is_synfacs(dataset):
+        return bench.instruments(bench.device)
+    return choose_instruments(bench.choice, dataset, bench.device, bench.cache, bench.instruments)
 
 
 def suite_datasets(suite: Suite, bench: Workbench, build: bool = True) -> dict[str, Dataset]:

@@ -45,7 +45,7 @@ class Frames:
 
 
 def read_mmi(root: Path, labels: LabelTable) -> tuple[list[PhotoRecord], list[Problem]]:
-    """Return three records per usable session and the sessions that cannot be used; no session: `UserError`."""
+    """Return three records per usable session and the sessions that cannot be used; none: `UserError`."""
     folders = sorted((path for path in (root / "Sessions").glob("*") if path.is_dir()), key=_number)
     if not folders:
         raise UserError(f"{root} holds no folder Sessions/<id>: is it the folder of MMI's download?")
