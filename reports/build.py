@@ -65,8 +65,8 @@ def section_tables(frame: Frame, section: Section) -> dict[str, Table]:
         "summary": tables.summary(frame, section),
         "agreement": tables.estimator_agreement(section),
     }
-    differences = tables.differences(section)
-    return made | ({"differences": differences} if differences else {})
+    optional = {"cost": tables.cost(frame, section), "differences": tables.differences(section)}
+    return made | {name: table for name, table in optional.items() if table}
 
 
 def _named(pictures: Sequence[Picture], start: str) -> list[Picture]:

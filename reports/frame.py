@@ -56,7 +56,8 @@ class Frame:
     """All tracked facts of one suite; the columns of each table are in `TABLES`.
 
     `metrics`: one row per (run, metric). `pairs`: one row per scored pair, as the runs have it.
-    `showcases`: run id -> the uint8 arrays for figures. `instruments`: card and sha256 of each frozen scorer.
+    `showcases`: run id -> the uint8 arrays for figures, one run per method. `instruments`: card and sha256 of
+    each frozen scorer.
     """
 
     cells: pd.DataFrame
@@ -168,10 +169,17 @@ def _assemble(cells: list[TrackedCell], parts: list[dict[str, Any]], instruments
                 wanted = [column for column in (*IDENTIFIERS, "state") if column in TABLES[name]]
                 pieces.append(piece.assign(**{column: head[column] for column in wanted}))
         tables[name] = _complete(pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(), name)
-    shown = {
-        cell.run_id: part["showcase"] for cell, part in zip(cells, parts, strict=True) if part.get("showcase")
-    }
-    return Frame(**tables, showcases=shown, instruments=instruments)
+    return Frame(**tables, showcases=_showcases(cells, parts), instruments=instruments)
+
+
+def _showcases(cells: list[TrackedCell], parts: list[dict[str, Any]]) -> dict[str, dict[str, np.ndarray]]:
+    """Keep the pictures of the lowest seed of each method that has some: figures show that one."""
+    kept: dict[tuple[str, str], tuple[str, dict[str, np.ndarray]]] = {}
+    for cell, part in sorted(zip(cells, parts, strict=True), key=lambda both: _seed(both[0])):
+        if part.get("showcase"):
+            owner = (cell.tags.get("dataset", ""), cell.tags.get("method", ""))
+            kept.setdefault(owner, (cell.run_id, part["showcase"]))
+    return dict(kept.values())
 
 
 def _complete(table: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -220,7 +228,7 @@ def write_frame(frame: Frame, folder: Path) -> Path:
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         for name in TABLES:
-            getattr(frame, name).to_parquet(staging / f"{name}.parquet", index=False)
+            getattr(frame, name).to_parquet(staging / f"{name}.parquet", index=False, compression="zstd")
         (staging / "showcases").mkdir()
         for run_id, arrays in frame.showcases.items():
             np.savez_compressed(staging / "showcases" / f"{run_id}.npz", **dict(arrays))  # type: ignore[arg-type]

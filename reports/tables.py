@@ -20,7 +20,7 @@ from reports.estimates import (
     named,
 )
 from reports.frame import Frame
-from reports.labels import METRICS, OUR_METHOD, Metric, method_kind, method_title, split_title
+from reports.labels import COST, METRICS, OUR_METHOD, Metric, method_kind, method_title, split_title
 from reports.layout import Entry, Row, Table, mark_best
 from reports.sections import Section
 
@@ -28,6 +28,7 @@ AU_HEADINGS = {"mse": "MSE ↓", "pcc": "PCC ↑"}
 DIRECTIONS = {"mse": "min", "pcc": "max"}
 COLUMNS = tuple(map(str, AU_NUMBERS))
 SIGNIFICANT = 0.05
+COST_BESIDE = ("au/skill", "identity/accuracy")
 _INTERVALS = "Brackets: 95 % crossed bootstrap over source identities × targets × seeds."
 
 
@@ -235,6 +236,28 @@ def _absence(frame: Frame, group: Group, name: str, key: str) -> str:
     exact = told[told["metric"].isin([name, key, name.split("/")[0]])]
     reason = str(exact["reason"].iloc[0]) if len(exact) else "the runs hold no value"
     return reason if reason.startswith("not measured") else f"not measured: {reason}"
+
+
+def cost(frame: Frame, section: Section) -> Table | None:
+    """Return what each trained method costs beside what it reaches; None where nothing was trained."""
+    shown = [group for group in section.groups if method_kind(group.method) == "method"]
+    metrics = [m for m in METRICS if m.key in COST_BESIDE or m.question == COST]
+    rows = []
+    for group in shown:
+        entries = tuple(_summary_entry(frame, section, group, metric) for metric in metrics)
+        rows.append(Row(method_title(group.method), entries, evidence=group.evidence))
+    if not rows:
+        return None
+    return Table(
+        f"cost-{section.key}",
+        f"Cost beside quality ({_where(section)})",
+        "A suite gives every method the same images and the same number of them. Times are wall-clock on the "
+        f"runs' machine, named below. {_INTERVALS} ±: standard deviation over seeds (ddof = 1).",
+        "Method",
+        tuple(metric.heading for metric in metrics),
+        tuple(_with_best(rows, [metric.direction for metric in metrics], "")),
+        failure_notes(shown),
+    )
 
 
 def summary(frame: Frame, section: Section) -> Table:

@@ -74,6 +74,21 @@ def test_summary_says_why_a_metric_was_not_measured_and_leaves_nothing_blank(fra
     assert all(entry.text for line in table.rows for entry in line.entries)
 
 
+def test_cost_stands_beside_quality_for_trained_methods_alone(frame, section):
+    table = tables.cost(frame, section)
+    assert [line.label for line in table.rows] == ["StarGAN", "EGGAN"]
+    columns = dict(zip(table.columns, row(table, "EGGAN").entries, strict=True))
+    assert columns["Training time (s) ↓"].value == 60.0
+    assert columns["Parameters ↓"].value == 1e6
+    assert columns["Skill over copy-source ↑"].value == pytest.approx(float(section.skills["eggan"].estimate))
+    assert {entry.text for entry in row(table, "StarGAN").entries} == {"failed"}
+
+
+def test_a_suite_without_trained_methods_has_no_cost_table(frame, section):
+    references = [group for group in section.groups if group.method in ("copy-source", "oracle")]
+    assert tables.cost(frame, dataclasses.replace(section, groups=references)) is None
+
+
 def test_skill_and_margin_of_a_known_method(section):
     assert float(section.skills["oracle"].estimate) == pytest.approx(1.0, abs=0.01)
     assert float(section.margins["target-passthrough"].estimate) == pytest.approx(0.0, abs=1e-9)
