@@ -1,14 +1,6 @@
-"""Figures: frame -> matplotlib figure, and figure -> PNG and PDF with the same bytes for the same input.
+"""Figures: frame -> matplotlib figure."""
 
-Figures are built without pyplot and under a local style, so that importing or drawing changes nothing global.
-"""
-
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import matplotlib.image
@@ -17,17 +9,16 @@ import matplotlib.ticker
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from benchmarks.drawing import FAINT, INK, Picture, style
+from benchmarks.drawing import save as save  # for those who draw with this module
 from eggan.aus import AU_COUNT, AU_NUMBERS, EXPRESSIONS
 from reports.frame import Frame
 from reports.labels import ORACLE, method_kind, method_rank, method_title
 from reports.sections import Section
 
-DPI = 200
 ROWS = 8  # of images in one figure, about
-INK, FAINT = "#1f2933", "#cbd2d9"
 # Okabe and Ito's palette: told apart with every common colour vision. Fixed per method: figures agree.
 PALETTE: Mapping[str, str] = {
     "eggan": "#0072B2",
@@ -40,69 +31,11 @@ PALETTE: Mapping[str, str] = {
     "oracle": "#323F4B",
 }
 SPARE_COLOUR = "#56B4E9"
-STYLE: dict[str, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 8.0,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": FAINT,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.major.size": 0.0,
-    "ytick.major.size": 2.5,
-    "legend.frameon": False,
-    "pdf.fonttype": 42,
-    "svg.hashsalt": "eggan",
-    "figure.dpi": DPI,
-}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure with its name, title and caption."""
-
-    key: str
-    title: str
-    caption: str
-    figure: Figure
-
-
-def _defaults() -> dict[str, Any]:
-    """Matplotlib's own defaults, so that a user's style file changes no report; the backend stays."""
-    return {name: value for name, value in mpl.rcParamsDefault.items() if not name.startswith("backend")}
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    settings: Any = _defaults() | STYLE  # the stubs want literal names
-    with mpl.rc_context(settings):
-        yield
 
 
 def colour(method: str) -> str:
     """Return a method's colour."""
     return PALETTE.get(method, SPARE_COLOUR)
-
-
-def save(picture: Picture, folder: Path) -> list[Path]:
-    """Write `<key>.png` (200 dpi) and `<key>.pdf` and return their paths; no dates inside."""
-    folder.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(picture.figure)
-    written = []
-    with _style():
-        for suffix, metadata in (
-            ("png", {"Software": None}),
-            ("pdf", {"CreationDate": None, "Producer": None}),
-        ):
-            path = folder / f"{picture.key}.{suffix}"
-            staging = path.with_name(f".{path.name}")
-            picture.figure.savefig(staging, format=suffix, dpi=DPI, metadata=metadata, facecolor="white")
-            os.replace(staging, path)
-            written.append(path)
-    return written
 
 
 def pictures(frame: Frame, sections: Sequence[Section]) -> list[Picture]:
@@ -199,7 +132,7 @@ def _image_rows(
     tile, label, gap, top = 0.82, 1.15, 0.12, 0.26
     groups = (len(rows) - 1) // per_face
     width, height = label + tile * len(headings), top + tile * len(rows) + gap * groups
-    with _style():
+    with style():
         figure = Figure(figsize=(width, height))
         for down, (name, images) in enumerate(rows):
             bottom = height - top - tile * (down + 1) - gap * (down // per_face)
@@ -240,7 +173,7 @@ def bars(section: Section, metric: str) -> Picture:
     arrow = "lower is better" if metric == "mse" else "higher is better"
     places = np.append(np.arange(AU_COUNT, dtype=float), AU_COUNT + 0.6)
     width = 0.82 / max(1, len(methods))
-    with _style():
+    with style():
         figure = Figure(figsize=(9.4, 2.9), layout="constrained")
         axes = figure.add_subplot()
         for index, method in enumerate(methods):
@@ -302,7 +235,7 @@ def response_matrices(frame: Frame, section: Section) -> Picture | None:
         return None
     tables = [_matrix(probed[probed["method"] == method]) for method in methods]
     limit = max(0.5, float(np.nanmax(np.abs(np.stack(tables)))))
-    with _style():
+    with style():
         figure = Figure(figsize=(0.9 + 3.3 * len(methods), 3.5), layout="constrained")
         panels = figure.subplots(1, len(methods), squeeze=False)[0]
         for axes, method, table in zip(panels, methods, tables, strict=True):
@@ -347,7 +280,7 @@ def curves(frame: Frame, dataset: str) -> Picture | None:
         return None
     across = min(5, len(names))
     down = -(-len(names) // across)
-    with _style():
+    with style():
         figure = Figure(figsize=(1.95 * across, 1.45 * down + 0.35), layout="constrained")
         panels = figure.subplots(down, across, squeeze=False).ravel()
         for axes, name in zip(panels, names, strict=False):

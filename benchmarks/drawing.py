@@ -1,0 +1,77 @@
+"""How figures look and are stored: PNG and PDF with the same bytes for the same input.
+
+Figures are built without pyplot and under a local style, so that importing or drawing changes nothing global.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+DPI = 200
+INK, FAINT = "#1f2933", "#cbd2d9"
+STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8.0,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.size": 0.0,
+    "ytick.major.size": 2.5,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "eggan",
+    "figure.dpi": DPI,
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure with its name, title and caption."""
+
+    key: str
+    title: str
+    caption: str
+    figure: Figure
+
+
+def _defaults() -> dict[str, Any]:
+    """Matplotlib's own defaults, so that a user's style file changes no report; the backend stays."""
+    return {name: value for name, value in mpl.rcParamsDefault.items() if not name.startswith("backend")}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw under the house style inside the block."""
+    settings: Any = _defaults() | STYLE  # the stubs want literal names
+    with mpl.rc_context(settings):
+        yield
+
+
+def save(picture: Picture, folder: Path) -> list[Path]:
+    """Write `<key>.png` (200 dpi) and `<key>.pdf` and return their paths; no dates inside."""
+    folder.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(picture.figure)
+    written = []
+    with style():
+        for suffix, metadata in (
+            ("png", {"Software": None}),
+            ("pdf", {"CreationDate": None, "Producer": None}),
+        ):
+            path = folder / f"{picture.key}.{suffix}"
+            staging = path.with_name(f".{path.name}")
+            picture.figure.savefig(staging, format=suffix, dpi=DPI, metadata=metadata, facecolor="white")
+            os.replace(staging, path)
+            written.append(path)
+    return written
