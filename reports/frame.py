@@ -21,7 +21,8 @@ from eggan.tracking.read import TrackedCell, download_artifacts, metric_history,
 from eggan.tracking.store import Store
 
 Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+SETTINGS = ("config.", "training.")  # the parameters of a run that say how its method was trained
 CELL_COLUMNS = (
     "run_id",
     "suite",
@@ -47,6 +48,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "control": ("run_id", "split", "sequence", "spearman", "slope", "monotone"),
     "curves": ("run_id", "metric", "step", "value"),
     "not_measured": ("run_id", "metric", "reason"),
+    "settings": ("run_id", "setting", "value"),
 }
 IDENTIFIERS = ["run_id", "suite", "dataset", "method", "seed"]
 
@@ -67,6 +69,7 @@ class Frame:
     control: pd.DataFrame
     curves: pd.DataFrame
     not_measured: pd.DataFrame
+    settings: pd.DataFrame
     showcases: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     instruments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -106,7 +109,11 @@ def _seed(cell: TrackedCell) -> int:
 
 def _read_cell(store: Store, cell: TrackedCell, scratch: Path) -> dict[str, Any]:
     """Return the cell's part of each table, without identifiers."""
-    part: dict[str, Any] = {"metrics": _metric_rows(cell), "curves": _curve_rows(store, cell)}
+    part: dict[str, Any] = {
+        "metrics": _metric_rows(cell),
+        "curves": _curve_rows(store, cell),
+        "settings": _setting_rows(cell),
+    }
     folder = (
         download_artifacts(store, cell.run_id, "scores", scratch / cell.run_id) if _finished(cell) else None
     )
@@ -146,6 +153,11 @@ def _curve_rows(store: Store, cell: TrackedCell) -> pd.DataFrame:
         for step, value in metric_history(store, cell.run_id, name)
     ]
     return pd.DataFrame(rows, columns=["metric", "step", "value"])
+
+
+def _setting_rows(cell: TrackedCell) -> pd.DataFrame:
+    rows = [(name, value) for name, value in sorted(cell.params.items()) if name.startswith(SETTINGS)]
+    return pd.DataFrame(rows, columns=["setting", "value"])
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:

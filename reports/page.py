@@ -11,7 +11,7 @@ import pandas as pd
 from reports import published
 from reports.figures import Picture
 from reports.frame import Frame
-from reports.labels import METRICS, OUR_METHOD, method_title, split_title
+from reports.labels import METRICS, OUR_METHOD, method_rank, method_title, split_title
 from reports.layout import Table
 from reports.sections import Section
 from reports.verdicts import Verdict
@@ -69,6 +69,7 @@ def render_page(
         metrics=METRICS,
         margin_definition=MARGIN_DEFINITION,
         instruments=instrument_cards(frame),
+        settings=settings(frame),
         published=published,
     )
 
@@ -87,6 +88,29 @@ def facts(frame: Frame) -> list[tuple[str, str]]:
         ("Runs started", f"{started.min():%Y-%m-%d %H:%M} to {started.max():%Y-%m-%d %H:%M} UTC"),
         ("Machine time", duration(float(cells["seconds"].sum()))),
     ]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the trained methods were set: a value per method and setting, in the order of `methods`."""
+
+    methods: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def settings(frame: Frame) -> Settings:
+    """Return every setting of the trained methods; seeds of one method share theirs, `–` is no such setting.
+
+    Seeds (or datasets) that were set differently show all their values.
+    """
+    owners = frame.settings.merge(frame.cells[["run_id", "method"]], on="run_id")
+    methods = tuple(sorted(set(owners["method"]), key=method_rank))
+    found = owners.groupby(["setting", "method"])["value"].agg(
+        lambda values: " / ".join(dict.fromkeys(values))
+    )
+    names = sorted(set(owners["setting"]))
+    rows = tuple((name, tuple(str(found.get((name, method), "–")) for method in methods)) for name in names)
+    return Settings(methods, rows)
 
 
 def _commit(row: pd.Series) -> str:

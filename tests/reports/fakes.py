@@ -140,6 +140,10 @@ def make_frame(seeds: int = 3, splits: tuple[str, ...] = ("test",), failed: bool
                 )
             )
         if head["method"] == "eggan":
+            own = {"config.latent_dim": "256", "training.images": "32000"}
+            tables["settings"].append(
+                pd.DataFrame({"run_id": head["run_id"], "setting": list(own), "value": list(own.values())})
+            )
             steps = np.arange(0, 500, 50)
             tables["curves"] += [
                 pd.DataFrame(

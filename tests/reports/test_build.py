@@ -1,4 +1,5 @@
 import argparse
+import dataclasses
 import re
 from html.parser import HTMLParser
 
@@ -10,7 +11,7 @@ from eggan.errors import UserError
 from reports import commands, estimates, figures
 from reports.build import build
 from reports.frame import read_frame, write_frame
-from reports.page import render_page
+from reports.page import render_page, settings
 from reports.verdicts import verdicts
 from tests.reports.fakes import make_frame
 from tests.reports.test_tables import quiet
@@ -43,6 +44,16 @@ def test_page_holds_tables_figures_and_run_ids_and_asks_for_nothing_outside(buil
     linked = re.findall(r'(?:src|href)="([^"#]+)"', html)
     assert len(linked) > 20
     assert all((built.page.parent / name).is_file() for name in linked)
+
+
+def test_settings_that_differ_between_seeds_are_both_shown():
+    frame = make_frame(failed=False)
+    changed = frame.settings.copy()
+    changed.loc[0, "value"] = "128"
+    told = settings(dataclasses.replace(frame, settings=changed))
+    assert told.methods == ("eggan",)
+    assert dict(told.rows)["config.latent_dim"] == ("128 / 256",)
+    assert dict(told.rows)["training.images"] == ("32000",)
 
 
 def test_page_is_well_formed(built):

@@ -35,7 +35,7 @@ def store(tmp_path_factory):
         (scores / "not_measured.json").write_text(json.dumps({"test/pixels/lpips": "weights missing"}))
         np.savez_compressed(scores / "showcase.npz", **showcase("eggan"))
         tags = {"suite": "quick", "dataset": "d", "method": "eggan", "seed": str(seed), "cell": f"k{seed}"}
-        params = {"instrument.a": "aaaa"}
+        params = {"instrument.a": "aaaa", "config.weight_au": "30.0", "pairs.test": "p"}
         record = RunRecord(f"eggan/d/s{seed}", tags, params, artifacts=["scores/*"])
         tracked = TrackedRun(folder, record, opened)
         tracked.log(0, {"train/au": 2.0})
@@ -57,6 +57,8 @@ def test_store_becomes_a_frame(store):
     drift = frame.metrics[(frame.metrics["metric"] == "test/drift/off_target")]
     assert list(drift["value"]) == [0.25, 0.25]
     assert frame.not_measured["reason"].iloc[0] == "weights missing"
+    told = frame.settings[frame.settings["run_id"] == finished]
+    assert told[["setting", "value"]].to_numpy().tolist() == [["config.weight_au", "30.0"]]
     assert frame.showcases[finished]["edits"].shape == (2, 8, 16, 16, 3)
 
 
