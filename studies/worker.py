@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from eggan import tracking
@@ -77,8 +78,9 @@ class Worker:
         try:
             with Heart(trial, self.desk.study.beat_seconds) as heart:
                 self._work(trial, heart, started)
-        except LostTrial as lost:
-            print(f"{lost}; its result is dropped", file=sys.stderr)
+        except (LostTrial, UpdateFinishedTrialError):
+            print(f"trial {trial.number} was closed by another worker; its result is dropped", file=sys.stderr)
+            self._settle(trial, drop=False)  # its training state may be another trial's by now
             return
         except (Interrupted, KeyboardInterrupt) as stop:
             self._give_back(trial, "interrupted by the user", stop)
@@ -100,7 +102,7 @@ class Worker:
             if is_disk_full(known):
                 raise
             self._tell(trial, started, str(known), TrialState.FAIL)
-        except (LostTrial, Interrupted, KeyboardInterrupt):
+        except (LostTrial, UpdateFinishedTrialError, Interrupted, KeyboardInterrupt):
             raise
         except Exception as bug:  # a bug that some parameters hit must not take the study with it
             if is_disk_full(bug):

@@ -105,16 +105,21 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def server_programs() -> Path | None:
+    """Return the folder of initdb and postgres: from PATH, or where Debian keeps its newest version."""
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    on_path = shutil.which("initdb")
+    return Path(on_path).resolve().parent if on_path else (debian[-1] if debian else None)
+
+
 @pytest.fixture(scope="module")
 def postgresql():
     """A PostgreSQL server of its own on localhost; yields the address of an empty database."""
-    initdb = shutil.which("initdb")
-    if initdb is None:
-        pytest.skip(
-            "initdb is not installed (Debian: apt-get install postgresql, and its bin folder on PATH)"
-        )
+    programs = server_programs()
+    if programs is None:
+        pytest.skip("no PostgreSQL server is installed (Debian: apt-get install postgresql)")
     psycopg = pytest.importorskip("psycopg")
-    programs, user, port = Path(initdb).resolve().parent, unprivileged(), free_port()
+    user, port = unprivileged(), free_port()
     folder = Path(tempfile.mkdtemp(prefix="eggan-postgresql-"))
     as_user = {"cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     if user:

@@ -155,17 +155,23 @@ def test_an_interrupted_trial_goes_back_into_the_queue(tmp_path, monkeypatch):
     assert (repeated["reference"], repeated["params_strength"]) == ("paper", 0.5)
 
 
-def test_a_trial_that_another_worker_closed_is_dropped(tmp_path, monkeypatch):
+@pytest.mark.parametrize("when", ["before the scores", "before a probe"])
+def test_a_trial_that_another_worker_closed_is_dropped(tmp_path, monkeypatch, capsys, when):
     desk = make_desk(tmp_path, trials=1, beat_seconds=30.0)
     study = make_study(desk)
 
     def closed(self):
         open_study(desk.folder()).tell(0, state=TrialState.FAIL)
+        if when == "before a probe":
+            self._add_probe(8, {"val/au/mse": 1.0, "val/au/skill": 0.5, "val/identity/accuracy": 60.0})
         return {"val/au/mse": 1.0, "val/au/skill": 0.5, "val/identity/accuracy": 60.0}
 
     monkeypatch.setattr("studies.objective.TrialRun.scores", closed)
     Worker(desk, study, 0).run()
     assert study.trials[0].state == TrialState.FAIL
+    assert "closed by another worker" in capsys.readouterr().err
+    assert not (trial_folder(desk.folder(), 0) / "traceback.txt").exists()
+    assert record(desk, 0)["state"] == "failed"
 
 
 def test_a_full_disk_stops_the_worker_and_costs_no_trial(tmp_path, monkeypatch):
