@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
 
 from benchmarks import scores
@@ -152,11 +154,22 @@ class OwnReader:
 
 def validate(method: Method, entry: MethodEntry, lab: Laboratory) -> dict[str, float]:
     """Return a method's scores on validation pairs, under the names `val/...`; accuracy in percent."""
+    return validate_pairs(method, entry, lab)[0]
+
+
+def validate_pairs(
+    method: Method, entry: MethodEntry, lab: Laboratory
+) -> tuple[dict[str, float], pd.DataFrame]:
+    """Return the scores as `validate` does, and the pair table with the readings that they come from."""
     (data,) = lab.splits
     shared, device = lab.readings(data), lab.device
     editor = Editor(lambda request, truth: method.edit(request), entry.reads)
     edits = lab.edits(editor, data.request, "validate")
-    readings = {name: scores.read_aus(getattr(lab.instruments, name), edits, device) for name in ("a", "b")}
+    readings = {"a": lab.aus(edits)}
+    if lab.instruments.b is None:
+        readings["b"] = np.full_like(readings["a"], np.nan)
+    else:
+        readings["b"] = scores.read_aus(lab.instruments.b, edits, device)
     frame = scores.pair_frame(data, readings, shared.source_aus)
     verifier = lab.instruments.verifier
     embedding = scores.embed(verifier, edits, device)
@@ -166,7 +179,7 @@ def validate(method: Method, entry: MethodEntry, lab: Laboratory) -> dict[str, f
     if hasattr(method, "read_aus"):
         own = scores.read_aus(OwnReader(method), edits, device)
         summary["own/mse"] = float(((own - scores.matrix(frame, "target")) ** 2).mean())
-    return {f"{SPLIT}/{name}": value for name, value in summary.items()}
+    return {f"{SPLIT}/{name}": value for name, value in summary.items()}, frame
 
 
 def resolved_training(study: StudyConfig, training: TrainingConfig) -> TrainingConfig:

@@ -1,20 +1,21 @@
 """One trial: train with its parameters, look in between, score on validation identities."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import optuna
+import pandas as pd
 import torch
 from optuna.trial import Trial
 
 from eggan.checkpoint import model_card
 from eggan.method import Method
-from eggan.training import TrainingFailed, TrainingResult, train
+from eggan.training import TrainingConfig, TrainingFailed, train
 from studies.config import StudyConfig
-from studies.desk import Desk, validate
+from studies.desk import Desk, validate, validate_pairs
 from studies.trials import SCORES
 
 Log = Callable[[int, dict[str, float]], None]
@@ -50,20 +51,9 @@ class TrialRun:
         """
         by_seed = [self._one_seed(seed, position) for position, seed in enumerate(self.desk.study.seeds)]
         means = {name: sum(run[name] for run in by_seed) / len(by_seed) for name in by_seed[0]}
-        broken = [name for name, value in means.items() if not math.isfinite(value)]
-        if {"val/au/mse", "val/au/skill", "val/identity/accuracy"} & set(broken):
-            raise TrainingFailed(f"{', '.join(broken)} not finite on validation identities")
-        return {name: value for name, value in means.items() if name not in broken}
+        return check_finite(means)
 
     def _one_seed(self, seed: int, position: int) -> dict[str, float]:
-        desk = self.desk
-        method = desk.entry.build(self.config, desk.context(seed))
-        result = self._train(method, seed, position)
-        scores = validate(method, desk.entry, desk.final)
-        scores["train_seconds"] = result.seconds
-        return {name: scores[name] for name in SCORES if name in scores}
-
-    def _train(self, method: Method, seed: int, position: int) -> TrainingResult:
         desk = self.desk
         prefix = "train" if len(desk.study.seeds) == 1 else f"train/s{seed}"
 
@@ -71,18 +61,9 @@ class TrialRun:
             self.check()
             self.log(step, {f"{prefix}/{name}": value for name, value in values.items()})
 
-        return train(
-            method,
-            desk.dataset,
-            desk.training,
-            model_card(desk.entry.name, desk.entry.version, self.config, desk.dataset.size),
-            run_folder=self.folder / f"s{seed}",
-            seed=seed,
-            device=torch.device(desk.bench.device),
-            on_log=log,
-            on_probe=self._probe if position == 0 else None,
-            progress=desk.bench.progress,
-        )
+        probe = self._probe if position == 0 else None
+        folder = self.folder / f"s{seed}"
+        return train_and_score(desk, self.config, desk.training, seed, folder, log, probe)[0]
 
     def _probe(self, step: int, method: Method) -> None:
         """Validate in between; outside the warm start the value goes to the pruner."""
@@ -100,6 +81,43 @@ class TrialRun:
         self.probes.append([images, {name: values[name] for name in PROBED}])
         self.trial.set_user_attr(PROBES, self.probes)
         return report(self.desk, self.trial, images, values)
+
+
+def train_and_score(
+    desk: Desk,
+    config: Any,
+    training: TrainingConfig,
+    seed: int,
+    folder: Path,
+    on_log: Log,
+    on_probe: Callable[[int, Method], None] | None = None,
+) -> tuple[dict[str, float], pd.DataFrame]:
+    """Train with one seed, going on from what `folder` holds; return final scores and their pair table."""
+    entry = desk.entry
+    method = entry.build(config, desk.context(seed))
+    result = train(
+        method,
+        desk.dataset,
+        training,
+        model_card(entry.name, entry.version, config, desk.dataset.size),
+        run_folder=folder,
+        seed=seed,
+        device=torch.device(desk.bench.device),
+        on_log=on_log,
+        on_probe=on_probe,
+        progress=desk.bench.progress,
+    )
+    scores, frame = validate_pairs(method, entry, desk.final)
+    scores["train_seconds"] = result.seconds
+    return {name: scores[name] for name in SCORES if name in scores}, frame
+
+
+def check_finite(scores: Mapping[str, float]) -> dict[str, float]:
+    """Return the scores that are numbers; `TrainingFailed` where one is not that a study goes by."""
+    broken = [name for name, value in scores.items() if not math.isfinite(value)]
+    if set(PROBED) & set(broken):
+        raise TrainingFailed(f"{', '.join(broken)} not finite on validation identities")
+    return {name: value for name, value in scores.items() if name not in broken}
 
 
 def report(desk: Desk, trial: Trial, images: int, values: dict[str, float]) -> bool:

@@ -22,6 +22,12 @@ def run_study(root, store=None, **settings):
     return desk, study
 
 
+def invent(monkeypatch, scores):
+    """Let validations, in between and at the end, return what `scores` says."""
+    monkeypatch.setattr("studies.objective.validate", scores)
+    monkeypatch.setattr("studies.objective.validate_pairs", lambda *lab: (scores(*lab), None))
+
+
 def record(desk, number):
     return json.loads((trial_folder(desk.folder(), number) / "trial.json").read_text())
 
@@ -98,7 +104,7 @@ def test_a_bug_in_the_method_fails_its_trial_alone_and_keeps_the_traceback(tmp_p
 
 def test_scores_that_are_not_numbers_fail_the_trial(tmp_path, monkeypatch):
     broken = {"val/au/mse": float("nan"), "val/au/skill": 0.1, "val/identity/accuracy": 50.0}
-    monkeypatch.setattr("studies.objective.validate", lambda method, entry, lab: broken)
+    invent(monkeypatch, lambda method, entry, lab: broken)
     _, study = run_study(tmp_path, trials=1, objective="pareto")
     assert "val/au/mse not finite" in study.trials[0].user_attrs["reason"]
     assert study.trials[0].state == TrialState.FAIL
@@ -119,7 +125,7 @@ def test_scores_are_means_over_seeds(tmp_path, monkeypatch):
     def scores(method, entry, lab):
         return {"val/au/mse": 1.0, "val/au/skill": next(values), "val/identity/accuracy": 50.0}
 
-    monkeypatch.setattr("studies.objective.validate", scores)
+    invent(monkeypatch, scores)
     _, study = run_study(tmp_path, trials=1, seeds=(0, 1))
     assert study.trials[0].value == pytest.approx(0.6)
 
@@ -128,7 +134,7 @@ def test_the_floor_is_a_constraint(tmp_path, monkeypatch):
     def scores(method, entry, lab):
         return {"val/au/mse": 1.0, "val/au/skill": 0.5, "val/identity/accuracy": 20.0}
 
-    monkeypatch.setattr("studies.objective.validate", scores)
+    invent(monkeypatch, scores)
     desk, study = run_study(tmp_path, trials=1)
     assert study.trials[0].constraints == {"identity_floor": pytest.approx(30.0)}
     assert not trial_frame(study)["feasible"][0]
