@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from baselines import ganimation, homointerpgan, references, stargan
 from baselines.references import Reference
+from benchmarks.ablations import ablations_of
 from eggan import model
 from eggan.errors import UserError
 from eggan.method import MethodEntry
@@ -28,15 +29,16 @@ METHODS: Mapping[str, Entry] = MappingProxyType(
         "ganimation": ganimation.ENTRY,
     }
 )
+ABLATIONS: Mapping[str, MethodEntry] = ablations_of(model.ENTRY)
 
 
 def all_methods() -> dict[str, Entry]:
-    """Return METHODS and the entries of installed packages; a broken or doubled entry is a `UserError`."""
-    return {**METHODS, **{point.name: _load(point) for point in entry_points(group=GROUP)}}
+    """Return METHODS, ABLATIONS and installed packages' entries; a broken or doubled one is a `UserError`."""
+    return {**METHODS, **ABLATIONS, **{point.name: _load(point) for point in entry_points(group=GROUP)}}
 
 
 def _load(point: EntryPoint) -> MethodEntry:
-    if point.name in METHODS:
+    if point.name in METHODS or point.name in ABLATIONS:
         raise UserError(f"the package entry {point.value} redefines the method {point.name!r}")
     try:
         entry = point.load()

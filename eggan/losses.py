@@ -6,6 +6,7 @@ functions return what the discriminator *minimises*, the `*_generator` functions
 """
 
 from collections.abc import Callable
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
@@ -59,6 +60,22 @@ def eq3_au(logits: Tensor, aus: Tensor) -> Tensor:
     """
     levels = aus.round().clamp(0, LEVELS - 1).long()
     return F.cross_entropy(au_levels(logits).flatten(0, 1), levels.flatten())
+
+
+def eq3_au_unrounded(logits: Tensor, aus: Tensor) -> Tensor:
+    """Return Eq. 3 without its rounding: an intensity between two levels is shared between these two.
+
+    The shares are linear, so that the target's mean level is the intensity itself; at whole intensities this
+    is `eq3_au`. Arguments as there, aus not rounded.
+    """
+    lower = aus.floor().clamp(0, LEVELS - 2)
+    upper_share = (aus - lower).clamp(0, 1)[..., None]
+    at_lower = F.one_hot(lower.long(), LEVELS).to(logits.dtype)
+    shares = (1 - upper_share) * at_lower + upper_share * at_lower.roll(1, dims=-1)
+    return F.cross_entropy(au_levels(logits).flatten(0, 1), shares.flatten(0, 1))
+
+
+AU_LOSSES = MappingProxyType({"rounded": eq3_au, "unrounded": eq3_au_unrounded})  # by config.au_labels
 
 
 def eq4_identity(logits: Tensor, identity: Tensor) -> Tensor:

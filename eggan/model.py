@@ -61,6 +61,7 @@ class EGGAN:
         self.encoder, self.generator = self.networks["encoder"], self.networks["generator"]
         self.latent_critic, self.image_critic = self.networks["latent_critic"], self.networks["image_critic"]
         self.c_exp = self.networks["c_exp"]
+        self.au_loss = losses.AU_LOSSES[config.au_labels]
         self.rate_factor = 1.0  # of the loop's schedule
         self.optimizers = {
             "main": self._adam(config.learning_rate, self.encoder, self.generator),
@@ -212,27 +213,43 @@ class EGGAN:
         return self._descend_weighted(terms)
 
     def _critic_step(self, batch: Batch, latent: Tensor, edit: Tensor) -> dict[str, Tensor]:
-        """Update D_z and D_img (the max of Eq. 7)."""
+        """Update D_z and D_img (the max of Eq. 7); an adversary of weight 0 is left out."""
         config, generator = self.config, batch.generator
         prior = config.latent_sigma * torch.randn(latent.shape, generator=generator, device=latent.device)
-        prior_scores, code_scores = self.latent_critic(torch.cat([prior, latent])).chunk(2)
-        real_scores, fake_scores = self.image_critic(torch.cat([batch.image, edit])).chunk(2)
-        wasserstein = losses.wasserstein_critic(real_scores, fake_scores)
-        penalty = losses.gradient_penalty(
-            self.image_critic, self._penalty_points(batch.image, edit, generator)
-        )
-        terms = {"critic/wasserstein": wasserstein, "critic/gradient_penalty": penalty}
-        if config.latent_adversary == "log":
-            latent_loss = losses.eq1_latent_critic(prior_scores, code_scores)
-        else:
-            points = self._penalty_points(prior, latent, generator)
-            terms["critic/latent_penalty"] = losses.gradient_penalty(self.latent_critic, points)
-            latent_loss = losses.wasserstein_critic(prior_scores, code_scores)
-            latent_loss = latent_loss + config.weight_gp * terms["critic/latent_penalty"]
-        terms["critic/latent"] = latent_loss
-        total = config.weight_adv_img * (wasserstein + config.weight_gp * penalty)
-        self._descend("critic", total + config.weight_adv_z * latent_loss)
+        terms: dict[str, Tensor] = {}
+        weighted: list[Tensor] = []
+        if config.weight_adv_img:
+            terms |= self._image_critic_terms(batch, edit)
+            penalty = config.weight_gp * terms["critic/gradient_penalty"]
+            weighted.append(config.weight_adv_img * (terms["critic/wasserstein"] + penalty))
+        if config.weight_adv_z:
+            terms |= self._latent_critic_terms(prior, latent, generator)
+            weighted.append(config.weight_adv_z * terms["critic/latent"])
+        if weighted:
+            self._descend("critic", torch.stack(weighted).sum())
         return terms
+
+    def _image_critic_terms(self, batch: Batch, edit: Tensor) -> dict[str, Tensor]:
+        real_scores, fake_scores = self.image_critic(torch.cat([batch.image, edit])).chunk(2)
+        points = self._penalty_points(batch.image, edit, batch.generator)
+        return {
+            "critic/wasserstein": losses.wasserstein_critic(real_scores, fake_scores),
+            "critic/gradient_penalty": losses.gradient_penalty(self.image_critic, points),
+        }
+
+    def _latent_critic_terms(
+        self, prior: Tensor, latent: Tensor, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        prior_scores, code_scores = self.latent_critic(torch.cat([prior, latent])).chunk(2)
+        if self.config.latent_adversary == "log":
+            return {"critic/latent": losses.eq1_latent_critic(prior_scores, code_scores)}
+        points = self._penalty_points(prior, latent, generator)
+        penalty = losses.gradient_penalty(self.latent_critic, points)
+        distance = losses.wasserstein_critic(prior_scores, code_scores)
+        return {
+            "critic/latent_penalty": penalty,
+            "critic/latent": distance + self.config.weight_gp * penalty,
+        }
 
     def _penalty_points(self, real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
         if self.config.gp_at == "real":
@@ -243,7 +260,7 @@ class EGGAN:
     def _classifier_step(self, batch: Batch) -> dict[str, Tensor]:
         """Update C_exp on real images and their own labels (Eq. 3)."""
         self.c_exp.train()
-        loss = losses.eq3_au(self.c_exp(self._perturbed(batch.image, batch.generator)), batch.aus)
+        loss = self.au_loss(self.c_exp(self._perturbed(batch.image, batch.generator)), batch.aus)
         self._descend("c_exp", loss)
         return {"c_exp/au": loss}
 
@@ -265,23 +282,25 @@ class EGGAN:
         }
 
     def _main_terms(self, batch: Batch, latent: Tensor, edit: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
-        """Return the unweighted terms of Eq. 7 as E and G see them; `l1` and `ssim` are the two parts of
-        Eq. 6.
+        """Return the unweighted terms of Eq. 7 as E and G see them; terms of weight 0 are left out.
+
+        `rec_l1` and `rec_ssim` are the two parts of Eq. 6; `rec_l1` is always there.
         """
         assert self.c_id is not None
         config = self.config
-        code_scores = self.latent_critic(latent)
-        latent_loss = (
-            losses.eq1_latent_generator if config.latent_adversary == "log" else losses.wasserstein_generator
-        )
+        terms: dict[str, Tensor] = {}
         seen = self._perturbed(edit, batch.generator)
-        terms = {
-            "adv_z": latent_loss(code_scores),
-            "adv_img": losses.wasserstein_generator(self.image_critic(edit)),
-            "au": losses.eq3_au(self.c_exp.eval()(seen), batch.target_aus),
-            "id": losses.eq4_identity(self.c_id(seen), batch.identity),
-            **self._reconstruction_terms(batch.image, rebuilt),
-        }
+        if config.weight_adv_z:
+            log_form = config.latent_adversary == "log"
+            latent_loss = losses.eq1_latent_generator if log_form else losses.wasserstein_generator
+            terms["adv_z"] = latent_loss(self.latent_critic(latent))
+        if config.weight_adv_img:
+            terms["adv_img"] = losses.wasserstein_generator(self.image_critic(edit))
+        if config.weight_au:
+            terms["au"] = self.au_loss(self.c_exp.eval()(seen), batch.target_aus)
+        if config.weight_id:
+            terms["id"] = losses.eq4_identity(self.c_id(seen), batch.identity)
+        terms |= self._reconstruction_terms(batch.image, rebuilt)
         if config.weight_per:
             terms["per"] = self._perceptual(batch.image, edit, rebuilt)
         return terms

@@ -104,6 +104,23 @@ class EGGANConfig:
         """The VGG block of `perceptual_layer`, from 1."""
         return int(self.perceptual_layer[4])
 
+    @property
+    def au_labels(self) -> Literal["rounded", "unrounded"]:
+        """What becomes of intensities in Eq. 3; `EGGANVariantConfig` makes a setting of it."""
+        return "rounded"
+
+
+@dataclass(frozen=True)
+class EGGANVariantConfig(EGGANConfig):
+    """EGGAN with settings that only ablations change.
+
+    They are no fields of `EGGANConfig`, whose fields are part of the keys of finished cells.
+    """
+
+    au_labels: Literal["rounded", "unrounded"] = setting(
+        "rounded", "paper, Eq. 3; `unrounded` shares an intensity between its two neighbouring levels"
+    )
+
 
 _LENGTHS = {
     "encoder_channels": 5,

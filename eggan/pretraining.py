@@ -17,7 +17,7 @@ from eggan.checkpoint import write_safetensors
 from eggan.config import content_hash
 from eggan.data.dataset import to_network_range
 from eggan.data.training_set import TrainingSet, load_training_set
-from eggan.losses import eq3_au, eq4_identity
+from eggan.losses import AU_LOSSES, eq4_identity
 from eggan.method import BuildContext
 from eggan.model_config import EGGANConfig
 from eggan.networks import Classifier, channels_last
@@ -55,7 +55,7 @@ def warm_expression_classifier(config: EGGANConfig, context: BuildContext) -> Cl
         config,
         context,
         data,
-        lambda logits, rows: eq3_au(logits, data.aus[rows]),
+        lambda logits, rows: AU_LOSSES[config.au_labels](logits, data.aus[rows]),
     )
 
 
@@ -90,6 +90,8 @@ def _key(name: str, steps: int, config: EGGANConfig, context: BuildContext) -> s
         "training": [steps, config.pretraining_batch_size, config.pretraining_learning_rate],
         "augment": _augmentation(name, config),
     }
+    if name == "c_exp" and config.au_labels != "rounded":
+        recipe["labels"] = config.au_labels
     return content_hash(recipe)
 
 

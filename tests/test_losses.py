@@ -68,6 +68,23 @@ def test_eq3_rounds_to_the_nearest_level():
     assert losses.eq3_au(logits.flatten(1), torch.full((1, 17), 2.4)).item() == pytest.approx(100, rel=1e-4)
 
 
+def test_eq3_without_rounding_shares_an_intensity_between_its_neighbours():
+    logits = torch.randn(1, 17, 6, generator=torch.Generator().manual_seed(0))
+    per_level = -logits.log_softmax(2)
+    shared = losses.eq3_au_unrounded(logits.flatten(1), torch.full((1, 17), 2.4))
+    wanted = (0.6 * per_level[..., 2] + 0.4 * per_level[..., 3]).mean()
+    torch.testing.assert_close(shared, wanted)
+
+
+def test_eq3_without_rounding_is_eq3_at_whole_intensities():
+    logits = torch.randn(6, 102, generator=torch.Generator().manual_seed(0))
+    whole = torch.arange(6.0)[:, None].expand(6, 17)
+    torch.testing.assert_close(losses.eq3_au_unrounded(logits, whole), losses.eq3_au(logits, whole))
+    assert not torch.allclose(
+        losses.eq3_au_unrounded(logits, whole * 0.9), losses.eq3_au(logits, whole * 0.9)
+    )
+
+
 def test_eq4_by_hand():
     logits = torch.tensor([[2.0, 0.0], [0.0, 0.0]])
     wanted = (math.log(1 + math.exp(-2)) + math.log(2)) / 2

@@ -83,7 +83,7 @@ def test_ui_refuses_a_port_in_use(eggan, tmp_path):
 def test_every_row_of_a_suite_can_be_built(name):
     suite = find_suite(name)
     for row in suite.rows:
-        entry = methods.METHODS[row.method]
+        entry = methods.all_methods()[row.method]
         assert isinstance(entry, MethodEntry) == (row.training is not None)
         if isinstance(entry, MethodEntry):
             assert to_dict(entry.presets[row.preset])["image_size"] == suite.image_size
@@ -97,9 +97,11 @@ def test_suites_cannot_be_changed():
 def test_a_third_party_method_must_be_a_new_entry(monkeypatch):
     from importlib.metadata import EntryPoint
 
-    monkeypatch.setattr(methods, "entry_points", lambda group: [EntryPoint("eggan", "os:getcwd", group)])
-    with pytest.raises(UserError, match="redefines"):
-        methods.all_methods()
+    for taken in ("eggan", "eggan-wtp"):
+        point = EntryPoint(taken, "os:getcwd", methods.GROUP)
+        monkeypatch.setattr(methods, "entry_points", lambda group, point=point: [point])
+        with pytest.raises(UserError, match="redefines"):
+            methods.all_methods()
     monkeypatch.setattr(methods, "entry_points", lambda group: [EntryPoint("mine", "os:getcwd", group)])
     with pytest.raises(UserError, match="not a MethodEntry"):
         methods.all_methods()
