@@ -127,7 +127,8 @@ def _models() -> tuple[Any, Any]:
         files = None
     if files is None or files.origin is None:
         raise UserError(
-            "face alignment needs the extra `align`: pip install 'eggan[align]', or pass --align centre"
+            "finding faces needs the extra `align`: pip install 'eggan[align]' (--align centre does without, "
+            "except for MMI)"
         )
     path = Path(files.origin).parent / "models" / LANDMARKS
     if not path.is_file():

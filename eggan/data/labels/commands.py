@@ -49,8 +49,11 @@ def agreement(first: "LabelTable", second: "LabelTable") -> "pd.DataFrame":
     from eggan.evaluation import metrics
 
     read = [table.table[table.table["problem"] == ""] for table in (first, second)]
-    pairs = [(key, second.find(key)) for key in read[0].index]
-    pairs = [(ours, theirs) for ours, theirs in pairs if theirs in read[1].index]
+    # Either table may name folders that the other lacks, so both directions are tried.
+    ours_first = [(key, second.match(key)) for key in read[0].index]
+    theirs_first = [(first.match(key), key) for key in read[1].index]
+    pairs = [pair for pair in ours_first if pair[1] in read[1].index]
+    pairs = pairs or [pair for pair in theirs_first if pair[0] in read[0].index]
     if not pairs:
         raise UserError("the two label tables have no image in common")
     a = read[0].loc[[ours for ours, _ in pairs], list(AU_COLUMNS)].to_numpy(float)

@@ -3,8 +3,8 @@
 FaceLandmarkImg writes one file per image (`face, confidence, ...`), a row per face and no row or no file
 where it finds none. FeatureExtraction writes one file per video or image sequence (`frame, [face_id,]
 timestamp, confidence, success, ...`) and fills frames without a face with zeros. Headers have spaces after
-their commas in some versions. Intensities are the columns AU01_r .. AU45_r; AU01_c .. are presences and are
-not used.
+their commas up to 2.1 and none from 2.2 on; `face_id` came with 2.1. Intensities are the columns AU01_r ..
+AU45_r; AU01_c .. are presences and are not used.
 """
 
 import csv
@@ -32,7 +32,8 @@ def read_openface(path: Path, version: str, mode: Mode | None = None) -> LabelTa
     """Read a CSV file, or every CSV below a folder, as one table.
 
     The files carry no version, so the caller names it. `mode` None reads single images as static and
-    sequences as dynamic, which is what OpenFace does unless FeatureExtraction is given -au_static.
+    sequences as dynamic, which is what OpenFace does unless FeatureExtraction is given -au_static; only the
+    user can know that. Single images are never dynamic.
     """
     path = Path(path)
     files = sorted(path.rglob("*.csv")) if path.is_dir() else [path]
@@ -88,6 +89,8 @@ def _read_file(path: Path, root: Path, version: str, mode: Mode | None) -> Label
         raise UserError(f"{path} lacks the column {missing[0]}")
     key = path.relative_to(root).with_suffix("").as_posix()
     sequence = "frame" in header
+    if mode == "dynamic" and not sequence:
+        raise UserError(f"{path} is of a single image: OpenFace's mode was static, not dynamic")
     table = _sequence(path, key, rows) if sequence else _image(path, key, rows)
     return make_table(TOOL, version, mode or ("dynamic" if sequence else "static"), table, path)
 
@@ -104,17 +107,20 @@ def _sequence(path: Path, key: str, rows: list[Row]) -> pd.DataFrame:
     found: dict[str, dict[str, object]] = {}
     for line, row in enumerate(rows, start=2):
         where = f"{path}, line {line}"
-        name = f"{key}{FRAME}{int(number_in(row, 'frame', where)) - 1}"
+        frame = number_in(row, "frame", where)
+        if frame < 1 or frame != int(frame):
+            raise UserError(f"{where}: frame is {row['frame']}: OpenFace counts frames from 1")
+        name = f"{key}{FRAME}{int(frame) - 1}"
         several = name in found
         found[name] = _failed("OpenFace found several faces") if several else _face(row, where)
     return _table(found)
 
 
 def _face(row: Row, where: str) -> dict[str, object]:
+    if "success" in row and number_in(row, "success", where) == 0:
+        return _failed(NO_FACE)  # what else such a row holds, zeros or leftovers, means nothing
     values = [number_in(row, name, where) for name in INTENSITIES]
     confidence = number_in(row, "confidence", where)
-    if "success" in row and number_in(row, "success", where) == 0:
-        return _failed(NO_FACE)
     if confidence == 0 and not any(values):
         return _failed(NO_FACE)
     for name, value in zip(INTENSITIES, values, strict=True):

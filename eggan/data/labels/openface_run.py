@@ -1,10 +1,11 @@
 """Running OpenFace's own programs: FaceLandmarkImg on images, FeatureExtraction on videos.
 
 Inputs are named by their content in a work folder, so a second run takes up what is done, whatever the images
-are called and wherever they lie. Programs get lists of arguments, never a shell line.
+are called and wherever they lie. FaceLandmarkImg exits at the first image that it cannot open, so a batch
+that failed is tried image by image: what fails alone is listed with the program's words, and is tried again
+by the next run. Programs get lists of arguments, never a shell line.
 """
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -26,8 +27,13 @@ from eggan.progress import progress_bar
 IMAGES = "FaceLandmarkImg"
 VIDEOS = "FeatureExtraction"
 BATCH = 32  # images per call: loading the models takes seconds, a crash costs one batch
+MOST_FAILURES = 3  # inputs one after the other, before any success: then it is not the inputs
 TIMEOUT = 3600.0  # seconds of one call
 Progress = Callable[..., Iterable[Any]]
+
+
+class ProgramFailed(Exception):
+    """A program of OpenFace ended with an error; the message is its status and last line."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ def require_openface(given: Path | None, version: str | None = None) -> OpenFace
     if found is None:
         raise UserError(
             f"OpenFace is not here: {IMAGES} is not on PATH; build OpenFace 2.2 and pass its bin folder "
-            "with --openface"
+            "with --openface, or pass labels that are there already with --labels"
         )
     return found
 
@@ -86,17 +92,25 @@ def require_openface(given: Path | None, version: str | None = None) -> OpenFace
 def label_images(
     openface: OpenFace, images: Mapping[str, Path], work: Path, progress: Progress = progress_bar
 ) -> LabelTable:
-    """Return static labels of images by key; images without exactly one face have a problem instead."""
+    """Return static labels of images by key; images without exactly one face have a problem instead.
+
+    So have images on which the program fails; one that fails on the first `MOST_FAILURES` is a `UserError`.
+    """
+    if not images:
+        raise UserError("there is no image to label")
     names = {key: f"{_content(path)}{path.suffix.lower()}" for key, path in images.items()}
     paths = {name: images[key] for key, name in names.items()}
     results = _results(work, openface, IMAGES)
     todo = [name for name in sorted(paths) if not _done(results, name)]
     batches = [todo[start : start + BATCH] for start in range(0, len(todo), BATCH)]
+    failed: dict[str, str] = {}
     for batch in progress(batches, len(batches), "OpenFace"):
-        _run_images(openface, {name: paths[name] for name in batch}, results)
-    return _collect(
-        {key: results / f"{Path(name).stem}.csv" for key, name in names.items()}, openface, "static"
-    )
+        failed |= _run_batch(openface, {name: paths[name] for name in batch}, results)
+    tables = [
+        unlabelled([key], failed[name]) if name in failed else _image_row(results, name, key, openface)
+        for key, name in names.items()
+    ]
+    return make_table(TOOL, openface.full_version, "static", pd.concat(tables), "OpenFace")
 
 
 def label_videos(
@@ -106,14 +120,25 @@ def label_videos(
     mode: Mode = "dynamic",
     progress: Progress = progress_bar,
 ) -> LabelTable:
-    """Return labels of all frames, by "key#frame", counted from 0."""
+    """Return labels of all frames, by "key#frame", counted from 0.
+
+    A video on which the program fails has one row, for frame 0, with the problem; failing on the first
+    `MOST_FAILURES` is a `UserError`.
+    """
+    if not videos:
+        raise UserError("there is no video to label")
     results = _results(work, openface, f"{VIDEOS}-{mode}")
-    tables = []
-    for key, path in progress(list(videos.items()), len(videos), "OpenFace"):
+    tables, failures = [], 0
+    for done, (key, path) in enumerate(progress(list(videos.items()), len(videos), "OpenFace"), start=1):
         name = f"{_content(path)}{path.suffix.lower()}"
-        if not _done(results, name):
-            _run_video(openface, path, name, mode, results)
-        tables.append(_video_table(results / f"{Path(name).stem}.csv", key, openface, mode))
+        try:
+            if not _done(results, name):
+                _run_video(openface, path, name, mode, results)
+            tables.append(_video_table(results / f"{Path(name).stem}.csv", key, openface, mode))
+        except ProgramFailed as failure:
+            tables.append(unlabelled([f"{key}{FRAME}0"], str(failure)))
+            failures += 1
+            _stop_if_broken(done, failures, failure)
     return make_table(TOOL, openface.full_version, mode, pd.concat(tables), work)
 
 
@@ -124,12 +149,33 @@ def _results(work: Path, openface: OpenFace, what: str) -> Path:
 
 
 def _content(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:24]
+    return hash_files([path])[:24]
 
 
 def _done(results: Path, name: str) -> bool:
     stem = Path(name).stem
     return (results / f"{stem}.csv").exists() or (results / f"{stem}.none").exists()
+
+
+def _run_batch(openface: OpenFace, images: Mapping[str, Path], results: Path) -> dict[str, str]:
+    """Label a batch and return, by name, why images failed: those that fail alone, too."""
+    try:
+        _run_images(openface, images, results)
+        return {}
+    except ProgramFailed as failure:
+        if len(images) == 1:
+            return dict.fromkeys(images, str(failure))
+    failed: dict[str, str] = {}
+    for done, (name, path) in enumerate(images.items(), start=1):
+        failed |= _run_batch(openface, {name: path}, results)
+        if name in failed:
+            _stop_if_broken(done, len(failed), failed[name])
+    return failed
+
+
+def _stop_if_broken(done: int, failures: int, failure: ProgramFailed | str) -> None:
+    if failures == done == MOST_FAILURES:
+        raise UserError(f"OpenFace failed on each of the first {done} inputs: {failure}")
 
 
 def _run_images(openface: OpenFace, images: Mapping[str, Path], results: Path) -> None:
@@ -183,20 +229,14 @@ def _call(command: Sequence[str]) -> None:
         raise UserError(f"OpenFace cannot be started: {error.strerror or error}") from None
     if ended.returncode:
         said = (ended.stderr.strip() or ended.stdout.strip() or "no message").splitlines()[-1]
-        raise UserError(f"{Path(command[0]).name} ended with status {ended.returncode}: {said}")
+        raise ProgramFailed(f"{Path(command[0]).name} ended with status {ended.returncode}: {said}")
 
 
-def _collect(results: Mapping[str, Path], openface: OpenFace, mode: Mode) -> LabelTable:
-    tables = []
-    for key, path in results.items():
-        if path.exists():
-            read = read_openface(path, openface.full_version, mode).table
-            tables.append(read.set_axis(pd.Index([key], dtype=object)))
-        else:
-            tables.append(unlabelled([key], NO_FACE))
-    if not tables:
-        raise UserError("there is no image to label")
-    return make_table(TOOL, openface.full_version, mode, pd.concat(tables), "OpenFace")
+def _image_row(results: Path, name: str, key: str, openface: OpenFace) -> pd.DataFrame:
+    path = results / f"{Path(name).stem}.csv"
+    if not path.exists():
+        return unlabelled([key], NO_FACE)
+    return read_openface(path, openface.full_version, "static").table.set_axis(pd.Index([key], dtype=object))
 
 
 def _video_table(path: Path, key: str, openface: OpenFace, mode: Mode) -> pd.DataFrame:

@@ -42,11 +42,15 @@ def read_plain(path: Path) -> LabelTable:
     table = {}
     for line, row in enumerate(rows, start=2):
         where = f"{path}, line {line}"
+        if not row["file"]:
+            raise UserError(f"{where}: the column 'file' is empty")
         key = key_of(row["file"])
         if key in table:
             raise UserError(f"{where}: {row['file']!r} is labelled twice")
         values = {name: number_in(row, name, where) for name in AU_COLUMNS}
         confidence = number_in(row, "confidence", where) if row.get("confidence") else 1.0
+        if not 0 <= confidence <= 1:
+            raise UserError(f"{where}: confidence is {confidence:g}, outside [0, 1]")
         extra = {name: row[name] for name in header if name not in (*AU_COLUMNS, "confidence")}
         table[key] = {**values, "confidence": confidence, "problem": "", **extra}
     frame = pd.DataFrame.from_dict(table, orient="index")

@@ -5,15 +5,16 @@ is no intensity: a certain, faint smile reads 1. So a py-feat file is refused as
 Table 1, and compared instead, AU by AU, with a table of intensities.
 """
 
-from pathlib import Path, PurePosixPath
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from eggan.aus import AU_COLUMNS, AU_NUMBERS
-from eggan.data.labels.openface import number_in, read_rows
-from eggan.data.labels.table import LabelTable, key_of
+from eggan.data.labels.openface import Row, number_in, read_rows
+from eggan.data.labels.table import FRAME, LabelTable, key_of
 from eggan.errors import UserError
 
 REFUSED = "py-feat gives probabilities that an AU is present, not intensities: it cannot label or score"
@@ -28,17 +29,19 @@ def is_pyfeat(header: list[str]) -> bool:
 def read_probabilities(path: Path) -> pd.DataFrame:
     """Return probabilities by key, columns au01 .. for the AUs that py-feat has; rows with NaN are left out.
 
-    An image with several faces has several rows in py-feat's file; it is left out too.
+    An image with several faces has several rows in py-feat's file; it is left out too. An input with rows of
+    several frames is a video: keys are then "key#frame".
     """
     header, rows = read_rows(Path(path))
     if not is_pyfeat(header) or "input" not in header:
         raise UserError(f"{path} is not py-feat's output (columns FaceScore, AU01, .., input)")
     there = {f"au{number:02d}": f"AU{number:02d}" for number in AU_NUMBERS if f"AU{number:02d}" in header}
-    keys = [key_of(PurePosixPath(row["input"]).as_posix()) for row in rows]
+    keys = _keys(rows)
+    seen = Counter(keys)
     found = {}
     for line, (key, row) in enumerate(zip(keys, rows, strict=True), start=2):
         texts = [row[name] for name in there.values()]
-        if keys.count(key) == 1 and all(text.lower() not in ("", "nan") for text in texts):
+        if seen[key] == 1 and all(text.lower() not in ("", "nan") for text in texts):
             found[key] = [number_in(row, name, f"{path}, line {line}") for name in there.values()]
     frame = pd.DataFrame.from_dict(found, orient="index", columns=list(there))
     outside = (frame < 0) | (frame > 1)
@@ -47,13 +50,23 @@ def read_probabilities(path: Path) -> pd.DataFrame:
     return frame
 
 
+def _keys(rows: list[Row]) -> list[str]:
+    frames: dict[str, set[str]] = {}
+    for row in rows:
+        frames.setdefault(row["input"], set()).add(row.get("frame", ""))
+    return [
+        key_of(row["input"]) + (f"{FRAME}{row['frame']}" if len(frames[row["input"]]) > 1 else "")
+        for row in rows
+    ]
+
+
 def second_opinion(labels: LabelTable, probabilities: pd.DataFrame) -> pd.DataFrame:
     """Return, per AU, how well probabilities rank present above absent: columns au, auc, present, n.
 
     Present is an intensity of at least 1 in `labels`. AUC is NaN where all or none of n images are present.
     """
     read = labels.table[labels.table["problem"] == ""]
-    matched = [(key, labels.find(key)) for key in probabilities.index]
+    matched = [(key, labels.match(key)) for key in probabilities.index]
     pairs = [(ours, theirs) for ours, theirs in matched if theirs in read.index]
     if not pairs:
         raise UserError("the two tables have no image in common")

@@ -3,8 +3,10 @@
 Labels of different tools, versions or modes never share a table: their numbers are not on one scale.
 """
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -15,6 +17,7 @@ from eggan.errors import UserError
 
 COLUMNS = (*AU_COLUMNS, "confidence", "problem")
 FRAME = "#"  # separates a video's path from the number of a frame
+FRAME_OF_VIDEO = re.compile(rf"(?P<video>.+){FRAME}(?P<frame>\d+)")
 
 
 @dataclass(frozen=True)
@@ -38,20 +41,45 @@ class LabelTable:
         return " ".join(part for part in (self.tool, self.version, self.mode) if part)
 
     def find(self, source_file: str) -> str | None:
-        """Return the key of an image's row, or None.
+        """Return the key of an image's row, or None; see `match`."""
+        return self.match(key_of(source_file))
 
-        OpenFace names its CSV after the image, without its folders: a bare name is accepted where the full
-        path is not there.
+    def match(self, key: str) -> str | None:
+        """Return the row for an image's key, or None.
+
+        OpenFace names its CSV after the image, without its folders, and py-feat writes absolute paths: where
+        the full path is not there, the path without its first folders is looked up.
         """
-        key = key_of(source_file)
-        bare = PurePosixPath(key).name
-        return next((name for name in (key, bare) if name in self.table.index), None)
+        return _longest_ending(key, self.table.index)
+
+    def frames(self, source_file: str) -> pd.DataFrame:
+        """Return the rows of a video's frames, indexed by the number of the frame (from 0), in order."""
+        key = _longest_ending(key_of(source_file), self._videos.keys())
+        return self.table.iloc[:0] if key is None else self._videos[key]
+
+    @cached_property
+    def _videos(self) -> dict[str, pd.DataFrame]:
+        places = [FRAME_OF_VIDEO.fullmatch(str(key)) for key in self.table.index]
+        rows = [row for row, place in enumerate(places) if place is not None]
+        named = self.table.iloc[rows].set_axis(pd.Index([int(p["frame"]) for p in places if p is not None]))
+        owners = np.array([p["video"] for p in places if p is not None], dtype=object)
+        return {str(owner): group.sort_index() for owner, group in named.groupby(owners, sort=False)}
+
+
+def _longest_ending(key: str, known: Collection[str] | pd.Index) -> str | None:
+    parts = key.split("/")
+    endings = ("/".join(parts[start:]) for start in range(len(parts)))
+    return next((ending for ending in endings if ending in known), None)
 
 
 def key_of(source_file: str) -> str:
-    """Return a source file's key: "a/b.avi#7" -> "a/b#7", "a/b.jpg" -> "a/b"."""
-    path, mark, frame = source_file.partition(FRAME)
-    return PurePosixPath(path).with_suffix("").as_posix() + mark + frame
+    """Return a source file's key: "a/b.avi#7" -> "a/b#7", "a/b.jpg" -> "a/b"; no name: `UserError`."""
+    named = source_file.replace("\\", "/")
+    place = FRAME_OF_VIDEO.fullmatch(named)
+    path = PurePosixPath(place["video"] if place else named)
+    if not path.name:
+        raise UserError(f"{source_file!r} names no file")
+    return path.with_suffix("").as_posix() + (f"{FRAME}{place['frame']}" if place else "")
 
 
 def make_table(tool: str, version: str, mode: str, rows: pd.DataFrame, where: Path | str) -> LabelTable:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from eggan.aus import AU_COLUMNS
-from eggan.data.dataset import write_dataset
+from eggan.data.dataset import load_dataset, write_dataset
 from eggan.data.labels.table import LabelTable
 from eggan.data.photos.records import FaceProblem, PhotoRecord, Problem
 from eggan.errors import UserError
@@ -56,6 +56,7 @@ def build_photos(
 
     With any problem the build is a `UserError`, unless `allow_incomplete`.
     """
+    check_place(out, plan.name, plan.seed, _parameters(plan))
     keys = _label_keys(plan)
     images, rows, problems = [], [], list(plan.problems)
     for record in progress(plan.records, len(plan.records), plan.name):
@@ -74,8 +75,34 @@ def build_photos(
             f"no photograph of {plan.name} can be used{': ' + summary(problems) if problems else ''}"
         )
     manifest = pd.DataFrame(rows)
-    parameters = {**plan.parameters, "labels": plan.labels.origin, "problems": len(problems)}
+    parameters = {**_parameters(plan), "problems": len(problems)}
     return write_dataset(out, plan.name, manifest, np.stack(images), plan.seed, parameters, VERSION)
+
+
+def check_place(out: Path, name: str, seed: int, parameters: Mapping[str, Any]) -> None:
+    """Refuse a place that holds anything but an earlier build of the same name, seed and parameters.
+
+    That one may be replaced, since photographs may have been mended; the number of problems may differ.
+    """
+    check_free(out)
+    if not out.exists():
+        return
+    info = load_dataset(out).info
+    before = {key: value for key, value in info["parameters"].items() if key != "problems"}
+    if (info["name"], info["seed"], before) != (name, seed, dict(parameters)):
+        raise UserError(
+            f"{out} holds a dataset with other parameters: remove it or choose another place with --out"
+        )
+
+
+def check_free(out: Path) -> None:
+    """Refuse a place that holds something other than a dataset."""
+    if out.exists() and not (out / "dataset.json").is_file():
+        raise UserError(f"{out} is there but is no dataset: choose another place with --out")
+
+
+def _parameters(plan: Plan) -> dict[str, Any]:
+    return {**plan.parameters, "labels": plan.labels.origin}
 
 
 def write_problems(problems: Sequence[Problem], path: Path) -> None:
@@ -83,13 +110,18 @@ def write_problems(problems: Sequence[Problem], path: Path) -> None:
     if not problems:
         path.unlink(missing_ok=True)
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     staging = path.with_name(f".{os.getpid()}.{path.name}")
-    with staging.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["source_file", "reason"])
-        writer.writerows((problem.source_file, problem.reason) for problem in problems)
-    os.replace(staging, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with staging.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["source_file", "reason"])
+            writer.writerows((problem.source_file, problem.reason) for problem in problems)
+        os.replace(staging, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+    finally:
+        staging.unlink(missing_ok=True)
 
 
 def summary(problems: Sequence[Problem]) -> str:
@@ -97,7 +129,8 @@ def summary(problems: Sequence[Problem]) -> str:
     counts = Counter(problem.reason for problem in problems).most_common()
     parts = [f"{count} x {reason}" for reason, count in counts[:4]]
     more = f", {len(counts) - 4} further reasons" if len(counts) > 4 else ""
-    return f"{len(problems)} photographs cannot be used ({', '.join(parts)}{more})"
+    what = "1 photograph or video" if len(problems) == 1 else f"{len(problems)} photographs or videos"
+    return f"{what} cannot be used ({', '.join(parts)}{more})"
 
 
 def _label_keys(plan: Plan) -> dict[str, str]:
@@ -107,8 +140,8 @@ def _label_keys(plan: Plan) -> dict[str, str]:
     for source_file, key in found.items():
         if key is not None and owners.setdefault(key, source_file) != source_file:
             raise UserError(
-                f"{owners[key]!r} and {source_file!r} would share the label row {key!r}: "
-                "label files need the photographs' folders in their names"
+                f"{owners[key]!r} and {source_file!r} would share the label row {key!r}: name photographs "
+                "apart without their suffix, and label files with the photographs' folders"
             )
     return {source_file: key for source_file, key in found.items() if key is not None}
 
@@ -117,12 +150,13 @@ def _face(plan: Plan, record: PhotoRecord, key: str | None) -> np.ndarray | Prob
     """Return the face of a record, or why it has none."""
     if record.identity not in plan.split:
         return Problem(record.source_file, f"the split does not name {record.identity}")
-    if key is None:
-        return Problem(record.source_file, NO_LABEL)
-    if plan.labels.table.at[key, "problem"]:
-        return Problem(record.source_file, str(plan.labels.table.at[key, "problem"]))
     try:
-        return plan.prepare(plan.read(record))
+        photo = plan.read(record)  # first, since a broken file explains a missing label
+        if key is None:
+            return Problem(record.source_file, NO_LABEL)
+        if plan.labels.table.at[key, "problem"]:
+            return Problem(record.source_file, str(plan.labels.table.at[key, "problem"]))
+        return plan.prepare(photo)
     except FaceProblem as problem:
         return Problem(record.source_file, str(problem))
     except UserError as error:

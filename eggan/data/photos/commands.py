@@ -2,34 +2,45 @@
 
 import argparse
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from eggan.data.align import KINDS, count_faces, make_aligner
-from eggan.data.dataset import load_dataset
+from eggan.data.dataset import hash_files, load_dataset
 from eggan.data.labels.openface_run import label_images, label_videos, require_openface
 from eggan.data.labels.read import KINDS as LABEL_KINDS
 from eggan.data.labels.read import read_labels
 from eggan.data.labels.table import LabelTable, key_of
 from eggan.data.photos import folder, mmi, rafd
-from eggan.data.photos.build import Plan, build_photos, summary
-from eggan.data.photos.records import PhotoRecord, Problem, inside, read_photo
+from eggan.data.photos.build import Plan, build_photos, check_free, summary
+from eggan.data.photos.frontal import WHOLE, cut
+from eggan.data.photos.records import PhotoRecord, Problem, image_files, inside, read_photo
 from eggan.data.photos.split import read_split, split_identities
+from eggan.data.photos.video import write_changed
 from eggan.errors import UserError
+from eggan.progress import progress_bar
 
 EXAMPLES = {
     "rafd": """examples:
   eggan data build rafd --root RaFD --openface OpenFace/build/bin     label with OpenFace, then build
   eggan data build rafd --root RaFD --labels openface-csv/            labels that are there already
-  eggan data build rafd --root RaFD --dry-run                         what is there, what is missing""",
+  eggan data build rafd --root RaFD --dry-run                         what is there, what is missing
+
+The database is lent after a signed agreement: rafd.nl""",
     "mmi": """examples:
   eggan data build mmi --root MMI --openface OpenFace/build/bin       label all videos, then build
-  eggan data build mmi --root MMI --labels openface-csv/ --size 64""",
+  eggan data build mmi --root MMI --labels openface-csv/ --size 64
+
+The database is lent after a signed agreement: mmifacedb.eu""",
     "folder": """examples:
   eggan data build folder --root photos --labels au.csv      a folder per person, or a column identity
-  eggan data build folder --root photos --labels au.csv --align centre --name mine""",
+  eggan data build folder --root photos --labels au.csv --align centre --name mine
+  eggan data build folder --root photos --openface OpenFace/build/bin""",
 }
 DESCRIPTIONS = {
     "rafd": "Build a dataset of the Radboud Faces Database.",
@@ -62,43 +73,93 @@ def add_arguments(kind: str, parser: argparse.ArgumentParser) -> None:
 
 
 def _add_label_arguments(kind: str, parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--labels", type=Path, required=kind == "folder", help="CSV file, or folder of OpenFace's CSV files"
-    )
+    parser.add_argument("--labels", type=Path, help="CSV file, or folder of OpenFace's CSV files")
     parser.add_argument("--label-kind", choices=LABEL_KINDS, default="auto", help="default: auto")
     parser.add_argument("--openface", type=Path, help="OpenFace's program or bin folder, to label with it")
     parser.add_argument(
         "--openface-version", help="version of OpenFace, such as 2.2.0: its files do not tell"
     )
+    if kind == "mmi":
+        parser.add_argument(
+            "--openface-mode",
+            choices=("dynamic", "static"),
+            help="whether AUs are corrected by the rest of the video (default: dynamic, as OpenFace's)",
+        )
+
+
+@dataclass(frozen=True)
+class Source:
+    """What one kind of data gave: records with their labels, what cannot be used, and how a record is read.
+
+    `told` goes into the dataset's parameters; `split` is a split that the labels brought along.
+    """
+
+    name: str
+    records: Sequence[PhotoRecord]
+    problems: Sequence[Problem]
+    labels: LabelTable
+    read: Callable[[PhotoRecord], np.ndarray]
+    told: Mapping[str, Any] = field(default_factory=dict)
+    split: Mapping[str, str] | None = None
 
 
 def run_rafd(args: argparse.Namespace) -> int:
     """Build a dataset of RaFD."""
+    check_free(_out(args, "rafd"))
     records, problems = rafd.read_rafd(args.root, args.cameras)
-    text = rafd.check_counts(records, args.cameras, args.allow_incomplete or args.dry_run)
-    if text:
-        print(text)
+    missing = rafd.report_counts(records, args.cameras)
+    if missing:
+        print(missing)
     if args.dry_run:
-        return _describe(records, problems)
-    return _build("rafd", args, records, problems, _photo_labels(args, records))
+        return _describe(records, problems, _given(args))
+    if missing and not args.allow_incomplete:
+        raise UserError(f"{missing.splitlines()[0]}: --allow-incomplete builds without the others")
+    labels = _given(args) or _image_labels(args, [record.source_file for record in records])
+    told = {"cameras": sorted(args.cameras)}
+    return _build(args, Source("rafd", records, problems, labels, _photo_reader(args), told))
 
 
 def run_folder(args: argparse.Namespace) -> int:
     """Build a dataset of a folder of photographs."""
-    labels = read_labels(args.labels, args.label_kind, args.openface_version)
+    _check_name(args.name)
+    check_free(_out(args, args.name))
+    given = _given(args)
+    if given is None and args.dry_run:
+        raise UserError("--dry-run of a folder needs --labels: they say who is on which photograph")
+    labels = given or _image_labels(args, image_files(args.root))
     records, problems = folder.read_folder(args.root, labels)
     if args.dry_run:
-        return _describe(records, problems)
-    return _build(args.name, args, records, problems, labels, folder.split_column(records, labels))
+        return _describe(records, problems, labels)
+    split = folder.split_column(records, labels)
+    return _build(args, Source(args.name, records, problems, labels, _photo_reader(args), split=split))
 
 
 def run_mmi(args: argparse.Namespace) -> int:
     """Build a dataset of MMI."""
-    labels = _given(args) or _video_labels(args)
-    records, problems = mmi.read_mmi(args.root, labels)
+    check_free(_out(args, "mmi"))
+    sessions = mmi.read_sessions(args.root)
     if args.dry_run:
-        return _describe(records, problems)
-    return _build("mmi", args, records, problems, labels)
+        return _describe_sessions(sessions)
+    given = _given(args)
+    shown = progress_bar(sessions.usable, len(sessions.usable), "frontal views")
+    cuts, unreadable = mmi.find_cuts(args.root, shown, count_faces)
+    usable = [session for session in sessions.usable if session.file in cuts]
+    labels = given or _video_labels(args, {session.file: cuts[session.file] for session in usable})
+    records, unclear = mmi.choose_frames(usable, labels, cuts)
+    problems = [*sessions.problems, *unreadable, *unclear]
+    told = {"left_out": len(sessions.left_out)}
+    return _build(args, Source("mmi", records, problems, labels, mmi.frame_reader(args.root, records), told))
+
+
+def _check_name(name: str) -> None:
+    if not name.replace("-", "").replace("_", "").isalnum() or name.startswith("synfacs"):
+        raise UserError(
+            f"--name {name!r}: use letters, digits, - and _, and not a name that begins with synfacs"
+        )
+
+
+def _out(args: argparse.Namespace, name: str) -> Path:
+    return args.out or Path("data") / f"{name}-{args.size}px"
 
 
 def _given(args: argparse.Namespace) -> LabelTable | None:
@@ -106,21 +167,29 @@ def _given(args: argparse.Namespace) -> LabelTable | None:
         return None
     if args.openface is not None:
         raise UserError("--labels and --openface contradict each other: labels are read or made, not both")
-    return read_labels(args.labels, args.label_kind, args.openface_version)
+    return read_labels(
+        args.labels, args.label_kind, args.openface_version, getattr(args, "openface_mode", None)
+    )
 
 
-def _photo_labels(args: argparse.Namespace, records: Sequence[PhotoRecord]) -> LabelTable:
-    given = _given(args)
-    if given is not None:
-        return given
+def _image_labels(args: argparse.Namespace, files: Sequence[str]) -> LabelTable:
     openface = require_openface(args.openface, args.openface_version)
-    paths = {key_of(record.source_file): inside(args.root, record.source_file) for record in records}
-    return label_images(openface, paths, _work(args))
+    return label_images(openface, {key_of(file): inside(args.root, file) for file in files}, _work(args))
 
 
-def _video_labels(args: argparse.Namespace) -> LabelTable:
+def _video_labels(args: argparse.Namespace, cuts: Mapping[str, str]) -> LabelTable:
+    """Label all videos, those of a dual or turned view by their frontal part only."""
     openface = require_openface(args.openface, args.openface_version)
-    return label_videos(openface, mmi.videos(args.root), _work(args))
+    paths = {key_of(file): _frontal(args, file, part) for file, part in cuts.items()}
+    return label_videos(openface, paths, _work(args), args.openface_mode or "dynamic")
+
+
+def _frontal(args: argparse.Namespace, file: str, part: str) -> Path:
+    path = inside(args.root, file)
+    if part == WHOLE:
+        return path
+    target = _work(args) / "frontal" / f"{hash_files([path])[:24]}-{part.replace(' ', '-')}.avi"
+    return target if target.exists() else write_changed(path, partial(cut, name=part), target)
 
 
 def _work(args: argparse.Namespace) -> Path:
@@ -129,40 +198,37 @@ def _work(args: argparse.Namespace) -> Path:
     return folder_of_data / "openface-cache"
 
 
-def _build(
-    name: str,
-    args: argparse.Namespace,
-    records: Sequence[PhotoRecord],
-    problems: Sequence[Problem],
-    labels: LabelTable,
-    split: Mapping[str, str] | None = None,
-) -> int:
-    people = sorted({record.identity for record in records})
-    split = read_split(args.split) if args.split else split or _seeded(args, people)
-    out = args.out or Path("data") / f"{name}-{args.size}px"
+def _photo_reader(args: argparse.Namespace) -> Callable[[PhotoRecord], np.ndarray]:
+    return lambda record: read_photo(inside(args.root, record.source_file))
+
+
+def _build(args: argparse.Namespace, source: Source) -> int:
+    if not source.records:
+        raise UserError(f"nothing of {source.name} can be used: {summary(source.problems)}")
+    people = sorted({record.identity for record in source.records})
+    split = read_split(args.split) if args.split else source.split or _seeded(args, people)
     plan = Plan(
-        name=name,
+        name=source.name,
         size=args.size,
         seed=args.seed,
-        records=records,
+        records=source.records,
         split=split,
-        labels=labels,
-        read=_reader(args, records),
+        labels=source.labels,
+        read=source.read,
         prepare=make_aligner(args.align, args.size),
-        parameters={"align": args.align, "size": args.size, "split": dict(sorted(split.items()))},
-        problems=problems,
+        parameters={
+            "align": args.align,
+            "size": args.size,
+            "split": dict(sorted(split.items())),
+            **source.told,
+        },
+        problems=source.problems,
     )
-    dataset = load_dataset(build_photos(plan, out, args.allow_incomplete))
+    dataset = load_dataset(build_photos(plan, _out(args, source.name), args.allow_incomplete))
     counts = dataset.manifest.groupby("split")["identity"].nunique()
     people_text = ", ".join(f"{count} {part}" for part, count in counts.items())
     print(f"{dataset.folder}: {len(dataset.manifest)} images, {args.size} px, people: {people_text}")
     return 0
-
-
-def _reader(args: argparse.Namespace, records: Sequence[PhotoRecord]) -> Any:
-    if any("view" in record.extra for record in records):
-        return mmi.frame_reader(args.root, records, partial(mmi.half_with_face, count_faces=count_faces))
-    return lambda record: read_photo(inside(args.root, record.source_file))
 
 
 def _seeded(args: argparse.Namespace, people: Sequence[str]) -> dict[str, str]:
@@ -171,11 +237,29 @@ def _seeded(args: argparse.Namespace, people: Sequence[str]) -> dict[str, str]:
     return split_identities(people, test, val, args.seed)
 
 
-def _describe(records: Sequence[PhotoRecord], problems: Sequence[Problem]) -> int:
-    people = {record.identity for record in records}
-    print(f"{len(records)} images of {len(people)} people")
+def _describe(records: Sequence[PhotoRecord], problems: Sequence[Problem], labels: LabelTable | None) -> int:
+    print(f"{len(records)} images of {len({record.identity for record in records})} people")
     for name, count in sorted(Counter(record.expression for record in records).items()):
         print(f"  {name:<14} {count}")
+    if labels is not None:
+        found = [labels.find(record.source_file) for record in records]
+        usable = sum(key is not None and not labels.table.at[key, "problem"] for key in found)
+        print(f"labels of {usable} of them: {labels.origin}")
     if problems:
         print(summary(problems))
+    return 0
+
+
+def _describe_sessions(sessions: mmi.Sessions) -> int:
+    people = {session.subject for session in sessions.usable}
+    coded = sum(session.frames is not None for session in sessions.usable)
+    print(
+        f"{len(sessions.usable)} videos of {len(people)} people; of {coded} onset, apex and offset are coded"
+    )
+    for name, count in sorted(Counter(session.emotion for session in sessions.usable).items()):
+        print(f"  {name:<14} {count}")
+    for reason, count in Counter(problem.reason for problem in sessions.left_out).most_common():
+        print(f"left out: {count} x {reason}")
+    if sessions.problems:
+        print(summary(sessions.problems))
     return 0

@@ -5,6 +5,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from eggan.aus import EXPRESSIONS, GAZES
+from eggan.data.dataset import SPLITS
 from eggan.data.labels.table import LabelTable
 from eggan.data.photos.records import UNLABELLED, PhotoRecord, Problem, image_files, inside
 from eggan.errors import UserError
@@ -15,8 +16,9 @@ OTHER = "no image file of that name"
 def read_folder(root: Path, labels: LabelTable) -> tuple[list[PhotoRecord], list[Problem]]:
     """Return a record per image file below `root`, and the label rows whose file is not there.
 
-    Identity is the label table's column `identity`, else the name of the photograph's folder; expression and
-    gaze come from the columns of these names. A file directly in `root` without an identity is a `UserError`.
+    Identity is the label table's column `identity`, else the name of the photograph's folder directly below
+    `root`; expression and gaze come from the columns of these names. A file without an identity, directly in
+    `root` or in a folder of a folder, is a `UserError`.
     """
     files = image_files(root)
     if not files:
@@ -39,6 +41,8 @@ def split_column(records: list[PhotoRecord], labels: LabelTable) -> dict[str, st
         if key is None:
             continue
         part = str(labels.table.at[key, "split"])
+        if part not in SPLITS:
+            raise UserError(f"{record.source_file}: unknown split {part!r} (known: {', '.join(SPLITS)})")
         if split.setdefault(record.identity, part) != part:
             raise UserError(f"{record.identity!r} is in the splits {split[record.identity]!r} and {part!r}")
     return split
@@ -48,10 +52,12 @@ def _record(root: Path, file: str, labels: LabelTable) -> PhotoRecord:
     inside(root, file)
     key = labels.find(file)
     row = {} if key is None else {name: labels.table.at[key, name] for name in labels.table.columns}
-    identity = str(row.get("identity", "") or PurePosixPath(file).parent.name)
+    folders = PurePosixPath(file).parent.parts
+    identity = str(row.get("identity", "") or (folders[0] if len(folders) == 1 else ""))
     if not identity:
         raise UserError(
-            f"{file}: whose face is it? Put each person's photographs into a folder, or add `identity`"
+            f"{file}: whose face is it? Put each person's photographs into one folder directly below {root}, "
+            "or add the column `identity` to the labels"
         )
     expression = _known(row, "expression", EXPRESSIONS, file)
     return PhotoRecord(file, identity, expression, _known(row, "gaze", GAZES, file))

@@ -5,27 +5,29 @@ The layout of its downloads, as programs that read them agree: `Sessions/<id>/` 
 (`<Metatag Name="Emotion" Value="1..6">`) and, for a part of the sessions, `<name>-oao_aucs.xml`: for each
 `<ActionUnit>` markers with a frame, counted from 1, and the phase that begins there (0 neutral, 1 onset,
 2 apex, 3 offset). No official description of these files is public; a file that says otherwise is a problem
-in the list, not a guess.
+in the list, not a guess. Profiles and still pictures are left out by intent.
 
 Of each session three frames are taken: the onset (the last neutral frame before the movement), the apex and
 the offset (the first frame after it). Onset and offset count as neutral.
 """
 
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from eggan.aus import AU_COLUMNS
-from eggan.data.labels.table import FRAME, LabelTable, key_of
-from eggan.data.photos.records import UNLABELLED, FaceProblem, PhotoRecord, Problem, inside
+from eggan.data.labels.table import FRAME, LabelTable
+from eggan.data.photos.frontal import cut, find_cut
+from eggan.data.photos.records import SUFFIXES, UNLABELLED, FaceProblem, PhotoRecord, Problem, inside
 from eggan.data.photos.video import read_frames
 from eggan.errors import UserError
 
 EMOTIONS = {"1": "angry", "2": "disgusted", "3": "fearful", "4": "happy", "5": "sad", "6": "surprised"}
-FRONTAL, PROFILE, DUAL = "0", "1", "2"
+PROFILE, DUAL = "profile", "dual"
+VIEWS = {"0": "frontal", "1": PROFILE, "2": DUAL}
 NEUTRAL, ONSET, APEX, OFFSET = range(4)
 BY_CODING, BY_LABELS = "onset-apex-offset coding", "largest sum of AU labels"
 
@@ -44,34 +46,83 @@ class Frames:
     chosen_by: str
 
 
-def read_mmi(root: Path, labels: LabelTable) -> tuple[list[PhotoRecord], list[Problem]]:
-    """Return three records per usable session and the sessions that cannot be used; none: `UserError`."""
+@dataclass(frozen=True)
+class Session:
+    """One usable session; `file` is its video below the root, `frames` are None where none are coded."""
+
+    file: str
+    subject: str
+    view: str
+    emotion: str
+    frames: Frames | None
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """What a download holds: usable sessions, those with a problem, and those left out by intent."""
+
+    usable: Sequence[Session]
+    problems: Sequence[Problem]
+    left_out: Sequence[Problem]
+
+
+def read_sessions(root: Path) -> Sessions:
+    """Return all sessions below `root`; a folder without any is a `UserError`."""
     folders = sorted((path for path in (root / "Sessions").glob("*") if path.is_dir()), key=_number)
     if not folders:
         raise UserError(f"{root} holds no folder Sessions/<id>: is it the folder of MMI's download?")
-    records, problems = [], []
+    usable, problems, left_out = [], [], []
     for folder in folders:
         name = folder.relative_to(root).as_posix()
         inside(root, name)
         try:
-            records += _session(root, folder, labels)
+            found = _session(root, folder, name)
         except SessionProblem as problem:
             problems.append(Problem(name, str(problem)))
+            continue
+        if isinstance(found, str):
+            left_out.append(Problem(name, found))
+        else:
+            usable.append(found)
+    return Sessions(usable, problems, left_out)
+
+
+def choose_frames(
+    sessions: Iterable[Session], labels: LabelTable, cuts: Mapping[str, str]
+) -> tuple[list[PhotoRecord], list[Problem]]:
+    """Return three records per session whose frames are coded or can be chosen by labels, and the others.
+
+    `cuts` holds the frontal cut of each session's video.
+    """
+    records, problems = [], []
+    for session in sessions:
+        try:
+            frames = session.frames or _labelled(session.file, labels)
+        except SessionProblem as problem:
+            problems.append(Problem(session.file, str(problem)))
+            continue
+        records += _records(session, frames, cuts[session.file])
     return records, problems
 
 
-def videos(root: Path) -> dict[str, Path]:
-    """Return the path of every session's video by its key, for labelling them."""
-    return {key_of(p.relative_to(root).as_posix()): p for p in sorted((root / "Sessions").glob("*/*.avi"))}
+def find_cuts(
+    root: Path, sessions: Iterable[Session], count_faces: Callable[[np.ndarray], int]
+) -> tuple[dict[str, str], list[Problem]]:
+    """Return the frontal cut of each video by file, and the videos that cannot be read or show no one cut."""
+    cuts, problems = {}, []
+    for session in sessions:
+        try:
+            first = read_frames(inside(root, session.file), [0])[0]
+            cuts[session.file] = find_cut(first, session.view == DUAL, count_faces)
+        except FaceProblem as problem:
+            problems.append(Problem(session.file, str(problem)))
+        except UserError as error:
+            problems.append(Problem(session.file, f"unreadable: {error}"))
+    return cuts, problems
 
 
-def frame_reader(
-    root: Path, records: Sequence[PhotoRecord], frontal_half: Callable[[np.ndarray], np.ndarray]
-) -> Callable[[PhotoRecord], np.ndarray]:
-    """Return a function that opens a record's frame; each video is decoded once, in the records' order.
-
-    `frontal_half` cuts a dual view (uint8 (H, W, 3)) to the half that shows the face from the front.
-    """
+def frame_reader(root: Path, records: Sequence[PhotoRecord]) -> Callable[[PhotoRecord], np.ndarray]:
+    """Return a function that opens a record's frame; each video is decoded once, in the records' order."""
     wanted: dict[str, list[int]] = {}
     for record in records:
         file, frame = _place(record)
@@ -83,24 +134,13 @@ def frame_reader(
         if file not in cache:
             cache.clear()
             cache[file] = read_frames(inside(root, file), wanted[file])
-        image = cache[file][frame]
-        return frontal_half(image) if record.extra["view"] == DUAL else image
+        return cut(cache[file][frame], record.extra["cut"])
 
     return read
 
 
-def half_with_face(image: np.ndarray, count_faces: Callable[[np.ndarray], int]) -> np.ndarray:
-    """Return the half of a dual view in which the detector of frontal faces finds one; else `FaceProblem`."""
-    middle = image.shape[1] // 2
-    halves = [image[:, :middle], image[:, middle:]]
-    found = [half for half in halves if count_faces(np.ascontiguousarray(half)) == 1]
-    if len(found) != 1:
-        raise FaceProblem(f"dual view: a frontal face in {len(found)} of 2 halves")
-    return np.ascontiguousarray(found[0])
-
-
 def _place(record: PhotoRecord) -> tuple[str, int]:
-    file, _, frame = record.source_file.partition(FRAME)
+    file, _, frame = record.source_file.rpartition(FRAME)
     return file, int(frame)
 
 
@@ -108,35 +148,52 @@ def _number(path: Path) -> tuple[int, str]:
     return (int(path.name) if path.name.isdigit() else 0, path.name)
 
 
-def _session(root: Path, folder: Path, labels: LabelTable) -> list[PhotoRecord]:
-    session = _parse(folder / "session.xml")
-    subject, track = session.find(".//subject"), session.find(".//track")
-    if subject is None or not subject.get("id"):
-        raise SessionProblem("session.xml names no subject")
-    view = track.get("view", FRONTAL) if track is not None else FRONTAL
-    if view == PROFILE:
-        raise SessionProblem("filmed from the side")
-    found = sorted(folder.glob("*.avi"))
-    if len(found) != 1:
-        raise SessionProblem(f"{len(found)} videos instead of one")
-    video = found[0]
-    file = video.relative_to(root).as_posix()
-    inside(root, file)
-    emotion = _emotion(video.with_suffix(".xml"))
-    frames = _choose(video.with_name(f"{video.stem}-oao_aucs.xml"), key_of(file), labels)
+def _records(session: Session, frames: Frames, part: str) -> list[PhotoRecord]:
     phases = {"onset": frames.onset, "apex": frames.apex, "offset": frames.offset}
+    told = {"chosen_by": frames.chosen_by, "view": session.view, "cut": part}
     return [
         PhotoRecord(
-            f"{file}{FRAME}{number}",
-            f"mmi-{subject.get('id')}",
-            emotion if phase == "apex" else "neutral",
-            extra={"phase": phase, "frame": str(number), "chosen_by": frames.chosen_by, "view": view},
+            f"{session.file}{FRAME}{number}",
+            f"mmi-{session.subject}",
+            session.emotion if phase == "apex" else "neutral",
+            extra={"phase": phase, "frame": str(number), **told},
         )
         for phase, number in phases.items()
     ]
 
 
-def _parse(path: Path) -> ElementTree.Element:
+def _session(root: Path, folder: Path, name: str) -> Session | str:
+    """Return a session, or why it is left out."""
+    tree = _parse(root, f"{name}/session.xml")
+    subject = tree.find(".//subject")
+    if subject is None or not subject.get("id"):
+        raise SessionProblem("session.xml names no subject")
+    found = sorted(path.name for path in folder.iterdir() if path.suffix.lower() == ".avi")
+    if not found and any(path.suffix.lower() in SUFFIXES for path in folder.iterdir()):
+        return "still pictures"
+    if len(found) != 1:
+        raise SessionProblem(f"{len(found)} videos instead of one")
+    view = _view(tree, found[0])
+    if view == PROFILE:
+        return "filmed from the side"
+    video = PurePosixPath(name) / found[0]
+    inside(root, video.as_posix())
+    emotion = _emotion(root, video.with_suffix(".xml").as_posix())
+    frames = _coded(root, f"{video.with_suffix('').as_posix()}-oao_aucs.xml")
+    return Session(video.as_posix(), str(subject.get("id")), view, emotion, frames)
+
+
+def _view(tree: ElementTree.Element, video: str) -> str:
+    tracks = list(tree.iter("track"))
+    own = [track for track in tracks if track.get("filename") == video] or tracks
+    told = own[0].get("view", "") if own else ""
+    if told not in VIEWS:
+        raise SessionProblem(f"session.xml tells the view {told!r}, not {', '.join(VIEWS)}")
+    return VIEWS[told]
+
+
+def _parse(root: Path, file: str) -> ElementTree.Element:
+    path = inside(root, file)
     try:
         return ElementTree.parse(path).getroot()
     except FileNotFoundError:
@@ -145,21 +202,32 @@ def _parse(path: Path) -> ElementTree.Element:
         raise SessionProblem(f"{path.name} cannot be read: {error}") from None
 
 
-def _emotion(path: Path) -> str:
+def _emotion(root: Path, file: str) -> str:
     """Return the acted emotion; sessions of single AUs have none."""
-    if not path.exists():
+    if not inside(root, file).exists():
         return UNLABELLED
-    tags = {tag.get("Name"): tag.get("Value", "") for tag in _parse(path).iter("Metatag")}
+    tags = {tag.get("Name"): tag.get("Value", "") for tag in _parse(root, file).iter("Metatag")}
     return EMOTIONS.get(tags.get("Emotion", ""), UNLABELLED)
 
 
-def _choose(coding: Path, key: str, labels: LabelTable) -> Frames:
-    if coding.exists():
-        units = [_markers(unit) for unit in _parse(coding).iter("ActionUnit")]
-        units = [unit for unit in units if {ONSET, APEX} <= set(unit.values())]
-        if units:
-            return _coded(units)
-    return _labelled(key, labels)
+def _coded(root: Path, file: str) -> Frames | None:
+    """Choose frames by the coding, where there is one with an onset and an apex.
+
+    The apex is the middle of the frames in which most AUs are at theirs.
+    """
+    if not inside(root, file).exists():
+        return None
+    units = [_markers(unit) for unit in _parse(root, file).iter("ActionUnit")]
+    units = [unit for unit in units if {ONSET, APEX} <= set(unit.values())]
+    if not units:
+        return None
+    last = max(max(unit) for unit in units)
+    at_apex = np.array([sum(_phase(unit, frame) == APEX for unit in units) for frame in range(last + 1)])
+    best = np.flatnonzero(at_apex == at_apex.max())
+    onset = min(frame for unit in units for frame, phase in unit.items() if phase == ONSET)
+    apex = int(best[len(best) // 2])
+    ends = [f for unit in units for f, phase in unit.items() if phase == NEUTRAL and f > apex]
+    return _in_order(Frames(max(0, onset - 1), apex, max(ends, default=last), BY_CODING))
 
 
 def _markers(unit: ElementTree.Element) -> dict[int, int]:
@@ -168,18 +236,9 @@ def _markers(unit: ElementTree.Element) -> dict[int, int]:
         pairs = [(int(m.get("Frame", "")) - 1, int(m.get("Type", ""))) for m in unit.iter("Marker")]
     except ValueError:
         raise SessionProblem(f"a marker of AU {unit.get('Number')} has no frame or type") from None
+    if any(frame < 0 for frame, _ in pairs):
+        raise SessionProblem(f"a marker of AU {unit.get('Number')} is before frame 1")
     return dict(sorted(pairs))
-
-
-def _coded(units: Sequence[Mapping[int, int]]) -> Frames:
-    """Choose frames by the coding: the apex is the middle of the frames in which most AUs are at theirs."""
-    last = max(max(unit) for unit in units)
-    at_apex = np.array([sum(_phase(unit, frame) == APEX for unit in units) for frame in range(last + 1)])
-    best = np.flatnonzero(at_apex == at_apex.max())
-    onset = min(frame for unit in units for frame, phase in unit.items() if phase == ONSET)
-    apex = int(best[len(best) // 2])
-    ends = [f for unit in units for f, phase in unit.items() if phase == NEUTRAL and f > apex]
-    return Frames(max(0, onset - 1), apex, max(ends, default=last), BY_CODING)
 
 
 def _phase(unit: Mapping[int, int], frame: int) -> int:
@@ -187,13 +246,24 @@ def _phase(unit: Mapping[int, int], frame: int) -> int:
     return begun[-1] if begun else NEUTRAL
 
 
-def _labelled(key: str, labels: LabelTable) -> Frames:
+def _labelled(file: str, labels: LabelTable) -> Frames:
     """Choose frames by labels: the apex has the largest sum of AUs; first and last frame are the ends."""
-    read = labels.table[labels.table["problem"] == ""]
-    start = (f"{key}{FRAME}", f"{key.rpartition('/')[2]}{FRAME}")
-    rows = read[[str(name).startswith(start) for name in read.index]]
+    all_rows = labels.frames(file)
+    rows = all_rows[all_rows["problem"] == ""]
+    if len(all_rows) == 1 and rows.empty:
+        raise SessionProblem(str(all_rows["problem"].iloc[0]))
     if len(rows) < 3:
         raise SessionProblem("neither an onset-apex-offset coding nor labels of its frames")
-    numbers = np.array([int(str(name).rpartition(FRAME)[2]) for name in rows.index])
     total = rows[list(AU_COLUMNS)].to_numpy(float).sum(axis=1)
-    return Frames(int(numbers.min()), int(numbers[total.argmax()]), int(numbers.max()), BY_LABELS)
+    apex = int(rows.index[int(total.argmax())])
+    return _in_order(Frames(int(rows.index[0]), apex, int(rows.index[-1]), BY_LABELS))
+
+
+def _in_order(frames: Frames) -> Frames:
+    """Return the frames, which must be three: an apex at an end of the video is a part of a movement."""
+    if not frames.onset < frames.apex < frames.offset:
+        raise SessionProblem(
+            f"no frame on both sides of the apex (onset {frames.onset}, apex {frames.apex}, "
+            f"offset {frames.offset} by {frames.chosen_by})"
+        )
+    return frames

@@ -18,6 +18,8 @@ from eggan.errors import UserError
 CAMERAS = ("000", "045", "090", "135", "180")
 FRONTAL = "090"
 MODELS = 67
+LAST_MODEL = 73
+ANY_MODEL = "any model"
 IMAGES = MODELS * len(EXPRESSIONS) * len(GAZES)  # 1,608 per camera
 TEST_MODELS = 9  # paper, Sec. 4.2: 1,392 targets are 58 training models
 VALIDATION_MODELS = 6  # ours: of the 58, for selection
@@ -48,7 +50,7 @@ def read_rafd(root: Path, cameras: Sequence[str] = (FRONTAL,)) -> tuple[list[Pho
 def parse(file: str) -> PhotoRecord | None:
     """Return what a file's name says, or None for a name that is not RaFD's."""
     match = NAME.fullmatch(PurePosixPath(file).stem)
-    if match is None or match["camera"] not in CAMERAS:
+    if match is None or match["camera"] not in CAMERAS or not 1 <= int(match["model"]) <= LAST_MODEL:
         return None
     extra = {name: match[name] for name in ("camera", "group", "gender")}
     return PhotoRecord(file, f"rafd-{int(match['model']):02d}", match["expression"], match["gaze"], extra)
@@ -58,7 +60,7 @@ def missing_images(records: Sequence[PhotoRecord], cameras: Sequence[str] = (FRO
     """Return what differs from the published set: columns identity, expression, gaze, camera, images.
 
     A row for each combination of a model that is there 0 or 2 and more times, and one row per model that is
-    missing altogether ("any model").
+    missing altogether (`ANY_MODEL`: the published model numbers have gaps that no document lists).
     """
     counts = Counter((r.identity, r.expression, r.gaze, r.extra["camera"]) for r in records)
     identities = sorted({record.identity for record in records})
@@ -70,16 +72,20 @@ def missing_images(records: Sequence[PhotoRecord], cameras: Sequence[str] = (FRO
         for camera in cameras
         if counts[identity, expression, gaze, camera] != 1
     ]
-    absent = [("any model", "all", "all", "all", 0)] * max(0, MODELS - len(identities))
+    absent = [(ANY_MODEL, "all", "all", "all", 0)] * max(0, MODELS - len(identities))
     return pd.DataFrame(wrong + absent, columns=["identity", "expression", "gaze", "camera", "images"])
 
 
-def check_counts(records: Sequence[PhotoRecord], cameras: Sequence[str], allow_incomplete: bool) -> str:
-    """Return a text on what is missing or double ("" for the published set).
+def report_counts(records: Sequence[PhotoRecord], cameras: Sequence[str]) -> str:
+    """Return what is missing, by identity and expression: a line on all, then one per identity.
 
-    Without `allow_incomplete` a difference is a `UserError`; two photographs of one combination always are.
+    "" for the published set. Two photographs of one combination, and more models than were published, are a
+    `UserError`: no choice between them is right.
     """
     wrong = missing_images(records, cameras)
+    models = {record.identity for record in records}
+    if len(models) > MODELS:
+        raise UserError(f"{len(models)} models, published are {MODELS}: whose photographs are the others?")
     if wrong.empty:
         return ""
     double = wrong[wrong["images"] > 1]
@@ -89,21 +95,15 @@ def check_counts(records: Sequence[PhotoRecord], cameras: Sequence[str], allow_i
             f"{first.identity} has {first.images} images {first.expression}/{first.gaze}: "
             "are there copies in several folders?"
         )
-    text = _report(records, cameras, wrong)
-    if not allow_incomplete:
-        raise UserError(
-            f"{text.splitlines()[0]}; --dry-run lists them, --allow-incomplete builds without them"
-        )
-    return text
+    published = IMAGES * len(cameras)
+    head = f"{len(records)} images of {len(models)} models, published are {published} of {MODELS}"
+    known = wrong[wrong["identity"] != ANY_MODEL].groupby("identity", sort=True)
+    return "\n".join([head, *(f"  {identity} lacks {_by_expression(rows)}" for identity, rows in known)])
 
 
-def _report(records: Sequence[PhotoRecord], cameras: Sequence[str], wrong: pd.DataFrame) -> str:
-    models = len({record.identity for record in records})
-    head = (
-        f"{len(records)} images of {models} models, published are {IMAGES * len(cameras)} of {MODELS}: "
-        f"{len(wrong)} combinations or models are missing"
-    )
-    known = wrong[wrong["identity"] != "any model"]
-    by_identity = known.groupby("identity")["expression"].agg(lambda names: ", ".join(dict.fromkeys(names)))
-    lines = [f"  {identity} lacks images of: {names}" for identity, names in by_identity.items()]
-    return "\n".join([head, *lines])
+def _by_expression(rows: pd.DataFrame) -> str:
+    """Return "happy (left, right), sad (frontal)"; cameras are told where there are several."""
+    several = rows["camera"].nunique() > 1
+    named = rows["gaze"] + (" " + rows["camera"] if several else "")
+    gazes = named.groupby(rows["expression"], sort=False).agg(", ".join)
+    return ", ".join(f"{expression} ({names})" for expression, names in gazes.items())

@@ -57,8 +57,12 @@ def read_photo(path: Path) -> np.ndarray:
 
 
 def image_files(root: Path) -> list[str]:
-    """Return the paths of all image files below `root`, sorted; a missing folder is a `UserError`."""
+    """Return the paths of all image files below `root`, sorted; a missing folder is a `UserError`.
+
+    Hidden files are passed over: macOS writes "._NAME.jpg" beside each file of an archive.
+    """
     if not root.is_dir():
         raise UserError(f"no such folder: {root}")
-    found = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    visible = (path for path in root.rglob("*") if not path.name.startswith("."))
+    found = (path for path in visible if path.suffix.lower() in SUFFIXES and path.is_file())
     return sorted(path.relative_to(root).as_posix() for path in found)

@@ -17,7 +17,8 @@ def split_identities(identities: Iterable[str], test: int, val: int, seed: int) 
     names = sorted(set(identities))
     if test < 0 or val < 0 or test + val >= len(names):
         raise UserError(
-            f"{len(names)} people cannot give {test} for testing, {val} for validation and one for training"
+            f"{len(names)} people cannot give {test} for testing, {val} for validation and one for training: "
+            "say how many with --test and --val, or who with --split"
         )
     order = numpy_generator("photo split", seed).permutation(len(names))
     split = dict.fromkeys(names, "train")
