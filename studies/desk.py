@@ -15,13 +15,13 @@ from benchmarks.methods import find_method
 from benchmarks.protocol import Protocol, split_data
 from benchmarks.scores import Instruments
 from benchmarks.truth import TruthCache
-from benchmarks.workbench import Workbench
+from benchmarks.workbench import Workbench, open_instruments
 from eggan.config import from_dict, to_dict
-from eggan.data.dataset import Dataset
+from eggan.data.dataset import Dataset, load_dataset
 from eggan.errors import UserError
 from eggan.method import BuildContext, Method, MethodEntry
 from eggan.training import TrainingConfig
-from studies.config import StudyConfig, StudySpec
+from studies.config import StudyConfig, StudySpec, read_spec
 from studies.space import find_space
 
 SPLIT = "val"
@@ -86,11 +86,44 @@ def study_folder(runs: Path, name: str) -> Path:
     return runs / "studies" / name
 
 
-def open_desk(spec: StudySpec, bench: Workbench, dataset: Dataset, instruments: Instruments) -> Desk:
-    """Return the desk of a study; pairs are drawn from validation identities and training targets only."""
+def study_dataset(bench: Workbench, config: Any) -> Dataset:
+    """Return the dataset of a study: the one that was named, or SynFACS, rendered where it is missing."""
+    if bench.dataset is not None:
+        return load_dataset(bench.dataset)
+    size = int(getattr(config, "image_size", 64))
+    folder = bench.data / f"synfacs-twin-{size}px-s0"
+    bench.build("twin", size, 0, bench.workers, folder)  # keeps one that is there
+    return load_dataset(folder)
+
+
+def studied_method(spec: StudySpec, bench: Workbench) -> MethodEntry:
+    """Return the entry of a study's method; a reference is a `UserError`."""
     entry = find_method(spec.study.method, bench.methods)
     if not isinstance(entry, MethodEntry):
         raise UserError(f"{spec.study.method} is a reference and learns nothing: it cannot be studied")
+    return entry
+
+
+def reopen_desk(folder: Path, bench: Workbench) -> Desk:
+    """Return the desk of a study that exists; another dataset or instrument than its own is a `UserError`."""
+    spec = read_spec(folder)
+    entry = studied_method(spec, bench)
+    if entry.version != spec.method_version:
+        raise UserError(
+            f"the study used version {spec.method_version} of {entry.name}, here is {entry.version}"
+        )
+    dataset = study_dataset(bench, from_dict(entry.config, spec.method_config, "method"))
+    if dataset.content_hash != spec.dataset["content_hash"]:
+        raise UserError(f"the study used another dataset than {dataset.name}: name its folder with --dataset")
+    instruments = open_instruments(bench)
+    if instruments.hashes != spec.instruments:
+        raise UserError("the study used other instruments than the ones here: its scores cannot be compared")
+    return open_desk(spec, bench, dataset, instruments)
+
+
+def open_desk(spec: StudySpec, bench: Workbench, dataset: Dataset, instruments: Instruments) -> Desk:
+    """Return the desk of a study; pairs are drawn from validation identities and training targets only."""
+    entry = studied_method(spec, bench)
     return Desk(
         spec=spec,
         entry=entry,

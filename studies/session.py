@@ -13,15 +13,14 @@ import optuna
 
 from benchmarks.signals import sigterm_as_interrupt
 from benchmarks.single import resolve, trainable
-from benchmarks.workbench import Workbench, check_device
+from benchmarks.workbench import Workbench, check_device, open_instruments
 from eggan import tracking
 from eggan.config import override
-from eggan.data.dataset import Dataset, load_dataset
 from eggan.errors import UserError
 from eggan.tracking import Store
 from eggan.training import TrainingConfig
 from studies.config import SPEC_FILE, StudyConfig, StudySpec, read_spec, write_spec
-from studies.desk import Desk, check_settings, make_spec, open_desk, study_folder
+from studies.desk import Desk, check_settings, make_spec, open_desk, study_dataset, study_folder
 from studies.launch import own_command, run_workers
 from studies.listing import plan_text, status_text
 from studies.liveness import count_trials, queue_forgotten, reap
@@ -94,8 +93,8 @@ class Session:
         entry = trainable(self.study.method)
         base, training = self._resolved()
         check_settings(self.study, base, training)  # before anything is rendered
-        instruments = self.bench.instruments(self.bench.device)
-        dataset = self._dataset(base)
+        instruments = open_instruments(self.bench)
+        dataset = study_dataset(self.bench, base)
         storage = without_password(self.url)
         spec = make_spec(self.name, self.study, entry, base, training, dataset, instruments, storage)
         self._check_storage(spec)
@@ -105,14 +104,6 @@ class Session:
         """Return the method's config and training, before a trial's parameters and the study's budget."""
         resolved = resolve(trainable(self.study.method), self.study.preset, None, self.assignments)
         return resolved.method, resolved.training
-
-    def _dataset(self, config: Any) -> Dataset:
-        if self.bench.dataset is not None:
-            return load_dataset(self.bench.dataset)
-        size = int(getattr(config, "image_size", 64))
-        folder = self.bench.data / f"synfacs-twin-{size}px-s0"
-        self.bench.build("twin", size, 0, self.bench.workers, folder)  # keeps one that is there
-        return load_dataset(folder)
 
     def _check_storage(self, spec: StudySpec) -> None:
         if self._exists() and read_spec(self.folder).storage != spec.storage:
@@ -156,7 +147,7 @@ class Session:
         try:
             self._work(desk, study, store)
             settle_all(study, self.folder, store)
-            state, reason = self._outcome(study)
+            state, reason = outcome(study, self.study)
         finally:
             run.finish(state, reason)
         return 0 if state == "finished" else NOT_DONE
@@ -193,16 +184,6 @@ class Session:
             Worker(desk, study, number, self._store(), self.keep_weights).run()
         return 0
 
-    def _outcome(self, study: optuna.Study) -> tuple[str, str]:
-        count = count_trials(study)
-        if count["settled"] >= self.study.trials:
-            return "finished", ""
-        left = self.study.trials - count["settled"]
-        return (
-            "interrupted",
-            f"{left} of {self.study.trials} trials are not done here: the same command goes on",
-        )
-
     def _secrets(self) -> dict[str, str]:
         return {ADDRESS_VARIABLE: self.url} if self.url else {}
 
@@ -234,6 +215,14 @@ class Session:
     def resume_command(self) -> str:
         """Return the line to type that continues this study."""
         return shlex.join(["eggan", *self.command(), "--workers", str(self.workers)])
+
+
+def outcome(study: optuna.Study, settings: StudyConfig) -> tuple[str, str]:
+    """Return the state of the study's run and its reason."""
+    left = settings.trials - count_trials(study)["settled"]
+    if left <= 0:
+        return "finished", ""
+    return "interrupted", f"{left} of {settings.trials} trials are not done here: the same command goes on"
 
 
 def _address(storage: str | None, workers: int) -> str:

@@ -60,7 +60,7 @@ def open_study_run(desk: Desk, study: optuna.Study, store: Store | None) -> Trac
         name=spec.name,
         tags={"kind": "study", "study": spec.name, **tracking.code_version()},
         params=tracking.flat_params(spec.plain()),
-        datasets=[_dataset(spec)],
+        datasets=[dataset_input(spec)],
         artifacts=["study.json"],
     )
     run = TrackedRun(folder, record, store, SYNC)
@@ -93,14 +93,15 @@ def open_trial_run(desk: Desk, trial: FrozenTrial, config: Any, store: Store | N
             **tracking.describe_machine(desk.bench.device),
         },
         params=tracking.flat_params(params | {"seeds": list(spec.study.seeds)}),
-        datasets=[_dataset(spec)],
+        datasets=[dataset_input(spec)],
         artifacts=ARTIFACTS,
         parent="../..",
     )
     return TrackedRun(folder, record, store, SYNC)
 
 
-def _dataset(spec: StudySpec) -> dict[str, str]:
+def dataset_input(spec: StudySpec) -> dict[str, str]:
+    """Return the study's dataset as a run records it."""
     name = f"{spec.dataset['name']}-{spec.dataset['size']}"
     return {"name": name, "digest": spec.dataset["content_hash"], "context": "train and validation"}
 

@@ -79,7 +79,9 @@ class Worker:
             with Heart(trial, self.desk.study.beat_seconds) as heart:
                 self._work(trial, heart, started)
         except (LostTrial, UpdateFinishedTrialError):
-            print(f"trial {trial.number} was closed by another worker; its result is dropped", file=sys.stderr)
+            print(
+                f"trial {trial.number} was closed by another worker; its result is dropped", file=sys.stderr
+            )
             self._settle(trial, drop=False)  # its training state may be another trial's by now
             return
         except (Interrupted, KeyboardInterrupt) as stop:

@@ -1,0 +1,143 @@
+"""A study as reports read it: from its storage and folder, or from an exported folder without either.
+
+The export holds `study.json`, `trials.json` (every trial as Optuna knows it), `trials.parquet` (the same as a
+table), `reruns.parquet` and `rerun_pairs.parquet`. Names of machines, processes and addresses stay behind.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+from optuna.distributions import distribution_to_json, json_to_distribution
+from optuna.trial import FrozenTrial, TrialState
+
+from benchmarks.evaluate import write_json
+from eggan.checkpoint import write_atomically
+from eggan.errors import UserError
+from studies.config import SPEC_FILE, StudySpec, read_spec, write_spec
+from studies.liveness import BEAT, OWNER
+from studies.rerun import read_reruns
+from studies.storage import open_study
+from studies.track import RUN_ID
+from studies.trials import trial_frame
+
+TRIALS_JSON, TRIALS, RERUNS, RERUN_PAIRS = (
+    "trials.json",
+    "trials.parquet",
+    "reruns.parquet",
+    "rerun_pairs.parquet",
+)
+LOCAL = (OWNER, BEAT)  # trial attributes that mean nothing elsewhere
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """A study at rest. `listed`: its trials as plain values; `reruns`, `pairs`: as `read_reruns` says."""
+
+    spec: StudySpec
+    listed: list[dict[str, Any]]
+    reruns: pd.DataFrame
+    pairs: pd.DataFrame
+
+    @cached_property
+    def study(self) -> optuna.Study:
+        """The trials as an Optuna study in memory."""
+        study = optuna.create_study(directions=self.spec.study.directions)
+        study.add_trials([_revived(values) for values in self.listed])
+        return study
+
+    @cached_property
+    def trials(self) -> pd.DataFrame:
+        """The trial frame, with `run_id`; trials that were repeated under another number are left out."""
+        frame = trial_frame(self.study)
+        links = [trial.user_attrs.get(RUN_ID, {}).get("run_id", "") for trial in self.study.trials]
+        frame = frame.assign(run_id=links)
+        return frame[~frame["number"].isin(set(frame["retry_of"].dropna()))].reset_index(drop=True)
+
+
+def read_study(folder: Path, storage: str | None = None) -> StudyData:
+    """Return the study in `runs/studies/NAME` as it is now."""
+    study = open_study(folder, storage)
+    reruns, pairs = read_reruns(folder)
+    return StudyData(read_spec(folder), [_plain(trial) for trial in study.trials], reruns, pairs)
+
+
+def _plain(trial: FrozenTrial) -> dict[str, Any]:
+    attrs = {name: value for name, value in trial.user_attrs.items() if name not in LOCAL}
+    if RUN_ID in attrs:
+        attrs[RUN_ID] = {"run_id": attrs[RUN_ID]["run_id"]}
+    return {
+        "number": trial.number,
+        "state": trial.state.name,
+        "values": trial.values,
+        "started": trial.datetime_start.isoformat() if trial.datetime_start else None,
+        "ended": trial.datetime_complete.isoformat() if trial.datetime_complete else None,
+        "params": trial.params,
+        "distributions": {n: json.loads(distribution_to_json(d)) for n, d in trial.distributions.items()},
+        "user_attrs": attrs,
+        "system_attrs": trial.system_attrs,
+        "intermediate": sorted(trial.intermediate_values.items()),
+    }
+
+
+def _revived(values: dict[str, Any]) -> FrozenTrial:
+    return FrozenTrial(
+        number=values["number"],
+        state=TrialState[values["state"]],
+        value=None,
+        values=values["values"],
+        datetime_start=_time(values["started"]),
+        datetime_complete=_time(values["ended"]),
+        params=values["params"],
+        distributions={n: json_to_distribution(json.dumps(d)) for n, d in values["distributions"].items()},
+        user_attrs=values["user_attrs"],
+        system_attrs=values["system_attrs"],
+        intermediate_values={int(step): value for step, value in values["intermediate"]},
+        trial_id=values["number"],
+    )
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def write_frame(data: StudyData, folder: Path) -> Path:
+    """Write the export; one that is there is replaced, another folder's content is a `UserError`."""
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not _is_frame(folder))):
+        raise UserError(f"{folder} exists and is not an exported study: choose another folder")
+    write_spec(replace(data.spec, storage=""), folder)
+    write_json(data.listed, folder / TRIALS_JSON)
+    tables = ((TRIALS, data.trials), (RERUNS, data.reruns), (RERUN_PAIRS, data.pairs))
+    for name, frame in tables:
+        write_atomically(folder / name, frame.reset_index(drop=True).to_parquet)
+    return folder
+
+
+def _is_frame(folder: Path) -> bool:
+    return (folder / SPEC_FILE).is_file() and (folder / TRIALS_JSON).is_file()
+
+
+def read_frame(folder: Path) -> StudyData:
+    """Return the study that `write_frame` exported; a missing or broken file is a `UserError`."""
+    if not _is_frame(folder):
+        raise UserError(f"{folder} holds no exported study: `eggan study export NAME {folder}` writes one")
+    try:
+        listed = json.loads((folder / TRIALS_JSON).read_text())
+        frames = [pd.read_parquet(folder / name) for name in (RERUNS, RERUN_PAIRS)]
+        data = StudyData(read_spec(folder), listed, *frames)
+        _ = data.trials
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{folder} is not a whole export: write it again ({reason})") from None
+    return data
+
+
+def complete_trials(data: StudyData) -> Sequence[FrozenTrial]:
+    """Return the complete trials as Optuna knows them."""
+    return data.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
