@@ -104,14 +104,23 @@ def prepare_truth(lab: Laboratory) -> None:
         lab.truth.of(data.request, f"true {data.split} pairs")
 
 
-def open_suite_run(suite: Suite, bench: Workbench, store: Store | None) -> TrackedRun:
-    """Return the parent run of a suite's cells; one per suite and runs folder."""
+def open_suite_run(suite: Suite, bench: Workbench, store: Store | None, plans: list[Plan]) -> TrackedRun:
+    """Return the parent run of a suite's cells; one per suite and runs folder.
+
+    It lists the keys of all cells of the suite, dataset by dataset: a cell that another suite has run names
+    that one as its suite, and belongs to this one too.
+    """
+    folder = bench.runs / "suites" / suite.name
+    before = tracking.read_record(folder)
+    listed = {k: v for k, v in (before.tags if before else {}).items() if k.startswith(tracking.CELL_LIST)}
+    dataset = plans[0].spec.datasets["twin"]
+    listed[f"{tracking.CELL_LIST}{dataset[:12]}"] = " ".join(plan.spec.key for plan in plans)
     record = RunRecord(
         name=suite.name,
-        tags={"suite": suite.name, "kind": "suite", **tracking.code_version()},
+        tags={"suite": suite.name, "kind": "suite", **tracking.code_version(), **listed},
         params=tracking.flat_params({"protocol": to_dict(suite.protocol), "seeds": list(suite.seeds)}),
     )
-    return TrackedRun(bench.runs / "suites" / suite.name, record, store)
+    return TrackedRun(folder, record, store)
 
 
 def run_cell(
@@ -253,8 +262,13 @@ def _dataset_entry(role: str, dataset: Dataset) -> dict[str, str]:
 
 
 def sync(runs: Path, store: Store) -> list[tuple[str, str]]:
-    """Ship every cell below `runs` and return (run name, run id). Raises the store's error."""
+    """Ship every suite and cell below `runs` and return (run name, run id) of the cells.
+
+    Raises the store's error.
+    """
     shipped = []
+    for path in sorted((runs / "suites").glob("*/run.json")):
+        tracking.ship_folder(path.parent, store)
     for folder in cells.all_cells(runs):
         if not cells.is_claimed(folder):
             settle(folder, None)

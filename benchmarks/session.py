@@ -111,12 +111,13 @@ class Session:
         instruments = open_instruments(self.bench)
         datasets = suite_datasets(self.suite, self.bench)
         lab = open_laboratory(self.suite, self.bench, datasets, instruments)
-        plans = select(plan_suite(self.suite, self.bench, lab, datasets), self.only, self.seeds, self.keys)
+        planned = plan_suite(self.suite, self.bench, lab, datasets)
+        plans = select(planned, self.only, self.seeds, self.keys)
         if self.keys:
             self._run_here(plans, lab, datasets, store)
         else:
             prepare_truth(lab)
-            suite_run = open_suite_run(self.suite, self.bench, store)
+            suite_run = open_suite_run(self.suite, self.bench, store, planned)
             try:
                 self._run_cells(plans, lab, datasets, store)
             finally:

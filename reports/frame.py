@@ -81,18 +81,25 @@ class Frame:
 
 def read_store(store: Store, suite: str | None, instruments: Mapping[str, Any], progress: Progress) -> Frame:
     """Return the frame of a suite, or of the suite that ran last; no runs at all is a `UserError`."""
-    found = search_cells(store, suite)
-    if not found:
-        wanted = f"suite {suite!r}" if suite else "any suite"
+    chosen = suite or _last_suite(store)
+    newest = newest_of_each(search_cells(store, chosen))
+    if not newest:
         raise UserError(
-            f"the tracking store holds no runs of {wanted}: run `eggan bench run {suite or 'quick'}` first"
+            f"the tracking store holds no runs of suite {chosen!r}: run `eggan bench run {chosen}` first"
         )
-    newest = newest_of_each(cell for cell in found if cell.tags.get("suite") == found[0].tags.get("suite"))
     with tempfile.TemporaryDirectory() as scratch:
         parts = [
             _read_cell(store, cell, Path(scratch)) for cell in progress(newest, len(newest), "reading runs")
         ]
-    return _assemble(newest, parts, instruments)
+    return _assemble(chosen, newest, parts, instruments)
+
+
+def _last_suite(store: Store) -> str:
+    """Return the suite whose cell started last."""
+    found = search_cells(store)
+    if not found:
+        raise UserError("the tracking store holds no runs of any suite: run `eggan bench run quick` first")
+    return found[0].tags["suite"]
 
 
 def newest_of_each(cells: Iterable[TrackedCell]) -> list[TrackedCell]:
@@ -170,8 +177,10 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise UserError(f"{path.name} of a run cannot be read: {error}") from None
 
 
-def _assemble(cells: list[TrackedCell], parts: list[dict[str, Any]], instruments: Mapping[str, Any]) -> Frame:
-    heads = pd.DataFrame([_cell_row(cell) for cell in cells], columns=list(CELL_COLUMNS))
+def _assemble(
+    suite: str, cells: list[TrackedCell], parts: list[dict[str, Any]], instruments: Mapping[str, Any]
+) -> Frame:
+    heads = pd.DataFrame([_cell_row(suite, cell) for cell in cells], columns=list(CELL_COLUMNS))
     tables: dict[str, pd.DataFrame] = {"cells": heads}
     for name in [name for name in TABLES if name != "cells"]:
         pieces = []
@@ -199,14 +208,12 @@ def _complete(table: pd.DataFrame, name: str) -> pd.DataFrame:
     return table.reindex(columns=first + [column for column in table.columns if column not in first])
 
 
-def _cell_row(cell: TrackedCell) -> dict[str, Any]:
+def _cell_row(suite: str, cell: TrackedCell) -> dict[str, Any]:
     tags = cell.tags
     return {
         "run_id": cell.run_id,
-        **{
-            name: tags.get(name, "")
-            for name in ("suite", "dataset", "method", "cell", "reason", "commit", "dirty")
-        },
+        "suite": suite,
+        **{name: tags.get(name, "") for name in ("dataset", "method", "cell", "reason", "commit", "dirty")},
         "state": tags.get("state", "unknown"),
         "seed": _seed(cell),
         "machine": _machine(tags),

@@ -7,6 +7,7 @@ sync.
 
 from eggan.tracking.machine import code_version, describe_machine
 from eggan.tracking.run import (
+    CELL_LIST,
     RunRecord,
     TrackedRun,
     adopt_run,
@@ -27,6 +28,7 @@ from eggan.tracking.store import (
 )
 
 __all__ = [
+    "CELL_LIST",
     "EXPERIMENT",
     "STORE_ERRORS",
     "RunRecord",

@@ -12,6 +12,7 @@ os.environ.setdefault(
 from mlflow.entities import Run
 
 from eggan.errors import UserError
+from eggan.tracking.run import CELL_LIST
 from eggan.tracking.store import STORE_ERRORS, Store, first_line
 
 PAGE = 500
@@ -31,9 +32,28 @@ class TrackedCell:
 
 
 def search_cells(store: Store, suite: str | None = None) -> list[TrackedCell]:
-    """Return the cells' runs (those with a `cell` tag) of a suite, or of all suites, newest first."""
-    query = "tags.cell LIKE '%'" + (f" AND tags.suite = '{suite}'" if suite else "")
-    cells: list[TrackedCell] = []
+    """Return the cells' runs (those with a `cell` tag) of a suite, or of all suites, newest first.
+
+    A suite's cells are those that it ran and those that its own run lists: another suite may have run these.
+    """
+    cells = [_cell(run) for run in _search(store, "tags.cell LIKE '%'")]
+    if suite is None:
+        return cells
+    listed = _listed_cells(store, suite)
+    return [cell for cell in cells if cell.tags.get("suite") == suite or cell.tags["cell"] in listed]
+
+
+def _listed_cells(store: Store, suite: str) -> set[str]:
+    """Return the keys of the cells that the runs of a suite list."""
+    tags = [run.data.tags for run in _search(store, "tags.kind = 'suite'")]
+    mine = [values for values in tags if values.get("suite") == suite]
+    lists = [value for values in mine for name, value in values.items() if name.startswith(CELL_LIST)]
+    return {key for keys in lists for key in keys.split()}
+
+
+def _search(store: Store, query: str) -> list[Run]:
+    """Return all runs that fit a query, newest first."""
+    runs: list[Run] = []
     token = None
     try:
         while True:
@@ -44,10 +64,10 @@ def search_cells(store: Store, suite: str | None = None) -> list[TrackedCell]:
                 order_by=["attributes.start_time DESC"],
                 page_token=token,
             )
-            cells += [_cell(run) for run in found]
+            runs += found
             token = found.token
             if not token:
-                return cells
+                return runs
     except STORE_ERRORS as error:
         raise UserError(f"the tracking store cannot be read: {first_line(error)}") from None
 

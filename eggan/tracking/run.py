@@ -36,6 +36,7 @@ PARAMS_PER_CALL = 100
 PARAM_CHARACTERS = 6000
 TAG_CHARACTERS = 5000
 DIGEST_CHARACTERS = 36
+CELL_LIST = "cells."  # start of the tags in which a suite's run lists its cells' keys; they may change
 SHIP_EVERY_SECONDS = 15.0
 FIRST_PAUSE_SECONDS = 60.0  # after a failed attempt; doubled by each further one
 
@@ -200,6 +201,7 @@ def ship_folder(folder: Path, store: Store) -> str:
             ledger.clear()
             ledger["run_id"] = _create(folder, record, store)
         run_id = str(ledger["run_id"])
+        _ship_cell_list(record, run_id, store, ledger)
         _ship_params(record, run_id, store, ledger)
         _ship_metrics(folder, run_id, store, ledger)
         if record.state != "running":
@@ -240,6 +242,17 @@ def _create(folder: Path, record: RunRecord, store: Store) -> str:
         store.experiment_id, start_time=record.started_ms, tags=tags, run_name=record.name
     )
     return str(run.info.run_id)
+
+
+def _ship_cell_list(record: RunRecord, run_id: str, store: Store, ledger: dict[str, Any]) -> None:
+    """Send the tags that list cells where they changed; all other tags are of the run's creation."""
+    listed = {name: value for name, value in record.tags.items() if name.startswith(CELL_LIST)}
+    if listed == ledger.get("cells", {}):
+        return
+    store.client.log_batch(
+        run_id, tags=[RunTag(name, value[:TAG_CHARACTERS]) for name, value in listed.items()]
+    )
+    ledger["cells"] = listed
 
 
 def _ship_params(record: RunRecord, run_id: str, store: Store, ledger: dict[str, Any]) -> None:

@@ -12,8 +12,11 @@ from benchmarks import cells, runner, workbench
 from benchmarks.cells import read_status
 from benchmarks.evaluate import Scores
 from benchmarks.listing import status_text, summary_text
+from benchmarks.suites import SUITES
 from eggan import tracking
 from eggan.errors import UserError
+from eggan.tracking.read import search_cells
+from eggan.tracking.run import TAG_CHARACTERS
 from tests.benchmarks.fakes import fake_instruments, make_bench, tiny_suite
 
 ROOT = Path(__file__).parents[2]
@@ -27,14 +30,14 @@ def store(tmp_path_factory):
 class Desk:
     """A suite opened on a folder, as `bench run` opens it."""
 
-    def __init__(self, root: Path, store=None, version: int = 1, **suite_options):
+    def __init__(self, root: Path, store=None, version: int = 1, name: str = "tiny", **suite_options):
         self.bench = make_bench(root, version)
-        self.suite = tiny_suite(**suite_options)
+        self.suite = dataclasses.replace(tiny_suite(**suite_options), name=name)
         self.store = store
         self.datasets = workbench.suite_datasets(self.suite, self.bench)
         self.lab = workbench.open_laboratory(self.suite, self.bench, self.datasets, fake_instruments())
         self.plans = runner.plan_suite(self.suite, self.bench, self.lab, self.datasets)
-        runner.open_suite_run(self.suite, self.bench, store)
+        runner.open_suite_run(self.suite, self.bench, store, self.plans)
 
     def run(self, number: int = 0) -> str:
         return runner.run_cell(self.plans[number], self.lab, self.bench, self.datasets, self.store)
@@ -196,6 +199,50 @@ def test_store_gets_the_cell_as_a_child_with_scores_and_state(tmp_path, store):
     names = {entry.path for entry in store.client.list_artifacts(run.info.run_id, "scores")}
     assert {"scores/summary.json", "scores/pairs-test.parquet", "scores/showcase.npz"} <= names
     assert json.loads((desk.folder() / "cell.json").read_text())["mlflow_run_id"] == run.info.run_id
+
+
+def test_a_suite_has_the_cells_that_another_suite_ran(tmp_path, store):
+    own = {"version": 11}  # keys of its own: the store is shared with other tests
+    first = Desk(tmp_path, store=store, references=False, name="first", **own)
+    first.run()
+    assert not search_cells(store, "second")
+    second = Desk(tmp_path, store=store, references=False, name="second", **own)
+    assert second.run() == "finished"
+    found = {cell.tags["method"]: cell for cell in search_cells(store, "second")}
+    assert set(found) == {"painter"}
+    assert found["painter"].tags["suite"] == "first"
+    assert found["painter"].run_id == search_cells(store, "first")[0].run_id
+
+
+def test_a_suites_list_of_cells_follows_the_suite_and_keeps_other_datasets(tmp_path, store):
+    lists = {}
+    for version in (1, 2):
+        desk = Desk(tmp_path, store=store, version=version, references=False, name="listed")
+        run_id = tracking.run_id_in(desk.bench.runs / "suites" / "listed", store.uri)
+        tags = store.client.get_run(run_id).data.tags
+        (lists[version],) = (value for name, value in tags.items() if name.startswith("cells."))
+        assert lists[version] == desk.plans[0].spec.key
+    assert lists[1] != lists[2]
+    spec = dataclasses.replace(desk.plans[0].spec, datasets={"twin": "another" + "0" * 60})
+    runner.open_suite_run(desk.suite, desk.bench, store, [dataclasses.replace(desk.plans[0], spec=spec)])
+    tags = store.client.get_run(run_id).data.tags
+    listed = {value for name, value in tags.items() if name.startswith("cells.")}
+    assert listed == {lists[2], spec.key}
+
+
+def test_the_cells_of_every_suite_fit_into_its_list():
+    for suite in SUITES.values():
+        assert len(list(suite.cells())) * (cells.KEY_CHARACTERS + 1) < TAG_CHARACTERS
+
+
+def test_a_suite_run_offline_is_shipped_with_its_list(tmp_path, store):
+    own = {"version": 12}
+    desk = Desk(tmp_path, references=False, name="offline", **own)
+    desk.run()
+    runner.sync(desk.bench.runs, store)
+    other = Desk(tmp_path, references=False, name="later", **own)
+    runner.sync(other.bench.runs, store)
+    assert [cell.tags["suite"] for cell in search_cells(store, "later")] == ["offline"]
 
 
 def test_a_cell_run_offline_is_shipped_by_sync_once(tmp_path, store):

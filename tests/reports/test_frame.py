@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eggan.errors import UserError
-from eggan.tracking import RunRecord, TrackedRun, open_store
+from eggan.tracking import CELL_LIST, RunRecord, TrackedRun, open_store
 from eggan.tracking.read import TrackedCell
 from reports.frame import newest_of_each, read_store
 from tests.reports.fakes import pair_table, showcase
@@ -60,6 +60,16 @@ def test_store_becomes_a_frame(store):
     told = frame.settings[frame.settings["run_id"] == finished]
     assert told[["setting", "value"]].to_numpy().tolist() == [["config.weight_au", "30.0"]]
     assert frame.showcases[finished]["edits"].shape == (2, 8, 16, 16, 3)
+
+
+def test_a_frame_holds_the_cells_that_its_suite_lists_and_another_ran(store, tmp_path):
+    tags = {"kind": "suite", "suite": "second", f"{CELL_LIST}abc": "k0 k7"}
+    TrackedRun(tmp_path, RunRecord("second", tags), store)
+    frame = read_store(store, "second", {}, quiet)
+    assert frame.suite == "second"
+    assert list(frame.cells["cell"]) == ["k0"]
+    assert set(frame.pairs["suite"]) == {"second"}
+    assert read_store(store, "quick", {}, quiet).cells["suite"].tolist() == ["quick", "quick"]
 
 
 def test_unknown_suite_says_what_to_run(store):
