@@ -31,6 +31,12 @@ def register(subparsers: Any) -> None:
     )
     exported.add_argument("folder", type=Path)
     exported.set_defaults(run=run_export)
+    merged = actions.add_parser(
+        "merge", help="put exported frames of one suite together: sittings, seeds, machines"
+    )
+    merged.add_argument("folder", type=Path, help="where the merged frame is written")
+    merged.add_argument("frames", type=Path, nargs="+", metavar="FRAME")
+    merged.set_defaults(run=run_merge)
     for action in (made, exported):
         action.add_argument("--suite", help="suite to report (default: the one that ran last)")
         action.add_argument(
@@ -56,6 +62,18 @@ def run_export(args: argparse.Namespace) -> int:
     from reports.frame import write_frame
 
     print(f"frame written to {write_frame(_tracked(args), args.folder)}")
+    return 0
+
+
+def run_merge(args: argparse.Namespace) -> int:
+    """Merge exported frames and say how many cells of each method are finished."""
+    from reports.frame import read_frame, write_frame
+    from reports.merge import merge_frames
+
+    frame = merge_frames([read_frame(folder) for folder in args.frames])
+    done = frame.cells[frame.cells["state"] == "finished"].groupby("method").size()
+    print(f"frame written to {write_frame(frame, args.folder)}")
+    print("finished cells: " + ", ".join(f"{method} {count}" for method, count in done.items()))
     return 0
 
 

@@ -1,0 +1,75 @@
+"""A benchmark in several sittings gives the tables of one in a single sitting."""
+
+import argparse
+import dataclasses
+
+import pandas as pd
+import pytest
+
+from eggan.errors import UserError
+from reports import commands
+from reports.frame import TABLES, read_frame, write_frame
+from reports.merge import merge_frames
+from tests.reports.fakes import make_frame
+
+
+def part(frame, ids):
+    """The frame of some runs alone."""
+    tables = {name: getattr(frame, name)[getattr(frame, name)["run_id"].isin(ids)] for name in TABLES}
+    shown = {run: arrays for run, arrays in frame.showcases.items() if run in ids}
+    return dataclasses.replace(frame, **tables, showcases=shown)
+
+
+def sittings(frame):
+    ids = list(frame.cells["run_id"])
+    return part(frame, ids[:4]), part(frame, ids[3:])
+
+
+def ordered(table):
+    return table.sort_values(list(table.columns[:7])).reset_index(drop=True)
+
+
+def test_two_sittings_are_one_frame():
+    whole = make_frame(failed=False)
+    both = merge_frames(sittings(whole))
+    for name in TABLES:
+        pd.testing.assert_frame_equal(
+            ordered(getattr(both, name)), ordered(getattr(whole, name)), check_dtype=False
+        )
+    assert set(both.showcases) == set(whole.showcases)
+
+
+def test_a_finished_run_counts_before_a_later_failed_one():
+    whole = make_frame(seeds=1)
+    lost = whole.cells[whole.cells["method"] == "eggan"].assign(
+        run_id="later", state="failed", reason="disk", started_ms=whole.cells["started_ms"].max() + 1
+    )
+    failed = dataclasses.replace(part(whole, []), cells=lost)
+    both = merge_frames([whole, failed])
+    assert list(both.cells.loc[both.cells["method"] == "eggan", "run_id"]) == ["eggan-s0"]
+    assert list(both.cells.loc[both.cells["method"] == "stargan", "state"]) == ["failed"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("suite", "paper", "different suites"),
+        ("instruments", "a bbbb", "different instruments"),
+        ("dataset_digest", "other", "different data"),
+        ("cell", "another key", "two different settings"),
+    ],
+)
+def test_frames_that_share_no_table_are_refused(column, value, message):
+    frame = make_frame(seeds=1)
+    other = part(frame, ["eggan-s0"])
+    renamed = other.cells.assign(**{column: value, "run_id": "other"})
+    with pytest.raises(UserError, match=message):
+        merge_frames([frame, dataclasses.replace(other, cells=renamed)])
+
+
+def test_command_merges_and_counts(tmp_path, capsys):
+    folders = [write_frame(f, tmp_path / str(i)) for i, f in enumerate(sittings(make_frame()))]
+    arguments = argparse.Namespace(folder=tmp_path / "both", frames=folders)
+    assert commands.run_merge(arguments) == 0
+    assert "eggan 3" in capsys.readouterr().out
+    assert len(read_frame(tmp_path / "both").cells) == len(make_frame().cells)
