@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from eggan.checkpoint import load_checkpoint
 from eggan.errors import UserError
+from eggan.evaluation.instruments import one_precision
 
 VERSION = 1
 SIDE = 128
@@ -22,6 +23,9 @@ DIMENSIONS = 256
 GREY = (0.299, 0.587, 0.114)
 WIDTHS = (48, 96, 192, 128, 128)
 RESIDUAL_BLOCKS = (1, 2, 3, 4)
+# The released networks learnt from faces framed so: the eyes on row 40 of 128, the mouth 48 rows below.
+EYE_ROW, MOUTH_BELOW = 40 / SIDE, 48 / SIDE
+EYES_PER_MOUTH = 0.866  # distance between the eyes / from them to the mouth, of ArcFace's five-point template
 
 
 class MaxFeatureMap(nn.Module):
@@ -138,13 +142,35 @@ def to_grey(images: Tensor) -> Tensor:
     return F.interpolate(grey, (SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False)
 
 
+def framed(images: Tensor, eye_line: float, eye_distance: float) -> Tensor:
+    """Cut faces (B, 3, H, W) to the framing that LightCNN learnt from: (B, 3, 128, 128), the edge repeated.
+
+    Eyes are level and centred; `eye_line`, `eye_distance`: their row and distance in parts of the side.
+    """
+    side = eye_distance / EYES_PER_MOUTH / MOUTH_BELOW  # of the cut, in parts of the picture's side
+    middle = eye_line + (0.5 - EYE_ROW) * side
+    place = torch.tensor([[side, 0.0, 0.0], [0.0, side, 2 * middle - 1]]).to(images)
+    grid = F.affine_grid(place.expand(len(images), 2, 3), [len(images), 3, SIDE, SIDE], align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
 @torch.no_grad()
 def embed(network: nn.Module, images: Tensor) -> Tensor:
     """Return unit-norm embeddings (B, 256) of faces (B, 3, H, W) in [-1, 1]; their dot product is the cosine.
 
-    LightCNN expects level eyes, 48 px from eye midpoint to mouth midpoint, and the eyes at y = 40 of 128.
+    LightCNN expects level eyes, 48 px from eye midpoint to mouth midpoint, and the eyes at y = 40 of 128:
+    `framed` makes that of other framings. In fp32 without TF32, so that every device gives the same.
     """
-    return F.normalize(network(to_grey(images)), dim=1)
+    device = images.device
+    with torch.autocast(device.type, enabled=False), one_precision(device):
+        return F.normalize(network(to_grey(images.float())), dim=1)
+
+
+def variant_of(network: nn.Module) -> str:
+    """Return which of 9, 29 and 29v2 a network is."""
+    if isinstance(network, LightCNN29):
+        return "29v2" if network.v2 else "29"
+    return "9"
 
 
 def load_lightcnn(folder: Path, device: torch.device | str = "cpu") -> nn.Module:

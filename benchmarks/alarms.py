@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from benchmarks.protocol import Request
+from benchmarks.protocol import Request, source_rows
 from benchmarks.scores import AUEstimator, edit_batch
 from eggan.data.dataset import Dataset, to_network_range, to_uint8
 from eggan.method import Method
@@ -22,11 +22,10 @@ def validation_request(dataset: Dataset, seed: int = 0) -> Request | None:
     """Return up to 48 edits of neutral validation images to training images' AUs; None without validation
     images.
     """
-    rows = dataset.rows("val")
-    rows = rows[(dataset.manifest["expression"].iloc[rows] == "neutral").to_numpy()]
     training = dataset.rows("train")
-    if not len(rows) or not len(training):
+    if not len(dataset.rows("val")) or not len(training):
         return None
+    rows = source_rows(dataset, "val")
     generator = numpy_generator("alarm", seed)
     targets = generator.choice(training, EDITS)
     sources = np.resize(generator.permutation(rows), EDITS)
@@ -50,11 +49,15 @@ def exploitation_probe(
     def probe(step: int, method: Method) -> None:
         with torch.no_grad():
             edits = to_network_range(to_uint8(method.edit(batch)))
-            error = float((estimator.predict(edits) - batch.target_aus).square().mean())
+            reading = estimator.predict(edits)
+            read = ~reading.isnan().any(dim=1)  # OpenFace finds not every face
+            if not read.any():
+                return
+            error = float((reading - batch.target_aus)[read].square().mean())
             values = {"val/au_mse": error}
             own_reader = getattr(method, "read_aus", None)
             if own_reader is not None:
-                own = float((own_reader(edits).float() - batch.target_aus).square().mean())
+                own = float((own_reader(edits).float() - batch.target_aus)[read].square().mean())
                 values |= {"val/au_mse_own": own, "alarm/exploitation": float(error - own > ALARM_GAP)}
         log(step, values)
 

@@ -100,10 +100,15 @@ def _add_instruments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--au-instrument",
         default="auto",
-        help="synfacs (the shipped estimators) or openface (default: auto, openface on photographs)",
+        metavar="NAME",
+        help="synfacs (the shipped estimators) or openface (default: auto: openface on photographs, or with "
+        "--openface)",
     )
     parser.add_argument(
-        "--verifier", default="auto", help="synfacs (the shipped one) or lightcnn:FOLDER (default: auto)"
+        "--verifier",
+        default="auto",
+        metavar="NAME",
+        help="synfacs (the shipped one) or lightcnn:FOLDER, of `eggan import lightcnn` (default: auto)",
     )
     parser.add_argument("--openface", type=Path, help="OpenFace's program or bin folder (default: PATH)")
     parser.add_argument("--openface-version", help="its version, such as 2.2.0: the program does not tell")

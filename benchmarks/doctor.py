@@ -1,12 +1,14 @@
 """`eggan doctor`: what works on this machine, in one screen."""
 
 import argparse
+import importlib.metadata
+import importlib.util
 import os
 import platform
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from eggan.errors import UserError
 
@@ -15,6 +17,29 @@ WEIGHT_FILES = {
     "vgg19-dcbb9e9d.pth": "the preset `paper` (ImageNet perceptual loss)",
     "alexnet-owt-7be5be79.pth": "LPIPS",
     "inception_v3_google-0cc3c7bd.pth": "KID on Inception features",
+}
+
+
+class Package(NamedTuple):
+    """An optional package: modules that must be there, distribution, what it unlocks, how to get it."""
+
+    modules: tuple[str, ...]
+    distribution: str
+    purpose: str
+    remedy: str
+
+
+ALIGNER = ("dlib", "face_recognition_models")
+PACKAGES = {
+    "dlib": Package(ALIGNER, "dlib-bin", "face alignment in `eggan data build`", "pip install -e '.[align]'"),
+    "PyAV": Package(("av",), "av", "the videos of MMI", "pip install -e '.[video]'"),
+    "psycopg": Package(("psycopg",), "psycopg", "studies in PostgreSQL", "pip install -e '.[postgresql]'"),
+    "py-feat": Package(
+        ("feat",),
+        "py-feat",
+        "making second opinions on AU labels; its CSV files are read without it",
+        "pip install py-feat",
+    ),
 }
 BYTES_PER_GIB = 2**30
 SQLITE = "sqlite:///"
@@ -29,6 +54,13 @@ def register(subparsers: Any) -> None:
         "--tracking-uri", help="MLflow store (default: MLFLOW_TRACKING_URI or runs/mlflow.db)"
     )
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs (default: runs)")
+    parser.add_argument("--openface", type=Path, help="OpenFace's program or bin folder (default: PATH)")
+    parser.add_argument(
+        "--imports",
+        type=Path,
+        default=Path("weights"),
+        help="folder of networks made by `eggan import` (default: weights)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -36,8 +68,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the report and return 0: something missing is a finding here, not a failure."""
     for title, lines in (
         ("machine", machine()),
-        ("instruments", instruments()),
+        ("instruments", [*instruments(), openface(arguments.openface), *lightcnn(arguments.imports)]),
         ("weights", weights()),
+        ("optional packages", packages()),
         ("datasets", datasets(arguments.data)),
         ("tracking", tracking(arguments.tracking_uri, arguments.runs)),
     ):
@@ -93,20 +126,81 @@ def instruments() -> Iterator[Line]:
             yield label, f"missing ({purpose}): {error}"
 
 
+def openface(given: Path | None) -> Line:
+    """Return whether OpenFace is here: its program and hash, or how to get it."""
+    from eggan.data.labels.openface_run import IMAGES, find_openface
+
+    try:
+        found = find_openface(given)
+    except UserError as error:
+        return "OpenFace", f"missing: {error}"
+    purpose = "AU labels and Table 1 of photographs"
+    if found is None:
+        return (
+            "OpenFace",
+            f"missing; unlocks {purpose}: build OpenFace 2.x, pass its bin folder as --openface",
+        )
+    return "OpenFace", f"found, {found.program(IMAGES)}, sha256 {found.sha256[:12]}: {purpose}"
+
+
+def lightcnn(folder: Path) -> Iterator[Line]:
+    """Yield the LightCNN weights among imported networks, or how to get them."""
+    from baselines.lightcnn import load_lightcnn, variant_of
+    from eggan.checkpoint import CONFIG_FILE, WEIGHTS_FILE, load_checkpoint
+    from eggan.data.dataset import hash_files
+
+    purpose, any_found = "Table 2 of photographs", False
+    for path in sorted(config.parent for config in folder.glob(f"*/{CONFIG_FILE}")):
+        try:
+            if load_checkpoint(path).card.method != "lightcnn":
+                continue
+            name, digest = variant_of(load_lightcnn(path)), hash_files([path / WEIGHTS_FILE])
+            told = f"found, {path}, sha256 {digest[:12]}: {purpose} (--verifier lightcnn:{path})"
+        except UserError as error:
+            name, told = path.name, f"broken: {error}"
+        any_found = True
+        yield f"LightCNN-{name}", told
+    if not any_found:
+        yield "LightCNN", f"missing in {folder}; unlocks {purpose}: `eggan import lightcnn FILE`"
+
+
 def weights() -> Iterator[Line]:
     """Yield each optional published weight file: where it is, or that it is missing, and what it unlocks."""
-    from eggan.data.dataset import hash_files
-    from eggan.weights import find_weights, weight_folders
+    from eggan.weights import (
+        DOWNLOAD_URL,
+        FOLDER_VARIABLE,
+        find_weights,
+        has_published_hash,
+        weight_folders,
+        weights_sha256,
+    )
 
     for name, purpose in WEIGHT_FILES.items():
         path = find_weights(name)
         if path is None:
             yield name.split("-")[0], f"missing; unlocks {purpose}"
-        elif hash_files([path]).startswith(path.stem.rpartition("-")[2]):
-            yield name.split("-")[0], f"found, {path}: {purpose}"
+        elif has_published_hash(path):
+            yield name.split("-")[0], f"found, {path}, sha256 {weights_sha256(path)[:12]}: {purpose}"
         else:
             yield name.split("-")[0], f"wrong file, its sha256 differs from its name: {path}"
     yield "looked in", " and ".join(map(str, weight_folders()))
+    yield "from", f"{DOWNLOAD_URL}NAME; the variable {FOLDER_VARIABLE} names a further folder to look in"
+
+
+def packages() -> Iterator[Line]:
+    """Yield each optional package: its version, or that it is missing; what it unlocks and how to get it."""
+    for name, package in PACKAGES.items():
+        if all(importlib.util.find_spec(module) for module in package.modules):
+            yield name, f"found, {_version(package.distribution)}: {package.purpose}"
+        else:
+            yield name, f"missing; unlocks {package.purpose}: {package.remedy}"
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "of unknown version"
 
 
 def datasets(folder: Path) -> Iterator[Line]:

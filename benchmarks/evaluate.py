@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks import inception, scores
+from benchmarks.notes import notes_on
 from benchmarks.protocol import (
     Protocol,
     Request,
@@ -29,10 +30,12 @@ from eggan.randomness import numpy_generator
 IDENTITY = ("accuracy", "similarity", "similarity_p05", "false_accept_rate", "real_accuracy")
 CONTROL = ("spearman", "slope", "monotone")
 NO_SECOND = "there is no second AU estimator for this dataset"
+NOTHING_READ = "the AU instrument found no face in one edit or more of every request"
 NO_IMAGE = "this reference answers with AU vectors, not with images"
 NO_SINGLE_AU = (
     "this method does not read target AUs, so a single AU or a step along Eq. 8 cannot be asked for"
 )
+METHOD_REASONS = (NO_IMAGE, NO_SINGLE_AU)  # these lie in what a method is, the others in what is at hand
 
 
 @dataclass(frozen=True)
@@ -85,15 +88,24 @@ class Laboratory:
         truth = self.truth.of(request, what) if "truth" in editor.reads else None
         return scores.run_edits(editor.edit, request, truth, self.device, self.progress, what)
 
-    def aus(self, images: np.ndarray) -> np.ndarray:
-        """Return estimator a's readings (N, 17) of uint8 images."""
-        return scores.read_aus(self.instruments.a, images, self.device)
+    def aus(self, images: np.ndarray, what: str) -> np.ndarray:
+        """Return estimator a's readings (N, 17) of uint8 images; NaN where it found no face."""
+        return scores.read_aus(self.instruments.a, images, self.device, self.progress, f"read {what}")
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What the scores rest on: the instruments' cards by role, and notes for their readers."""
+        return {"instruments": self.instruments.cards, "notes": notes_on(self.splits, self.instruments)}
 
 
 @dataclass
 class Scores:
-    """The results of one cell; `write` stores them under the names that reports read."""
+    """The results of one cell; `write` stores them under the names that reports read.
 
+    `laboratory` is what the scores rest on, `Laboratory.described`.
+    """
+
+    laboratory: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, float] = field(default_factory=dict)
     not_measured: dict[str, str] = field(default_factory=dict)
     pairs: dict[str, pd.DataFrame] = field(default_factory=dict)
@@ -118,6 +130,7 @@ class Scores:
             tables = getattr(self, name)
             if tables:
                 write_parquet(pd.concat(tables, ignore_index=True), folder / f"{name}.parquet")
+        write_json(self.laboratory, folder / "laboratory.json")
         write_json(self.not_measured, folder / "not_measured.json")
         write_json({k: None if np.isnan(v) else v for k, v in self.summary.items()}, folder / "summary.json")
 
@@ -159,7 +172,7 @@ def _split_readings(data: SplitData, instruments: Instruments, device: str) -> S
 
 def evaluate(editor: Editor, lab: Laboratory) -> Scores:
     """Score a method that edits images, on every split of the protocol."""
-    result = Scores()
+    result = Scores(lab.described)
     for data in lab.splits:
         _score_pairs(result, editor, lab, data)
         _score_probes(result, editor, lab, data)
@@ -170,7 +183,7 @@ def evaluate(editor: Editor, lab: Laboratory) -> Scores:
 def _score_pairs(result: Scores, editor: Editor, lab: Laboratory, data: SplitData) -> None:
     shared = lab.readings(data)
     edits = lab.edits(editor, data.request, f"edit {data.split} pairs")
-    readings = _both_readings(edits, lab)
+    readings = both_readings(edits, lab, data.split)
     frame = scores.pair_frame(data, readings, shared.source_aus)
     verifier = lab.instruments.verifier
     embedding = scores.embed(verifier, edits, lab.device)
@@ -183,9 +196,9 @@ def _score_pairs(result: Scores, editor: Editor, lab: Laboratory, data: SplitDat
     _add_au_scores(result, data.split, frame)
 
 
-def _both_readings(edits: np.ndarray, lab: Laboratory) -> dict[str, np.ndarray]:
+def both_readings(edits: np.ndarray, lab: Laboratory, split: str) -> dict[str, np.ndarray]:
     """Return the readings (N, 17) of both estimators; NaN for a second one that is not there."""
-    first = lab.aus(edits)
+    first = lab.aus(edits, f"{split} pairs")
     second = lab.instruments.b
     unread = np.full_like(first, np.nan)
     return {"a": first, "b": unread if second is None else scores.read_aus(second, edits, lab.device)}
@@ -235,10 +248,11 @@ def _score_probes(result: Scores, editor: Editor, lab: Laboratory, data: SplitDa
         result.skip(data.split, "drift", ("off_target",), NO_SINGLE_AU)
         return
     request, probed = probe_request(lab.protocol, data)
-    readings = lab.aus(lab.edits(editor, request, f"probe {data.split} AUs"))
+    readings = lab.aus(lab.edits(editor, request, f"probe {data.split} AUs"), f"{data.split} probes")
     table, drift = scores.response_table(readings, probed, data.split)
     result.response.append(table)
-    result.add(data.split, {"drift/off_target": drift})
+    lost = ~scores.read_sources(readings)
+    _add_unless_unread(result, data.split, "drift", {"drift/off_target": drift}, lost)
 
 
 def _score_control(result: Scores, editor: Editor, lab: Laboratory, data: SplitData) -> None:
@@ -246,15 +260,27 @@ def _score_control(result: Scores, editor: Editor, lab: Laboratory, data: SplitD
         result.skip(data.split, "control", CONTROL, NO_SINGLE_AU)
         return
     ends, alphas = control_request(lab.protocol, data)
-    readings = lab.aus(lab.edits(editor, path_request(ends, alphas), f"interpolate {data.split} pairs"))
+    frames = lab.edits(editor, path_request(ends, alphas), f"interpolate {data.split} pairs")
+    readings = lab.aus(frames, f"{data.split} interpolations")
     table = scores.control_table(readings, ends, alphas, data.split)
     result.control.append(table)
-    result.add(data.split, scores.control_summary(table))
+    lost = np.isnan(readings.reshape(len(ends), -1)).any(axis=1)
+    _add_unless_unread(result, data.split, "control", scores.control_summary(table), lost)
+
+
+def _add_unless_unread(
+    result: Scores, split: str, group: str, values: dict[str, float], lost: np.ndarray
+) -> None:
+    """Add a group's metrics and how many of its requests (N,) were lost to unread faces, if any were."""
+    if lost.all():
+        result.skip(split, group, tuple(name.partition("/")[2] for name in values), NOTHING_READ)
+        return
+    result.add(split, values | ({f"{group}/n_failed_requests": float(lost.sum())} if lost.any() else {}))
 
 
 def evaluate_answer(answer: np.ndarray, lab: Laboratory) -> Scores:
     """Score a reference that answers every target with one AU vector (17,): the columns of Table 1 only."""
-    result = Scores()
+    result = Scores(lab.described)
     for data in lab.splits:
         constant = np.repeat(answer[None], len(data.pairs), axis=0)
         second = constant if lab.instruments.b is not None else np.full_like(constant, np.nan)

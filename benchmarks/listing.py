@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.cells import CellStatus, all_cells, folder_mib, read_status
+from benchmarks.evaluate import METHOD_REASONS
 from benchmarks.runner import Plan
 from benchmarks.suites import SUITES, Row, Suite
 from benchmarks.workbench import Workbench
@@ -68,6 +69,32 @@ def _headline(folder: Path, status: CellStatus) -> list[str]:
         return ["-"] * len(HEADLINE)
     values = json.loads((folder / "scores" / "summary.json").read_text())
     return ["-" if values.get(name) is None else f"{values[name]:.3f}" for name in HEADLINE.values()]
+
+
+def unmeasured_lines(plans: Sequence[Plan], bench: Workbench) -> list[str]:
+    """Return a line per reason why metrics have no value, and one per cell with edits that were not read."""
+    reasons: dict[str, list[str]] = {}
+    unread = []
+    for plan in plans:
+        folder = bench.cell_folder(plan.spec.key)
+        if read_status(folder).state != "finished":
+            continue
+        for metric, reason in json.loads((folder / "scores" / "not_measured.json").read_text()).items():
+            if reason not in METHOD_REASONS:
+                reasons.setdefault(reason, []).append(metric.partition("/")[2])
+        unread += _unread_lines(plan, json.loads((folder / "scores" / "summary.json").read_text()))
+    told = [f"not measured: {', '.join(dict.fromkeys(names))}: {why}" for why, names in reasons.items()]
+    return told + unread
+
+
+def _unread_lines(plan: Plan, summary: dict[str, float]) -> list[str]:
+    failed = {name.partition("/")[0]: n for name, n in summary.items() if name.endswith("/n_failed_readings")}
+    return [
+        f"{plan.spec.name}: the AU instrument could not read {n:.0f} of {summary[f'{split}/n_pairs']:.0f} "
+        f"pairs of the split {split}"
+        for split, n in failed.items()
+        if n
+    ]
 
 
 def plan_text(plans: Sequence[Plan], bench: Workbench) -> str:

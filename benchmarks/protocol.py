@@ -21,6 +21,8 @@ from eggan.randomness import numpy_generator
 TARGET_SPLITS = ("train", "val")  # the paper's 58 training identities; six of them are kept for validation
 PROBE_INTENSITY = 4.0
 SHOWCASE_GAZE = "frontal"
+NEUTRAL = "neutral"
+UNNAMED_TARGETS = 8  # shown of a dataset that names no expression
 INTERPOLATION_EXPRESSIONS = ("happy", "surprised", "angry", "disgusted", "fearful", "sad")
 
 
@@ -86,15 +88,27 @@ class SplitData:
         )
 
 
+def has_neutral(sources: Dataset, split: str) -> bool:
+    """Return whether an image of `split` is labelled neutral."""
+    return bool((sources.manifest["expression"].iloc[sources.rows(split)] == NEUTRAL).any())
+
+
 def source_rows(sources: Dataset, split: str) -> np.ndarray:
-    """Return the rows of neutral images of `split`; a split without any is a `UserError`."""
+    """Return the rows of neutral images of `split`; a split without images is a `UserError`.
+
+    Where none is labelled neutral, each person's image with the smallest sum of AUs takes the place.
+    """
     rows = sources.rows(split)
-    neutral = rows[(sources.manifest["expression"].iloc[rows] == "neutral").to_numpy()]
-    if not len(neutral):
+    if not len(rows):
         raise UserError(
             f"{sources.folder} has no neutral image in its split {split!r}: nothing can be edited"
         )
-    return neutral
+    table = sources.manifest.iloc[rows]
+    if has_neutral(sources, split):
+        return rows[(table["expression"] == NEUTRAL).to_numpy()]
+    total = pd.Series(sources.aus(rows).sum(axis=1))
+    calmest = total.groupby(table["identity"].astype(str).to_numpy()).idxmin()
+    return np.sort(rows[calmest.to_numpy()])
 
 
 def source_cycle(sources: Dataset, split: str, seed: int) -> np.ndarray:
@@ -219,7 +233,7 @@ def path_request(request: Request, alphas: np.ndarray) -> Request:
 
 def control_request(protocol: Protocol, data: SplitData) -> tuple[Request, np.ndarray]:
     """Return the ends of the interpolation sequences, balanced over expressions, and the alphas (K,)."""
-    moving = data.pairs[data.pairs["target_expression"] != "neutral"].sort_values(
+    moving = data.pairs[data.pairs["target_expression"] != NEUTRAL].sort_values(
         ["target_expression", "pair"], kind="stable"
     )
     chosen = moving.iloc[_spread(np.arange(len(moving)), protocol.sequences)]
@@ -227,16 +241,32 @@ def control_request(protocol: Protocol, data: SplitData) -> tuple[Request, np.nd
 
 
 def showcase_request(protocol: Protocol, data: SplitData) -> tuple[Request, Request]:
-    """Return the edits shown in figures, S faces x 8 expressions, and the end points of S interpolations.
+    """Return the edits shown in figures, S faces x T targets, and the end points of S interpolations.
 
-    Every face is edited to the same eight target images: one training identity each, frontal gaze.
+    Every face is edited to the same T target images, those of `showcase_targets`.
     """
     rows = _spread(_frontal(data.sources, source_rows(data.sources, data.split)), protocol.showcase)
-    shown = np.array([_example(data.targets, name, protocol.seed) for name in EXPRESSIONS])
+    targets = showcase_targets(protocol, data)
+    shown = np.array(list(targets.values()), dtype=np.int64)
     grid = _crossed(data, np.repeat(rows, len(shown)), np.tile(shown, len(rows)))
-    names = [INTERPOLATION_EXPRESSIONS[i % len(INTERPOLATION_EXPRESSIONS)] for i in range(len(rows))]
-    ends = np.array([shown[EXPRESSIONS.index(name)] for name in names], dtype=np.int64)
+    moving = [name for name in INTERPOLATION_EXPRESSIONS if name in targets] or list(targets)
+    ends = np.array([targets[moving[i % len(moving)]] for i in range(len(rows))], dtype=np.int64)
     return grid, _crossed(data, rows, ends)
+
+
+def showcase_targets(protocol: Protocol, data: SplitData) -> dict[str, int]:
+    """Return name -> training row of the targets in figures.
+
+    Of the eight expressions those that the dataset has: one training identity each, frontal gaze. A dataset
+    that names none shows eight images, from the smallest to the largest sum of AUs.
+    """
+    rows = data.targets.rows(*TARGET_SPLITS)
+    there = set(data.targets.manifest["expression"].iloc[rows])
+    named = {name: _example(data.targets, name, protocol.seed) for name in EXPRESSIONS if name in there}
+    if named:
+        return named
+    ordered = rows[np.argsort(data.targets.aus(rows).sum(axis=1), kind="stable")]
+    return {f"target {k}": int(row) for k, row in enumerate(_spread(ordered, UNNAMED_TARGETS), start=1)}
 
 
 def _frontal(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
@@ -247,8 +277,6 @@ def _frontal(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
 def _example(targets: Dataset, expression: str, seed: int) -> int:
     rows = targets.rows(*TARGET_SPLITS)
     rows = rows[(targets.manifest["expression"].iloc[rows] == expression).to_numpy()]
-    if not len(rows):
-        raise UserError(f"{targets.folder} has no training image with the expression {expression!r}")
     return int(numpy_generator("showcase", expression, seed).choice(_frontal(targets, rows)))
 
 

@@ -21,6 +21,7 @@ from benchmarks.produce import Produced, preset_config, produce
 from benchmarks.protocol import pairs_hash
 from benchmarks.signals import sigterm_as_interrupt
 from benchmarks.suites import Row, Suite
+from benchmarks.truth import is_synfacs
 from benchmarks.workbench import Workbench
 from eggan import tracking
 from eggan.cli import is_disk_full
@@ -53,13 +54,15 @@ class Plan:
 def plan_suite(
     suite: Suite, bench: Workbench, lab: Laboratory, datasets: Mapping[str, Dataset]
 ) -> list[Plan]:
-    """Return all cells of a suite in running order."""
+    """Return all cells of a suite in running order; without true edits there is no cell of the oracle."""
     pairs = {data.split: pairs_hash(data.pairs) for data in lab.splits}
     hashes = {role: dataset.content_hash for role, dataset in datasets.items()}
     label = suite.dataset if bench.dataset is None else datasets["twin"].name
     plans = []
     for row, seed in suite.cells():
         entry = find_method(row.method, bench.methods)
+        if "truth" in entry.reads and not all(is_synfacs(data.sources) for data in lab.splits):
+            continue
         spec = CellSpec(
             suite=suite.name,
             title=entry.title,

@@ -77,6 +77,18 @@ class Instruments:
         second = {"b": self.b.sha256} if self.b is not None else {}
         return {"a": self.a.sha256, **second, "verifier": self.verifier.sha256}
 
+    @property
+    def cards(self) -> dict[str, dict[str, Any]]:
+        """What a report says of each instrument, by role."""
+        second = {"b": described(self.b)} if self.b is not None else {}
+        return {"a": described(self.a), **second, "verifier": described(self.verifier)}
+
+
+def described(instrument: AUEstimator | Verifier) -> dict[str, Any]:
+    """Return what a report says of an instrument: its card, its name and its sha256."""
+    name = getattr(instrument, "name", type(instrument).__name__)
+    return {**getattr(instrument, "card", {}), "name": name, "sha256": instrument.sha256}
+
 
 def images_of(array: np.ndarray, device: str) -> Tensor:
     """Convert uint8 (B, H, W, 3) to float (B, 3, H, W) in [-1, 1] on `device`."""
@@ -115,20 +127,38 @@ def edit_batch(request: Request, part: slice, device: str) -> EditRequest:
     )
 
 
-def _in_batches(function: Callable[[Tensor], Tensor], images: np.ndarray, device: str) -> np.ndarray:
-    parts = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+def no_progress(iterable: Iterable[Any], total: int, description: str) -> Iterable[Any]:
+    """Return the iterable as it is: what it does takes seconds."""
+    return iterable
+
+
+def _in_batches(
+    function: Callable[[Tensor], Tensor], images: np.ndarray, device: str, progress: Progress, what: str
+) -> np.ndarray:
+    starts = range(0, len(images), BATCH)
     with torch.no_grad():
-        return np.concatenate([function(images_of(part, device)).float().cpu().numpy() for part in parts])
+        return np.concatenate(
+            [
+                function(images_of(images[start : start + BATCH], device)).float().cpu().numpy()
+                for start in progress(starts, len(starts), what)
+            ]
+        )
 
 
-def read_aus(estimator: AUEstimator, images: np.ndarray, device: str) -> np.ndarray:
-    """Return an estimator's readings of uint8 images (N, H, W, 3): float32 (N, 17)."""
-    return _in_batches(estimator.predict, images, device)
+def read_aus(
+    estimator: AUEstimator,
+    images: np.ndarray,
+    device: str,
+    progress: Progress = no_progress,
+    what: str = "read AUs",
+) -> np.ndarray:
+    """Return an estimator's readings of uint8 images (N, H, W, 3): float32 (N, 17), NaN where it has none."""
+    return _in_batches(estimator.predict, images, device, progress, what)
 
 
 def embed(verifier: Verifier, images: np.ndarray, device: str) -> np.ndarray:
     """Return the verifier's embeddings of uint8 images (N, H, W, 3): float32 (N, D)."""
-    return _in_batches(verifier.embed, images, device)
+    return _in_batches(verifier.embed, images, device, no_progress, "embed faces")
 
 
 def pair_frame(data: SplitData, readings: dict[str, np.ndarray], source_readings: np.ndarray) -> pd.DataFrame:
@@ -281,14 +311,14 @@ def response_table(readings: np.ndarray, probed: np.ndarray, split: str) -> tupl
     """Return the 17 x 17 response matrix as rows split, probed_au, read_au, change; and the off-target drift.
 
     `readings` (N, 17) of the probes, `probed` (N,) as from `probe_request`: per source first the zero vector
-    (-1).
+    (-1). A source with an unread probe says nothing on the others and is left out; no source left: NaN.
     """
     count = len(AU_NUMBERS) + 1
-    by_source = readings.reshape(-1, count, len(AU_NUMBERS))
-    whole = ~np.isnan(by_source).any(axis=(1, 2))  # a source with an unread probe says nothing on the others
-    by_source, probed = by_source[whole], probed.reshape(-1, count)[whole].reshape(-1)
+    whole = read_sources(readings)
+    by_source = readings.reshape(-1, count, len(AU_NUMBERS))[whole]
     before = np.repeat(by_source[:, :1], count - 1, axis=1).reshape(-1, len(AU_NUMBERS))
     after = by_source[:, 1:].reshape(-1, len(AU_NUMBERS))
+    probed = probed.reshape(-1, count)[whole].reshape(-1)
     moved = probed[probed >= 0]
     change = metrics.response_matrix(before, after, moved)
     rows = [
@@ -296,7 +326,14 @@ def response_table(readings: np.ndarray, probed: np.ndarray, split: str) -> tupl
         for i, probe in enumerate(AU_NUMBERS)
         for j, read in enumerate(AU_NUMBERS)
     ]
-    return pd.DataFrame(rows), metrics.off_target_drift(before, after, moved)
+    drift = metrics.off_target_drift(before, after, moved) if whole.any() else float("nan")
+    return pd.DataFrame(rows), drift
+
+
+def read_sources(readings: np.ndarray) -> np.ndarray:
+    """Return which sources of a probe request have all their readings (N, 17): bool (sources,)."""
+    by_source = readings.reshape(-1, len(AU_NUMBERS) + 1, len(AU_NUMBERS))
+    return ~np.isnan(by_source).any(axis=(1, 2))
 
 
 def control_table(readings: np.ndarray, ends: Request, alphas: np.ndarray, split: str) -> pd.DataFrame:

@@ -9,10 +9,11 @@ from benchmarks.cells import read_status
 from benchmarks.evaluate import Laboratory
 from benchmarks.instruments import Choice
 from benchmarks.launch import launch
-from benchmarks.listing import missing_datasets_text, plan_text, summary_text
+from benchmarks.listing import missing_datasets_text, plan_text, summary_text, unmeasured_lines
 from benchmarks.runner import Plan, open_suite_run, plan_suite, prepare_truth, run_cell, select
 from benchmarks.signals import sigterm_as_interrupt
 from benchmarks.suites import Suite, find_suite
+from benchmarks.truth import NO_TRUTH
 from benchmarks.workbench import (
     SPLIT_DATASETS,
     Workbench,
@@ -90,10 +91,10 @@ class Session:
         if missing:
             print(missing_datasets_text(self.suite, missing, self.bench))
             return 0
-        instruments = open_instruments(self.bench)
-        lab = open_laboratory(self.suite, self.bench, datasets, instruments)
-        plans = plan_suite(self.suite, self.bench, lab, datasets)
-        print(plan_text(select(plans, self.only, self.seeds), self.bench))
+        lab = open_laboratory(self.suite, self.bench, datasets, open_instruments(self.bench))
+        planned = plan_suite(self.suite, self.bench, lab, datasets)
+        print(plan_text(self._chosen(planned, datasets), self.bench))
+        self._print_notes(lab, datasets)
         return 0
 
     def run(self) -> int:
@@ -112,7 +113,7 @@ class Session:
         datasets = suite_datasets(self.suite, self.bench)
         lab = open_laboratory(self.suite, self.bench, datasets, instruments)
         planned = plan_suite(self.suite, self.bench, lab, datasets)
-        plans = select(planned, self.only, self.seeds, self.keys)
+        plans = self._chosen(planned, datasets)
         if self.keys:
             self._run_here(plans, lab, datasets, store)
         else:
@@ -122,8 +123,14 @@ class Session:
                 self._run_cells(plans, lab, datasets, store)
             finally:
                 suite_run.finish(*self._suite_state(plans))
-            self._print_summary(plans, datasets)
+            self._print_summary(plans, lab, datasets)
         return 0 if self._suite_state(plans)[0] == "finished" else FAILED_CELLS
+
+    def _chosen(self, planned: list[Plan], datasets: Mapping[str, Dataset]) -> list[Plan]:
+        """Return the chosen cells; a chosen method that this dataset leaves out is a `UserError`."""
+        for name in sorted(set(self.only) - {plan.spec.method for plan in planned}):
+            raise UserError(f"{name} needs the true edits, and {datasets['twin'].name} has {NO_TRUTH}")
+        return select(planned, self.only, self.seeds, self.keys)
 
     def _run_cells(
         self, plans: list[Plan], lab: Laboratory, datasets: Mapping[str, Dataset], store: Store | None
@@ -169,12 +176,19 @@ class Session:
             arguments += ["--tracking-uri", self.tracking_uri]
         return arguments
 
-    def _print_summary(self, plans: list[Plan], datasets: Mapping[str, Dataset]) -> None:
+    def _print_summary(self, plans: list[Plan], lab: Laboratory, datasets: Mapping[str, Dataset]) -> None:
         print(summary_text(plans, self.bench))
+        for line in unmeasured_lines(plans, self.bench):
+            print(line)
+        self._print_notes(lab, datasets)
+        print("tables and figures: eggan report build    runs: eggan ui")
+
+    def _print_notes(self, lab: Laboratory, datasets: Mapping[str, Dataset]) -> None:
         left_out = [split for split in self.suite.protocol.splits if SPLIT_DATASETS[split] not in datasets]
         if left_out:
             print(f"not measured: split {', '.join(left_out)}, which this dataset does not have")
-        print("tables and figures: eggan report build    runs: eggan ui")
+        for note in lab.described["notes"]:
+            print(f"note: {note}")
 
 
 def choice_of(arguments: argparse.Namespace) -> Choice:

@@ -9,28 +9,32 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.evaluate import Editor, Laboratory
-from benchmarks.protocol import path_request, showcase_request
-from eggan.aus import EXPRESSIONS
+from benchmarks.protocol import path_request, showcase_request, showcase_targets
 
 GAP = 2  # pixels between tiles of the sheet
 INTERPOLATION_FRAMES = 7
 
 
 def showcase(editor: Editor, lab: Laboratory) -> dict[str, np.ndarray]:
-    """Return the arrays of `showcase.npz`, uint8 images (..., H, W, 3) of S faces of the first split."""
+    """Return the arrays of `showcase.npz`, uint8 images (..., H, W, 3) of S faces of the first split.
+
+    `names` are those of the targets, one per edit of a face.
+    """
     data = lab.splits[0]
     grid, ends = showcase_request(lab.protocol, data)
+    names = list(showcase_targets(lab.protocol, data))
     alphas = np.linspace(0.0, 1.0, INTERPOLATION_FRAMES)
     path = path_request(ends, alphas)
     faces, size = len(ends), data.sources.size
     shapes = {
-        "": (faces, len(EXPRESSIONS), size, size, 3),
+        "": (faces, len(names), size, size, 3),
         "interpolation": (faces, len(alphas), size, size, 3),
     }
     arrays = {
         "source": np.ascontiguousarray(data.sources.images[ends.rows]),
         "edits": lab.edits(editor, grid, "edit showcase").reshape(shapes[""]),
-        "target_aus": grid.target_aus.reshape(faces, len(EXPRESSIONS), -1),
+        "target_aus": grid.target_aus.reshape(faces, len(names), -1),
+        "names": np.array(names),
         "interpolation": lab.edits(editor, path, "interpolate showcase").reshape(shapes["interpolation"]),
         "alpha": alphas,
     }
@@ -51,7 +55,7 @@ def write_showcase(arrays: dict[str, np.ndarray], path: Path) -> None:
 
 
 def probe_sheet(arrays: dict[str, np.ndarray]) -> Image.Image:
-    """Return one picture: per face the source and its eight edits, beneath them the true edits."""
+    """Return one picture: per face the source and its edits, beneath them the true edits."""
     rows = []
     for face, source in enumerate(arrays["source"]):
         rows.append([source, *arrays["edits"][face]])

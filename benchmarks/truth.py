@@ -12,7 +12,12 @@ import numpy as np
 from benchmarks.protocol import Request
 from eggan.data.dataset import Dataset
 
-NO_TRUTH = "only SynFACS can render the true edit"
+NO_TRUTH = "no ground truth: only SynFACS can render the true edit"
+
+
+def is_synfacs(dataset: Dataset) -> bool:
+    """Return whether a dataset is rendered, so that its true edits can be rendered too."""
+    return dataset.name.startswith("synfacs")
 
 
 def render_synfacs(dataset: Dataset, rows: np.ndarray, target_aus: np.ndarray, workers: int) -> np.ndarray:
@@ -32,7 +37,7 @@ class TruthCache:
 
     def of(self, request: Request, what: str) -> np.ndarray | None:
         """Return the true edits of a request, uint8 (N, H, W, 3); None for a dataset that is not SynFACS."""
-        if not request.sources.name.startswith("synfacs"):
+        if not is_synfacs(request.sources):
             return None
         path = self.folder / f"truth-{_key(request)}.npy"
         if path.exists():

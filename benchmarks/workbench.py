@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from benchmarks.evaluate import Laboratory
-from benchmarks.instruments import Choice, choose_instruments, is_synfacs
+from benchmarks.instruments import Choice, choose_instruments
 from benchmarks.methods import Entry, all_methods
 from benchmarks.protocol import split_data, store_pairs
 from benchmarks.scores import Instruments
 from benchmarks.suites import Suite
-from benchmarks.truth import TruthCache, render_synfacs
+from benchmarks.truth import TruthCache, is_synfacs, render_synfacs
 from eggan.data.dataset import Dataset, load_dataset
 from eggan.errors import UserError
 from eggan.progress import progress_bar
@@ -99,9 +99,11 @@ def named_dataset(name: Path | None, data: Path, image_size: int) -> Path | None
 def open_instruments(bench: Workbench) -> Instruments:
     """Return the scorers of a suite run; a missing one is a `UserError`."""
     dataset = None if bench.dataset is None else load_dataset(bench.dataset)
-    if bench.choice == Choice() and is_synfacs(dataset):
+    if bench.choice == Choice() and (dataset is None or is_synfacs(dataset)):
         return bench.instruments(bench.device)
-    return choose_instruments(bench.choice, dataset, bench.device, bench.cache, bench.instruments)
+    return choose_instruments(
+        bench.choice, dataset, bench.device, bench.cache, bench.instruments, bench.progress
+    )
 
 
 def suite_datasets(suite: Suite, bench: Workbench, build: bool = True) -> dict[str, Dataset]:

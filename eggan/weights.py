@@ -5,6 +5,7 @@ folder named by EGGAN_WEIGHTS, then in torch's own cache, and its hash is checke
 """
 
 import os
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -14,18 +15,45 @@ from eggan.data.dataset import hash_files
 from eggan.errors import UserError
 
 VGG19_FILE = "vgg19-dcbb9e9d.pth"
+INCEPTION_FILE = "inception_v3_google-0cc3c7bd.pth"
+LPIPS_FILES = {
+    "alex": "alexnet-owt-7be5be79.pth",
+    "vgg": "vgg16-397923af.pth",
+    "squeeze": "squeezenet1_1-b8a52dc0.pth",
+}
 DOWNLOAD_URL = "https://download.pytorch.org/models/"
+FOLDER_VARIABLE = "EGGAN_WEIGHTS"
 
 
 def weight_folders() -> list[Path]:
     """Return the folders that are searched, in order."""
-    named = os.environ.get("EGGAN_WEIGHTS")
+    named = os.environ.get(FOLDER_VARIABLE)
     return [*([Path(named)] if named else []), Path(torch.hub.get_dir()) / "checkpoints"]
 
 
 def find_weights(name: str) -> Path | None:
     """Return the first file called `name` in `weight_folders()`, or None."""
     return next((folder / name for folder in weight_folders() if (folder / name).is_file()), None)
+
+
+def weights_sha256(path: Path) -> str:
+    """Return a weight file's sha256, read once for as long as the file does not change."""
+    return _sha256(path, path.stat().st_mtime_ns)
+
+
+def has_published_hash(path: Path) -> bool:
+    """Return whether a file's sha256 begins as its name says."""
+    return weights_sha256(path).startswith(path.stem.rpartition("-")[2])
+
+
+def weights_missing(name: str) -> str | None:
+    """Return why a published file cannot be used here; None when it is there and has the right hash."""
+    path = find_weights(name)
+    if path is None:
+        return f"weights missing: {name} (`eggan doctor` says where it is looked for)"
+    if not has_published_hash(path):
+        return f"weights wrong: the sha256 of {name} starts with {weights_sha256(path)[:8]}"
+    return None
 
 
 def require_weights(name: str, url: str, instead: str) -> Path:
@@ -39,11 +67,11 @@ def require_weights(name: str, url: str, instead: str) -> Path:
         raise UserError(
             f"{name} not found (looked in {looked}): download {url}{name} into one of them, or {instead}"
         )
-    prefix = path.stem.rpartition("-")[2]
-    digest = hash_files([path])
-    if not digest.startswith(prefix):
+    if not has_published_hash(path):
+        prefix = path.stem.rpartition("-")[2]
         raise UserError(
-            f"{path} is not the published file: its sha256 starts with {digest[:8]}, not {prefix}"
+            f"{path} is not the published file: its sha256 starts with {weights_sha256(path)[:8]}, "
+            f"not {prefix}"
         )
     return path
 
@@ -60,3 +88,8 @@ def load_vgg19_convolutions() -> list[tuple[Tensor, Tensor]]:
         int(key.split(".")[1]) for key in state if key.startswith("features.") and key.endswith("weight")
     )
     return [(state[f"features.{n}.weight"], state[f"features.{n}.bias"]) for n in numbers]
+
+
+@lru_cache(maxsize=8)
+def _sha256(path: Path, changed: int) -> str:
+    return hash_files([path])

@@ -174,7 +174,7 @@ def _forward(read: Callable[[Tensor], Tensor], images: Tensor, device: torch.dev
     if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
         raise ValueError(f"expected float (B, 3, H, W) in [-1, 1], not {images.dtype} {tuple(images.shape)}")
     chunks = images.split(CHUNK) if len(images) else (images,)
-    with torch.autocast(device.type, enabled=False), _one_precision(device):
+    with torch.autocast(device.type, enabled=False), one_precision(device):
         return torch.cat([read(_prepared(chunk, device)).float() for chunk in chunks])
 
 
@@ -183,7 +183,7 @@ def _prepared(images: Tensor, device: torch.device) -> Tensor:
 
 
 @contextlib.contextmanager
-def _one_precision(device: torch.device) -> Iterator[None]:
+def one_precision(device: torch.device) -> Iterator[None]:
     """Keep TF32 out of convolutions on CUDA: an instrument reads the same on every device."""
     if device.type != "cuda":
         yield

@@ -4,8 +4,6 @@ Images are float tensors (B, 3, H, W) in [-1, 1]; each metric returns one float3
 run in fp32 with autocast off: variances in bf16 give MS-SSIM 0.63 where it is 0.96.
 """
 
-import hashlib
-import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,11 +11,7 @@ import torch
 from pytorch_msssim import ms_ssim as _package_ms_ssim
 from torch import Tensor
 
-LPIPS_BACKBONES = {  # file name; its hex part is the start of the sha256 of the right file
-    "alex": "alexnet-owt-7be5be79.pth",
-    "vgg": "vgg16-397923af.pth",
-    "squeeze": "squeezenet1_1-b8a52dc0.pth",
-}
+from eggan.weights import LPIPS_FILES, find_weights, weights_missing
 
 
 def psnr(image: Tensor, truth: Tensor) -> Tensor:
@@ -72,25 +66,18 @@ def still_background(source: Tensor, truth: Tensor, tolerance: float = 1.0 / 255
 
 def lpips_missing(net: str = "alex") -> str | None:
     """Return why LPIPS cannot be measured here, or None when the right backbone file is there."""
-    path = _checkpoints() / LPIPS_BACKBONES[net]
-    if not path.is_file():
-        return f"weights missing: {path.name} is not in {_display(path.parent)}"
-    wanted = path.stem.rsplit("-", 1)[1]
-    found = _sha256(path, path.stat().st_mtime_ns)
-    return (
-        None if found.startswith(wanted) else f"weights wrong: sha256 of {path.name} starts with {found[:8]}"
-    )
+    return weights_missing(LPIPS_FILES[net])
 
 
 def lpips(image: Tensor, truth: Tensor, net: str = "alex") -> Tensor:
     """Return LPIPS v0.1 per image (Zhang et al. 2018); call `lpips_missing` first, this raises without
     weights.
     """
-    reason = lpips_missing(net)
-    if reason:
+    reason, path = lpips_missing(net), find_weights(LPIPS_FILES[net])
+    if reason or path is None:
         raise FileNotFoundError(reason)
     image, truth = _check(image, truth)
-    model = _lpips_model(net).to(image.device)
+    model = _lpips_model(net, path).to(image.device)
     with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
         return model(image, truth).flatten()
 
@@ -105,24 +92,14 @@ def _check(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     return first.float(), second.float()
 
 
-def _checkpoints() -> Path:
-    home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch"
-    return Path(home).expanduser() / "hub" / "checkpoints"
-
-
-def _display(folder: Path) -> str:
-    home = str(Path.home())
-    return str(folder).replace(home, "~", 1) if str(folder).startswith(home + os.sep) else str(folder)
-
-
-@lru_cache(maxsize=8)
-def _sha256(path: Path, changed: int) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 @lru_cache(maxsize=3)
-def _lpips_model(net: str) -> torch.nn.Module:
+def _lpips_model(net: str, path: Path) -> torch.nn.Module:
+    """Return LPIPS with the backbone of a verified file; the package itself would load an unchecked one."""
     import lpips as package  # takes seconds and is needed only where the weights are
 
-    return package.LPIPS(net=net, verbose=False).eval().requires_grad_(False)
+    with torch.random.fork_rng(devices=[]):  # the package draws the backbone that is replaced below
+        model = package.LPIPS(net=net, pnet_rand=True, verbose=False)
+    state = torch.load(path, weights_only=True, mmap=True, map_location="cpu")
+    keys = list(model.net.state_dict())  # slice2.3.weight is the backbone's features.3.weight
+    model.net.load_state_dict({key: state[f"features.{key.partition('.')[2]}"] for key in keys})
+    return model.eval().requires_grad_(False)
