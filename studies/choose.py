@@ -11,6 +11,11 @@ from studies.config import StudyConfig
 ERROR, SKILL, ACCURACY = "val/au/mse", "val/au/skill", "val/identity/accuracy"
 
 
+def headline(study: StudyConfig) -> tuple[str, str]:
+    """Return the two scores that reports show: the AU score that the study optimises, and accuracy."""
+    return (SKILL if study.objective == "constrained" else ERROR), ACCURACY
+
+
 def complete(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of a trial frame that ran to their end."""
     return frame[frame["state"] == "complete"]

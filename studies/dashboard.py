@@ -42,7 +42,7 @@ def only_local(app: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     def guarded(environment: dict[str, Any], start: Callable[..., Any]) -> Any:
-        if environment.get("HTTP_HOST", "").rpartition(":")[0] in (HOST, "localhost"):
+        if environment.get("HTTP_HOST", "").partition(":")[0] in (HOST, "localhost"):
             return app(environment, start)
         start("403 Forbidden", [("Content-Type", "text/plain")])
         return [b"this dashboard is for this machine only"]

@@ -18,7 +18,7 @@ from eggan.evaluation.statistics import (
     weighted_mean,
 )
 from eggan.randomness import numpy_generator
-from studies.choose import ACCURACY, ERROR, SKILL
+from studies.choose import ACCURACY, ERROR, headline
 from studies.config import StudyConfig
 
 RESAMPLES = 2000
@@ -126,7 +126,7 @@ def _correlation(function: Any, first: Sequence[float], second: Sequence[float])
 
 def rank_checks(study: StudyConfig, frame: pd.DataFrame, reruns: pd.DataFrame) -> list[RankCheck]:
     """Return a check per other budget and score, where at least two trials were re-run with equal seeds."""
-    metrics = (SKILL if study.objective == "constrained" else ERROR, ACCURACY)
+    metrics = headline(study)
     other = reruns[(reruns["images"] != study.images) & (reruns["state"] == "finished")]
     checks = []
     for images, rows in other.groupby("images"):

@@ -173,9 +173,10 @@ def drop_training_files(folder: Path, keep_weights: bool) -> None:
 
 
 def ship_study(folder: Path, store: Store) -> int:
-    """Ship the runs of a study and its trials; return their number. A failing store is a `UserError`."""
+    """Ship the runs of a study, its trials and re-runs; return their number. A failing store: `UserError`."""
     read_spec(folder)
-    runs = [path.parent for path in (folder / "run.json", *sorted(folder.glob("trials/*/run.json")))]
+    below = sorted([*folder.glob("trials/*/run.json"), *folder.glob("reruns/*/run.json")])
+    runs = [path.parent for path in (folder / "run.json", *below)]
     runs = [path for path in runs if tracking.read_record(path) is not None]
     try:
         for path in runs:

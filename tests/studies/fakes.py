@@ -1,14 +1,17 @@
 """Studies in milliseconds: finished ones with invented scores, and the machinery for real small ones."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import optuna
+import pandas as pd
 from optuna.trial import Trial, TrialState
 
 from eggan.config import to_dict
 from eggan.model_config import paper_preset, quick_preset
 from studies.config import StudyConfig, StudySpec, write_spec
+from studies.rerun import PAIRS, RESULT, plan_reruns
 from studies.storage import create_study
 from studies.trials import FLOOR
 
@@ -27,13 +30,13 @@ def fake_spec(name: str = "fake", **settings) -> StudySpec:
     )
 
 
-def fake_study(folder: Path, objective: str = "constrained", trials: int = 12) -> optuna.Study:
+def fake_study(folder: Path, objective: str = "constrained", trials: int = 12, **settings) -> optuna.Study:
     """Write a finished study of `trials` trials into `folder` and return it.
 
     Trial 0 has the paper's weights, trial 1 the preset's; trial 2 failed; trial 3 is pruned where the
     objective prunes. Skill falls with the distance from a hidden optimum, accuracy rises with lambda_id.
     """
-    spec = fake_spec(folder.name, objective=objective, trials=trials)
+    spec = fake_spec(folder.name, objective=objective, trials=trials, **settings)
     write_spec(spec, folder)
     references = {name: spec.space.values_of(config) for name, config in REFERENCES.items()}
     study = create_study(spec, folder, "", references)
@@ -85,3 +88,35 @@ def invented_scores(params: dict[str, float], number: int) -> dict[str, float]:
         "val/own/mse": 0.5,
         "train_seconds": 55.0,
     }
+
+
+def fake_reruns(folder: Path, study: optuna.Study, trials: list[int], seeds: list[int], images: int) -> None:
+    """Write finished re-runs: the trial's scores less 0.05 of skill, with pairs that have these scores."""
+    for rerun in plan_reruns(trials, seeds, images):
+        trial = study.trials[rerun.trial]
+        skill = trial.user_attrs["val/au/skill"] - 0.05 + 0.01 * (rerun.seed % 3 - 1)
+        accuracy = trial.user_attrs["val/identity/accuracy"]
+        rng = np.random.default_rng([rerun.trial, rerun.seed])
+        copied = np.tile(np.linspace(1.8, 2.8, 24), 4)
+        pairs = pd.DataFrame(
+            {
+                "pair": np.arange(96),
+                "source_identity": np.repeat(list("abcd"), 24),
+                "target_row": np.tile(np.arange(24), 4),
+                "error": copied * (1 - skill) * (1 + rng.choice([-0.05, 0.05], 96)),
+                "copied": copied,
+                "same": (np.arange(96) % 10 < accuracy / 10).astype(float),
+                "similarity": accuracy / 100,
+            }
+        )
+        target = rerun.folder(folder)
+        target.mkdir(parents=True)
+        pairs.to_parquet(target / PAIRS)
+        scores = {
+            "val/au/skill": float(1 - pairs["error"].mean() / pairs["copied"].mean()),
+            "val/au/mse": float(pairs["error"].mean()),
+            "val/identity/accuracy": float(100 * pairs["same"].mean()),
+        }
+        keys = {"trial": rerun.trial, "seed": rerun.seed, "images": images}
+        told = {"params": trial.params, "state": "finished", "reason": "", "seconds": 60.0, "run_id": None}
+        (target / RESULT).write_text(json.dumps(keys | told | {"scores": scores}))

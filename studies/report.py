@@ -1,0 +1,159 @@
+"""A study's report: figures, tables and one static page, without scripts or requests."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+
+from benchmarks.drawing import Picture, save
+from eggan.checkpoint import write_atomically
+from eggan.errors import UserError
+from studies import figures, importance, tables
+from studies.choose import complete
+from studies.data import StudyData
+from studies.fresh import rank_checks
+from studies.tables import Finding, Table
+
+PAGE = "index.html"
+TEMPLATE = "report.html"
+LEADS = {
+    "constrained": "Weights that give the highest AU skill while identity accuracy keeps its floor, searched "
+    "on validation identities only.",
+    "pareto": "Weights that trade AU error against identity accuracy, searched on validation identities "
+    "only; no trial is stopped early, since two objectives have no common order.",
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """A built report: its page, and what the terminal shows of it."""
+
+    page: Path
+    findings: list[Finding]
+    fresh: Table
+
+
+def build(data: StudyData, out: Path, best: int, progress: Callable[..., Any]) -> Report:
+    """Write `figures/`, `tables/` and `index.html` into `out`; files of those names are replaced.
+
+    A study without a complete trial has nothing to show: a `UserError`.
+    """
+    if not len(complete(data.trials)):
+        raise UserError(f"the study {data.spec.name} has no complete trial yet: run it further")
+    weighed = importance.importances(data)
+    checks = rank_checks(data.spec.study, data.trials, data.reruns)
+    rows = tables.fresh_rows(data, best)
+    fresh = tables.fresh_table(data, rows)
+    ranks = tables.rank_table(checks) if checks else None
+    trials = tables.trials_table(data)
+    said = tables.findings(data, rows, checks)
+    drawn = figures.pictures(data, weighed, checks)
+    try:
+        for table in (fresh, trials, *([ranks] if ranks else [])):
+            _write(out / "tables" / f"{table.key}.md", table.markdown())
+            _write(out / "tables" / f"{table.key}.csv", table.csv())
+        for picture in progress(drawn, len(drawn), "figures"):
+            save(picture, out / "figures")
+        page = _page(
+            data, said, fresh, ranks, trials, drawn, bool(weighed), _commands(data, rows, best, checks)
+        )
+        _write(out / PAGE, page)
+    except OSError as error:
+        raise UserError(f"cannot write the report to {out}: {error.strerror or error}") from None
+    return Report(out / PAGE, said, fresh)
+
+
+def _write(path: Path, text: str) -> None:
+    write_atomically(path, lambda staging: staging.write_text(text, encoding="utf-8"))
+
+
+def _commands(
+    data: StudyData, rows: Sequence[tables.FreshRow], best: int, checks: Sequence[object]
+) -> list[str]:
+    """Return the commands that would fill what the page lacks."""
+    lines = []
+    if any(not row.seeds for row in rows):
+        lines.append(f"eggan study confirm {data.spec.name} --best {best} --seeds 101 102 103")
+    if not checks:
+        trials = " ".join(str(row.trial) for row in rows[:3])
+        lines.append(f"eggan study ranks {data.spec.name} --trials {trials} --images N")
+    return lines
+
+
+def _page(
+    data: StudyData,
+    said: Sequence[Finding],
+    fresh: Table,
+    ranks: Table | None,
+    trials: Table,
+    drawn: Sequence[Picture],
+    has_importances: bool,
+    commands: Sequence[str],
+) -> str:
+    """Return the page as HTML; everything that comes from the study is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template(TEMPLATE).render(
+        title=f"Study {data.spec.name}",
+        lead=LEADS[data.spec.study.objective],
+        facts=facts(data),
+        findings=said,
+        fresh=fresh,
+        ranks=ranks,
+        trials=trials,
+        pictures=drawn,
+        commands=commands,
+        has_importances=has_importances,
+        no_importances=f"Importances need {importance.LEAST} complete trials.",
+    )
+
+
+def facts(data: StudyData) -> list[tuple[str, str]]:
+    """Return the lines of the page's head: what was searched, how, on what, for how long."""
+    spec, study = data.spec, data.spec.study
+    space = "; ".join(f"{name} {_range(d)}" for name, d in spec.space.distributions.items())
+    seconds = data.trials["seconds"].fillna(0).sum()
+    sampler = f"TPE, multivariate: {study.multivariate}, {study.startup_trials} random trials first"
+    pairs = f"{study.pairs} pairs, {study.validation_pairs} in between, drawn with seed {study.pairs_seed}"
+    budget = f"{study.images:,} images, seeds {', '.join(map(str, study.seeds))}"
+    return [
+        ("Space", f"{spec.space.name}: {space}"),
+        ("Objective", _objective(data)),
+        ("Trial", f"{study.method}, preset {study.preset}, {budget}"),
+        ("Sampler", f"{sampler}, seed {study.sampler_seed}"),
+        ("Pruner", _pruner(data)),
+        ("Validation", pairs),
+        ("Data", f"{spec.dataset['name']}, {spec.dataset['size']} px, {spec.dataset['content_hash'][:12]}"),
+        ("Instruments", ", ".join(f"{name} {sha[:12]}" for name, sha in spec.instruments.items())),
+        ("Time", f"{seconds / 3600:.1f} h of trials, {data.reruns['seconds'].sum() / 3600:.1f} h of re-runs"),
+    ]
+
+
+def _objective(data: StudyData) -> str:
+    study = data.spec.study
+    if study.objective == "constrained":
+        return f"highest AU skill with identity accuracy of at least {study.identity_floor:g} %"
+    return "least AU MSE and highest identity accuracy"
+
+
+def _pruner(data: StudyData) -> str:
+    study = data.spec.study
+    if not study.prunes:
+        return "none"
+    start = f"from {study.min_resource:,} images after the warm start"
+    return f"successive halving, factor {study.reduction_factor}, {start}"
+
+
+def _range(distribution: BaseDistribution) -> str:
+    if isinstance(distribution, CategoricalDistribution):
+        return f"one of {', '.join(map(str, distribution.choices))}"
+    low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
+    return f"{low:g} to {high:g}{', log' if distribution.log else ''}"  # type: ignore[attr-defined]
