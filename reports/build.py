@@ -9,6 +9,9 @@ from pathlib import Path
 
 from eggan.errors import UserError
 from reports import figures, render, tables
+from reports.ablation_figures import ablation_grids
+from reports.ablations import Ablations, ablation_table, ablations_of
+from reports.claims import claim_verdicts
 from reports.figures import Picture
 from reports.frame import Frame, Progress
 from reports.layout import Table
@@ -32,10 +35,13 @@ def build(frame: Frame, out: Path, progress: Progress) -> Report:
     """Write `tables/`, `figures/` and `index.html` under `out`, replacing an earlier report there."""
     _refuse_foreign(out)
     sections = sections_of(frame, progress)
-    said = verdicts(frame, sections)
-    pictures = figures.pictures(frame, sections)
+    ablations = {s.key: found for s in sections if (found := ablations_of(frame, s))}
+    said = claim_verdicts(frame, list(ablations.values())) + verdicts(frame, sections)
+    pictures = figures.pictures(frame, sections) + ablation_grids(frame)
     pages = [
-        SectionPage(s, section_tables(frame, s), [p for p in pictures if p.key.endswith(s.key)])
+        SectionPage(
+            s, section_tables(frame, s, ablations.get(s.key)), [p for p in pictures if p.key.endswith(s.key)]
+        )
         for s in sections
     ]
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -51,11 +57,12 @@ def build(frame: Frame, out: Path, progress: Progress) -> Report:
         raise UserError(f"cannot write the report to {out}: {error.strerror or error}") from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    overview = [table for s in sections for table in (tables.table1_averages(s), tables.table2(frame, s))]
+    told = ("averages", "table2", "ablations")
+    overview = [page.tables[place] for page in pages for place in told if place in page.tables]
     return Report(out / PAGE, overview, said)
 
 
-def section_tables(frame: Frame, section: Section) -> dict[str, Table]:
+def section_tables(frame: Frame, section: Section, ablations: Ablations | None = None) -> dict[str, Table]:
     """Return every table of a section by its place on the page."""
     made = {
         "averages": tables.table1_averages(section),
@@ -65,7 +72,11 @@ def section_tables(frame: Frame, section: Section) -> dict[str, Table]:
         "summary": tables.summary(frame, section),
         "agreement": tables.estimator_agreement(section),
     }
-    optional = {"cost": tables.cost(frame, section), "differences": tables.differences(section)}
+    optional = {
+        "ablations": ablation_table(ablations) if ablations and ablations.metrics else None,
+        "cost": tables.cost(frame, section),
+        "differences": tables.differences(section),
+    }
     return made | {name: table for name, table in optional.items() if table}
 
 

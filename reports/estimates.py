@@ -1,6 +1,6 @@
 """Estimates with intervals from the pair frame, by the crossed bootstrap over sources, targets and seeds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -111,19 +111,28 @@ def au_interval(group: Group, metric: AUMetric, reading: str = "a") -> Interval:
 
 def skill_interval(group: Group) -> Interval:
     """Return 1 - MSE / MSE of copy-source on the same pairs, of the means over AUs, with its interval."""
-    error = mean_over_aus(au_statistic(group.pairs, "mse"))
-    copied = mean_over_aus(au_statistic(group.pairs, "mse", "source_a"))
-    return interval(group, lambda weights: 1 - error(weights) / copied(weights), "skill")
+    return interval(group, skill_statistic(group.pairs), "skill")
+
+
+def skill_statistic(pairs: pd.DataFrame) -> Statistic:
+    """Return the statistic "skill over copy-source", (R,)."""
+    error = mean_over_aus(au_statistic(pairs, "mse"))
+    copied = mean_over_aus(au_statistic(pairs, "mse", "source_a"))
+    return lambda weights: 1 - error(weights) / copied(weights)
 
 
 def column_interval(group: Group, column: str, scale: float = 1.0) -> Interval | None:
     """Return the mean of a pair column times `scale` with its interval; None where it was not measured."""
-    values = pd.to_numeric(group.pairs.get(column, pd.Series(dtype=float)), errors="coerce").to_numpy(
-        np.float64
-    )
+    statistic = column_statistic(group.pairs, column, scale)
+    return None if statistic is None else interval(group, statistic, column)
+
+
+def column_statistic(pairs: pd.DataFrame, column: str, scale: float = 1.0) -> Statistic | None:
+    """Return the statistic "mean of a pair column times `scale`", (R,); None where it was not measured."""
+    values = pd.to_numeric(pairs.get(column, pd.Series(dtype=float)), errors="coerce").to_numpy(np.float64)
     if not len(values) or np.isnan(values).all():
         return None
-    return interval(group, weighted_mean(scale * values), column)
+    return weighted_mean(scale * values)
 
 
 def margin_interval(group: Group, passthrough: Group) -> Interval | None:
@@ -168,12 +177,23 @@ def compare(other: Group, ours: Group, metric: AUMetric) -> Comparison | None:
     first, second = match_pairs(other.pairs, ours.pairs)
     if not len(first):
         return None
-    factors = pair_factors(first if first["seed"].nunique() > 1 else second)
+    statistics = [with_average(au_statistic(pairs, metric)) for pairs in (first, second)]
     generator = numpy_generator("report", "difference", metric, ours.dataset, ours.split, other.method)
-    one, two = (with_average(au_statistic(pairs, metric)) for pairs in (first, second))
-    difference = paired_difference(one, two, factors, generator, DIFFERENCE_RESAMPLES, LEVEL)
+    difference, factors = difference_of(first, second, statistics, generator)
     seeds = len(np.unique(factors["seed"]))
     return Comparison(difference, holm(difference.p_value[:17]), len(first) // seeds, seeds)
+
+
+def difference_of(
+    first: pd.DataFrame, second: pd.DataFrame, statistics: Sequence[Statistic], generator: np.random.Generator
+) -> tuple[Difference, dict[str, np.ndarray]]:
+    """Return the paired difference of two statistics of two matched pair tables, and the resampled factors.
+
+    Seeds are resampled where either table has several.
+    """
+    factors = pair_factors(first if first["seed"].nunique() > 1 else second)
+    one, two = statistics
+    return paired_difference(one, two, factors, generator, DIFFERENCE_RESAMPLES, LEVEL), factors
 
 
 def match_pairs(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -15,10 +15,11 @@ from benchmarks.drawing import FAINT, INK, Picture, style
 from benchmarks.drawing import save as save  # for those who draw with this module
 from eggan.aus import AU_COUNT, AU_NUMBERS, EXPRESSIONS
 from reports.frame import Frame
-from reports.labels import ORACLE, method_kind, method_rank, method_title
+from reports.labels import ABLATIONS, ORACLE, method_kind, method_rank, method_title
 from reports.sections import Section
 
 ROWS = 8  # of images in one figure, about
+PANELS_ACROSS = 5
 # Okabe and Ito's palette: told apart with every common colour vision. Fixed per method: figures agree.
 PALETTE: Mapping[str, str] = {
     "eggan": "#0072B2",
@@ -29,6 +30,14 @@ PALETTE: Mapping[str, str] = {
     "mean-au": "#616E7C",
     "target-passthrough": "#D55E00",
     "oracle": "#323F4B",
+    # Tol's muted scheme for EGGAN's ablations: no suite has them beside the baselines.
+    "eggan-wtp": "#CC6677",
+    "eggan-wti": "#DDCC77",
+    "eggan-wts": "#117733",
+    "eggan-no-dz": "#88CCEE",
+    "eggan-no-dimg": "#882255",
+    "eggan-l1-only": "#44AA99",
+    "eggan-unrounded": "#AA4499",
 }
 SPARE_COLOUR = "#56B4E9"
 
@@ -67,26 +76,28 @@ def expression_grid(shown: Mapping[str, Mapping[str, np.ndarray]], dataset: str)
     edited = _edited(shown)
     faces = _faces_to_show(any_case["source"], len(edited) + 1)
     rows = [row for face in faces for row in _grid_rows(edited, any_case, face)]
-    figure = _image_rows(rows, ["source", *EXPRESSIONS], len(rows) // len(faces))
+    figure = image_rows(rows, ["source", *EXPRESSIONS], len(rows) // len(faces))
     caption = (
         "Edits of neutral test faces to the eight expressions. "
-        f"{'“True edit” is the rendered answer. ' if 'truth' in any_case else ''}{_pixels(any_case)} "
+        f"{'“True edit” is the rendered answer. ' if 'truth' in any_case else ''}{pixels_text(any_case)} "
         "Faces and targets are the protocol's, the same for every method; lowest finished seed."
     )
     return Picture(f"fig2-expressions-{dataset}", f"Fig. 2: expressions ({dataset})", caption, figure)
 
 
 def _edited(shown: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Mapping[str, np.ndarray]]:
-    """Keep the trained methods; a suite without any shows its references."""
-    trained = {method: case for method, case in shown.items() if method_kind(method) == "method"}
-    return trained or {method: case for method, case in shown.items() if method != ORACLE}
+    """Keep the trained methods; a suite without any shows its references. Ablations have Fig. 4."""
+    kept = {method: case for method, case in shown.items() if method not in ABLATIONS}
+    trained = {method: case for method, case in kept.items() if method_kind(method) == "method"}
+    return trained or {method: case for method, case in kept.items() if method != ORACLE}
 
 
 def _faces_to_show(sources: np.ndarray, rows_per_face: int) -> list[int]:
     return list(range(min(len(sources), max(2, ROWS // rows_per_face))))
 
 
-def _pixels(case: Mapping[str, np.ndarray]) -> str:
+def pixels_text(case: Mapping[str, np.ndarray]) -> str:
+    """Return the sentence of a caption that says how large the images are."""
     size = case["source"].shape[1]
     return f"Images are {size} × {size} px, enlarged."
 
@@ -116,16 +127,16 @@ def interpolation_strips(shown: Mapping[str, Mapping[str, np.ndarray]], dataset:
         if "interpolation_truth" in any_case:
             rows.append(("True frames", list(any_case["interpolation_truth"][face])))
     headings = [f"α = {alpha:.2f}".rstrip("0").rstrip(".") for alpha in any_case["alpha"]]
-    figure = _image_rows(rows, headings, len(rows) // len(faces))
+    figure = image_rows(rows, headings, len(rows) // len(faces))
     caption = (
         "Interpolation from the source's AUs (α = 0) to the target's (α = 1), Eq. 8. "
         + ("The rendered true frames stand beneath. " if "interpolation_truth" in any_case else "")
-        + _pixels(any_case)
+        + pixels_text(any_case)
     )
     return Picture(f"fig3-interpolation-{dataset}", f"Fig. 3: interpolation ({dataset})", caption, figure)
 
 
-def _image_rows(
+def image_rows(
     rows: Sequence[tuple[str, list[np.ndarray | None]]], headings: Sequence[str], per_face: int
 ) -> Figure:
     """Draw labelled rows of images; every `per_face` rows a gap."""
@@ -235,13 +246,19 @@ def response_matrices(frame: Frame, section: Section) -> Picture | None:
         return None
     tables = [_matrix(probed[probed["method"] == method]) for method in methods]
     limit = max(0.5, float(np.nanmax(np.abs(np.stack(tables)))))
+    across = min(PANELS_ACROSS, len(methods))
+    down = -(-len(methods) // across)
     with style():
-        figure = Figure(figsize=(0.9 + 3.3 * len(methods), 3.5), layout="constrained")
-        panels = figure.subplots(1, len(methods), squeeze=False)[0]
-        for axes, method, table in zip(panels, methods, tables, strict=True):
+        figure = Figure(figsize=(0.9 + 3.3 * across, 3.5 * down), layout="constrained")
+        grid = figure.subplots(down, across, squeeze=False)
+        panels = grid.ravel()
+        for axes, method, table in zip(panels, methods, tables, strict=False):
             drawn = _heat(axes, table, limit)
             axes.set_title(method_title(method), fontsize=9)
-        panels[0].set_ylabel("AU set from 0 to 4")
+        for axes in panels[len(methods) :]:
+            axes.set_axis_off()
+        for axes in grid[:, 0]:
+            axes.set_ylabel("AU set from 0 to 4")
         figure.colorbar(drawn, ax=list(panels), shrink=0.8, label="change of the reading")
     caption = (
         "Each row sets one AU from 0 to 4 on neutral faces; each column is the mean change of estimator A's "
@@ -278,7 +295,7 @@ def curves(frame: Frame, dataset: str) -> Picture | None:
     names = sorted(str(name) for name in counts.index[counts > 1])
     if not names:
         return None
-    across = min(5, len(names))
+    across = min(PANELS_ACROSS, len(names))
     down = -(-len(names) // across)
     with style():
         figure = Figure(figsize=(1.95 * across, 1.45 * down + 0.35), layout="constrained")

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from benchmarks.ablations import VARIANTS
+
 Kind = Literal["method", "reference", "published"]
 OUR_METHOD = "eggan"
 COPY, PASSTHROUGH, ORACLE = "copy-source", "target-passthrough", "oracle"
@@ -18,9 +20,11 @@ METHOD_TITLES = MappingProxyType(
         "stargan": "StarGAN",
         "ganimation": "GANimation",
         OUR_METHOD: "EGGAN",
+        **{variant.name: variant.title for variant in VARIANTS},
         ORACLE: "Oracle (rendered truth)",
     }
 )
+ABLATIONS = tuple(variant.name for variant in VARIANTS)
 REFERENCES = (COPY, "mean-au", PASSTHROUGH, ORACLE)
 SPLIT_TITLES = MappingProxyType(
     {

@@ -6,7 +6,7 @@ from typing import Literal
 from eggan.evaluation.statistics import Interval
 from reports.estimates import Group
 from reports.frame import Frame
-from reports.labels import method_kind, method_title, split_title
+from reports.labels import ABLATIONS, method_kind, method_title, split_title
 from reports.sections import Section
 
 SEEDS_FOR_CLAIMS, SEEDS_FOR_HEADLINES = 3, 5
@@ -22,12 +22,15 @@ class Verdict:
 
 
 def verdicts(frame: Frame, sections: list[Section]) -> list[Verdict]:
-    """Return all sentences: per trained method and section, then what the suite as a whole lacks."""
+    """Return all sentences: per trained method and section, then what the suite as a whole lacks.
+
+    EGGAN's ablations are judged by the paper's claims instead, in `reports.claims`.
+    """
     said = [
         _on_method(section, g)
         for section in sections
         for g in section.groups
-        if method_kind(g.method) == "method"
+        if method_kind(g.method) == "method" and g.method not in ABLATIONS
     ]
     return said + _on_suite(frame, sections)
 
@@ -68,7 +71,8 @@ def _told(found: Interval) -> str:
 
 
 def _on_suite(frame: Frame, sections: list[Section]) -> list[Verdict]:
-    trained = frame.cells[frame.cells["method"].map(method_kind) == "method"]
+    methods = frame.cells["method"]
+    trained = frame.cells[(methods.map(method_kind) == "method") & ~methods.isin(ABLATIONS)]
     finished = trained[trained["state"] == "finished"].groupby(["dataset", "method"]).size()
     fewest = int(finished.min()) if len(finished) else 0
     said = []

@@ -7,8 +7,9 @@ import matplotlib as mpl
 import pandas as pd
 import pytest
 
+from benchmarks import drawing
 from eggan.errors import UserError
-from reports import commands, estimates, figures
+from reports import commands, estimates
 from reports.build import build
 from reports.frame import read_frame, write_frame
 from reports.page import render_page, settings
@@ -23,7 +24,7 @@ def coarse_and_quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(estimates, "RESAMPLES", 100)
         patch.setattr(estimates, "DIFFERENCE_RESAMPLES", 100)
-        patch.setattr(figures, "DPI", 50)
+        patch.setattr(drawing, "DPI", 50)
         yield
 
 
@@ -103,7 +104,7 @@ def test_suite_without_a_finished_cell_still_has_a_page(tmp_path):
         name: getattr(frame, name).iloc[:0]
         for name in ("pairs", "metrics", "response", "curves", "not_measured")
     }
-    bare = type(frame)(cells=frame.cells, control=frame.control, **empty)
+    bare = dataclasses.replace(frame, showcases={}, **empty)
     report = build(bare, tmp_path / "report", quiet)
     assert "No cell of this suite has finished" in report.page.read_text()
     assert report.overview == []

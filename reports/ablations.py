@@ -1,0 +1,188 @@
+"""What each part of EGGAN does here: how every metric changes without it, on the same pairs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.ablations import VARIANTS
+from eggan.evaluation.statistics import (
+    Difference,
+    Interval,
+    Statistic,
+    crossed_bootstrap,
+    holm,
+    mean_over_aus,
+)
+from eggan.randomness import numpy_generator
+from reports.estimates import (
+    LEVEL,
+    RESAMPLES,
+    Group,
+    au_statistic,
+    column_statistic,
+    difference_of,
+    match_pairs,
+    named,
+    skill_statistic,
+)
+from reports.frame import Frame
+from reports.labels import ABLATIONS, METRICS, OUR_METHOD, Metric, method_title, split_title
+from reports.layout import Entry, Row, Table
+from reports.sections import Section
+from reports.tables import SIGNIFICANT, entry, failure_notes, missing_words, p_text
+
+KEYS = ("au/mse", "au/pcc", "au/skill", "identity/accuracy", "pixels/lpips", "pixels/psnr", "pixels/msssim")
+PAPERS, FURTHER = "Change without a part, as in the paper's Fig. 4", "Change without a part, beyond the paper"
+
+
+@dataclass(frozen=True)
+class Effects:
+    """The changes that one variant makes: variant - EGGAN, an entry per metric of `Ablations.metrics`.
+
+    `adjusted`: p-values after Holm over the variants of the section, metric by metric. `seeds` are those that
+    the variant was trained with.
+    """
+
+    difference: Difference
+    adjusted: np.ndarray
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Ablations:
+    """All ablations of a section: `full` is EGGAN's group, `groups` the variants', failed ones included."""
+
+    section: Section
+    metrics: tuple[Metric, ...]
+    full: Group | None
+    groups: tuple[Group, ...]
+    effects: Mapping[str, Effects]
+
+    def position(self, key: str) -> int:
+        """Return where the metric whose key starts with `key` stands, -1 where it was not measured."""
+        return next((i for i, metric in enumerate(self.metrics) if metric.key.startswith(key)), -1)
+
+
+def ablations_of(frame: Frame, section: Section) -> Ablations | None:
+    """Return the ablations of a section; None where the suite has none."""
+    groups = tuple(group for group in section.groups if group.method in ABLATIONS)
+    if not groups:
+        return None
+    full = named(section.groups, OUR_METHOD)
+    metrics = _measured(frame, section, full)
+    found = {g.method: d for g in groups if full and (d := _difference(g, full, metrics)) is not None}
+    adjusted = _adjusted([difference.p_value for difference in found.values()])
+    seeds = {group.method: group.evidence.seeds for group in groups}
+    effects = {
+        method: Effects(difference, p, seeds[method])
+        for (method, difference), p in zip(found.items(), adjusted, strict=True)
+    }
+    return Ablations(section, metrics, full, groups, effects)
+
+
+def _adjusted(p_values: list[np.ndarray]) -> list[np.ndarray]:
+    """Return the variants' p-values (M,) after Holm over the variants, metric by metric."""
+    return list(np.array([holm(column) for column in np.array(p_values).T]).T) if p_values else []
+
+
+def _measured(frame: Frame, section: Section, full: Group | None) -> tuple[Metric, ...]:
+    """Return the metrics of `KEYS` that the runs of this section hold."""
+    if full is None or not len(full.pairs):
+        return ()
+    tracked = set(frame.metrics["metric"].str.removeprefix(f"{section.split}/"))
+    windows = [m for m in METRICS if not m.key.startswith("pixels/msssim") or m.key in tracked]
+    chosen = [m for key in KEYS for m in windows if m.key.startswith(key)]
+    return tuple(m for m in chosen if metric_statistic(full.pairs, m) is not None)
+
+
+def metric_statistic(pairs: pd.DataFrame, metric: Metric) -> Statistic | None:
+    """Return a metric of a pair table as a statistic, (R,), in the metric's unit; None where not measured."""
+    if metric.pair_column:
+        return column_statistic(pairs, metric.pair_column, 100.0 if metric.unit == "%" else 1.0)
+    made: dict[str, Callable[[], Statistic]] = {
+        "au/mse": lambda: mean_over_aus(au_statistic(pairs, "mse")),
+        "au/pcc": lambda: mean_over_aus(au_statistic(pairs, "pcc")),
+        "au/skill": lambda: skill_statistic(pairs),
+    }
+    return made[metric.key]()
+
+
+def _stacked(pairs: pd.DataFrame, metrics: tuple[Metric, ...]) -> Statistic:
+    """Return the metrics side by side, (R, M), all on the same resamples; NaN for one without values."""
+    parts = [metric_statistic(pairs, metric) for metric in metrics]
+    undefined: Statistic = lambda weights: np.full(len(weights), np.nan)  # noqa: E731
+    return lambda weights: np.column_stack([(part or undefined)(weights) for part in parts])
+
+
+def _difference(variant: Group, full: Group, metrics: tuple[Metric, ...]) -> Difference | None:
+    """Return variant - full; a variant with one seed is compared with every seed of the full one."""
+    first, second = match_pairs(variant.pairs, full.pairs)
+    if not len(first) or not metrics:
+        return None
+    generator = numpy_generator("report", "ablation", full.dataset, full.split, variant.method)
+    statistics = [_stacked(pairs, metrics) for pairs in (first, second)]
+    return difference_of(first, second, statistics, generator)[0]
+
+
+def ablation_table(found: Ablations) -> Table:
+    """Return the change of each metric without each part, EGGAN's own values above."""
+    section = found.section
+    rows = [_full_row(found.full, found.metrics)] if found.full is not None and found.metrics else []
+    in_paper = {variant.name: variant.in_paper for variant in VARIANTS}
+    rows += [
+        Row(
+            method_title(group.method),
+            _entries(found, group),
+            group=PAPERS if in_paper[group.method] else FURTHER,
+            evidence=group.evidence,
+        )
+        for group in found.groups
+    ]
+    return Table(
+        f"ablations-{section.key}",
+        f"EGGAN without its parts ({section.dataset}, {split_title(section.split)})",
+        "Change of each metric when a part is left out: variant − EGGAN on the same pairs and the same "
+        "resamples; a change in the direction of the column's arrow means that EGGAN is better without the "
+        "part. Brackets: 95 % crossed bootstrap over source identities × targets × seeds. p: two-sided "
+        "bootstrap, adjusted with Holm's method over the variants of a column; bold: p < .05.",
+        "Without",
+        tuple(metric.heading for metric in found.metrics),
+        tuple(rows),
+        (*_notes(found), *failure_notes(found.groups)),
+    )
+
+
+def _full_row(full: Group, metrics: tuple[Metric, ...]) -> Row:
+    generator = numpy_generator("report", "ablation", full.dataset, full.split, full.method)
+    values = crossed_bootstrap(_stacked(full.pairs, metrics), full.factors, generator, RESAMPLES, LEVEL)
+    return Row("EGGAN, all parts (values)", _all_entries(values, metrics), evidence=full.evidence)
+
+
+def _all_entries(values: Interval, metrics: tuple[Metric, ...]) -> tuple[Entry, ...]:
+    return tuple(entry(values, metric.digits, i) for i, metric in enumerate(metrics))
+
+
+def _entries(found: Ablations, group: Group) -> tuple[Entry, ...]:
+    effects = found.effects.get(group.method)
+    if effects is None:
+        words = "not measured: no common pairs" if len(group.pairs) else missing_words(group)
+        return tuple(Entry(words=words) for _ in found.metrics)
+    plain = _all_entries(effects.difference, found.metrics)
+    return tuple(
+        Entry(e.value, e.low, e.high, digits=e.digits, remark=p_text(p), best=p < SIGNIFICANT)
+        if e.measured
+        else e
+        for e, p in zip(plain, map(float, effects.adjusted), strict=True)
+    )
+
+
+def _notes(found: Ablations) -> tuple[str, ...]:
+    single = [method_title(method) for method, effects in found.effects.items() if effects.seeds == 1]
+    if not single:
+        return ()
+    return (
+        f"One training each: {', '.join(single)}. Compared with every seed of EGGAN; their intervals span "
+        "faces, targets and EGGAN's trainings, not their own, and are too narrow for a claim.",
+    )
