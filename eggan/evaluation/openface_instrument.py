@@ -47,7 +47,7 @@ class OpenFaceEstimator:
         with tempfile.TemporaryDirectory(prefix="eggan-openface-") as folder:
             paths = {str(k): _write(array, Path(folder) / f"{k}.png") for k, array in enumerate(arrays)}
             table = label_images(self.openface, paths, self.work, progress=_quiet).table
-        values = table.loc[list(paths), list(AU_COLUMNS)].to_numpy(dtype=np.float32)
+        values = table.loc[list(paths), list(AU_COLUMNS)].to_numpy(dtype=np.float32, copy=True)
         return torch.from_numpy(values).to(images.device)
 
 

@@ -1,7 +1,9 @@
 """A small random dataset, a two-parameter method and colour-reading instruments: a benchmark in seconds."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,15 +39,26 @@ def identity_face(identity: str) -> np.ndarray:
     return np.broadcast_to(rng.integers(0, 255, (1, SIZE, 3), dtype=np.uint8), (SIZE, SIZE, 3)).copy()
 
 
-def make_dataset(folder: Path, splits: dict[str, int], seed: int = 0) -> Dataset:
-    """Write a dataset with the given number of identities per split, 8 expressions x 3 gazes each."""
+def make_dataset(
+    folder: Path,
+    splits: dict[str, int],
+    seed: int = 0,
+    name: str = "synfacs-fake",
+    gazes: Sequence[str] = GAZES,
+    parameters: dict[str, Any] | None = None,
+    **columns: str,
+) -> Dataset:
+    """Write a dataset with the given number of identities per split, 8 expressions x 3 gazes each.
+
+    `columns` replace whole columns of the manifest, such as expression="unlabelled".
+    """
     rng = np.random.default_rng(seed)
     rows, faces = [], []
     for split, count in splits.items():
         for number in range(count):
             identity = f"{split}{number:02d}"
             for expression in EXPRESSIONS:
-                for gaze in GAZES:
+                for gaze in gazes:
                     level = 0.0 if expression == "neutral" else 1.0
                     aus = level * rng.choice([0.0, 1.0, 2.0, 3.0, 4.0], AU_COUNT)
                     rows.append({"identity": identity, "expression": expression, "gaze": gaze, "split": split,
@@ -54,7 +67,7 @@ def make_dataset(folder: Path, splits: dict[str, int], seed: int = 0) -> Dataset
                     faces.append(identity_face(identity))
     manifest = pd.DataFrame(rows)
     images = painted(manifest[list(AU_COLUMNS)].to_numpy(), np.stack(faces))
-    write_dataset(folder, "synfacs-fake", manifest, images, seed, {}, "1")
+    write_dataset(folder, name, manifest.assign(**columns), images, seed, parameters or {}, "1")
     return load_dataset(folder)
 
 
