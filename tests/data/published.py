@@ -255,6 +255,11 @@ class FakeOpenFace:
             self.answers[hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()] = line
         self._store()
 
+    def refuse_frame(self, image: np.ndarray) -> None:
+        """Say that the program ends where it meets a frame."""
+        self.answers[hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()] = "unreadable"
+        self._store()
+
     def calls(self) -> list[list]:
         """Return [program, number of inputs, static] of each call so far."""
         log = self.folder / "calls.log"
