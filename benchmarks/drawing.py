@@ -74,4 +74,5 @@ def save(picture: Picture, folder: Path) -> list[Path]:
             picture.figure.savefig(staging, format=suffix, dpi=DPI, metadata=metadata, facecolor="white")
             os.replace(staging, path)
             written.append(path)
+            picture.figure.set_layout_engine("none")  # the first file's places hold for the second one too
     return written

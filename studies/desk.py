@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 
 from benchmarks import scores
-from benchmarks.evaluate import Editor, Laboratory
+from benchmarks.evaluate import Editor, Laboratory, both_readings
 from benchmarks.methods import find_method
 from benchmarks.protocol import Protocol, split_data
 from benchmarks.scores import Instruments
@@ -198,11 +197,7 @@ def validate_pairs(
     shared, device = lab.readings(data), lab.device
     editor = Editor(lambda request, truth: method.edit(request), entry.reads)
     edits = lab.edits(editor, data.request, "validate")
-    readings = {"a": lab.aus(edits)}
-    if lab.instruments.b is None:
-        readings["b"] = np.full_like(readings["a"], np.nan)
-    else:
-        readings["b"] = scores.read_aus(lab.instruments.b, edits, device)
+    readings = both_readings(edits, lab, SPLIT)
     frame = scores.pair_frame(data, readings, shared.source_aus)
     verifier = lab.instruments.verifier
     embedding = scores.embed(verifier, edits, device)

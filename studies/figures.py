@@ -60,9 +60,12 @@ def _legend(figure: Figure, data: StudyData, best: int | None, extra: Sequence[t
     for name in choose.references(data.trials):
         handles.append(_handle(NAMES[name], MARKS[name][0], MARKS[name][1]))
     if best is not None:
-        label = "best under the floor" if data.spec.study.objective == "constrained" else "knee of the front"
+        label = (
+            "best that keeps the floor" if data.spec.study.objective == "constrained" else "knee of the front"
+        )
         handles.append(_handle(f"{label} (trial {best})", "o", BEST_MARK, hollow=True))
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
+    across = 4 if figure.get_figwidth() > 7 else 3
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(across, len(handles)))
 
 
 def _handle(label: str, marker: str, colour: str, hollow: bool = False) -> matplotlib.lines.Line2D:
@@ -141,6 +144,8 @@ def _foot(axes: Axes, frame: pd.DataFrame) -> None:
             linewidths=1.0,
             transform=axes.get_xaxis_transform(),
         )
+    low, high = axes.get_ylim()
+    axes.set_ylim(low - 0.08 * (high - low), high)
 
 
 def pareto(data: StudyData) -> Picture:
@@ -148,7 +153,7 @@ def pareto(data: StudyData) -> Picture:
     frame, best = data.trials, best_or_none(data)
     done, front = choose.complete(frame), choose.pareto_front(frame)
     with style():
-        figure = Figure(figsize=(5.6, 4.6), layout="constrained")
+        figure = Figure(figsize=(6.4, 5.0), layout="constrained")
         axes = figure.add_subplot()
         on_front = done["number"].isin(front)
         axes.scatter(done.loc[~on_front, ERROR], done.loc[~on_front, ACCURACY], s=16, color=GREY)
@@ -228,6 +233,7 @@ def importance_bars(importances: Sequence[Importance]) -> Picture:
             axes.set_yticks(places, names)
             axes.set(xlabel="importance (sums to 1)", title=TITLES[entry.metric], xlim=(0, 1))
             axes.grid(axis="x", color=FAINT, linewidth=0.5, alpha=0.6)
+            axes.set_axisbelow(True)
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=2)
     meanings = ". ".join(f"{name}: {text}" for name, text in MEANINGS.items())
@@ -356,13 +362,21 @@ def rank_lines(checks: Sequence[RankCheck]) -> Picture:
         panels = figure.subplots(1, len(checks), squeeze=False)[0]
         for axes, check in zip(panels, checks, strict=True):
             before, after = check.ranks(check.small), check.ranks(check.large)
-            for trial, one, two in zip(check.trials, before, after, strict=True):
+            for one, two in zip(before, after, strict=True):
                 axes.plot([0, 1], [one, two], color=DONE if one == two else BAD, marker="o", markersize=4)
-                axes.annotate(f"{trial}", (0, one), xytext=(-12, -3), textcoords="offset points")
-                axes.annotate(f"{trial}", (1, two), xytext=(7, -3), textcoords="offset points")
+            for side, ranks in enumerate((before, after)):
+                _label_ranks(axes, check.trials, ranks, side)
             axes.set(title=TITLES[check.metric], xlim=(-0.3, 1.3), ylim=(len(check.trials) + 0.5, 0.5))
             axes.set_xticks([0, 1], ["in the study", f"{check.images} images"])
             axes.set_yticks(range(1, len(check.trials) + 1))
         panels[0].set_ylabel("rank")
     caption = "Ranks of trials in the study and on another budget; orange lines change their rank."
     return Picture("ranks", "Does the small budget rank as a larger one?", caption, figure)
+
+
+def _label_ranks(axes: Axes, trials: Sequence[int], ranks: Sequence[int], side: int) -> None:
+    """Write the trials of each rank beside its point, at the left (0) or right (1)."""
+    for rank in sorted(set(ranks)):
+        names = ", ".join(str(trial) for trial, its in zip(trials, ranks, strict=True) if its == rank)
+        shift, align = ((-7, "right"), (7, "left"))[side]
+        axes.annotate(names, (side, rank), xytext=(shift, -3), textcoords="offset points", ha=align)

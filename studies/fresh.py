@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from benchmarks.scores import matrix, read_pairs
+from benchmarks.scores import matrix
 from eggan.evaluation.statistics import (
     Difference,
     Interval,
@@ -26,18 +26,19 @@ FACTORS = {"source": "source_identity", "target": "target_row", "seed": "seed"}
 
 
 def pair_scores(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the pairs that the AU estimator read, reduced to what the scores are means of.
+    """Return a pair table reduced to what the scores are means of.
 
     Columns: pair, source_identity, target_row, error and copied (mean over AUs of the squared error of edit
-    and of source), same (1: accepted as the same person), similarity (cosine).
+    and of source; NaN where the AU estimator found no face), same (1: accepted as the same person),
+    similarity (cosine).
     """
-    read = read_pairs(frame, "a")
-    target = matrix(read, "target")
-    return read[["pair", "source_identity", "target_row"]].assign(
-        error=np.square(matrix(read, "a") - target).mean(axis=1),
-        copied=np.square(matrix(read, "source_a") - target).mean(axis=1),
-        same=read["same"].to_numpy(np.float64),
-        similarity=read["similarity"].to_numpy(np.float64),
+    target, edit, source = (matrix(frame, name) for name in ("target", "a", "source_a"))
+    unread = np.isnan(edit + source).any(axis=1)
+    return frame[["pair", "source_identity", "target_row"]].assign(
+        error=np.where(unread, np.nan, np.square(edit - target).mean(axis=1)),
+        copied=np.where(unread, np.nan, np.square(source - target).mean(axis=1)),
+        same=frame["same"].to_numpy(np.float64),
+        similarity=frame["similarity"].to_numpy(np.float64),
     )
 
 

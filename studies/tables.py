@@ -106,7 +106,7 @@ def fresh_table(data: StudyData, rows: Sequence[FreshRow]) -> Table:
     header, lines = ["trial", "", "fresh seeds"], []
     for metric in choose.headline(data.spec.study):
         name = NAMES[metric]
-        header += [f"{name}, in the study", f"{name}, fresh seeds", "study − fresh", "fresh − paper’s"]
+        header += [f"{name}: {what}" for what in ("study", "fresh seeds", "study − fresh", "fresh − paper’s")]
     adjusted = {metric: _adjusted(rows, metric) for metric in choose.headline(data.spec.study)}
     for row in rows:
         line = [str(row.trial), row.role, str(row.seeds)]
