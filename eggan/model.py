@@ -176,8 +176,12 @@ class EGGAN:
             raise UserError(f"EGGAN weights do not fit this config: {str(error).splitlines()[0]}") from None
 
     def parameter_counts(self) -> dict[str, int]:
-        """Return the number of trainable parameters by network name."""
-        return {name: parameter_count(network) for name, network in self.networks.items()}
+        """Return the number of trainable parameters by network name; an adversary of weight 0 is none."""
+        unused = {
+            "latent_critic": not self.config.weight_adv_z,
+            "image_critic": not self.config.weight_adv_img,
+        }
+        return {name: parameter_count(n) for name, n in self.networks.items() if not unused.get(name)}
 
     def _generate(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Return the latent codes, the edits and the self-reconstructions: one pass of E, one of G."""

@@ -41,8 +41,8 @@ PAPERS, FURTHER = "Change without a part, as in the paper's Fig. 4", "Change wit
 class Effects:
     """The changes that one variant makes: variant - EGGAN, an entry per metric of `Ablations.metrics`.
 
-    `adjusted`: p-values after Holm over the variants of the section, metric by metric. `seeds` are those that
-    the variant was trained with.
+    `adjusted`: p-values after Holm over the variants of the section, metric by metric. `seeds`: finished
+    trainings of the variant or of EGGAN, whichever has fewer.
     """
 
     difference: Difference
@@ -52,7 +52,10 @@ class Effects:
 
 @dataclass(frozen=True)
 class Ablations:
-    """All ablations of a section: `full` is EGGAN's group, `groups` the variants', failed ones included."""
+    """All ablations of a section.
+
+    `full`: EGGAN's group, None where it has no scores; `groups`: the variants', failed ones included.
+    """
 
     section: Section
     metrics: tuple[Metric, ...]
@@ -71,13 +74,14 @@ def ablations_of(frame: Frame, section: Section) -> Ablations | None:
     if not groups:
         return None
     full = named(section.groups, OUR_METHOD)
+    if full is None or not len(full.pairs):
+        return Ablations(section, (), None, groups, {})
     metrics = _measured(frame, section, full)
-    found = {g.method: d for g in groups if full and (d := _difference(g, full, metrics)) is not None}
-    adjusted = _adjusted([difference.p_value for difference in found.values()])
-    seeds = {group.method: group.evidence.seeds for group in groups}
+    found = [(g, d) for g in groups if (d := _difference(g, full, metrics)) is not None]
+    adjusted = _adjusted([difference.p_value for _, difference in found])
     effects = {
-        method: Effects(difference, p, seeds[method])
-        for (method, difference), p in zip(found.items(), adjusted, strict=True)
+        group.method: Effects(difference, p, min(group.evidence.seeds, full.evidence.seeds))
+        for (group, difference), p in zip(found, adjusted, strict=True)
     }
     return Ablations(section, metrics, full, groups, effects)
 
@@ -87,10 +91,8 @@ def _adjusted(p_values: list[np.ndarray]) -> list[np.ndarray]:
     return list(np.array([holm(column) for column in np.array(p_values).T]).T) if p_values else []
 
 
-def _measured(frame: Frame, section: Section, full: Group | None) -> tuple[Metric, ...]:
+def _measured(frame: Frame, section: Section, full: Group) -> tuple[Metric, ...]:
     """Return the metrics of `KEYS` that the runs of this section hold."""
-    if full is None or not len(full.pairs):
-        return ()
     tracked = set(frame.metrics["metric"].str.removeprefix(f"{section.split}/"))
     windows = [m for m in METRICS if not m.key.startswith("pixels/msssim") or m.key in tracked]
     chosen = [m for key in KEYS for m in windows if m.key.startswith(key)]
@@ -119,7 +121,7 @@ def _stacked(pairs: pd.DataFrame, metrics: tuple[Metric, ...]) -> Statistic:
 def _difference(variant: Group, full: Group, metrics: tuple[Metric, ...]) -> Difference | None:
     """Return variant - full; a variant with one seed is compared with every seed of the full one."""
     first, second = match_pairs(variant.pairs, full.pairs)
-    if not len(first) or not metrics:
+    if not len(first):
         return None
     generator = numpy_generator("report", "ablation", full.dataset, full.split, variant.method)
     statistics = [_stacked(pairs, metrics) for pairs in (first, second)]
@@ -129,7 +131,7 @@ def _difference(variant: Group, full: Group, metrics: tuple[Metric, ...]) -> Dif
 def ablation_table(found: Ablations) -> Table:
     """Return the change of each metric without each part, EGGAN's own values above."""
     section = found.section
-    rows = [_full_row(found.full, found.metrics)] if found.full is not None and found.metrics else []
+    rows = [_full_row(found.full, found.metrics)] if found.full else []
     in_paper = {variant.name: variant.in_paper for variant in VARIANTS}
     rows += [
         Row(
@@ -183,6 +185,6 @@ def _notes(found: Ablations) -> tuple[str, ...]:
     if not single:
         return ()
     return (
-        f"One training each: {', '.join(single)}. Compared with every seed of EGGAN; their intervals span "
-        "faces, targets and EGGAN's trainings, not their own, and are too narrow for a claim.",
+        f"One training: {', '.join(single)}. It is compared with every finished seed of EGGAN; the "
+        "interval does not span the chance of that training and is too narrow for a claim.",
     )

@@ -73,7 +73,7 @@ def section_tables(frame: Frame, section: Section, ablations: Ablations | None =
         "agreement": tables.estimator_agreement(section),
     }
     optional = {
-        "ablations": ablation_table(ablations) if ablations and ablations.metrics else None,
+        "ablations": ablation_table(ablations) if ablations and ablations.full else None,
         "cost": tables.cost(frame, section),
         "differences": tables.differences(section),
     }

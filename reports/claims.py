@@ -63,7 +63,7 @@ def claim_verdicts(frame: Frame, ablations: Sequence[Ablations]) -> list[Verdict
 
 def _on_section(found: Ablations) -> list[Verdict]:
     where = f"{found.section.dataset}, {split_title(found.section.split)}"
-    if found.full is None or not len(found.full.pairs):
+    if found.full is None:
         return [Verdict("bad", f"Ablations on {where}: EGGAN has no scores to compare with.")]
     said = []
     for group in found.groups:
@@ -90,8 +90,8 @@ def _judged(name: str, claim: Claim, found: Ablations, effects: Effects) -> Verd
         leaning = ("the claim's way" if worse else "the other way") if significant else "neither way"
         return Verdict(
             "open",
-            f"{told}it points {leaning}, but {_seeds(effects)} of the {SEEDS_FOR_CLAIMS} that a claim needs "
-            "was made, so that the chance of training is not in the interval.",
+            f"{told}it points {leaning}, but rests on {_seeds(effects)} where a claim needs "
+            f"{SEEDS_FOR_CLAIMS}: the interval does not span the chance of training.",
         )
     if not significant:
         return Verdict("open", f"{told}the claim is not shown here, nor its opposite.")
@@ -119,7 +119,7 @@ def _seeds(effects: Effects) -> str:
 def _change(metric: Metric, effects: Effects, at: int) -> str:
     found = effects.difference
     low, high = (f"{float(end[at]):+.{metric.digits}f}" for end in (found.low, found.high))
-    unit = f" {metric.unit}" if metric.unit else ""
+    unit = {"": "", "%": " percentage points"}.get(metric.unit, f" {metric.unit}")
     return (
         f"{metric.title} changes by {float(found.estimate[at]):+.{metric.digits}f}{unit} [{low}, {high}], "
         f"{p_text(float(effects.adjusted[at]))}"

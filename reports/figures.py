@@ -15,7 +15,7 @@ from benchmarks.drawing import FAINT, INK, Picture, style
 from benchmarks.drawing import save as save  # for those who draw with this module
 from eggan.aus import AU_COUNT, AU_NUMBERS, EXPRESSIONS
 from reports.frame import Frame
-from reports.labels import ABLATIONS, ORACLE, method_kind, method_rank, method_title
+from reports.labels import ABLATIONS, ORACLE, method_kind, method_rank, method_title, short_title
 from reports.sections import Section
 
 ROWS = 8  # of images in one figure, about
@@ -219,7 +219,7 @@ def _bar_series(
     found = section.intervals[method, metric]
     below = np.clip(found.estimate - found.low, 0, None)
     above = np.clip(found.high - found.estimate, 0, None)
-    axes.bar(places, found.estimate, width * 0.92, color=colour(method), label=method_title(method))
+    axes.bar(places, found.estimate, width * 0.92, color=colour(method), label=short_title(method))
     whiskers = np.nan_to_num(np.stack([below, above]))
     axes.errorbar(
         places,
@@ -254,7 +254,7 @@ def response_matrices(frame: Frame, section: Section) -> Picture | None:
         panels = grid.ravel()
         for axes, method, table in zip(panels, methods, tables, strict=False):
             drawn = _heat(axes, table, limit)
-            axes.set_title(method_title(method), fontsize=9)
+            axes.set_title(short_title(method), fontsize=9)
         for axes in panels[len(methods) :]:
             axes.set_axis_off()
         for axes in grid[:, 0]:
@@ -305,9 +305,9 @@ def curves(frame: Frame, dataset: str) -> Picture | None:
         for axes in panels[len(names) :]:
             axes.set_axis_off()
         methods = sorted(set(logged["method"]), key=method_rank)
-        handles = [mpl.lines.Line2D([], [], color=colour(m), label=method_title(m)) for m in methods]
+        handles = [mpl.lines.Line2D([], [], color=colour(m), label=short_title(m)) for m in methods]
         figure.legend(
-            handles=handles, loc="outside upper center", ncols=max(1, len(methods)), handlelength=1.4
+            handles=handles, loc="outside upper center", ncols=max(1, min(8, len(methods))), handlelength=1.4
         )
     caption = "Logged training terms against the step; one line per seed."
     return Picture(f"training-{dataset}", f"Training ({dataset})", caption, figure)

@@ -41,6 +41,11 @@ def method_title(method: str) -> str:
     return METHOD_TITLES.get(method, method)
 
 
+def short_title(method: str) -> str:
+    """Return the name of a method for legends and panels: an ablation's without what it lacks."""
+    return next((variant.short for variant in VARIANTS if variant.name == method), method_title(method))
+
+
 def method_kind(method: str) -> Kind:
     """Return whether a row is a trained method or a reference without training."""
     return "reference" if method in REFERENCES else "method"

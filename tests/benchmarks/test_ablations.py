@@ -89,6 +89,7 @@ def test_an_update_lacks_the_dropped_terms_and_nothing_else(variant, dataset, ca
         if all(torch.equal(a, b) for a, b in zip(before[name], network.parameters(), strict=True))
     }
     assert still == STILL.get(variant.name, set())
+    assert set(built.parameter_counts()) == set(built.networks) - still
 
 
 def test_without_rounding_c_exp_and_generator_see_the_intensities_as_they_are(dataset, cache, data):

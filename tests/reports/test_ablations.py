@@ -152,7 +152,7 @@ def test_the_table_shows_values_changes_one_seed_rows_and_failures(found):
     assert (one.group, one.evidence.seeds_text) == (ablations.FURTHER, "1")
     assert {e.text for e in rows[method_title("eggan-l1-only")].entries} == {"failed"}
     notes = " ".join(table.notes)
-    assert "One training each: no D_z (no latent adversary), no D_img (no image adversary)." in notes
+    assert "One training: no D_z (no latent adversary), no D_img (no image adversary)." in notes
     assert "loss id became NaN" in notes
     assert "E_wtS" in render.markdown(table)
     assert r"\(" not in render.latex(table)
@@ -181,11 +181,21 @@ def test_claims_hold_fail_or_stay_open_as_the_numbers_say(frame, section):
 def test_one_training_carries_no_claim_however_large_the_effect(frame, section):
     said = verdict_on(frame, section, "eggan-no-dz")
     assert said.tone == "open"
-    assert "points the claim's way, but 1 training of the 3" in said.text
+    assert "points the claim's way, but rests on 1 training where a claim needs 3" in said.text
     unclaimed = verdict_on(frame, section, "eggan-no-dimg")
     assert unclaimed.tone == "open"
     assert "Accuracy changes by -" in unclaimed.text
+    assert "percentage points" in unclaimed.text
     assert "this is no claim" in unclaimed.text
+
+
+def test_a_full_model_of_one_seed_carries_no_claim_either(frame):
+    first = (frame.cells["method"] != "eggan") | (frame.cells["seed"] == 0)
+    pairs = (frame.pairs["method"] != "eggan") | (frame.pairs["seed"] == 0)
+    thin = dataclasses.replace(frame, cells=frame.cells[first], pairs=frame.pairs[pairs])
+    said = verdict_on(thin, sections_of(thin, quiet)[0], "eggan-wtp", "fine semantic information")
+    assert said.tone == "open"
+    assert "rests on 1 training" in said.text
 
 
 def test_a_failed_variant_and_features_of_c_id_are_told(frame, section):
