@@ -3,7 +3,7 @@
 The detector is dlib's HOG detector with its five-point landmark model; both come inside packages (extra
 `align`). On 72 renderings of SynFACS, at 64 and at 128 px, enlarged to 256, it found exactly one face in each
 (none at 64 px without enlargement), eyes on average at 0.431 and 0.297 of the side. The package's 68-point
-model is not used: the faces that it learnt from are said to be lent for research only.
+model is not used: the licence of its training set (iBUG 300-W) excludes commercial use.
 """
 
 import importlib.util
