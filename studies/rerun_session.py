@@ -143,7 +143,8 @@ class RerunSession:
         """Return the line to type that does what is left."""
         words = ["eggan", "study", self.action, self.name]
         words += ["--trials", *map(str, self.trials)] if self.trials else ["--best", str(self.best)]
-        words += ["--seeds", *map(str, self.seeds), "--images", str(self.images)]
+        words += ["--seeds", *map(str, self.seeds)]
+        words += ["--images", str(self.images)] if self.action == RANKS else []
         words += ["--data", str(self.bench.data), "--runs", str(self.bench.runs)]
         words += ["--device", self.bench.device]
         for option, value in (("--dataset", self.bench.dataset), ("--tracking-uri", self.tracking_uri)):

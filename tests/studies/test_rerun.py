@@ -1,0 +1,240 @@
+import argparse
+import dataclasses
+import fcntl
+import shlex
+
+import pandas as pd
+import pytest
+
+from eggan import tracking
+from eggan.errors import UserError
+from studies.commands import register
+from studies.config import read_spec
+from studies.data import read_study
+from studies.desk import reopen_desk
+from studies.rerun import Rerun, plan_reruns, read_reruns, read_result, run_reruns
+from studies.rerun_session import RerunSession
+from studies.track import EXPERIMENT, RUN_ID, open_study_run, ship_study
+from studies.worker import Worker
+from tests.studies.desk import StudiedPainter, make_desk, make_study
+from tests.studies.fakes import fake_reruns, fake_study
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """A desk whose study has the paper's and the preset's trial, both complete."""
+    desk = make_desk(tmp_path, trials=2)
+    desk = dataclasses.replace(
+        desk, training=dataclasses.replace(desk.training, checkpoint_every_seconds=0.0)
+    )
+    study = make_study(desk)
+    Worker(desk, study, 0).run()
+    return desk, study
+
+
+def session(desk, **choices):
+    return RerunSession(
+        **{"action": "confirm", "name": "small", "bench": desk.bench, "offline": True, **choices}
+    )
+
+
+def test_every_trial_has_a_seed_before_one_has_two():
+    assert plan_reruns([4, 2, 4], [7, 8], 100) == [
+        Rerun(4, 7, 100),
+        Rerun(2, 7, 100),
+        Rerun(4, 8, 100),
+        Rerun(2, 8, 100),
+    ]
+
+
+def test_the_studys_own_seed_and_budget_give_its_own_score(finished):
+    desk, study = finished
+    assert run_reruns(desk, study, [Rerun(0, 0, desk.study.images)], None) == []
+    reruns, pairs = read_reruns(desk.folder())
+    for name in ("val/au/skill", "val/au/mse", "val/identity/accuracy"):
+        assert reruns[name][0] == study.trials[0].user_attrs[name]
+    assert len(pairs) == desk.study.pairs
+    assert 1 - pairs["error"].mean() / pairs["copied"].mean() == pytest.approx(reruns["val/au/skill"][0])
+    assert len(study.trials) == 2  # no trial: the sampler must not learn from it
+
+
+def test_a_smaller_budget_is_another_result(finished):
+    desk, study = finished
+    run_reruns(desk, study, [Rerun(0, 0, 8)], None)
+    result = read_result(Rerun(0, 0, 8).folder(desk.folder()))
+    assert result["state"] == "finished"
+    assert result["scores"]["val/au/skill"] < study.trials[0].user_attrs["val/au/skill"] - 0.01
+
+
+def test_what_was_stopped_goes_on_and_what_has_ended_is_not_run_again(finished, monkeypatch):
+    desk, study = finished
+    steps = []
+
+    def stopped(self, batch, step, update=StudiedPainter.update):
+        if step == 5 and 5 not in steps:
+            steps.append(step)
+            raise KeyboardInterrupt
+        steps.append(step)
+        return update(self, batch, step)
+
+    monkeypatch.setattr(StudiedPainter, "update", stopped)
+    folder = Rerun(1, 9, 32).folder(desk.folder())
+    with pytest.raises(KeyboardInterrupt):
+        run_reruns(desk, study, [Rerun(1, 9, 32)], None)
+    assert tracking.read_record(folder).state == "interrupted"
+    assert read_result(folder) is None
+    for _ in range(2):
+        run_reruns(desk, study, [Rerun(1, 9, 32)], None)
+    assert steps == [0, 1, 2, 3, 4, 5, 5, 6, 7]
+    assert read_result(folder)["state"] == "finished"
+    assert not list(folder.glob("s*"))  # weights and state are gone
+
+
+def test_a_training_that_fails_is_recorded_and_the_next_one_runs(finished):
+    desk, study = finished
+    broken = dataclasses.replace(desk, base=dataclasses.replace(desk.base, fail_from=0.9))
+    run_reruns(broken, study, [Rerun(1, 9, 32), Rerun(0, 9, 32)], None)
+    reruns, pairs = read_reruns(desk.folder())
+    assert list(reruns["state"]) == ["finished", "failed"]
+    assert "loss not finite" in reruns["reason"][1]
+    assert set(pairs["trial"]) == {0}
+
+
+def test_two_processes_do_not_run_the_same(finished):
+    desk, study = finished
+    rerun = Rerun(1, 9, 32)
+    folder = rerun.folder(desk.folder())
+    folder.mkdir(parents=True)
+    with (folder / ".lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert run_reruns(desk, study, [rerun], None) == [rerun]
+        assert read_result(folder) is None
+
+
+@pytest.mark.slow
+def test_a_rerun_is_a_run_under_the_studys_with_a_link_to_its_trial(tmp_path):
+    store = tracking.open_store(None, tmp_path / "store", EXPERIMENT)
+    desk = make_desk(tmp_path, trials=1)
+    study = make_study(desk)
+    parent = open_study_run(desk, study, store)
+    Worker(desk, study, 0, store).run()
+    parent.finish("finished")
+    run_reruns(desk, study, [Rerun(0, 9, 32)], store)
+    folder = Rerun(0, 9, 32).folder(desk.folder())
+    run_id = read_result(folder)["run_id"]
+    run = store.client.get_run(run_id)
+    assert run.data.tags["mlflow.parentRunId"] == study.user_attrs[RUN_ID]["run_id"]
+    assert run.data.tags["trial_run_id"] == study.trials[0].user_attrs[RUN_ID]["run_id"]
+    assert (run.data.tags["kind"], run.data.tags["state"]) == ("rerun", "finished")
+    assert run.data.metrics["val/au/skill"] == pytest.approx(0.75, abs=1e-3)
+    assert ship_study(desk.folder(), store) == 3
+
+
+def test_a_session_confirms_the_best_and_the_references(finished, capsys):
+    desk, _ = finished
+    chosen = session(desk, best=1, seeds=(7, 8), images=32)
+    assert "4 in all, 0 done, 4 to run" in chosen.plan()
+    assert not (desk.folder() / "reruns").exists()
+    assert chosen.run() == 0
+    assert "4 in all, 4 done, 0 to run" in chosen.plan()
+    assert capsys.readouterr().out.count("finished") == 4
+    data = read_study(desk.folder())
+    assert sorted(set(data.reruns["trial"])) == [0, 1]
+    assert (
+        tracking.read_record(desk.folder()).state == "finished"
+    )  # the study's run, made where it was missing
+
+
+def test_a_failed_training_shows_in_the_status(finished):
+    desk, _ = finished
+    methods = {**desk.bench.methods}
+    entry = methods["painter"]
+
+    def build(config, context):
+        return StudiedPainter(dataclasses.replace(config, fail="nan" if context.seed == 8 else ""))
+
+    bench = dataclasses.replace(
+        desk.bench, methods={**methods, "painter": dataclasses.replace(entry, build=build)}
+    )
+    broken = dataclasses.replace(session(desk, trials=(0,), seeds=(7, 8), images=32), bench=bench)
+    assert broken.run() == 1
+    assert list(read_reruns(desk.folder())[0]["state"]) == ["finished", "failed"]
+
+
+def test_a_desk_is_not_reopened_over_other_data_or_instruments(finished):
+    desk, _ = finished
+    assert reopen_desk(desk.folder(), desk.bench).spec == desk.spec
+    instruments = desk.bench.instruments("cpu")
+    other = dataclasses.replace(instruments, a=dataclasses.replace(instruments.a, sha256="c" * 64))
+    with pytest.raises(UserError, match="other instruments"):
+        reopen_desk(desk.folder(), dataclasses.replace(desk.bench, instruments=lambda device: other))
+    entry = dataclasses.replace(desk.entry, version=2)
+    with pytest.raises(UserError, match="version 1 of painter"):
+        reopen_desk(
+            desk.folder(), dataclasses.replace(desk.bench, methods={**desk.bench.methods, "painter": entry})
+        )
+    from tests.benchmarks.fakes import make_dataset
+
+    make_dataset(desk.bench.runs / "others", {"train": 2, "val": 1, "test": 1}, seed=5)
+    with pytest.raises(UserError, match="another dataset"):
+        reopen_desk(desk.folder(), dataclasses.replace(desk.bench, dataset=desk.bench.runs / "others"))
+
+
+def parsed(line):
+    """Return the arguments of a printed `eggan study ..` line."""
+    parser = argparse.ArgumentParser()
+    register(parser.add_subparsers())
+    return parser.parse_args(shlex.split(line)[1:])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["confirm", "s", "--best", "2", "--seeds", "7", "8"],
+        ["confirm", "s", "--trials", "0", "--offline", "--keep-weights"],
+        ["ranks", "s", "--trials", "0", "1", "--images", "51200", "--dataset", "faces"],
+    ],
+)
+def test_a_dry_run_tells_cost_and_command_and_leaves_nothing(eggan, tmp_path, words):
+    fake_study(tmp_path / "studies" / "s", trials=6)
+    before = sorted(path.name for path in (tmp_path / "studies" / "s").rglob("*"))
+    status, out, _ = eggan("study", *words, "--dry-run", "--runs", tmp_path)
+    assert status == 0
+    trainings = int(out.partition("trainings: ")[2].split()[0])
+    minutes = 2.0 if words[0] == "ranks" else 1.0  # the study's trials took one
+    assert f"about {trainings * minutes / 60:.1f} h" in out
+    line = next(line for line in out.splitlines() if line.startswith("run or continue it: "))
+    given = parsed(shlex.join(["eggan", "study", *words, "--runs", str(tmp_path)]))
+    assert RerunSession.of(parsed(line.partition(": ")[2])) == RerunSession.of(given)
+    assert sorted(path.name for path in (tmp_path / "studies" / "s").rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["confirm", "s", "--seeds", "0"], "seed 0 is one that the study trained with"),
+        (["confirm", "s", "--trials", "2"], "trial 2 is not a complete trial"),
+        (["confirm", "nope"], "holds no study"),
+        (["ranks", "s", "--trials", "0", "1", "--images", "25600"], "is the study's own budget"),
+        (["ranks", "s", "--trials", "0", "--images", "3"], "less than a batch"),
+        (["ranks", "s", "--trials", "99", "--images", "51200"], "trial 99 is not a complete trial"),
+    ],
+)
+def test_mistakes_are_one_line(eggan, tmp_path, words, message):
+    fake_study(tmp_path / "studies" / "s", trials=4)
+    status, _, err = eggan("study", *words, "--dry-run", "--runs", tmp_path)
+    assert status == 2
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_ended_reruns_are_a_table(tmp_path):
+    study = fake_study(tmp_path / "s", trials=4)
+    empty, no_pairs = read_reruns(tmp_path / "s")
+    assert len(empty) == len(no_pairs) == 0
+    fake_reruns(tmp_path / "s", study, [0, 1], [7], read_spec(tmp_path / "s").study.images)
+    (tmp_path / "s" / "reruns" / "t0003-i1-s1").mkdir()  # begun, not ended
+    reruns, pairs = read_reruns(tmp_path / "s")
+    assert list(reruns["trial"]) == [0, 1]
+    assert isinstance(pairs, pd.DataFrame)
+    assert list(pairs.groupby("trial").size()) == [96, 96]
