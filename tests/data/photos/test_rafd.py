@@ -13,7 +13,7 @@ from eggan.data.photos import rafd
 from eggan.data.photos.records import PhotoRecord
 from eggan.data.photos.split import split_identities
 from eggan.errors import UserError
-from tests.data.published import MODELS, rafd_name, write_image_labels, write_rafd
+from tests.data.published import MODELS, FakeOpenFace, rafd_name, write_image_labels, write_rafd
 
 
 def records(models: int = rafd.MODELS, camera: str = "090") -> list[PhotoRecord]:
@@ -253,9 +253,28 @@ def test_an_equal_build_is_replaced_and_another_is_not(eggan, tree: Path) -> Non
     first(tree).unlink()
     assert eggan(*arguments(tree, "--allow-incomplete"))[0] == 0
     assert load_dataset(tree / "out").content_hash != before
-    status, _, err = eggan(*arguments(tree, "--allow-incomplete", "--seed", 5))
-    assert status == 2
-    assert "other parameters" in err
+    for other in (["--seed", 5], ["--openface-version", "2.1.0"], ["--align", "dlib"]):
+        status, _, err = eggan(*arguments(tree, "--allow-incomplete", *other))
+        assert status == 2
+        assert "other parameters" in err
+
+
+def test_openface_labels_what_it_can_read(eggan, direct: Dataset, tree: Path) -> None:
+    spoil_truncate(tree)
+    photos = sorted((tree / "RaFD").iterdir())
+    good = [path for path in photos if path != first(tree)]
+    rows = np.array([photos.index(path) for path in good])
+    fake = FakeOpenFace(tree / "bin")
+    fake.answer_images(good, direct.aus(rows))
+    fake.answer_image(first(tree), "unreadable")
+    command = arguments(tree, "--allow-incomplete", "--openface", fake.folder)
+    del command[5:7]  # --labels and its folder
+    status, _, err = eggan(*command)
+    assert status == 0, err
+    built = load_dataset(tree / "out")
+    assert (built.aus(np.arange(47)) == direct.aus(rows)).all()
+    assert "may be truncated or damaged" in listed(tree)[first(tree).name]
+    assert [count for _, count, _ in fake.calls()] == [32, *[1] * 32, 16]
 
 
 def test_a_missing_root_and_both_sources_of_labels_are_user_errors(eggan, tree: Path) -> None:
