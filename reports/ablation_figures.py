@@ -6,8 +6,7 @@ import numpy as np
 
 from benchmarks.ablations import VARIANTS
 from benchmarks.drawing import Picture
-from eggan.aus import EXPRESSIONS
-from reports.figures import ROWS, image_rows, pixels_text, showcases
+from reports.figures import ROWS, image_rows, pixels_text, showcases, target_names
 from reports.frame import Frame
 from reports.labels import ABLATIONS, OUR_METHOD, method_title
 
@@ -31,11 +30,12 @@ def ablation_grid(shown: Mapping[str, Mapping[str, np.ndarray]], dataset: str) -
     truth = ["true edit"] if "truth" in full else []
     headings = ["source", *truth, method_title(OUR_METHOD), *(variant.short for variant in variants)]
     rows = []
-    for face, target in _targets(len(full["source"])):
+    names = target_names(full)
+    for face, target in _targets(len(full["source"]), names):
         known = [full["truth"][face, target]] if truth else []
         edits = [shown[method]["edits"][face, target] for method in (OUR_METHOD, *(v.name for v in variants))]
         images: list[np.ndarray | None] = [full["source"][face], *known, *edits]
-        rows.append((EXPRESSIONS[target], images))
+        rows.append((names[target], images))
     caption = (
         "Each row is one test face with one target. "
         f"{'“True edit” is the rendered answer. ' if truth else ''}"
@@ -46,8 +46,8 @@ def ablation_grid(shown: Mapping[str, Mapping[str, np.ndarray]], dataset: str) -
     return Picture(f"fig4-ablations-{dataset}", title, caption, image_rows(rows, headings, PER_FACE))
 
 
-def _targets(faces: int) -> list[tuple[int, int]]:
-    """Return (face, expression) of each row: the faces take turns through the expressions but neutral."""
-    posed = [i for i, name in enumerate(EXPRESSIONS) if name != "neutral"]
+def _targets(faces: int, names: list[str]) -> list[tuple[int, int]]:
+    """Return (face, target) of each row: the faces take turns through the expressions but neutral."""
+    posed = [i for i, name in enumerate(names) if name != "neutral"]
     rows = min(ROWS, PER_FACE * faces)
     return [(row // PER_FACE, posed[row % len(posed)]) for row in range(rows)]

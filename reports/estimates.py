@@ -92,10 +92,20 @@ def with_average(statistic: Statistic) -> Statistic:
     return lambda weights: np.column_stack([statistic(weights), average(weights)])
 
 
+def read_mask(pairs: pd.DataFrame, reading: str = "a") -> np.ndarray:
+    """Return which pairs an AU instrument (`a`, `b`) could read, edit and source: bool (n,)."""
+    return ~np.isnan(au_matrix(pairs, reading) + au_matrix(pairs, "source_a")).any(axis=1)
+
+
 def au_statistic(pairs: pd.DataFrame, metric: AUMetric, reading: str = "a") -> Statistic:
-    """Return MSE or PCC between targets and a reading (`a`, `b`, `source_a`), per AU, (R, 17)."""
-    truth, read = au_matrix(pairs, "target"), au_matrix(pairs, reading)
-    return weighted_mse(truth, read) if metric == "mse" else weighted_pcc(truth, read)
+    """Return MSE or PCC between targets and a reading (`a`, `b`, `source_a`), per AU, (R, 17).
+
+    Pairs that the instrument could not read have no weight; those of the source's reading are those of `a`.
+    """
+    kept = read_mask(pairs, "a" if reading == "source_a" else reading)
+    truth, read = au_matrix(pairs, "target")[kept], au_matrix(pairs, reading)[kept]
+    statistic = weighted_mse(truth, read) if metric == "mse" else weighted_pcc(truth, read)
+    return statistic if kept.all() else lambda weights: statistic(weights[:, kept])
 
 
 def interval(group: Group, statistic: Statistic, purpose: str) -> Interval:
@@ -175,6 +185,8 @@ def compare(other: Group, ours: Group, metric: AUMetric) -> Comparison | None:
     Seeds are matched by number; a side with one seed (a reference) is compared with every seed of the other.
     """
     first, second = match_pairs(other.pairs, ours.pairs)
+    both = read_mask(first) & read_mask(second)
+    first, second = first[both], second[both]
     if not len(first):
         return None
     statistics = [with_average(au_statistic(pairs, metric)) for pairs in (first, second)]

@@ -76,13 +76,20 @@ def expression_grid(shown: Mapping[str, Mapping[str, np.ndarray]], dataset: str)
     edited = _edited(shown)
     faces = _faces_to_show(any_case["source"], len(edited) + 1)
     rows = [row for face in faces for row in _grid_rows(edited, any_case, face)]
-    figure = image_rows(rows, ["source", *EXPRESSIONS], len(rows) // len(faces))
+    names = target_names(any_case)
+    figure = image_rows(rows, ["source", *names], len(rows) // len(faces))
+    kind = "expressions" if names[0] in EXPRESSIONS else "targets"
     caption = (
-        "Edits of neutral test faces to the eight expressions. "
+        f"Edits of neutral test faces to {len(names)} {kind}. "
         f"{'“True edit” is the rendered answer. ' if 'truth' in any_case else ''}{pixels_text(any_case)} "
         "Faces and targets are the protocol's, the same for every method; lowest finished seed."
     )
     return Picture(f"fig2-expressions-{dataset}", f"Fig. 2: expressions ({dataset})", caption, figure)
+
+
+def target_names(case: Mapping[str, np.ndarray]) -> list[str]:
+    """Return the names of a showcase's targets; runs that do not tell showed the eight expressions."""
+    return list(map(str, case.get("names", EXPRESSIONS)))
 
 
 def _edited(shown: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Mapping[str, np.ndarray]]:
@@ -204,7 +211,9 @@ def bars(section: Section, metric: str) -> Picture:
             columnspacing=1.4,
         )
     what = f"{metric.upper()} per AU ({section.dataset}, {section.split})"
-    caption = "Estimator A. Whiskers: 95 % crossed bootstrap over source identities × targets × seeds."
+    caption = (
+        f"{section.readers.first}. Whiskers: 95 % crossed bootstrap over source identities × targets × seeds."
+    )
     absent = [
         method_title(m) for m in methods if np.isnan(section.intervals[m, metric].estimate[:AU_COUNT]).all()
     ]
@@ -239,6 +248,7 @@ def response_matrices(frame: Frame, section: Section) -> Picture | None:
     probed = frame.response[frame.response["split"] == section.split].merge(
         runs[["run_id", "method"]], on="run_id"
     )
+    probed = probed[probed["change"].notna()]  # a method of which no probe could be read has no matrix
     methods = [
         m for m in sorted(set(probed["method"]), key=method_rank) if method_kind(m) == "method" or m == ORACLE
     ]
@@ -261,9 +271,9 @@ def response_matrices(frame: Frame, section: Section) -> Picture | None:
             axes.set_ylabel("AU set from 0 to 4")
         figure.colorbar(drawn, ax=list(panels), shrink=0.8, label="change of the reading")
     caption = (
-        "Each row sets one AU from 0 to 4 on neutral faces; each column is the mean change of estimator A's "
-        "reading of one "
-        "AU. A clean method is a diagonal near 4; whatever is off the diagonal is drift."
+        "Each row sets one AU from 0 to 4 on neutral faces; each column is the mean change of the reading of "
+        f"one AU by {section.readers.a}. A clean method is a diagonal near 4; whatever is off the diagonal "
+        "is drift."
     )
     return Picture(
         f"response-{section.key}",

@@ -19,6 +19,7 @@ import pandas as pd
 from eggan.errors import UserError
 from eggan.tracking.read import TrackedCell, download_artifacts, metric_history, search_cells
 from eggan.tracking.store import Store
+from reports.readers import all_cards
 
 Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
 FORMAT_VERSION = 2
@@ -49,6 +50,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "curves": ("run_id", "metric", "step", "value"),
     "not_measured": ("run_id", "metric", "reason"),
     "settings": ("run_id", "setting", "value"),
+    "notes": ("run_id", "note"),
 }
 IDENTIFIERS = ["run_id", "suite", "dataset", "method", "seed"]
 
@@ -57,7 +59,8 @@ IDENTIFIERS = ["run_id", "suite", "dataset", "method", "seed"]
 class Frame:
     """All tracked facts of one suite; the columns of each table are in `TABLES`.
 
-    `metrics`: one row per (run, metric). `pairs`: one row per scored pair, as the runs have it.
+    `metrics`: one row per (run, metric). `pairs`: one row per scored pair, as the runs have it. `notes`: what
+    a run's readers must know of its data and instruments.
     `showcases`: run id -> the uint8 arrays for figures, one run per method. `instruments`: card and sha256 of
     each frozen scorer.
     """
@@ -70,6 +73,7 @@ class Frame:
     curves: pd.DataFrame
     not_measured: pd.DataFrame
     settings: pd.DataFrame
+    notes: pd.DataFrame
     showcases: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     instruments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -136,6 +140,11 @@ def _read_cell(store: Store, cell: TrackedCell, scratch: Path) -> dict[str, Any]
             json.loads(reasons.read_text()).items(), columns=["metric", "reason"]
         )
     part["showcase"] = _read_arrays(folder / "showcase.npz")
+    laboratory = folder / "laboratory.json"
+    if laboratory.exists():
+        told = json.loads(laboratory.read_text())
+        part["instruments"] = told["instruments"]
+        part["notes"] = pd.DataFrame({"note": told["notes"]}, dtype=object)
     return part
 
 
@@ -190,7 +199,9 @@ def _assemble(
                 wanted = [column for column in (*IDENTIFIERS, "state") if column in TABLES[name]]
                 pieces.append(piece.assign(**{column: head[column] for column in wanted}))
         tables[name] = _complete(pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(), name)
-    return Frame(**tables, showcases=_showcases(cells, parts), instruments=instruments)
+    finished = [part.get("instruments", {}) for part in parts if "pairs" in part]
+    cards = all_cards(instruments, finished)
+    return Frame(**tables, showcases=_showcases(cells, parts), instruments=cards)
 
 
 def _showcases(cells: list[TrackedCell], parts: list[dict[str, Any]]) -> dict[str, dict[str, np.ndarray]]:
@@ -270,6 +281,13 @@ def _remove_old(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
+def _read_table(folder: Path, name: str) -> pd.DataFrame:
+    path = folder / f"{name}.parquet"
+    if name == "notes" and not path.exists():  # frames that were exported before there were notes
+        return _complete(pd.DataFrame(), name)
+    return pd.read_parquet(path)
+
+
 def read_frame(folder: Path) -> Frame:
     """Read an exported frame; a folder that is none, or of another version, is a `UserError`."""
     if not (folder / "frame.json").is_file():
@@ -279,7 +297,7 @@ def read_frame(folder: Path) -> Frame:
         if head.get("format_version") != FORMAT_VERSION:
             found = head.get("format_version")
             raise UserError(f"{folder} has frame version {found}, this software reads {FORMAT_VERSION}")
-        tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
+        tables = {name: _read_table(folder, name) for name in TABLES}
     except (OSError, ValueError) as error:
         raise UserError(f"{folder} cannot be read: {error}") from None
     shown = {path.stem: _read_arrays(path) for path in sorted((folder / "showcases").glob("*.npz"))}

@@ -9,6 +9,7 @@ from benchmarks.ablations import VARIANTS
 Kind = Literal["method", "reference", "published"]
 OUR_METHOD = "eggan"
 COPY, PASSTHROUGH, ORACLE = "copy-source", "target-passthrough", "oracle"
+UNREAD = "au/unread"  # key of the metric that has rows only where some edit was not read
 
 # Order is the order of rows in every table: references that bound the problem, then methods.
 METHOD_TITLES = MappingProxyType(
@@ -92,8 +93,9 @@ METRICS: tuple[Metric, ...] = (
         RIGHT_AUS,
         "min",
         3,
-        "Mean over 17 AUs of the mean squared error between target AUs and the AUs that estimator A reads "
-        "from the edit (Table 1). Intensities run from 0 to 5.",
+        "Mean over 17 AUs of the mean squared error between target AUs and the AUs that the AU instrument "
+        "(estimator A, or the one that a table names) reads from the edit (Table 1). Intensities run from 0 "
+        "to 5.",
     ),
     Metric(
         "au/pcc",
@@ -121,6 +123,16 @@ METRICS: tuple[Metric, ...] = (
         "max",
         3,
         "1 - MSE / MSE of the unedited source on the same pairs: 1 is perfect, 0 is no better than no edit.",
+    ),
+    Metric(
+        UNREAD,
+        "Edits not read",
+        RIGHT_AUS,
+        "min",
+        1,
+        "Share of pairs whose edit (or source) the AU instrument could not read: no face, or several. They "
+        "are left out of every measure of AUs and stay in the others.",
+        "%",
     ),
     Metric(
         "au_b/mse",

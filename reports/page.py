@@ -136,6 +136,7 @@ def instrument_cards(frame: Frame) -> list[dict[str, Any]]:
         cards.append(
             {
                 "name": name,
+                "title": card.get("title", ""),
                 "sha256": digest,
                 "missing": card.get("missing", ""),
                 "used": bool(digest) and digest in used,

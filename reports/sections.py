@@ -1,12 +1,21 @@
 """One section of a report: all estimates of one dataset and split, shared by tables and figures."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from eggan.evaluation.statistics import Interval
-from reports.estimates import Group, au_interval, groups_of, margin_interval, skill_interval, trivial
+from reports.estimates import (
+    Group,
+    au_interval,
+    groups_of,
+    margin_interval,
+    read_mask,
+    skill_interval,
+    trivial,
+)
 from reports.frame import Frame, Progress
 from reports.labels import SPLIT_ORDER
+from reports.readers import Readers, readers_of
 
 
 @dataclass(frozen=True)
@@ -15,6 +24,7 @@ class Section:
 
     `intervals`: (method, `mse` | `pcc` | `mse-b` | `pcc-b`) -> (18,) values, the mean last. `skills`: method
     -> skill over copy-source. `margins`: method -> margin over mixtures of the two trivial references.
+    `readers` names the instruments that scored the section. What no instrument read has no interval.
     """
 
     dataset: str
@@ -23,6 +33,7 @@ class Section:
     intervals: Mapping[tuple[str, str], Interval]
     skills: Mapping[str, Interval]
     margins: Mapping[str, Interval]
+    readers: Readers = field(default_factory=Readers)
 
     @property
     def key(self) -> str:
@@ -55,10 +66,12 @@ def _section(frame: Frame, dataset: str, split: str) -> Section:
             continue
         intervals[group.method, "mse"] = au_interval(group, "mse")
         intervals[group.method, "pcc"] = au_interval(group, "pcc")
-        intervals[group.method, "mse-b"] = au_interval(group, "mse", "b")
-        intervals[group.method, "pcc-b"] = au_interval(group, "pcc", "b")
+        if read_mask(group.pairs, "b").any():
+            intervals[group.method, "mse-b"] = au_interval(group, "mse", "b")
+            intervals[group.method, "pcc-b"] = au_interval(group, "pcc", "b")
         skills[group.method] = skill_interval(group)
         margin = None if passthrough is None else margin_interval(group, passthrough)
         if margin is not None:
             margins[group.method] = margin
-    return Section(dataset, split, groups, intervals, skills, margins)
+    readers = readers_of(frame.cells, frame.instruments, dataset)
+    return Section(dataset, split, groups, intervals, skills, margins, readers)

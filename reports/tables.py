@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from eggan.aus import AU_NAMES, AU_NUMBERS
-from eggan.evaluation.statistics import Interval
+from eggan.evaluation.statistics import Interval, weighted_mean
 from reports import published
 from reports.estimates import (
     AUMetric,
@@ -17,10 +17,21 @@ from reports.estimates import (
     agreement,
     column_interval,
     compare,
+    interval,
     named,
+    read_mask,
 )
 from reports.frame import Frame
-from reports.labels import COST, METRICS, OUR_METHOD, Metric, method_kind, method_title, split_title
+from reports.labels import (
+    COST,
+    METRICS,
+    OUR_METHOD,
+    UNREAD,
+    Metric,
+    method_kind,
+    method_title,
+    split_title,
+)
 from reports.layout import Entry, Row, Table, mark_best
 from reports.sections import Section
 
@@ -70,14 +81,24 @@ def table1(section: Section) -> Table:
     return Table(
         f"table1-{section.key}",
         f"Table 1: right AUs ({_where(section)})",
-        "MSE and PCC between the 17 target AUs and those that estimator A reads from the edits. "
-        f"{_INTERVALS} Bold: best trained method of ours. Published rows: {published.SOURCE}; not "
+        f"MSE and PCC between the 17 target AUs and those that {section.readers.a} reads from the "
+        f"edits. {_INTERVALS} Bold: best trained method of ours. Published rows: {published.SOURCE}; not "
         "comparable with ours.",
         "Method / AU",
         (*COLUMNS, "Avg"),
         tuple(rows),
-        (*failure_notes(section.groups), published.reading_note()),
+        (*failure_notes(section.groups), *unread_notes(section), published.reading_note()),
         wide=True,
+    )
+
+
+def unread_notes(section: Section) -> tuple[str, ...]:
+    """Return a line per method with edits that the AU instrument could not read."""
+    return tuple(
+        f"{method_title(group.method)}: {section.readers.a} could not read {unread:,} of "
+        f"{len(group.pairs):,} edits; the AUs are those of the others"
+        for group in section.groups
+        if len(group.pairs) and (unread := int((~read_mask(group.pairs)).sum()))
     )
 
 
@@ -134,7 +155,7 @@ def table1_averages(section: Section) -> Table:
         "Method",
         (*AU_HEADINGS.values(), "Skill ↑"),
         tuple(rows),
-        failure_notes(section.groups),
+        (*failure_notes(section.groups), *unread_notes(section)),
     )
 
 
@@ -184,8 +205,8 @@ def table2(frame: Frame, section: Section) -> Table:
     return Table(
         f"table2-{section.key}",
         f"Table 2: same person ({_where(section)})",
-        "Share of edits that the verifier takes for the source's identity at a threshold fixed on real "
-        "pairs of other "
+        f"Share of edits that {section.readers.verifier} takes for the source's identity at a threshold "
+        "fixed on real pairs of other "
         "identities, with the share of real pairs of two persons that this threshold lets through. "
         f"{_INTERVALS} Published rows: {published.SOURCE}; not comparable with ours.",
         "Method",
@@ -262,14 +283,24 @@ def cost(frame: Frame, section: Section) -> Table | None:
 
 def summary(frame: Frame, section: Section) -> Table:
     """Return every metric of the protocol, one row each, one column per method."""
-    names = set(frame.metrics["metric"].str.removeprefix(f"{section.split}/"))
-    metrics = [m for m in METRICS if not m.key.startswith("pixels/msssim") or m.key in names]
+    told = pd.concat([frame.metrics["metric"], frame.not_measured["metric"]])
+    names = set(told.str.removeprefix(f"{section.split}/"))
+    unread = any(len(g.pairs) and not read_mask(g.pairs).all() for g in section.groups)
+    metrics = [
+        m
+        for m in METRICS
+        if (not m.key.startswith("pixels/msssim") or m.key in names) and (m.key != UNREAD or unread)
+    ]
     rows = []
     for metric in metrics:
         entries = [_summary_entry(frame, section, group, metric) for group in section.groups]
         eligible = [method_kind(group.method) == "method" for group in section.groups]
         rows.append(
-            Row(metric.heading, mark_best(entries, eligible, metric.direction), group=metric.question)
+            Row(
+                heading_in(metric, section),
+                mark_best(entries, eligible, metric.direction),
+                group=metric.question,
+            )
         )
     columns = tuple(
         f"{method_title(g.method)}, n {g.evidence.pairs:,} × {g.evidence.seeds_text} seeds, "
@@ -289,6 +320,12 @@ def summary(frame: Frame, section: Section) -> Table:
     )
 
 
+def heading_in(metric: Metric, section: Section) -> str:
+    """Return a metric's heading with the section's own instruments in it."""
+    named_a = metric.heading.replace("estimator A", section.readers.a)
+    return named_a.replace("estimator B", section.readers.b)
+
+
 def _summary_entry(frame: Frame, section: Section, group: Group, metric: Metric) -> Entry:
     if not len(group.pairs) and not metric.key.startswith("cost/"):
         return Entry(words=missing_words(group))
@@ -301,6 +338,9 @@ def _summary_entry(frame: Frame, section: Section, group: Group, metric: Metric)
 def _bootstrapped(section: Section, group: Group, metric: Metric) -> Interval | None:
     if metric.key == "au/skill":
         return section.skills.get(group.method)
+    if metric.key == UNREAD:
+        unread = 100.0 * ~read_mask(group.pairs)
+        return interval(group, weighted_mean(unread), metric.key)
     if metric.pair_column:
         return column_interval(group, metric.pair_column, 100.0 if metric.unit == "%" else 1.0)
     head, _, name = metric.key.partition("/")
@@ -365,6 +405,9 @@ def estimator_agreement(section: Section) -> Table:
     metric: AUMetric
     for metric in ("mse", "pcc"):
         frame = agreement(section.groups, metric).dropna()
+        if not len(frame):
+            notes = ["not measured: these runs have no second AU estimator"]
+            break
         frame = frame.assign(rank_a=_ranks(frame["a"], metric), rank_b=_ranks(frame["b"], metric))
         rows += [_agreement_row(line, AU_HEADINGS[metric]) for line in frame.itertuples()]
         notes.append(f"{AU_HEADINGS[metric][:3]}: {_rank_correlation(frame)}")
@@ -375,7 +418,12 @@ def estimator_agreement(section: Section) -> Table:
         "of them "
         "ranks much better than the other has fooled one of them.",
         "Method",
-        ("Estimator A", "Estimator B", "Rank by A", "Rank by B"),
+        (
+            section.readers.first,
+            section.readers.b[:1].upper() + section.readers.b[1:],
+            "Rank by A",
+            "Rank by B",
+        ),
         tuple(rows),
         tuple(notes),
     )

@@ -86,10 +86,16 @@ def _on_suite(frame: Frame, sections: list[Section]) -> list[Verdict]:
         )
     elif fewest < SEEDS_FOR_HEADLINES:
         said.append(Verdict("open", f"{fewest} seeds carry claims; a headline needs {SEEDS_FOR_HEADLINES}."))
-    if sections and not any(section.split == "wide" for section in sections):
-        said.append(
-            Verdict("open", "No wide test split was scored: a few test identities carry no headline claim.")
+    for dataset in sorted({s.dataset for s in sections} - {s.dataset for s in sections if s.split == "wide"}):
+        text = f"No wide test split of {dataset} was scored: a few test identities carry no headline claim."
+        said.append(Verdict("open", text))
+    for section in {s.dataset: s for s in sections if s.readers.sets > 1}.values():
+        text = (
+            f"The cells of {section.dataset} were scored by {section.readers.sets} different sets of "
+            "instruments: their rows cannot be compared. Run the suite again with one."
         )
+        said.append(Verdict("bad", text))
+    said += [Verdict("open", f"{note[:1].upper()}{note[1:]}.") for note in dict.fromkeys(frame.notes["note"])]
     lost = frame.cells[frame.cells["state"] != "finished"]
     if len(lost):
         said.append(

@@ -102,7 +102,7 @@ def test_suite_without_a_finished_cell_still_has_a_page(tmp_path):
     frame.cells["state"] = "failed"
     empty = {
         name: getattr(frame, name).iloc[:0]
-        for name in ("pairs", "metrics", "response", "curves", "not_measured")
+        for name in ("pairs", "metrics", "response", "curves", "not_measured", "notes")
     }
     bare = dataclasses.replace(frame, showcases={}, **empty)
     report = build(bare, tmp_path / "report", quiet)
