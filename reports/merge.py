@@ -1,6 +1,7 @@
 """Frames of one suite put together: a benchmark may run on several machines, or in several sittings."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -43,7 +44,8 @@ def _first_owners(frames: Sequence[Frame]) -> list[Frame]:
     owned = []
     for frame in frames:
         fresh = set(frame.cells["run_id"]) - seen
-        owned.append(Frame(**{name: _of(getattr(frame, name), fresh) for name in TABLES}))
+        tables: dict[str, Any] = {name: _of(getattr(frame, name), fresh) for name in TABLES}
+        owned.append(Frame(**tables))
         seen |= fresh
     return owned
 
