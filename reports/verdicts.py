@@ -95,7 +95,7 @@ def _on_suite(frame: Frame, sections: list[Section]) -> list[Verdict]:
             "instruments: their rows cannot be compared. Run the suite again with one."
         )
         said.append(Verdict("bad", text))
-    said += [Verdict("open", f"{note[:1].upper()}{note[1:]}.") for note in dict.fromkeys(frame.notes["note"])]
+    said += [Verdict("open", f"Note: {note}.") for note in dict.fromkeys(frame.notes["note"])]
     lost = frame.cells[frame.cells["state"] != "finished"]
     if len(lost):
         said.append(
