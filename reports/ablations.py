@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.ablations import VARIANTS
+from eggan.aus import AU_COLUMNS
 from eggan.evaluation.statistics import (
     Difference,
     Interval,
@@ -25,13 +26,14 @@ from reports.estimates import (
     difference_of,
     match_pairs,
     named,
+    read_mask,
     skill_statistic,
 )
 from reports.frame import Frame
 from reports.labels import ABLATIONS, METRICS, OUR_METHOD, Metric, method_title, split_title
 from reports.layout import Entry, Row, Table
 from reports.sections import Section
-from reports.tables import SIGNIFICANT, entry, failure_notes, missing_words, p_text
+from reports.tables import SIGNIFICANT, entry, failure_notes, heading_in, missing_words, p_text
 
 KEYS = ("au/mse", "au/pcc", "au/skill", "identity/accuracy", "pixels/lpips", "pixels/psnr", "pixels/msssim")
 PAPERS, FURTHER = "Change without a part, as in the paper's Fig. 4", "Change without a part, beyond the paper"
@@ -123,9 +125,18 @@ def _difference(variant: Group, full: Group, metrics: tuple[Metric, ...]) -> Dif
     first, second = match_pairs(variant.pairs, full.pairs)
     if not len(first):
         return None
+    first, second = _read_in_both(first, second)
     generator = numpy_generator("report", "ablation", full.dataset, full.split, variant.method)
     statistics = [_stacked(pairs, metrics) for pairs in (first, second)]
     return difference_of(first, second, statistics, generator)[0]
+
+
+def _read_in_both(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Blank the AU readings of matched pairs that the instrument could not read in one of the two tables."""
+    both = read_mask(first) & read_mask(second)
+    columns = [f"a_{column}" for column in AU_COLUMNS]
+    one, two = (pairs.assign(**{c: pairs[c].where(both) for c in columns}) for pairs in (first, second))
+    return one, two
 
 
 def ablation_table(found: Ablations) -> Table:
@@ -150,7 +161,7 @@ def ablation_table(found: Ablations) -> Table:
         "part. Brackets: 95 % crossed bootstrap over source identities × targets × seeds. p: two-sided "
         "bootstrap, adjusted with Holm's method over the variants of a column; bold: p < .05.",
         "Without",
-        tuple(metric.heading for metric in found.metrics),
+        tuple(heading_in(metric, section) for metric in found.metrics),
         tuple(rows),
         (*_notes(found), *failure_notes(found.groups)),
     )

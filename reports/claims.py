@@ -83,7 +83,7 @@ def _judged(name: str, claim: Claim, found: Ablations, effects: Effects) -> Verd
     at = found.position(claim.metric)
     if at < 0 or np.isnan(effects.difference.estimate[at]):
         return Verdict("open", f"{told}. Not tested here: {claim.metric} was not measured.")
-    told += f". {_change(found.metrics[at], effects, at)}: "
+    told += f". {_change(found, effects, at)}: "
     worse = _is_worse(found.metrics[at], effects, at)
     significant = effects.adjusted[at] < SIGNIFICANT
     if effects.seeds < SEEDS_FOR_CLAIMS:
@@ -103,7 +103,7 @@ def _judged(name: str, claim: Claim, found: Ablations, effects: Effects) -> Verd
 def _unclaimed(name: str, found: Ablations, effects: Effects) -> Verdict:
     """Say what changes without a part of which the paper says nothing that these metrics test."""
     changed = [i for i in range(len(found.metrics)) if effects.adjusted[i] < SIGNIFICANT]
-    told = "; ".join(_change(found.metrics[i], effects, i) for i in changed)
+    told = "; ".join(_change(found, effects, i) for i in changed)
     seeds = "" if effects.seeds >= SEEDS_FOR_CLAIMS else f" With {_seeds(effects)}, this is no claim."
     return Verdict(
         "open",
@@ -116,12 +116,13 @@ def _seeds(effects: Effects) -> str:
     return f"{effects.seeds} training{'' if effects.seeds == 1 else 's'}"
 
 
-def _change(metric: Metric, effects: Effects, at: int) -> str:
-    found = effects.difference
-    low, high = (f"{float(end[at]):+.{metric.digits}f}" for end in (found.low, found.high))
+def _change(found: Ablations, effects: Effects, at: int) -> str:
+    metric, change = found.metrics[at], effects.difference
+    title = metric.title.replace("estimator A", found.section.readers.a)
+    low, high = (f"{float(end[at]):+.{metric.digits}f}" for end in (change.low, change.high))
     unit = {"": "", "%": " percentage points"}.get(metric.unit, f" {metric.unit}")
     return (
-        f"{metric.title} changes by {float(found.estimate[at]):+.{metric.digits}f}{unit} [{low}, {high}], "
+        f"{title} changes by {float(change.estimate[at]):+.{metric.digits}f}{unit} [{low}, {high}], "
         f"{p_text(float(effects.adjusted[at]))}"
     )
 

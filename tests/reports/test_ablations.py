@@ -130,6 +130,24 @@ def test_a_variant_that_changes_nothing_has_no_effect(found):
         assert p == 1
 
 
+def test_edits_that_the_instrument_cannot_read_are_left_out_of_both_sides_aus_alone(frame):
+    """What EGGAN did on those pairs must not count against what the variant did on the others."""
+    unread = (frame.pairs["method"] == "eggan-wts") & (frame.pairs["pair"] < 10)
+    blind = frame.pairs.copy()
+    blind.loc[unread, READ] = np.nan
+    faked = dataclasses.replace(frame, pairs=blind)
+    section = sections_of(faked, quiet)[0]
+    found = ablations.ablations_of(faked, section)
+    kept = frame.pairs[frame.pairs["pair"] >= 10]
+    parts = {}
+    for method in ("eggan", "eggan-wts"):
+        mine = kept[kept["method"] == method]
+        target = mine[[f"target_{column}" for column in AU_COLUMNS]].to_numpy()
+        parts[method] = np.square(mine[READ].to_numpy() - target).mean()
+    assert change(found, "eggan-wts", "au/mse")[0] == pytest.approx(parts["eggan-wts"] - parts["eggan"])
+    assert change(found, "eggan-wts", "pixels/msssim")[0] == pytest.approx(0.1)
+
+
 def test_p_values_are_adjusted_over_the_variants(found):
     at = found.position("au/mse")
     raw = np.array([effects.difference.p_value[at] for effects in found.effects.values()])
