@@ -98,6 +98,17 @@ def tiny_batch(seed=0):
     return batch_of(images(2, 64), torch.full((2,), -1), 5 * SOURCE_AUS, seed)
 
 
+def test_warm_steps_teach_both_networks_apart_and_then_the_official_steps_begin():
+    model = GANimation(dataclasses.replace(TINY, warm_steps=30, critic_steps=1), 0, torch.device("cpu"))
+    mask = model.generator.mask.weight.clone()
+    seen = [model.update(tiny_batch(), step) for step in range(30)]
+    assert all(set(terms) == {"critic/condition", "loss/cycle"} for terms in seen)
+    assert seen[29]["critic/condition"] < seen[0]["critic/condition"]
+    assert seen[29]["loss/cycle"] < seen[0]["loss/cycle"]
+    assert torch.equal(mask, model.generator.mask.weight)  # the colour image alone is rebuilt
+    assert {"critic/gradient_penalty", "loss/mask"} <= set(model.update(tiny_batch(), 30))
+
+
 def test_the_critic_takes_two_steps_per_iteration_and_the_generator_one_in_five():
     model = GANimation(TINY, 0, torch.device("cpu"))
     for step in range(5):

@@ -94,6 +94,24 @@ def test_the_generator_moves_at_every_fifth_step_only():
         assert ("loss/class" in terms) == due
 
 
+def test_warm_steps_teach_both_networks_apart_and_then_the_official_steps_begin():
+    model = StarGAN(dataclasses.replace(TINY, warm_steps=30, critic_steps=1), 0, torch.device("cpu"))
+    seen = [model.update(tiny_batch(), step) for step in range(31)]
+    assert all(set(terms) == {"critic/class", "loss/reconstruction"} for terms in seen[:30])
+    assert seen[29]["critic/class"] < seen[0]["critic/class"]
+    assert seen[29]["loss/reconstruction"] < seen[0]["loss/reconstruction"]
+    assert {"critic/gradient_penalty", "loss/class", "loss/adversarial"} <= set(seen[30])
+
+
+def test_the_score_head_rests_in_warm_steps():
+    model = StarGAN(dataclasses.replace(TINY, warm_steps=3), 0, torch.device("cpu"))
+    score = model.critic.score.weight.clone()
+    for step in range(4):
+        assert torch.equal(score, model.critic.score.weight)
+        model.update(tiny_batch(), step)
+    assert not torch.equal(score, model.critic.score.weight)
+
+
 def test_the_weighted_sum_is_what_descends():
     model = StarGAN(dataclasses.replace(TINY, critic_steps=1), 0, torch.device("cpu"))
     terms = model.update(tiny_batch(), 0)

@@ -10,9 +10,9 @@ from eggan.config import to_dict
 
 KEYS = {
     "eggan": "d4951022b5afd66a9fdc",
-    "stargan": "7511b40899fb8f4569ca",
+    "stargan": "d311e37651c2f91a1ec9",
     "homointerpgan": "aa57643a80572c602ce3",
-    "ganimation": "15c3e4e1ea079c57cb0d",
+    "ganimation": "b973c86170daeba4a0ea",
 }
 
 
