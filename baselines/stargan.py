@@ -17,8 +17,8 @@ Deviations:
 6. `cpu`: 64 px, half of the width, a quarter for the critic (its weights, not its pixels, take the time on a
    CPU), and three residual blocks: at half of the side they see the same part of a face as six. The critic
    ends at 1 x 1, as in official code at 64 px.
-7. `cpu`: for thousands instead of hundred thousands of steps both networks start as EGGAN's presets let theirs
-   start: `warm_steps` teach the critic labels of real images and G to rebuild its input. Beside them
+7. `cpu`: for thousands instead of hundred thousands of steps both networks start as in EGGAN's presets:
+   `warm_steps` teach the critic labels of real images and G to rebuild its input. Beside them
    `critic_init` he, `critic_steps` 3, `learning_rate` 3e-4, `weight_class` 2, `weight_reconstruction` 100.
    Chosen on validation people, one seed, 800 steps, by AU error, identity and pictures. Without the warm-up
    (official weights, `critic_steps` 2) the AU error at step 500 was 3.44 against copy-source's 2.37, and the
