@@ -268,7 +268,8 @@ def test_training_needs_the_eight_expressions(tmp_path):
 
 
 def test_presets_parse():
-    assert set(ENTRY.presets) == {"paper", "cpu"}
+    assert set(ENTRY.presets) == {"paper", "faithful", "cpu"}
+    assert ENTRY.presets["faithful"] == ENTRY.presets["paper"]  # every number is the official code's
     for preset in ENTRY.presets.values():
         assert from_dict(HomoInterpGANConfig, to_dict(preset)) == preset
 
