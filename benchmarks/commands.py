@@ -82,7 +82,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dataset", type=Path, metavar="NAME", help="rafd, mmi, .. or a dataset folder in place of SynFACS"
     )
-    _add_instruments(parser)
+    add_instruments(parser)
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets (default: data)")
     parser.add_argument(
         "--processes", type=int, default=1, help="cells at a time; they share the cores (default: 1)"
@@ -96,7 +96,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run_suite)
 
 
-def _add_instruments(parser: argparse.ArgumentParser) -> None:
+def add_instruments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `benchmarks.session.choice_of` reads: which scorers to use."""
     parser.add_argument(
         "--au-instrument",
         default="auto",

@@ -197,7 +197,9 @@ def choice_of(arguments: argparse.Namespace) -> Choice:
 
 
 def choice_arguments(choice: Choice) -> list[str]:
-    """Return the arguments that `choice_of` reads as `choice`."""
+    """Return the arguments that `choice_of` reads as `choice`; none for the defaults."""
+    if choice == Choice():
+        return []
     given = {"--openface": choice.openface, "--openface-version": choice.openface_version}
     optional = [text for name, value in given.items() if value is not None for text in (name, str(value))]
     return ["--au-instrument", choice.au, "--verifier", choice.verifier, *optional]

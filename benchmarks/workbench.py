@@ -91,6 +91,8 @@ def named_dataset(name: Path | None, data: Path, image_size: int) -> Path | None
     folder = data / f"{name}-{image_size}px"
     if folder.exists():
         return folder
+    if name.exists():
+        return name  # the loader says what is wrong with it
     raise UserError(
         f"there is no dataset {folder}: `eggan data build {name} --size {image_size} --root DIR` builds it"
     )

@@ -68,8 +68,8 @@ def best(study: StudyConfig, frame: pd.DataFrame) -> int:
     if not done:
         raise UserError("the study has no complete trial yet: `eggan study status NAME` shows its trials")
     raise UserError(
-        f"no trial keeps the floor of {study.identity_floor:g} % identity accuracy: choose one with "
-        f"--trial N (complete: {', '.join(map(str, done))})"
+        f"no trial keeps the floor of {study.identity_floor:g} % identity accuracy: choose yourself "
+        f"with --trial N, in `confirm` --trials N (complete: {', '.join(map(str, done))})"
     )
 
 

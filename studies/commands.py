@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from benchmarks.commands import add_instruments
+
 EXAMPLES = """examples:
   eggan study run loss-weights --dry-run               trials, hours, disk, the command that continues it
   eggan study run loss-weights --trials 30             AU skill above a floor of identity accuracy; prunes
@@ -98,6 +100,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 def _add_machine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (default: cpu)")
     parser.add_argument("--dataset", type=Path, metavar="FOLDER", help="another dataset in place of SynFACS")
+    add_instruments(parser)
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets (default: data)")
     parser.add_argument("--keep-weights", action="store_true", help="keep the weights of every training")
     parser.add_argument("--offline", action="store_true", help="track locally only; `sync` ships later")

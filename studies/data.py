@@ -5,7 +5,6 @@ table), `reruns.parquet` and `rerun_pairs.parquet`. Names of machines, processes
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -136,8 +135,3 @@ def read_frame(folder: Path) -> StudyData:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{folder} is not a whole export: write it again ({reason})") from None
     return data
-
-
-def complete_trials(data: StudyData) -> Sequence[FrozenTrial]:
-    """Return the complete trials as Optuna knows them."""
-    return data.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))

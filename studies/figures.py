@@ -237,7 +237,12 @@ def importance_bars(importances: Sequence[Importance]) -> Picture:
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=2)
     meanings = ". ".join(f"{name}: {text}" for name, text in MEANINGS.items())
-    caption = f"{meanings}. Both are rough with few trials, drawn where the sampler hoped for good ones."
+    first = importances[0]
+    when = "at the end" if first.images is None else f"after {first.images:,} images, before any was stopped"
+    caption = (
+        f"Scores of {first.trials} trials {when}. {meanings}. Both are rough with few trials, drawn where "
+        "the sampler hoped for good ones."
+    )
     return Picture("importances", "Parameter importances, PED-ANOVA and fANOVA", caption, figure)
 
 

@@ -12,11 +12,11 @@ from benchmarks.produce import TRAINED
 from eggan.errors import UserError
 from studies.config import SPEC_FILE, StudyConfig, read_spec
 from studies.liveness import REASON, count_trials, retried_numbers, why_dead
+from studies.sampling import expected_part
 from studies.storage import open_study
 from studies.trials import STATES, trial_frame
 
 GUESSED_RATE = 70.0  # images per second of two CPU cores with the presets `quick` and `cpu`
-PRUNED_PART = 0.6  # of a full trial, what one costs on average under successive halving
 RUNNING_MIB = 60.0  # training state of a trial on its way
 TRIAL_MIB, WEIGHTS_MIB = 0.2, 15.0
 SHOWN = ("val/au/skill", "val/au/mse", "val/identity/accuracy")
@@ -47,20 +47,29 @@ def _cell_rate(folder: Path, study: StudyConfig) -> float | None:
 
 
 def plan_text(
-    name: str, study: StudyConfig, existing: optuna.Study | None, runs: Path, workers: int, keep: bool
+    name: str,
+    study: StudyConfig,
+    existing: optuna.Study | None,
+    runs: Path,
+    workers: int,
+    keep: bool,
+    warm_images: int,
 ) -> str:
-    """Return what a run of a study would do: trials, hours, disk."""
+    """Return what a run of a study would do: trials, hours, disk. `warm_images`: before pruning can begin."""
     settled = count_trials(existing)["settled"] if existing is not None else 0
     left = max(0, study.trials - settled)
     seconds, source = trial_seconds(study, existing, runs)
     # Workers share the cores: side by side they take about as long as one after another.
-    hours = left * seconds * (PRUNED_PART if study.prunes else 1.0) / 3600
+    part = expected_part(study, warm_images)
+    hours = left * seconds * part / 3600
+    pruning = f"; pruning leaves about {part:.0%} of it on average" if study.prunes else ""
     disk = workers * RUNNING_MIB + left * (TRIAL_MIB + (WEIGHTS_MIB if keep else 0.0))
     lines = [
         f"study {name}: {study.objective}, {study.method} preset {study.preset}, "
         f"{study.images} images x {len(study.seeds)} seed(s) per trial",
         f"trials: {study.trials} in all, {settled} done, {left} to run with {workers} worker(s)",
-        f"time: about {hours:.1f} h on this machine ({seconds / 60:.1f} min for a whole trial: {source})",
+        f"time: about {hours:.1f} h on this machine "
+        f"({seconds / 60:.1f} min for a whole trial: {source}{pruning})",
         f"disk: about {disk:.0f} MiB",
     ]
     return "\n".join(lines)

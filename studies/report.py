@@ -112,7 +112,7 @@ def _page(
         pictures=drawn,
         commands=commands,
         has_importances=has_importances,
-        no_importances=f"Importances need {importance.LEAST} complete trials.",
+        no_importances=f"Importances need {importance.LEAST} trials with scores that differ.",
     )
 
 

@@ -11,6 +11,7 @@ import optuna
 import pandas as pd
 
 from benchmarks.listing import table
+from benchmarks.session import choice_arguments, choice_of
 from benchmarks.signals import sigterm_as_interrupt
 from benchmarks.workbench import Workbench, check_device
 from eggan import tracking
@@ -60,6 +61,7 @@ class RerunSession:
                 data=arguments.data,
                 device=check_device(arguments.device),
                 dataset=arguments.dataset,
+                choice=choice_of(arguments),
             ),
             trials=tuple(arguments.trials or ()),
             best=arguments.best,
@@ -146,7 +148,7 @@ class RerunSession:
         words += ["--seeds", *map(str, self.seeds)]
         words += ["--images", str(self.images)] if self.action == RANKS else []
         words += ["--data", str(self.bench.data), "--runs", str(self.bench.runs)]
-        words += ["--device", self.bench.device]
+        words += ["--device", self.bench.device, *choice_arguments(self.bench.choice)]
         for option, value in (("--dataset", self.bench.dataset), ("--tracking-uri", self.tracking_uri)):
             words += [option, str(value)] if value else []
         for flag, on in (("--offline", self.offline), ("--keep-weights", self.keep_weights)):

@@ -33,6 +33,21 @@ def make_pruner(config: StudyConfig) -> BasePruner:
     return SuccessiveHalvingPruner(min_resource=config.min_resource, reduction_factor=config.reduction_factor)
 
 
+def expected_part(config: StudyConfig, warm_images: int) -> float:
+    """Return the mean cost of a trial as part of a whole one, if a rung lets 1 in `reduction_factor` pass.
+
+    Rungs lie at `min_resource` images after the warm start and at its multiples by powers of that factor.
+    """
+    if not config.prunes:
+        return 1.0
+    left = config.images - warm_images
+    seen, going_on, rung, reached = float(warm_images), 1.0, config.min_resource, 0
+    while rung < left:
+        seen += going_on * (rung - reached)
+        going_on, reached, rung = going_on / config.reduction_factor, rung, rung * config.reduction_factor
+    return (seen + going_on * (left - reached)) / config.images
+
+
 def machine_number(study: optuna.Study) -> int:
     """Return this machine's number in the study, 0 for the first; it joins where it is new."""
     host = socket.gethostname()

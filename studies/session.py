@@ -11,6 +11,7 @@ from typing import Any
 
 import optuna
 
+from benchmarks.session import choice_arguments, choice_of
 from benchmarks.signals import sigterm_as_interrupt
 from benchmarks.single import resolve, trainable
 from benchmarks.workbench import Workbench, check_device, open_instruments
@@ -20,7 +21,16 @@ from eggan.errors import UserError
 from eggan.tracking import Store
 from eggan.training import TrainingConfig
 from studies.config import SPEC_FILE, StudyConfig, StudySpec, read_spec, write_spec
-from studies.desk import Desk, check_settings, make_spec, open_desk, study_dataset, study_folder
+from studies.desk import (
+    Desk,
+    check_settings,
+    make_spec,
+    open_desk,
+    resolved_training,
+    study_dataset,
+    study_folder,
+    warm_images,
+)
 from studies.launch import own_command, run_workers
 from studies.listing import plan_text, status_text
 from studies.liveness import count_trials, queue_forgotten, reap
@@ -67,6 +77,7 @@ class Session:
             data=arguments.data,
             device=check_device(arguments.device),
             dataset=arguments.dataset,
+            choice=choice_of(arguments),
         )
         name = arguments.name or f"{study.space}-{study.objective}"
         if Path(name).name != name or name.startswith("."):
@@ -114,9 +125,12 @@ class Session:
 
     def plan(self) -> str:
         """Return what `run` would do, and the line that does it again; nothing is rendered or created."""
-        check_settings(self.study, *self._resolved())
+        base, training = self._resolved()
+        check_settings(self.study, base, training)
         existing = open_study(self.folder, self.url) if self._exists() else None
-        text = plan_text(self.name, self.study, existing, self.bench.runs, self.workers, self.keep_weights)
+        warm = warm_images(base, resolved_training(self.study, training))
+        runs, keep = self.bench.runs, self.keep_weights
+        text = plan_text(self.name, self.study, existing, runs, self.workers, keep, warm)
         return f"{text}\nrun or continue it: {self.resume_command()}"
 
     def _exists(self) -> bool:
@@ -197,6 +211,7 @@ class Session:
             str(self.bench.runs),
             "--device",
             self.bench.device,
+            *choice_arguments(self.bench.choice),
         ]
         for option, value in (
             ("--dataset", self.bench.dataset),

@@ -276,10 +276,14 @@ def _bias(data: StudyData, rows: Sequence[FreshRow]) -> list[Finding]:
 def _ranks(checks: Sequence[RankCheck]) -> list[Finding]:
     found = []
     for check in checks:
+        what = f"{len(check.trials)} trials as {check.images} images do in {NAMES[check.metric]}"
+        if math.isnan(check.spearman):
+            text = (
+                f"Whether the study’s budget ranks {what} cannot be said: their scores are equal on one side."
+            )
+            found.append(Finding("open", text))
+            continue
         verb = "ranks" if check.agrees else "does not rank"
-        text = (
-            f"The study’s budget {verb} {len(check.trials)} trials as {check.images} images do in "
-            f"{NAMES[check.metric]} (Spearman {check.spearman:.2f}, Kendall {check.kendall:.2f})."
-        )
-        found.append(Finding("good" if check.agrees else "bad", text))
+        told = f"(Spearman {check.spearman:.2f}, Kendall {check.kendall:.2f})"
+        found.append(Finding("good" if check.agrees else "bad", f"The study’s budget {verb} {what} {told}."))
     return found or [Finding("open", "Whether a larger budget ranks the trials alike was not tried.")]

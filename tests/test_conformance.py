@@ -56,7 +56,8 @@ def smaller(name: str, **changes):
 TINY: dict[str, Tiny] = {
     "eggan": Tiny(narrow_config(), tiny_eggan, frozenset({"image_critic.convs.5.bias"})),
     "stargan": Tiny(
-        smaller("stargan", width=4, critic_width=2, residual_blocks=1), lambda c, d: StarGAN(c, 0, d)
+        smaller("stargan", width=4, critic_width=2, residual_blocks=1, warm_steps=0),
+        lambda c, d: StarGAN(c, 0, d),
     ),
     "homointerpgan": Tiny(
         smaller("homointerpgan", width=1 / 32, identity_epochs=1),
@@ -64,7 +65,8 @@ TINY: dict[str, Tiny] = {
         frozenset({"critic.score.bias"}),
     ),
     "ganimation": Tiny(
-        smaller("ganimation", width=4, critic_width=2, residual_blocks=1), lambda c, d: GANimation(c, 0, d)
+        smaller("ganimation", width=4, critic_width=2, residual_blocks=1, warm_steps=0),
+        lambda c, d: GANimation(c, 0, d),
     ),
 }
 TRAINED = [name for name, entry in METHODS.items() if isinstance(entry, MethodEntry)]

@@ -53,7 +53,9 @@ def test_the_best_of_one_objective_keeps_the_floor():
 
 @pytest.mark.parametrize("study", [StudyConfig(), PARETO])
 def test_without_a_trial_above_the_floor_the_user_has_to_choose(study):
-    with pytest.raises(UserError, match=r"keeps the floor of 30 %.*--trial N \(complete: 0\)"):
+    with pytest.raises(
+        UserError, match=r"keeps the floor of 30 %.*--trial N, in `confirm` --trials N \(complete: 0\)"
+    ):
         choose.best(study, frame((1.0, 10.0, "complete"), (1.0, 90.0, "failed")))
     with pytest.raises(UserError, match="no complete trial yet"):
         choose.best(study, frame((1.0, 90.0, "failed")))

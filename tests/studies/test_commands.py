@@ -97,6 +97,7 @@ def test_a_study_of_eggan_from_its_command_with_two_workers(eggan, trained, tmp_
     settings += ["study.batch_size=2", "study.validate_every=4", "study.min_resource=4"]
     settings += ["study.pairs=4", "study.validation_pairs=4", "study.startup_trials=2"]
     words = ["--dataset", folder, "--runs", tmp_path / "runs", "--images", 8, "--trials", 4, "--workers", 2]
+    words += ["--au-instrument", "synfacs", "--verifier", "synfacs"]  # these are photographs to the software
     words += [word for setting in settings for word in ("--set", setting)]
     status, out, err = eggan("study", "run", "loss-weights", *words)
     assert status == 0, err

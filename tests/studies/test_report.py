@@ -1,3 +1,5 @@
+import copy
+import dataclasses
 import re
 
 import pandas as pd
@@ -107,6 +109,25 @@ def test_the_hidden_truth_is_found_important(told):
         assert sum(values.values()) == pytest.approx(1)
 
 
+def test_a_score_that_never_changes_has_no_importances(told):
+    data, _ = told
+    flat = copy.deepcopy(data.listed)
+    for trial in flat:
+        attrs = trial["user_attrs"]
+        for scores in (attrs, *(probe[1] for probe in attrs["probes"])):
+            scores[ACCURACY] = 0.0
+    entries = importances(dataclasses.replace(data, listed=flat))
+    assert [entry.metric for entry in entries] == [choose.headline(data.spec.study)[0]]
+
+
+def test_pruned_trials_count_by_what_they_had_when_the_first_was_stopped(told):
+    data, _ = told
+    skill, _ = importances(data)
+    failed, pruned = 1, data.spec.study.objective == "constrained"
+    assert skill.trials == 16 - failed  # a pruned one is in, a failed one is not
+    assert skill.images == (3 if pruned else None)  # the invented trials were pruned at their third look
+
+
 def test_a_report_is_rebuilt_without_the_storage(told, tmp_path):
     data, report = told
     write_frame(data, tmp_path / "export")
@@ -180,7 +201,7 @@ def test_a_young_study_is_reported_as_far_as_it_goes(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(figures, "pictures", lambda data, importances, checks: [])
         page = build(data, tmp_path / "report", 3, silent).page.read_text()
-    assert "Importances need 10 complete trials" in page
+    assert "Importances need 10 trials with scores that differ" in page
     assert "eggan study confirm s --best 3" in page
     assert "2 of 2 trials have ended" in page
 

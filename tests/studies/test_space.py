@@ -6,6 +6,7 @@ from eggan.config import content_hash
 from eggan.errors import UserError
 from eggan.model_config import paper_preset, quick_preset
 from studies.config import StudyConfig, read_spec, write_spec
+from studies.sampling import expected_part
 from studies.space import find_space
 from tests.studies.fakes import fake_spec
 
@@ -81,3 +82,13 @@ def test_a_missing_or_broken_specification_is_a_users_mistake(tmp_path):
     (tmp_path / "study.json").write_text("{")
     with pytest.raises(UserError, match="corrupted"):
         read_spec(tmp_path)
+
+
+def test_the_expected_cost_follows_the_rungs():
+    # rungs at 100 and 200 of 400 images after a start of 600: 100 for all, 100 for a half, 200 for a quarter
+    config = StudyConfig(images=1000, min_resource=100)
+    assert expected_part(config, 600) == pytest.approx((600 + 100 + 50 + 50) / 1000)
+    assert expected_part(dataclasses.replace(config, pruner="none"), 600) == 1.0
+    assert expected_part(dataclasses.replace(config, reduction_factor=4), 600) == pytest.approx(
+        (600 + 100 + 75) / 1000
+    )
