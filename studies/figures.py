@@ -99,10 +99,10 @@ def history(data: StudyData) -> Picture:
                 done.loc[~kept, "number"], done.loc[~kept, metric], s=16, edgecolors=DONE, facecolors="none"
             )
             _so_far(axes, data, done[kept], metric)
-            _foot(axes, frame)
             if metric == ACCURACY:
                 axes.axhline(data.spec.study.identity_floor, color=INK, linewidth=0.7, linestyle=":")
             _mark_special(axes, frame, "number", metric, best)
+            _foot(axes, frame)
             axes.set(xlabel="trial", ylabel=TITLES[metric])
             axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
             _grid(axes)
@@ -146,6 +146,8 @@ def _foot(axes: Axes, frame: pd.DataFrame) -> None:
         )
     low, high = axes.get_ylim()
     axes.set_ylim(low - 0.08 * (high - low), high)
+    last = int(frame["number"].max())
+    axes.set_xlim(-0.7 - 0.01 * last, last + 0.7 + 0.01 * last)
 
 
 def pareto(data: StudyData) -> Picture:

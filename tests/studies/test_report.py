@@ -227,6 +227,19 @@ def test_report_and_export_from_the_command_line(eggan, tmp_path, undrawn):
     assert eggan("study", "report", "s", "--frame", tmp_path / "export", "--runs", tmp_path)[0] == 2
 
 
+def test_the_history_has_room_for_trials_without_scores_and_for_the_floor(tmp_path):
+    study = fake_study(tmp_path / "s", trials=3, identity_floor=90.0)
+    for _ in range(6):
+        study.tell(study.ask(study.trials[0].distributions), state=TrialState.FAIL)
+    data = read_study(tmp_path / "s")
+    for axes in figures.history(data).figure.axes:
+        low, high = axes.get_xlim()
+        assert low < 0
+        assert high > 8
+    low, high = axes.get_ylim()
+    assert low < choose.complete(data.trials)[ACCURACY].min() < 90 < high
+
+
 def test_categories_and_steps_are_drawn_too(tmp_path):
     fake_study(tmp_path / "s", trials=5, also=("critic_steps", "latent_dim"))
     data = read_study(tmp_path / "s")
