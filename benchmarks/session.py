@@ -11,7 +11,7 @@ from benchmarks.instruments import Choice
 from benchmarks.launch import launch
 from benchmarks.listing import missing_datasets_text, plan_text, summary_text, unmeasured_lines
 from benchmarks.runner import Plan, open_suite_run, plan_suite, prepare_truth, run_cell, select
-from benchmarks.signals import sigterm_as_interrupt
+from benchmarks.signals import resumable
 from benchmarks.suites import Suite, find_suite
 from benchmarks.truth import NO_TRUTH
 from benchmarks.workbench import (
@@ -99,12 +99,8 @@ class Session:
 
     def run(self) -> int:
         """Run the chosen cells and print a summary; return 0, or 1 when one is not finished."""
-        with sigterm_as_interrupt():
-            try:
-                return self._run()
-            except KeyboardInterrupt:
-                print("stopped: the same command goes on from here", file=sys.stderr)
-                raise
+        with resumable():
+            return self._run()
 
     def _run(self) -> int:
         # What can be missing is asked for before anything is rendered or trained.

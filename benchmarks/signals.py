@@ -1,6 +1,7 @@
 """SIGTERM ends a command as Ctrl-C does, so that states are written and child processes are stopped."""
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -22,3 +23,14 @@ def sigterm_as_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, old)
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Tell a user who stops the block, by Ctrl-C or SIGTERM, that the same command continues it."""
+    with sigterm_as_interrupt():
+        try:
+            yield
+        except KeyboardInterrupt:
+            print("stopped: the same command goes on from here", file=sys.stderr)
+            raise

@@ -13,7 +13,7 @@ from eggan.errors import UserError
 from eggan.training import TrainingConfig
 
 QUICK_IMAGES = 38_400
-STANDARD_IMAGES = 32_000  # the slowest cell trains in 20 minutes beside another one on two cores
+STANDARD_IMAGES = 32_000  # a cell trains in less than 20 minutes beside another one on two quiet cores
 # Mirrored faces have the same AUs, and 52 identities are few.
 QUICK_TRAINING = TrainingConfig(batch_size=16, images=QUICK_IMAGES, horizontal_flip=True, log_every=20)
 STANDARD_TRAINING = TrainingConfig(batch_size=16, images=STANDARD_IMAGES, horizontal_flip=True)

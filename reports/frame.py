@@ -281,13 +281,6 @@ def _remove_old(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
-def _read_table(folder: Path, name: str) -> pd.DataFrame:
-    path = folder / f"{name}.parquet"
-    if name == "notes" and not path.exists():  # frames that were exported before there were notes
-        return _complete(pd.DataFrame(), name)
-    return pd.read_parquet(path)
-
-
 def read_frame(folder: Path) -> Frame:
     """Read an exported frame; a folder that is none, or of another version, is a `UserError`."""
     if not (folder / "frame.json").is_file():
@@ -297,7 +290,7 @@ def read_frame(folder: Path) -> Frame:
         if head.get("format_version") != FORMAT_VERSION:
             found = head.get("format_version")
             raise UserError(f"{folder} has frame version {found}, this software reads {FORMAT_VERSION}")
-        tables = {name: _read_table(folder, name) for name in TABLES}
+        tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
     except (OSError, ValueError) as error:
         raise UserError(f"{folder} cannot be read: {error}") from None
     shown = {path.stem: _read_arrays(path) for path in sorted((folder / "showcases").glob("*.npz"))}

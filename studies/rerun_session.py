@@ -12,7 +12,7 @@ import pandas as pd
 
 from benchmarks.listing import table
 from benchmarks.session import choice_arguments, choice_of
-from benchmarks.signals import sigterm_as_interrupt
+from benchmarks.signals import resumable
 from benchmarks.workbench import Workbench, check_device
 from eggan import tracking
 from eggan.errors import UserError
@@ -111,12 +111,8 @@ class RerunSession:
 
     def run(self) -> int:
         """Run what is left; return 0, or 1 where another process still holds some or a training failed."""
-        with sigterm_as_interrupt():
-            try:
-                return self._run()
-            except KeyboardInterrupt:
-                print("stopped: the same command goes on from here", file=sys.stderr)
-                raise
+        with resumable():
+            return self._run()
 
     def _run(self) -> int:
         study = open_study(self.folder, self.storage)

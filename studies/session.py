@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 
 from benchmarks.session import choice_arguments, choice_of
-from benchmarks.signals import sigterm_as_interrupt
+from benchmarks.signals import resumable, sigterm_as_interrupt
 from benchmarks.single import resolve, trainable
 from benchmarks.workbench import Workbench, check_device, open_instruments
 from eggan import tracking
@@ -142,14 +142,11 @@ class Session:
 
     def run(self) -> int:
         """Run the study to its number of trials; return 0, or 1 where a worker ended before that."""
-        with sigterm_as_interrupt():
+        with resumable():
             try:
                 return self._run()
             except STORAGE_ERRORS as error:
                 raise UserError(f"{unusable(self.url, error)}; the same command goes on") from None
-            except KeyboardInterrupt:
-                print("stopped: the same command goes on from here", file=sys.stderr)
-                raise
 
     def _run(self) -> int:
         store = self._store()
