@@ -57,6 +57,12 @@ class TrainedNetworks:
             for group in optimizer.param_groups:
                 group["lr"] = self._rates[name] * reshaped
 
+    def scale_learning_rate(self, factor: float, *names: str) -> None:
+        """Multiply the learning rates of the named networks, until the loop sets them for the next step."""
+        for name in names:
+            for group in self.optimizers[name].param_groups:
+                group["lr"] *= factor
+
     def state(self) -> dict[str, Any]:
         """Return networks and optimisers as plain state."""
         return {

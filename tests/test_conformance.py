@@ -60,7 +60,7 @@ TINY: dict[str, Tiny] = {
         lambda c, d: StarGAN(c, 0, d),
     ),
     "homointerpgan": Tiny(
-        smaller("homointerpgan", width=1 / 32, identity_epochs=1),
+        smaller("homointerpgan", width=1 / 32, warm_steps=0),
         lambda c, d: HomoInterpGAN(c, 0, d),
         frozenset({"critic.score.bias"}),
     ),

@@ -137,10 +137,12 @@ def test_interpolation_is_affine_in_v_and_starts_at_the_source():
 
 
 @pytest.mark.parametrize("size", [64, 128, 256])
-def test_critic_and_decoder_fit_every_size(size):
-    config = dataclasses.replace(TINY, image_size=size)
+@pytest.mark.parametrize("block", [4, 5])
+def test_critic_and_decoder_fit_every_size(size, block):
+    config = dataclasses.replace(TINY, image_size=size, latent_block=block)
     with torch.no_grad():
-        features = VGGTrunk(5, config.width)(torch.zeros(2, 3, size, size))
+        features = VGGTrunk(block, config.width)(torch.zeros(2, 3, size, size))
+        assert features.shape[-1] == size // 2 ** (block - 1)
         scores, (logits,) = Critic(config)(features)
         assert Decoder(config)(features).shape == (2, 3, size, size)
     assert (tuple(scores.shape), tuple(logits.shape)) == ((2, 8), (2, 8))
@@ -171,6 +173,24 @@ def test_encoder_and_interpolator_move_at_every_fifth_step_only():
         due = {"encoder", "interpolator"} if step in (0, 5) else set()
         assert changed == {"decoder", "critic", "guidance"} | due
         assert ("loss/homomorphic" in terms) == bool(due)
+
+
+def test_the_first_steps_only_rebuild_and_teach_the_critic_labels_at_their_own_rate():
+    config = dataclasses.replace(TINY, warm_steps=1, warm_learning_rate=3e-4)
+    model = HomoInterpGAN(config, 0, torch.device("cpu"))
+    before = {name: [p.clone() for p in network.parameters()] for name, network in model.networks.items()}
+    model.set_learning_rate(1.0)
+    model.update(tiny_batch(), 0)
+    moves = {
+        name: max((a - b).abs().max().item() for a, b in zip(before[name], network.parameters(), strict=True))
+        for name, network in model.networks.items()
+    }
+    assert moves["interpolator"] == moves["guidance"] == 0
+    # Adam's first step moves a parameter by the learning rate, whatever the gradient's size.
+    assert [moves[name] for name in ("encoder", "decoder", "critic")] == pytest.approx([3e-4] * 3, rel=0.01)
+    model.set_learning_rate(1.0)
+    assert all(o.param_groups[0]["lr"] == config.learning_rate for o in model.optimizers.values())
+    assert "loss/homomorphic" in model.update(tiny_batch(1), 5)
 
 
 def test_the_decoder_and_guidance_use_adams_default_momentum():
@@ -254,7 +274,14 @@ def test_missing_imagenet_weights_are_a_clear_error(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "change",
-    [{"image_size": 96}, {"image_size": 32}, {"strength": (1.0,)}, {"width": 0.5}],
+    [
+        {"image_size": 96},
+        {"image_size": 32},
+        {"strength": (1.0,)},
+        {"width": 0.5},
+        {"latent_block": 3},
+        {"warm_steps": -1},
+    ],
 )
 def test_impossible_settings_are_refused(change):
     with pytest.raises(ValueError, match=next(iter(change))):

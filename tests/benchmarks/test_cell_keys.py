@@ -11,7 +11,7 @@ from eggan.config import to_dict
 KEYS = {
     "eggan": "d4951022b5afd66a9fdc",
     "stargan": "d311e37651c2f91a1ec9",
-    "homointerpgan": "aa57643a80572c602ce3",
+    "homointerpgan": "d6a988071cf2b072a07a",
     "ganimation": "b973c86170daeba4a0ea",
 }
 
