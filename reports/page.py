@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 
+from benchmarks.pages import render
 from reports import published
 from reports.figures import Picture
 from reports.frame import Frame
@@ -16,7 +16,7 @@ from reports.layout import Table
 from reports.sections import Section
 from reports.verdicts import Verdict
 
-TEMPLATE = "page.html"
+TEMPLATE = Path(__file__).with_name("page.html")
 MARGIN_DEFINITION = (
     "Margin over mixtures: a coin that returns either the source (copy-source) or the reference image "
     "(target passthrough) "
@@ -50,11 +50,8 @@ def render_page(
     said: Sequence[Verdict],
 ) -> str:
     """Return the page as HTML; everything that comes from runs is escaped."""
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.get_template(TEMPLATE).render(
+    return render(
+        TEMPLATE,
         frame=frame,
         ours=OUR_METHOD,
         title=f"EGGAN benchmark: suite {frame.suite}",

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from benchmarks.drawing import Picture, save
+from benchmarks.pages import render
 from eggan.checkpoint import write_atomically
 from eggan.errors import UserError
 from studies import figures, importance, tables
@@ -18,7 +18,7 @@ from studies.fresh import rank_checks
 from studies.tables import Finding, Table
 
 PAGE = "index.html"
-TEMPLATE = "report.html"
+TEMPLATE = Path(__file__).with_name("report.html")
 LEADS = {
     "constrained": "Weights that give the highest AU skill while identity accuracy keeps its floor, searched "
     "on validation identities only.",
@@ -94,14 +94,8 @@ def _page(
     commands: Sequence[str],
 ) -> str:
     """Return the page as HTML; everything that comes from the study is escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template(TEMPLATE).render(
+    return render(
+        TEMPLATE,
         title=f"Study {data.spec.name}",
         lead=LEADS[data.spec.study.objective],
         facts=facts(data),

@@ -11,9 +11,8 @@ import optuna
 import pandas as pd
 
 from benchmarks.listing import table
-from benchmarks.session import choice_arguments, choice_of
 from benchmarks.signals import resumable
-from benchmarks.workbench import Workbench, check_device
+from benchmarks.workbench import Workbench
 from eggan import tracking
 from eggan.errors import UserError
 from eggan.tracking import Store
@@ -21,10 +20,11 @@ from studies import choose
 from studies.config import StudyConfig, StudySpec, read_spec
 from studies.desk import Desk, reopen_desk, study_folder
 from studies.listing import RUNNING_MIB, TRIAL_MIB, WEIGHTS_MIB, trial_seconds
+from studies.place import Place
 from studies.rerun import Rerun, plan_reruns, read_result, run_reruns
 from studies.session import outcome
 from studies.storage import open_study
-from studies.track import EXPERIMENT, open_study_run
+from studies.track import open_study_run
 from studies.trials import trial_frame
 
 CONFIRM, RANKS = "confirm", "ranks"
@@ -37,15 +37,12 @@ class RerunSession:
 
     action: str
     name: str
-    bench: Workbench
+    place: Place
     trials: tuple[int, ...] = ()
     best: int = 0
     seeds: tuple[int, ...] = ()
     images: int = 0
     storage: str | None = None
-    offline: bool = False
-    tracking_uri: str | None = None
-    keep_weights: bool = False
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "RerunSession":
@@ -56,22 +53,18 @@ class RerunSession:
         return cls(
             action=arguments.action_name,
             name=arguments.name,
-            bench=Workbench(
-                runs=arguments.runs,
-                data=arguments.data,
-                device=check_device(arguments.device),
-                dataset=arguments.dataset,
-                choice=choice_of(arguments),
-            ),
+            place=Place.of(arguments),
             trials=tuple(arguments.trials or ()),
             best=arguments.best,
             seeds=tuple(seeds),
             images=images,
             storage=arguments.storage,
-            offline=arguments.offline,
-            tracking_uri=arguments.tracking_uri,
-            keep_weights=arguments.keep_weights,
         )
+
+    @property
+    def bench(self) -> Workbench:
+        """The place's workbench."""
+        return self.place.bench
 
     @property
     def folder(self) -> Path:
@@ -97,7 +90,7 @@ class RerunSession:
         left = [rerun for rerun in reruns if read_result(rerun.folder(self.folder)) is None]
         whole, source = trial_seconds(spec.study, study, self.bench.runs)
         seconds = whole / len(spec.study.seeds) * self.images / spec.study.images
-        disk = RUNNING_MIB + len(left) * (TRIAL_MIB + (WEIGHTS_MIB if self.keep_weights else 0.0))
+        disk = RUNNING_MIB + len(left) * (TRIAL_MIB + (WEIGHTS_MIB if self.place.keep_weights else 0.0))
         lines = [
             f"study {self.name}: trials {_words({r.trial for r in reruns})} again on {self.images} images "
             f"with seeds {_words(self.seeds)}",
@@ -118,19 +111,14 @@ class RerunSession:
         study = open_study(self.folder, self.storage)
         reruns = self.reruns(study)
         desk = reopen_desk(self.folder, self.bench)
-        store = self._store()
+        store = self.place.store()
         self._ensure_parent(desk, study, store)
-        held = run_reruns(desk, study, reruns, store, self.keep_weights)
+        held = run_reruns(desk, study, reruns, store, self.place.keep_weights)
         print(results_text(self.folder, reruns))
         if held:
             print(f"{len(held)} are being run by another process", file=sys.stderr)
         failed = [r for r in reruns if (read_result(r.folder(self.folder)) or {}).get("state") == "failed"]
         return NOT_DONE if held or failed else DONE
-
-    def _store(self) -> Store | None:
-        if self.offline:
-            return None
-        return tracking.open_store(self.tracking_uri, self.bench.runs, EXPERIMENT)
 
     def _ensure_parent(self, desk: Desk, study: optuna.Study, store: Store | None) -> None:
         """Let this machine's folder stand for the study's run, where the study was run elsewhere."""
@@ -143,13 +131,7 @@ class RerunSession:
         words += ["--trials", *map(str, self.trials)] if self.trials else ["--best", str(self.best)]
         words += ["--seeds", *map(str, self.seeds)]
         words += ["--images", str(self.images)] if self.action == RANKS else []
-        words += ["--data", str(self.bench.data), "--runs", str(self.bench.runs)]
-        words += ["--device", self.bench.device, *choice_arguments(self.bench.choice)]
-        for option, value in (("--dataset", self.bench.dataset), ("--tracking-uri", self.tracking_uri)):
-            words += [option, str(value)] if value else []
-        for flag, on in (("--offline", self.offline), ("--keep-weights", self.keep_weights)):
-            words += [flag] if on else []
-        return shlex.join(words)
+        return shlex.join([*words, *self.place.words()])
 
 
 def _check(action: str, study: StudyConfig, images: int, seeds: Sequence[int]) -> None:

@@ -11,11 +11,9 @@ from typing import Any
 
 import optuna
 
-from benchmarks.session import choice_arguments, choice_of
 from benchmarks.signals import resumable, sigterm_as_interrupt
 from benchmarks.single import resolve, trainable
-from benchmarks.workbench import Workbench, check_device, open_instruments
-from eggan import tracking
+from benchmarks.workbench import Workbench, open_instruments
 from eggan.config import override
 from eggan.errors import UserError
 from eggan.tracking import Store
@@ -34,6 +32,7 @@ from studies.desk import (
 from studies.launch import own_command, run_workers
 from studies.listing import plan_text, status_text
 from studies.liveness import count_trials, queue_forgotten, reap
+from studies.place import Place
 from studies.storage import (
     ADDRESS_VARIABLE,
     STORAGE_ERRORS,
@@ -45,7 +44,7 @@ from studies.storage import (
     unusable,
     without_password,
 )
-from studies.track import EXPERIMENT, open_study_run, settle_all
+from studies.track import open_study_run, settle_all
 from studies.worker import Worker
 
 STUDY_GROUP = "study."
@@ -58,13 +57,10 @@ class Session:
 
     name: str
     study: StudyConfig
-    bench: Workbench
+    place: Place
     assignments: tuple[str, ...] = ()
     url: str = ""
     workers: int = 1
-    offline: bool = False
-    tracking_uri: str | None = None
-    keep_weights: bool = False
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "Session":
@@ -72,27 +68,23 @@ class Session:
         study = study_config(arguments)
         if arguments.workers < 1:
             raise UserError("--workers must be at least 1")
-        bench = Workbench(
-            runs=arguments.runs,
-            data=arguments.data,
-            device=check_device(arguments.device),
-            dataset=arguments.dataset,
-            choice=choice_of(arguments),
-        )
+        place = Place.of(arguments)
         name = arguments.name or f"{study.space}-{study.objective}"
         if Path(name).name != name or name.startswith("."):
             raise UserError(f"--name {name!r} is not a plain name")
         return cls(
             name=name,
             study=study,
-            bench=bench,
+            place=place,
             assignments=tuple(word for word in arguments.assignments if not word.startswith(STUDY_GROUP)),
             url=_address(arguments.storage, arguments.workers),
             workers=arguments.workers,
-            offline=arguments.offline,
-            tracking_uri=arguments.tracking_uri,
-            keep_weights=arguments.keep_weights,
         )
+
+    @property
+    def bench(self) -> Workbench:
+        """The place's workbench."""
+        return self.place.bench
 
     @property
     def folder(self) -> Path:
@@ -129,7 +121,7 @@ class Session:
         check_settings(self.study, base, training)
         existing = open_study(self.folder, self.url) if self._exists() else None
         warm = warm_images(base, resolved_training(self.study, training))
-        runs, keep = self.bench.runs, self.keep_weights
+        runs, keep = self.bench.runs, self.place.keep_weights
         text = plan_text(self.name, self.study, existing, runs, self.workers, keep, warm)
         return f"{text}\nrun or continue it: {self.resume_command()}"
 
@@ -149,7 +141,7 @@ class Session:
                 raise UserError(f"{unusable(self.url, error)}; the same command goes on") from None
 
     def _run(self) -> int:
-        store = self._store()
+        store = self.place.store()
         desk = self.desk()
         study = self._open(desk)
         desk.build_shared()
@@ -163,11 +155,6 @@ class Session:
             run.finish(state, reason)
         return 0 if state == "finished" else NOT_DONE
 
-    def _store(self) -> Store | None:
-        if self.offline:
-            return None
-        return tracking.open_store(self.tracking_uri, self.bench.runs, EXPERIMENT)
-
     def _open(self, desk: Desk) -> optuna.Study:
         """Create or open the study, and put right what a crash left behind."""
         study = create_study(desk.spec, self.folder, self.url, desk.references())
@@ -180,7 +167,7 @@ class Session:
 
     def _work(self, desk: Desk, study: optuna.Study, store: Store | None) -> None:
         if self.workers == 1:
-            Worker(desk, study, 0, store, self.keep_weights).run()
+            Worker(desk, study, 0, store, self.place.keep_weights).run()
             return
         statuses = run_workers([*own_command(), *self.command()], self.workers, self._secrets())
         for number, status in enumerate(statuses):
@@ -192,7 +179,7 @@ class Session:
         with sigterm_as_interrupt():
             desk = self.desk()
             study = open_study(self.folder, self.url)
-            Worker(desk, study, number, self._store(), self.keep_weights).run()
+            Worker(desk, study, number, self.place.store(), self.place.keep_weights).run()
         return 0
 
     def _secrets(self) -> dict[str, str]:
@@ -201,24 +188,8 @@ class Session:
     def command(self) -> list[str]:
         """Return the arguments that run this study again, without a password."""
         words = ["study", "run", self.study.space, "--name", self.name]
-        words += [
-            "--data",
-            str(self.bench.data),
-            "--runs",
-            str(self.bench.runs),
-            "--device",
-            self.bench.device,
-            *choice_arguments(self.bench.choice),
-        ]
-        for option, value in (
-            ("--dataset", self.bench.dataset),
-            ("--storage", without_password(self.url)),
-            ("--tracking-uri", self.tracking_uri),
-        ):
-            words += [option, str(value)] if value else []
-        words += [
-            flag for flag, on in (("--offline", self.offline), ("--keep-weights", self.keep_weights)) if on
-        ]
+        words += self.place.words()
+        words += ["--storage", without_password(self.url)] if self.url else []
         words += ["--also", *self.study.also] if self.study.also else []
         for text in (*_changed(self.study), *self.assignments):
             words += ["--set", text]

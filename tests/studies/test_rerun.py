@@ -12,6 +12,7 @@ from studies.commands import register
 from studies.config import read_spec
 from studies.data import read_study
 from studies.desk import reopen_desk
+from studies.place import Place
 from studies.rerun import Rerun, plan_reruns, read_reruns, read_result, run_reruns
 from studies.rerun_session import RerunSession
 from studies.track import EXPERIMENT, RUN_ID, open_study_run, ship_study
@@ -34,7 +35,7 @@ def finished(tmp_path):
 
 def session(desk, **choices):
     return RerunSession(
-        **{"action": "confirm", "name": "small", "bench": desk.bench, "offline": True, **choices}
+        **{"action": "confirm", "name": "small", "place": Place(desk.bench, offline=True), **choices}
     )
 
 
@@ -156,7 +157,9 @@ def test_a_failed_training_shows_in_the_status(finished):
     bench = dataclasses.replace(
         desk.bench, methods={**methods, "painter": dataclasses.replace(entry, build=build)}
     )
-    broken = dataclasses.replace(session(desk, trials=(0,), seeds=(7, 8), images=32), bench=bench)
+    broken = dataclasses.replace(
+        session(desk, trials=(0,), seeds=(7, 8), images=32), place=Place(bench, offline=True)
+    )
     assert broken.run() == 1
     assert list(read_reruns(desk.folder())[0]["state"]) == ["finished", "failed"]
 
