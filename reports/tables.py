@@ -143,10 +143,11 @@ def table1_averages(section: Section) -> Table:
     by_group = {(row.group, row.label): row for row in full.rows}
     labels = [row.label for row in full.rows if row.group == AU_HEADINGS["mse"]]
     methods = {method_title(group.method): group for group in section.groups}
+    skills = [_skill_entry(section, methods[x]) if x in methods else Entry(words="–") for x in labels]
+    eligible = [by_group[AU_HEADINGS["mse"], label].kind == "method" for label in labels]
     rows = []
-    for label in labels:
+    for label, skill in zip(labels, mark_best(skills, eligible, DIRECTIONS["pcc"]), strict=True):
         mse, pcc = (by_group[heading, label] for heading in AU_HEADINGS.values())
-        skill = _skill_entry(section, methods[label]) if label in methods else Entry(words="–")
         rows.append(Row(label, (mse.entries[-1], pcc.entries[-1], skill), mse.kind, evidence=mse.evidence))
     return Table(
         f"table1-means-{section.key}",

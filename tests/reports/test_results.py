@@ -1,0 +1,33 @@
+"""The frames that are kept with the project: they can be read, and the README says what they say."""
+
+from pathlib import Path
+
+import pytest
+
+import reports
+from reports.frame import read_frame
+from reports.labels import method_title
+
+ROOT = Path(reports.__file__).parent
+FRAMES = sorted(path.parent for path in (ROOT / "results").glob("*/frame.json"))
+README = (ROOT.parent / "README.md").read_text()
+COLUMNS = {"wide/au/mse": 3, "wide/au/skill": 3, "wide/identity/accuracy": 2}
+
+
+@pytest.mark.parametrize("folder", FRAMES, ids=lambda path: path.name)
+def test_a_kept_frame_can_be_read_and_comes_from_clean_trees(folder):
+    frame = read_frame(folder)
+    assert set(frame.cells["state"]) == {"finished"}
+    assert set(frame.cells["dirty"]) == {"false"}
+    assert set(frame.cells["run_id"]) == set(frame.pairs["run_id"])
+
+
+def test_the_readme_tells_the_scores_of_the_kept_runs():
+    frame = read_frame(ROOT / "results" / "standard")
+    results = README[README.index("## Results") : README.index("## Quickstart")]
+    means = frame.metrics.groupby(["method", "metric"])["value"].mean()
+    trained = ("eggan", "stargan", "homointerpgan", "ganimation")
+    for method in trained:
+        row = next(line for line in results.splitlines() if line.startswith(f"| {method_title(method)} |"))
+        for metric, digits in COLUMNS.items():
+            assert f"{means[method, metric]:.{digits}f} [" in row, (method, metric)
