@@ -16,7 +16,13 @@ def board(tmp_path):
     """A served dashboard over a finished study; yields its process and address."""
     fake_study(tmp_path / "studies" / "s", trials=4)
     words = ["study", "dashboard", "s", "--runs", str(tmp_path), "--port", "0"]
-    process = subprocess.Popen([sys.executable, "-m", "eggan.cli", *words], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "eggan.cli", *words],
+        stdout=subprocess.PIPE,
+        text=True,
+        # A shell that runs the tests in the background has them, and all their children, ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         line = process.stdout.readline()
         assert line.startswith("optuna-dashboard: http://127.0.0.1:")
