@@ -227,7 +227,7 @@ class HomoInterpGAN(TrainedNetworks):
         super().__init__("HomoInterpGAN", networks, optimizers, edits_with, config.schedule)
 
     def update(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """One step of decoder, critic and knowledge guidance; every fifth time also of encoder, interpolator.
+        """One step of decoder, critic, guidance; every `encoder_interval`-th also of encoder, interpolator.
 
         References are the batch itself in a random order; v is uniform per sample and branch. The first
         `warm_steps` are of another kind: encoder and decoder rebuild, the critic reads labels.
