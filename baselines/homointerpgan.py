@@ -48,7 +48,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.stargan import one_hot
-from baselines.trained_networks import TrainedNetworks, adam, check_dataset
+from baselines.trained_networks import TrainedNetworks, adam, check_dataset, check_warm_steps
 from baselines.vgg import (
     Convolutions,
     VGGTrunk,
@@ -98,8 +98,7 @@ class HomoInterpGANConfig:
             raise ValueError(f"latent_block is {self.latent_block}; it must be 4 or 5")
         if len(self.strength) != len(self.groups) + 1:
             raise ValueError("strength needs one entry per group and one for the residual branch")
-        if self.warm_steps < 0:
-            raise ValueError(f"warm_steps is {self.warm_steps}; it must be at least 0")
+        check_warm_steps(self.warm_steps)
         if self.encoder_init == "imagenet_vgg19" and self.width != 1.0:
             raise ValueError("encoder_init imagenet_vgg19 needs width 1: choose identity_vgg19 or he")
 

@@ -36,7 +36,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.trained_networks import TrainedNetworks, adam, check_dataset
+from baselines.trained_networks import TrainedNetworks, adam, check_dataset, check_warm_steps
 from eggan import losses
 from eggan.aus import EXPRESSIONS
 from eggan.config import setting
@@ -84,8 +84,7 @@ def check_steps(critic_steps: int, warm_steps: int) -> None:
     """Raise ValueError where no critic step precedes a generator step, or a warm-up has negative length."""
     if critic_steps < 1:
         raise ValueError(f"critic_steps is {critic_steps}; it must be at least 1")
-    if warm_steps < 0:
-        raise ValueError(f"warm_steps is {warm_steps}; it must be at least 0")
+    check_warm_steps(warm_steps)
 
 
 def check_critic_size(image_size: int) -> None:

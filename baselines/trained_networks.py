@@ -22,6 +22,12 @@ Schedule = Literal["shared", "last_third", "constant"]
 STRETCH: dict[str, float] = {"shared": 1.0, "last_third": 1.5, "constant": math.inf}
 
 
+def check_warm_steps(warm_steps: int) -> None:
+    """Raise ValueError where a warm-up has negative length."""
+    if warm_steps < 0:
+        raise ValueError(f"warm_steps is {warm_steps}; it must be at least 0")
+
+
 class TrainedNetworks:
     """Named networks, one Adam each, one learning-rate schedule; `edits_with` are those that `edit` needs."""
 
