@@ -191,7 +191,7 @@ def soft_targets(labels: Sequence[Tensor], reference: Sequence[Tensor], v: Tenso
 
 
 class HomoInterpGAN(TrainedNetworks):
-    """The method: decoder, critic and guidance at every step; encoder and interpolator at every fifth."""
+    """The method: decoder, critic, guidance at every step; the rest at every `encoder_interval`-th."""
 
     def __init__(
         self, config: HomoInterpGANConfig, seed: int, device: torch.device, start: Convolutions | None = None
