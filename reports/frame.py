@@ -23,6 +23,7 @@ from reports.readers import all_cards
 
 Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
 FORMAT_VERSION = 2
+REPEATS = 20  # how often a value occurs, on average, for a dictionary of the column's values to pay
 SETTINGS = ("config.", "training.")  # the parameters of a run that say how its method was trained
 CELL_COLUMNS = (
     "run_id",
@@ -258,7 +259,7 @@ def write_frame(frame: Frame, folder: Path) -> Path:
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         for name in TABLES:
-            getattr(frame, name).to_parquet(staging / f"{name}.parquet", index=False, compression="zstd")
+            _write_table(getattr(frame, name), staging / f"{name}.parquet")
         (staging / "showcases").mkdir()
         for run_id, arrays in frame.showcases.items():
             np.savez_compressed(staging / "showcases" / f"{run_id}.npz", **dict(arrays))  # type: ignore[arg-type]
@@ -273,6 +274,12 @@ def write_frame(frame: Frame, folder: Path) -> Path:
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return folder
+
+
+def _write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as small as it gets: a dictionary of values that hardly repeat only adds to it."""
+    repeated = [name for name in table.columns if REPEATS * table[name].nunique() <= len(table)]
+    table.to_parquet(path, index=False, compression="zstd", use_dictionary=repeated)
 
 
 def _remove_old(folder: Path) -> None:

@@ -31,10 +31,11 @@ def pareto_front(frame: pd.DataFrame) -> list[int]:
 
 
 def ranked(study: StudyConfig, frame: pd.DataFrame) -> list[int]:
-    """Return the trials that keep the floor of identity accuracy, best first.
+    """Return the trials that may be chosen, best first.
 
-    One objective: by AU skill. Two: the trials of the Pareto front, by distance to the point that has the
-    front's least MSE and its highest accuracy, both scaled to the front's range; the first is its knee.
+    One objective: those that keep the floor of identity accuracy, by AU skill. Two: those of the Pareto
+    front, by distance to the point that has the front's least MSE and its highest accuracy, both scaled to
+    the front's range; the first is its knee. Accuracy is an objective there and has no floor.
     """
     if study.objective == "constrained":
         kept = complete(frame)
@@ -42,8 +43,7 @@ def ranked(study: StudyConfig, frame: pd.DataFrame) -> list[int]:
         return [int(n) for n in kept.sort_values([SKILL, "number"], ascending=[False, True])["number"]]
     front = frame[frame["number"].isin(pareto_front(frame))]
     distance = np.hypot(_loss(-front[ERROR]), _loss(front[ACCURACY]))
-    near = front.assign(distance=distance).sort_values(["distance", "number"])
-    return [int(number) for number in near.loc[near[ACCURACY] >= study.identity_floor, "number"]]
+    return [int(n) for n in front.assign(distance=distance).sort_values(["distance", "number"])["number"]]
 
 
 def _loss(values: pd.Series) -> np.ndarray:
@@ -60,7 +60,7 @@ def references(frame: pd.DataFrame) -> dict[str, int]:
 
 
 def best(study: StudyConfig, frame: pd.DataFrame) -> int:
-    """Return the best trial; a `UserError` where no complete trial keeps the floor."""
+    """Return the best trial; a `UserError` where there is none, or none keeps the floor."""
     order = ranked(study, frame)
     if order:
         return order[0]

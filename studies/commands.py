@@ -26,8 +26,8 @@ search leaves alone with --set FIELD=VALUE. Trials 0 and 1 are the paper's weigh
 """
 BEST_NOTES = """
 The best of one objective has the highest AU skill above the floor of identity accuracy. Of two it is the
-knee: the trial of the Pareto front, above the floor, that is nearest to the front's best values of both
-scores, each scaled to the front's range. Choose another with --trial.
+knee: the trial of the Pareto front that is nearest to the front's best values of both scores, each scaled
+to the front's range. Choose another with --trial.
 """
 
 
@@ -82,7 +82,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--trials", type=int, help="in all, over every worker and run (default: 30)")
     parser.add_argument("--images", type=int, help="a trial's budget of training images (default: 25600)")
-    parser.add_argument("--identity-floor", type=float, metavar="PERCENT", help="default: 30")
+    parser.add_argument("--identity-floor", type=float, metavar="PERCENT", help="default: 30 (pareto: none)")
     parser.add_argument("--method", help="default: eggan")
     parser.add_argument("--preset", help="what the space leaves alone (default: quick)")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", dest="assignments")

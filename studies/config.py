@@ -31,7 +31,7 @@ class StudyConfig:
     batch_size: int = setting(16, "ours: as the suites")
     seeds: tuple[int, ...] = setting((0,), "ours: of training; a trial's scores are means over them")
     identity_floor: float = setting(
-        30.0, "ours: percent; what the preset `quick` reaches in minutes, only for `constrained`"
+        30.0, "ours: percent; what the preset `quick` reaches in minutes, for `constrained` alone"
     )
     pairs: int = setting(464, "ours: validation pairs behind the final scores")
     validation_pairs: int = setting(144, "ours: pairs behind an intermediate validation")

@@ -89,6 +89,7 @@ def _grid(axes: Axes) -> None:
 def history(data: StudyData) -> Picture:
     """Return both scores by trial number, with the best so far; pruned and failed trials at the foot."""
     frame, best = data.trials, best_or_none(data)
+    constrained = data.spec.study.objective == "constrained"
     done = choose.complete(frame)
     with style():
         figure = Figure(figsize=(9.0, 3.4), layout="constrained")
@@ -99,7 +100,7 @@ def history(data: StudyData) -> Picture:
                 done.loc[~kept, "number"], done.loc[~kept, metric], s=16, edgecolors=DONE, facecolors="none"
             )
             _so_far(axes, data, done[kept], metric)
-            if metric == ACCURACY:
+            if metric == ACCURACY and constrained:
                 axes.axhline(data.spec.study.identity_floor, color=INK, linewidth=0.7, linestyle=":")
             _mark_special(axes, frame, "number", metric, best)
             _foot(axes, frame)
@@ -112,15 +113,19 @@ def history(data: StudyData) -> Picture:
             best,
             [("complete", "o", DONE), ("pruned (foot)", "|", GREY), ("failed (foot)", "x", BAD)],
         )
-    caption = (
-        "Scores on validation identities by trial. Hollow: below the floor of identity accuracy (dotted). "
-        "Line: best so far of this score among trials that keep the floor."
+    caption = "Scores on validation identities by trial. " + (
+        "Hollow: below the floor of identity accuracy (dotted). Line: best so far of this score among trials "
+        "that keep the floor."
+        if constrained
+        else "Line: best so far of this score."
     )
     return Picture("history", "Optimisation history", caption, figure)
 
 
 def _keeps_floor(data: StudyData, frame: pd.DataFrame) -> pd.Series:
-    return frame[ACCURACY] >= data.spec.study.identity_floor
+    """Return which trials keep the floor; of two objectives accuracy is one, and all do."""
+    floor = data.spec.study.identity_floor if data.spec.study.objective == "constrained" else -np.inf
+    return frame[ACCURACY] >= floor
 
 
 def _so_far(axes: Axes, data: StudyData, kept: pd.DataFrame, metric: str) -> None:
@@ -170,14 +175,16 @@ def pareto(data: StudyData) -> Picture:
                 textcoords="offset points",
                 fontsize=6.5,
             )
-        axes.axhline(data.spec.study.identity_floor, color=INK, linewidth=0.7, linestyle=":")
+        if data.spec.study.objective == "constrained":
+            axes.axhline(data.spec.study.identity_floor, color=INK, linewidth=0.7, linestyle=":")
         _mark_special(axes, frame, ERROR, ACCURACY, best)
         axes.set(xlabel=TITLES[ERROR], ylabel=TITLES[ACCURACY])
         _grid(axes)
         _legend(figure, data, best, [("on the front", "o", DONE), ("beaten in both", "o", GREY)])
+    floor = " Dotted: the floor of identity accuracy." if data.spec.study.objective == "constrained" else ""
     caption = (
         f"Every complete trial ({len(done)}) on validation identities; upper left is better. "
-        "Numbers are trials of the front. Dotted: the floor of identity accuracy."
+        f"Numbers are trials of the front.{floor}"
     )
     return Picture("pareto", "AU error against identity: the Pareto front", caption, figure)
 

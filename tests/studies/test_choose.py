@@ -6,7 +6,7 @@ from eggan.errors import UserError
 from studies import choose
 from studies.config import StudyConfig
 
-PARETO = StudyConfig(objective="pareto", identity_floor=30.0)
+PARETO = StudyConfig(objective="pareto")
 
 
 def frame(*rows):
@@ -35,13 +35,18 @@ def test_equal_trials_are_both_on_the_front():
     assert choose.pareto_front(frame((1.0, 50.0, "complete"), (1.0, 50.0, "complete"))) == [0, 1]
 
 
-def test_the_knee_is_nearest_to_the_best_of_both_and_keeps_the_floor():
+def test_the_knee_is_nearest_to_the_best_of_both():
     table = frame(
         (1.0, 29.0, "complete"), (1.1, 80.0, "complete"), (1.9, 88.0, "complete"), (2.0, 90.0, "complete")
     )
     assert choose.ranked(PARETO, table)[0] == 1
-    assert 0 not in choose.ranked(PARETO, table)
+    assert set(choose.ranked(PARETO, table)) == {0, 1, 2, 3}
     assert choose.best(PARETO, table) == 1
+
+
+def test_of_two_objectives_accuracy_is_one_and_has_no_floor():
+    table = frame((1.0, 5.0, "complete"), (2.0, 8.0, "complete"), (2.5, 6.0, "complete"))
+    assert set(choose.ranked(PARETO, table)) == {0, 1}
 
 
 def test_the_best_of_one_objective_keeps_the_floor():
@@ -51,12 +56,15 @@ def test_the_best_of_one_objective_keeps_the_floor():
     assert choose.ranked(StudyConfig(), table) == [2, 1]
 
 
-@pytest.mark.parametrize("study", [StudyConfig(), PARETO])
-def test_without_a_trial_above_the_floor_the_user_has_to_choose(study):
+def test_without_a_trial_above_the_floor_the_user_has_to_choose():
     with pytest.raises(
         UserError, match=r"keeps the floor of 30 %.*--trial N, in `confirm` --trials N \(complete: 0\)"
     ):
-        choose.best(study, frame((1.0, 10.0, "complete"), (1.0, 90.0, "failed")))
+        choose.best(StudyConfig(), frame((1.0, 10.0, "complete"), (1.0, 90.0, "failed")))
+
+
+@pytest.mark.parametrize("study", [StudyConfig(), PARETO])
+def test_without_a_complete_trial_there_is_no_best(study):
     with pytest.raises(UserError, match="no complete trial yet"):
         choose.best(study, frame((1.0, 90.0, "failed")))
 
