@@ -10,7 +10,23 @@ from reports.labels import method_title
 
 ROOT = Path(reports.__file__).parent
 FRAMES = sorted(path.parent for path in (ROOT / "results").glob("*/frame.json"))
+ABLATED = {
+    "eggan-wtp": "E_wtP",
+    "eggan-wti": "E_wtI",
+    "eggan-wts": "E_wtS",
+    "eggan-no-dz": "D_z",
+    "eggan-no-dimg": "D_img",
+    "eggan-l1-only": "all but L1",
+    "eggan-unrounded": "rounding",
+}
 README = (ROOT.parent / "README.md").read_text()
+ABLATION_COLUMNS = {  # digits; the README's columns stand in this order, with PCC after the first
+    "wide/au/mse": 3,
+    "wide/identity/accuracy": 2,
+    "wide/pixels/psnr": 2,
+    "wide/pixels/msssim_w3": 3,
+}
+COLUMN = dict(zip(ABLATION_COLUMNS, (2, 4, 5, 6), strict=True))
 COLUMNS = {"wide/au/mse": 3, "wide/au/skill": 3, "wide/identity/accuracy": 2}
 
 
@@ -31,3 +47,15 @@ def test_the_readme_tells_the_scores_of_the_kept_runs():
         row = next(line for line in results.splitlines() if line.startswith(f"| {method_title(method)} |"))
         for metric, digits in COLUMNS.items():
             assert f"{means[method, metric]:.{digits}f} [" in row, (method, metric)
+
+
+def test_the_readme_tells_the_changes_of_the_kept_ablations():
+    frame = read_frame(ROOT / "results" / "ablations")
+    results = README[README.index("| (EGGAN's own values)") : README.index("**MS-SSIM carries")]
+    means = frame.metrics.groupby(["method", "metric"])["value"].mean()
+    for method, label in ABLATED.items():
+        row = next(line for line in results.splitlines() if line.startswith(f"| {label}"))
+        for metric, digits in ABLATION_COLUMNS.items():
+            change = means[method, metric] - means["eggan", metric]
+            told = row.replace("*", "").split("|")[COLUMN[metric]].split()[0]
+            assert float(told) == pytest.approx(change, abs=0.51 * 10**-digits), (method, metric)
