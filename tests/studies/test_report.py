@@ -240,6 +240,16 @@ def test_the_history_has_room_for_trials_without_scores_and_for_the_floor(tmp_pa
     assert low < choose.complete(data.trials)[ACCURACY].min() < 90 < high
 
 
+def test_only_a_study_of_one_objective_shows_the_floor(tmp_path):
+    for objective, shown in (("constrained", True), ("pareto", False)):
+        fake_study(tmp_path / objective, trials=5, objective=objective)
+        data = read_study(tmp_path / objective)
+        for picture in (figures.history(data), figures.pareto(data)):
+            assert ("floor" in picture.caption) == shown
+            dotted = [line for axes in picture.figure.axes for line in axes.lines if line.get_ls() == ":"]
+            assert bool(dotted) == shown
+
+
 def test_categories_and_steps_are_drawn_too(tmp_path):
     fake_study(tmp_path / "s", trials=5, also=("critic_steps", "latent_dim"))
     data = read_study(tmp_path / "s")
