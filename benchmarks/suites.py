@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from benchmarks.ablations import VARIANTS
 from benchmarks.protocol import Protocol
+from benchmarks.tuned import NAME as TUNED
 from eggan.errors import UserError
 from eggan.training import TrainingConfig
 
@@ -90,6 +91,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                 Row("stargan", "cpu", STANDARD_TRAINING, 14.0),
                 Row("homointerpgan", "cpu", STANDARD_TRAINING, 11.0),
                 Row("ganimation", "cpu", STANDARD_TRAINING, 20.0),
+                Row(TUNED, "cpu", STANDARD_TRAINING, 12.0),
             ),
             protocol=STANDARD_PROTOCOL,
         ),

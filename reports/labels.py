@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from benchmarks import tuned
 from benchmarks.ablations import VARIANTS
 
 Kind = Literal["method", "reference", "published"]
@@ -21,6 +22,7 @@ METHOD_TITLES = MappingProxyType(
         "stargan": "StarGAN",
         "ganimation": "GANimation",
         OUR_METHOD: "EGGAN",
+        tuned.NAME: tuned.TITLE,
         **{variant.name: variant.title for variant in VARIANTS},
         ORACLE: "Oracle (rendered truth)",
     }

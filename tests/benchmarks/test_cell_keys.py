@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.cells import CellSpec
-from benchmarks.methods import METHODS
+from benchmarks.methods import all_methods
 from benchmarks.produce import preset_config
 from benchmarks.suites import find_suite
 from eggan.config import to_dict
@@ -13,6 +13,7 @@ KEYS = {
     "stargan": "d311e37651c2f91a1ec9",
     "homointerpgan": "d6a988071cf2b072a07a",
     "ganimation": "b973c86170daeba4a0ea",
+    "eggan-tuned": "16f7d08631b803dcb3ce",
 }
 
 
@@ -20,15 +21,16 @@ KEYS = {
 def test_the_key_of_a_standard_cell_is_known(method):
     suite = find_suite("standard")
     row = next(row for row in suite.rows if row.method == method)
+    entry = all_methods()[method]
     spec = CellSpec(
         suite=suite.name,
         title="",
         method=method,
-        method_version=METHODS[method].version,
+        method_version=entry.version,
         dataset="",
         image_size=suite.image_size,
         seed=0,
-        config=to_dict(preset_config(METHODS[method], row)),
+        config=to_dict(preset_config(entry, row)),
         training=to_dict(row.training),
         protocol=to_dict(suite.protocol),
         datasets={"twin": "t", "wide": "w"},
