@@ -5,8 +5,12 @@ from pathlib import Path
 import pytest
 
 import reports
+from benchmarks import tuned
 from reports.frame import read_frame
 from reports.labels import method_title
+from studies.choose import ACCURACY, ERROR, row_of
+from studies.data import read_frame as read_study
+from studies.fresh import fresh_trials
 
 ROOT = Path(reports.__file__).parent
 FRAMES = sorted(path.parent for path in (ROOT / "results").glob("*/frame.json"))
@@ -42,7 +46,7 @@ def test_the_readme_tells_the_scores_of_the_kept_runs():
     frame = read_frame(ROOT / "results" / "standard")
     results = README[README.index("## Results") : README.index("## Quickstart")]
     means = frame.metrics.groupby(["method", "metric"])["value"].mean()
-    trained = ("eggan", "stargan", "homointerpgan", "ganimation")
+    trained = ("eggan", "eggan-tuned", "stargan", "homointerpgan", "ganimation")
     for method in trained:
         row = next(line for line in results.splitlines() if line.startswith(f"| {method_title(method)} |"))
         for metric, digits in COLUMNS.items():
@@ -59,3 +63,16 @@ def test_the_readme_tells_the_changes_of_the_kept_ablations():
             change = means[method, metric] - means["eggan", metric]
             told = row.replace("*", "").split("|")[COLUMN[metric]].split()[0]
             assert float(told) == pytest.approx(change, abs=0.51 * 10**-digits), (method, metric)
+
+
+def test_the_readme_tells_the_scores_of_the_kept_study():
+    data = read_study(ROOT / "results" / tuned.STUDY)
+    told = README[README.index("### What a study found") : README.index("## Baselines")]
+    fresh = fresh_trials(data.spec.study, data.reruns).groupby("trial")[[ERROR, ACCURACY]].mean()
+    assert set(fresh.index) == {tuned.TRIAL, 25, 5, 0}
+    for trial, means in fresh.iterrows():
+        row = next(line for line in told.splitlines() if line.startswith(f"| {trial} "))
+        first = [cell.split()[0] if cell.strip() else "" for cell in row.split("|")[1:-1]]
+        known = row_of(data.trials, trial)
+        assert first[2:4] == [f"{known[ERROR]:.3f}", f"{means[ERROR]:.3f}"]
+        assert first[5:7] == [f"{known[ACCURACY]:.1f}", f"{means[ACCURACY]:.1f}"]
