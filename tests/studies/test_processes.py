@@ -25,8 +25,10 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 
-def worker(root: Path, number: int, settings: dict, url: str = "", kill_at: int = -1) -> subprocess.Popen:
-    words = [str(root), str(number), json.dumps(settings), url, str(kill_at)]
+def worker(
+    root: Path, number: int, settings: dict, url: str = "", kill_at: int = -1, together: int = 1
+) -> subprocess.Popen:
+    words = [str(root), str(number), json.dumps(settings), url, str(kill_at), str(together)]
     return subprocess.Popen([sys.executable, "-m", "tests.studies.work", *words], cwd=ROOT)
 
 
@@ -73,7 +75,7 @@ def test_the_same_command_continues_a_study_whose_worker_was_killed(tmp_path, mo
 def test_two_workers_share_a_journal(tmp_path, monkeypatch):
     settings = {"trials": 6}
     desk, _ = prepare(tmp_path, monkeypatch, **settings)
-    both = [worker(tmp_path, number, settings) for number in (0, 1)]
+    both = [worker(tmp_path, number, settings, together=2) for number in (0, 1)]
     assert [process.wait() for process in both] == [0, 0]
     study = open_study(desk.folder())
     check_complete(study, 6)
