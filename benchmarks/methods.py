@@ -9,8 +9,8 @@ from types import MappingProxyType
 
 from baselines import ganimation, homointerpgan, references, stargan
 from baselines.references import Reference
+from benchmarks import tuned
 from benchmarks.ablations import ablations_of
-from benchmarks.tuned import tuned_of
 from eggan import model
 from eggan.errors import UserError
 from eggan.method import MethodEntry
@@ -31,9 +31,8 @@ METHODS: Mapping[str, Entry] = MappingProxyType(
     }
 )
 ABLATIONS: Mapping[str, MethodEntry] = ablations_of(model.ENTRY)
-TUNED: MethodEntry = tuned_of(model.ENTRY)
 # EGGAN under other settings: its tests hold for them, so METHODS, which the tests go through, does without.
-OF_EGGAN: Mapping[str, MethodEntry] = MappingProxyType({TUNED.name: TUNED, **ABLATIONS})
+OF_EGGAN: Mapping[str, MethodEntry] = MappingProxyType({tuned.NAME: tuned.tuned_of(model.ENTRY), **ABLATIONS})
 
 
 def all_methods() -> dict[str, Entry]:

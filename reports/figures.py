@@ -23,7 +23,6 @@ PANELS_ACROSS = 5
 # Okabe and Ito's palette: told apart with every common colour vision. Fixed per method: figures agree.
 PALETTE: Mapping[str, str] = {
     "eggan": "#0072B2",
-    "eggan-tuned": "#332288",
     "stargan": "#E69F00",
     "homointerpgan": "#009E73",
     "ganimation": "#CC79A7",
@@ -31,7 +30,7 @@ PALETTE: Mapping[str, str] = {
     "mean-au": "#616E7C",
     "target-passthrough": "#D55E00",
     "oracle": "#323F4B",
-    # Tol's muted scheme for EGGAN's ablations: no suite has them beside the baselines.
+    "eggan-tuned": "#332288",  # from here on Tol's muted scheme; no suite has ablations beside the baselines
     "eggan-wtp": "#CC6677",
     "eggan-wti": "#DDCC77",
     "eggan-wts": "#117733",

@@ -37,7 +37,7 @@ def ranked(study: StudyConfig, frame: pd.DataFrame) -> list[int]:
     front, by distance to the point that has the front's least MSE and its highest accuracy, both scaled to
     the front's range; the first is its knee. Accuracy is an objective there and has no floor.
     """
-    if study.objective == "constrained":
+    if study.has_floor:
         kept = complete(frame)
         kept = kept[kept["feasible"].astype(object) == True]  # noqa: E712  None: the floor was never read
         return [int(n) for n in kept.sort_values([SKILL, "number"], ascending=[False, True])["number"]]

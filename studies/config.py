@@ -64,6 +64,11 @@ class StudyConfig:
             raise ValueError("stale_seconds must be larger than beat_seconds, and both above 0")
 
     @property
+    def has_floor(self) -> bool:
+        """Whether a trial needs `identity_floor` to be chosen; of two objectives accuracy is one itself."""
+        return self.objective == "constrained"
+
+    @property
     def prunes(self) -> bool:
         """Whether trials may be stopped early."""
         return self.objective == "constrained" and self.pruner != "none"

@@ -60,9 +60,7 @@ def _legend(figure: Figure, data: StudyData, best: int | None, extra: Sequence[t
     for name in choose.references(data.trials):
         handles.append(_handle(NAMES[name], MARKS[name][0], MARKS[name][1]))
     if best is not None:
-        label = (
-            "best that keeps the floor" if data.spec.study.objective == "constrained" else "knee of the front"
-        )
+        label = "best that keeps the floor" if data.spec.study.has_floor else "knee of the front"
         handles.append(_handle(f"{label} (trial {best})", "o", BEST_MARK, hollow=True))
     across = 4 if figure.get_figwidth() > 7 else 3
     figure.legend(handles=handles, loc="outside lower center", ncols=min(across, len(handles)))
@@ -89,7 +87,6 @@ def _grid(axes: Axes) -> None:
 def history(data: StudyData) -> Picture:
     """Return both scores by trial number, with the best so far; pruned and failed trials at the foot."""
     frame, best = data.trials, best_or_none(data)
-    constrained = data.spec.study.objective == "constrained"
     done = choose.complete(frame)
     with style():
         figure = Figure(figsize=(9.0, 3.4), layout="constrained")
@@ -100,8 +97,8 @@ def history(data: StudyData) -> Picture:
                 done.loc[~kept, "number"], done.loc[~kept, metric], s=16, edgecolors=DONE, facecolors="none"
             )
             _so_far(axes, data, done[kept], metric)
-            if metric == ACCURACY and constrained:
-                axes.axhline(data.spec.study.identity_floor, color=INK, linewidth=0.7, linestyle=":")
+            if metric == ACCURACY:
+                _draw_floor(axes, data)
             _mark_special(axes, frame, "number", metric, best)
             _foot(axes, frame)
             axes.set(xlabel="trial", ylabel=TITLES[metric])
@@ -116,16 +113,20 @@ def history(data: StudyData) -> Picture:
     caption = "Scores on validation identities by trial. " + (
         "Hollow: below the floor of identity accuracy (dotted). Line: best so far of this score among trials "
         "that keep the floor."
-        if constrained
+        if data.spec.study.has_floor
         else "Line: best so far of this score."
     )
     return Picture("history", "Optimisation history", caption, figure)
 
 
 def _keeps_floor(data: StudyData, frame: pd.DataFrame) -> pd.Series:
-    """Return which trials keep the floor; of two objectives accuracy is one, and all do."""
-    floor = data.spec.study.identity_floor if data.spec.study.objective == "constrained" else -np.inf
-    return frame[ACCURACY] >= floor
+    """Return which trials keep the floor: all of them where there is none."""
+    return (frame[ACCURACY] >= data.spec.study.identity_floor) | (not data.spec.study.has_floor)
+
+
+def _draw_floor(axes: Axes, data: StudyData) -> None:
+    if data.spec.study.has_floor:
+        axes.axhline(data.spec.study.identity_floor, color=INK, linewidth=0.7, linestyle=":")
 
 
 def _so_far(axes: Axes, data: StudyData, kept: pd.DataFrame, metric: str) -> None:
@@ -175,13 +176,12 @@ def pareto(data: StudyData) -> Picture:
                 textcoords="offset points",
                 fontsize=6.5,
             )
-        if data.spec.study.objective == "constrained":
-            axes.axhline(data.spec.study.identity_floor, color=INK, linewidth=0.7, linestyle=":")
+        _draw_floor(axes, data)
         _mark_special(axes, frame, ERROR, ACCURACY, best)
         axes.set(xlabel=TITLES[ERROR], ylabel=TITLES[ACCURACY])
         _grid(axes)
         _legend(figure, data, best, [("on the front", "o", DONE), ("beaten in both", "o", GREY)])
-    floor = " Dotted: the floor of identity accuracy." if data.spec.study.objective == "constrained" else ""
+    floor = " Dotted: the floor of identity accuracy." if data.spec.study.has_floor else ""
     caption = (
         f"Every complete trial ({len(done)}) on validation identities; upper left is better. "
         f"Numbers are trials of the front.{floor}"

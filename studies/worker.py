@@ -143,7 +143,7 @@ class Worker:
         self._tell(trial, started, "", TrialState.COMPLETE, values)
 
     def _constrain(self, trial: Trial, accuracy: float) -> None:
-        if self.desk.study.objective == "constrained":
+        if self.desk.study.has_floor:
             trial.set_constraint(FLOOR, floor_constraint(self.desk.study, accuracy))
 
     def _tell(self, trial: Trial, started: float, reason: str, state: TrialState, values: Any = None) -> None:
