@@ -1,0 +1,340 @@
+"""Files that appear whole or not at all, folders that are replaced in one step, locks, content hashes.
+
+What is being written lies in a hidden folder beside its place (`.eggan-*.tmp`) that its writer has locked.
+A killed writer's lock is freed by the system, and the next writer beside it removes what it left. Modes are
+those that the user's umask gives.
+"""
+
+import ctypes
+import errno
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from eggan.errors import UserError
+
+# What file managers put into any folder that they have shown; nobody misses it.
+LITTER = (".DS_Store", "._*", ".localized", "Thumbs.db", "desktop.ini", ".directory")
+STAGING = ".eggan-*.tmp"
+STAGING_LOCK = ".lock"
+OLD = ".old"  # inside a staging folder: what had to be moved away before the new folder could take its place
+NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # of a file system that knows no locks
+NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
+CHUNK = 1 << 20
+LOCK_POLL_SECONDS = 0.01
+
+_swept: set[Path] = set()
+
+
+# --- writing
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Call `write` on a path of the same name in a hidden folder and move the file into place.
+
+    A disk that fails is a `UserError`, and then `path` is as it was.
+    """
+    path = Path(path)
+    try:
+        with _staging(path.parent) as staging:
+            write(staging / path.name)
+            _let_umask_decide(staging)
+            os.replace(staging / path.name, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write UTF-8 text atomically."""
+    write_atomically(path, lambda staged: staged.write_text(text, encoding="utf-8"))
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Write JSON atomically, keys sorted."""
+    write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", path)
+
+
+@contextmanager
+def replaced_folder(folder: Path, ours: Sequence[str]) -> Iterator[Path]:
+    """Lend an empty folder, which takes the place of `folder` in one step when the block ends well.
+
+    `ours` are patterns, as in `refuse_foreign`: a folder with anything else in it is left alone with a
+    `UserError`. A kill at any moment leaves the old folder or the new one; so does a full disk, which is a
+    `UserError`.
+    """
+    folder = Path(folder).resolve()
+    refuse_foreign(folder, ours)
+    try:
+        with _staging(folder.parent) as staging:
+            new = staging / folder.name
+            new.mkdir()
+            yield new
+            _let_umask_decide(staging)
+            refuse_foreign(folder, ours)  # something may have been put there meanwhile
+            _take_place(new, folder, staging)
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror or error}") from None
+
+
+def refuse_foreign(folder: Path, ours: Sequence[str]) -> None:
+    """Raise a `UserError` where `folder` is a file, or holds a file that this program did not write.
+
+    `ours` are patterns of file names relative to the folder; `*` stands for any part of one name. What file
+    managers leave behind does not count.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file: move it away or choose another place")
+    for name in files_in(folder):
+        if not any(_matches(name, pattern) for pattern in ours):
+            raise UserError(
+                f"{folder} holds {name!r}, which this program did not write: move it away or choose another "
+                "place"
+            )
+
+
+def files_in(folder: Path) -> list[str]:
+    """Return the names of all files below a folder, relative to it, without what file managers left there."""
+    names = [path.relative_to(folder) for path in folder.rglob("*") if path.is_symlink() or path.is_file()]
+    kept = [name for name in names if not is_litter(name.name) and not _is_staging(name.parts[0])]
+    return sorted(name.as_posix() for name in kept)
+
+
+def is_litter(name: str) -> bool:
+    """Return whether a file of this name was put there by a file manager, such as `.DS_Store`."""
+    return any(fnmatchcase(name, pattern) for pattern in LITTER)
+
+
+def _matches(name: str, pattern: str) -> bool:
+    parts, patterns = name.split("/"), pattern.split("/")
+    return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
+
+
+def _is_staging(name: str) -> bool:
+    return fnmatchcase(name, STAGING)
+
+
+def _let_umask_decide(staging: Path) -> None:
+    """Give every file the mode of a newly opened one: some libraries write for their owner's eyes only."""
+    usual = staging.stat().st_mode & 0o666  # the umask made this folder's mode
+    for path in staging.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            path.chmod(usual)
+
+
+def _take_place(new: Path, folder: Path, staging: Path) -> None:
+    """Move `new` to `folder`; what was there ends in `staging`."""
+    while True:
+        if folder.exists():
+            if not _exchange(new, folder):
+                _move_aside(new, folder, staging)
+            return
+        try:
+            os.rename(new, folder)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another writer was quicker
+                raise
+
+
+def _move_aside(new: Path, folder: Path, staging: Path) -> None:
+    """Replace in two steps, where there is no exchange; `sweep` undoes the first one of a killed process."""
+    old = staging / OLD / folder.name
+    old.parent.mkdir()
+    os.rename(folder, old)
+    try:
+        os.rename(new, folder)
+    except OSError:
+        os.rename(old, folder)
+        raise
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two names in one step; False where the system or the file system cannot."""
+    names = os.fsencode(one), os.fsencode(other)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if sys.platform == "darwin":
+        swap, arguments = getattr(libc, "renamex_np", None), (*names, ctypes.c_uint(2))
+    else:
+        here = ctypes.c_int(-100)  # AT_FDCWD
+        swap = getattr(libc, "renameat2", None)
+        arguments = (here, names[0], here, names[1], ctypes.c_uint(2))
+    if swap is None:
+        return False
+    if swap(*arguments) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in NO_EXCHANGE:
+        return False
+    raise OSError(number, os.strerror(number), str(other))
+
+
+# --- what is being written
+
+
+@contextmanager
+def _staging(parent: Path) -> Iterator[Path]:
+    """Lend a hidden, locked folder in `parent`; it is removed at the end, and so are those of the dead."""
+    parent.mkdir(parents=True, exist_ok=True)
+    if parent not in _swept:
+        sweep(parent)
+        _swept.add(parent)
+    folder, lock = _make_staging(parent)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if lock is not None:
+            lock.release()
+
+
+def _make_staging(parent: Path) -> tuple[Path, FileLock | None]:
+    while True:
+        folder = parent / STAGING.replace("*", secrets.token_hex(8))
+        folder.mkdir()
+        try:
+            lock = _lock(folder / STAGING_LOCK)
+            lock.acquire(blocking=False)
+        except (Timeout, FileNotFoundError):  # a sweeper took the folder before it was locked
+            continue
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            return folder, None
+        if (folder / STAGING_LOCK).exists():
+            return folder, lock
+        lock.release()
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed writers left in `folder`; a folder that one of them had moved aside comes back."""
+    with suppress(OSError):
+        found = [entry for entry in os.scandir(folder) if _is_staging(entry.name)]
+        for entry in found:
+            with suppress(Timeout, OSError), _lock(Path(entry) / STAGING_LOCK).acquire(blocking=False):
+                _restore(Path(entry))
+                shutil.rmtree(entry, ignore_errors=True)
+
+
+def sweep_below(folder: Path) -> None:
+    """Sweep a folder and all folders in it."""
+    for path, folders, _ in os.walk(folder):
+        if any(_is_staging(name) for name in folders):
+            sweep(Path(path))
+        folders[:] = [name for name in folders if not _is_staging(name)]
+
+
+def restore_folder(folder: Path) -> None:
+    """Bring back a folder that a killed writer had moved aside on a file system without an exchange."""
+    if not folder.exists():
+        sweep(folder.parent)
+
+
+def _restore(staging: Path) -> None:
+    for old in (staging / OLD).glob("*"):
+        if not (staging.parent / old.name).exists():
+            os.rename(old, staging.parent / old.name)
+
+
+# --- locks
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock: process, machine, and since when in seconds since 1970 on that machine's clock."""
+
+    pid: int
+    host: str
+    since: float
+
+    def __str__(self) -> str:
+        began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
+        return f"process {self.pid} on {self.host} since {began}"
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path` for the block, waiting for it; the system frees it when we die."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(path):
+        yield
+
+
+@contextmanager
+def try_lock(path: Path) -> Iterator[bool]:
+    """Hold the lock file `path` for the block; yields False, at once, where another process holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = _lock(path, on_acquired=_sign)
+    while True:
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            if is_locked(path):
+                yield False
+                return
+            continue  # it was a reader's glance, or it has just been freed
+        try:
+            yield True
+        finally:
+            lock.release()
+        return
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a living process holds the lock file `path`; any number may ask at once."""
+    import fcntl  # filelock knows no shared lock, and an exclusive one would be in the way of others
+
+    try:
+        with path.open() as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def lock_holder(path: Path) -> Holder | None:
+    """Return who holds a lock that was taken with `try_lock`; None where nobody does."""
+    if not is_locked(path):
+        return None
+    try:
+        return Holder(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # it is being taken at this moment
+        return Holder(0, "?", time.time())
+
+
+def _sign(descriptor: int) -> None:
+    text = json.dumps(asdict(Holder(os.getpid(), socket.gethostname(), time.time()))) + "\n"
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, text.encode(), 0)
+
+
+def _lock(path: Path, on_acquired: Callable[[int], None] | None = None) -> FileLock:
+    # A soft lock would outlive a killed process, which nothing here could tell from one at work.
+    return FileLock(path, poll_interval=LOCK_POLL_SECONDS, fallback_to_soft=False, on_acquired=on_acquired)
+
+
+# --- content
+
+
+def hash_files(paths: Iterable[Path]) -> str:
+    """Return the sha256 over the contents of files, in the given order."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as stream:
+            while chunk := stream.read(CHUNK):
+                digest.update(chunk)
+    return digest.hexdigest()
