@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from eggan.devices import add_device_argument
+
 BENCH_EXAMPLES = """examples:
   eggan bench list                          the suites
   eggan bench run quick --dry-run           what would run, how long, how much disk
@@ -78,7 +80,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--only", action="append", default=[], metavar="METHOD", help="only this method (repeatable)"
     )
     parser.add_argument("--seed", action="append", default=[], type=int, help="only this seed (repeatable)")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (default: cpu)")
+    add_device_argument(parser)
     parser.add_argument(
         "--dataset", type=Path, metavar="NAME", help="rafd, mmi, .. or a dataset folder in place of SynFACS"
     )

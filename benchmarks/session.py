@@ -17,7 +17,6 @@ from benchmarks.truth import NO_TRUTH
 from benchmarks.workbench import (
     SPLIT_DATASETS,
     Workbench,
-    check_device,
     named_dataset,
     open_instruments,
     open_laboratory,
@@ -25,6 +24,7 @@ from benchmarks.workbench import (
 )
 from eggan import tracking
 from eggan.data.dataset import Dataset
+from eggan.devices import resolve_device
 from eggan.errors import UserError
 from eggan.tracking import Store
 
@@ -53,7 +53,7 @@ class Session:
         bench = Workbench(
             runs=arguments.runs,
             data=arguments.data,
-            device=check_device(arguments.device),
+            device=resolve_device(arguments.device),
             dataset=named_dataset(arguments.dataset, arguments.data, suite.image_size),
             choice=choice_of(arguments),
         )

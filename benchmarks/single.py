@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eggan.devices import add_device_argument, resolve_device
 from eggan.errors import UserError
 
 if TYPE_CHECKING:  # torch takes more than a second to import; `eggan --help` must not
@@ -37,7 +38,7 @@ def register_train(subparsers: Any) -> None:
     parser.add_argument("--config", type=Path, help="TOML file whose values replace the preset's")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", dest="assignments")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    add_device_argument(parser)
     parser.add_argument("--out", type=Path, help="folder for the checkpoint (default: under runs/single)")
     parser.add_argument("--resume", action="store_true", help="go on with the training in the folder")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs (default: runs)")
@@ -89,7 +90,7 @@ def _add_edit_arguments(parser: argparse.ArgumentParser, default_output: str) ->
         "--checkpoint", type=Path, help="default: the newest finished eggan cell in runs/cells"
     )
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs (default: runs)")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    add_device_argument(parser)
     parser.add_argument(
         "-o", "--output", type=Path, default=Path(default_output), help=f"default: {default_output}"
     )
@@ -182,17 +183,6 @@ def check_folder(folder: Path, resume: bool) -> None:
         raise UserError(f"nothing to resume: {folder} holds no training state")
 
 
-def pick_device(name: str) -> str:
-    """Return the device called `name`; `auto` is CUDA where there is one. An absent one is a `UserError`."""
-    import torch
-
-    from benchmarks.workbench import check_device
-
-    if name == "auto":
-        return "cuda:0" if torch.cuda.is_available() else "cpu"
-    return check_device(name)
-
-
 def _train_tracked(
     arguments: argparse.Namespace, entry: "MethodEntry", config: Any, dataset: "Dataset", folder: Path
 ) -> "TrainingResult":
@@ -204,7 +194,7 @@ def _train_tracked(
     from eggan.progress import progress_bar
     from eggan.training import Interrupted, TrainingFailed, train
 
-    device, seed = torch.device(pick_device(arguments.device)), arguments.seed
+    device, seed = torch.device(resolve_device(arguments.device)), arguments.seed
     tracked = _open_run(arguments, entry.name, config, dataset, folder, str(device))
     splits = config.training.splits
     context = BuildContext(dataset, seed, device, arguments.runs / "cache", progress_bar, splits)
@@ -289,7 +279,7 @@ def _prepare(arguments: argparse.Namespace, read_source: bool) -> tuple["Model",
         raise UserError("say what to change with at least one --au, such as --au 12=4")
     wanted = editing.parse_aus(arguments.au)
     editing.parse_aus(arguments.source_au)
-    device = pick_device(arguments.device)
+    device = resolve_device(arguments.device)
     folder = arguments.checkpoint or editing.newest_checkpoint(arguments.runs)
     model = editing.load_model(folder, device)
     photograph = load_photograph(arguments.image, model.image_size)

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks.evaluate import Laboratory
 from benchmarks.instruments import Choice, choose_instruments
 from benchmarks.methods import Entry, all_methods
@@ -67,18 +65,6 @@ class Workbench:
     def dataset_folder(self, suite: Suite, role: str) -> Path:
         """Where a SynFACS build of a suite lies."""
         return self.data / f"synfacs-{role}-{suite.image_size}px-s{suite.dataset_seed}"
-
-
-def check_device(device: str) -> str:
-    """Return `device` if torch can use it here; else a `UserError` that lists what there is."""
-    there = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-    if torch.backends.mps.is_available():
-        there.append("mps")
-    if device == "cuda" and len(there) > 1 and there[1].startswith("cuda"):
-        return "cuda:0"
-    if device not in there:
-        raise UserError(f"unknown device {device!r} (here: {', '.join(there)})")
-    return device
 
 
 def named_dataset(name: Path | None, data: Path, image_size: int) -> Path | None:

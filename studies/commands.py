@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.commands import add_instruments
+from eggan.devices import add_device_argument
 
 EXAMPLES = """examples:
   eggan study run loss-weights --dry-run               trials, hours, disk, the command that continues it
@@ -98,7 +99,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_machine(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (default: cpu)")
+    add_device_argument(parser)
     parser.add_argument("--dataset", type=Path, metavar="FOLDER", help="another dataset in place of SynFACS")
     add_instruments(parser)
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets (default: data)")

@@ -4,8 +4,9 @@ import argparse
 from dataclasses import dataclass
 
 from benchmarks.session import choice_arguments, choice_of
-from benchmarks.workbench import Workbench, check_device
+from benchmarks.workbench import Workbench
 from eggan import tracking
+from eggan.devices import resolve_device
 from eggan.tracking import Store
 from studies.track import EXPERIMENT
 
@@ -25,7 +26,7 @@ class Place:
         bench = Workbench(
             runs=arguments.runs,
             data=arguments.data,
-            device=check_device(arguments.device),
+            device=resolve_device(arguments.device),
             dataset=arguments.dataset,
             choice=choice_of(arguments),
         )
