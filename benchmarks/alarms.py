@@ -15,6 +15,7 @@ from eggan.method import Method
 from eggan.randomness import numpy_generator
 
 EDITS = 48
+EXPLOITATION = "alarm/exploitation"  # 1 while the method reads its edits better than they are
 ALARM_GAP = 0.5  # squared intensity units by which the instrument's error may exceed the method's own
 
 
@@ -58,7 +59,7 @@ def exploitation_probe(
             own_reader = getattr(method, "read_aus", None)
             if own_reader is not None:
                 own = float((own_reader(edits).float() - batch.target_aus)[read].square().mean())
-                values |= {"val/au_mse_own": own, "alarm/exploitation": float(error - own > ALARM_GAP)}
+                values |= {"val/au_mse_own": own, EXPLOITATION: float(error - own > ALARM_GAP)}
         log(step, values)
 
     return probe

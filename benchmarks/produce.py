@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from baselines.references import Reference
-from benchmarks.alarms import exploitation_probe
+from benchmarks.alarms import EXPLOITATION, exploitation_probe
 from benchmarks.cells import CellSpec, read_status, write_status
 from benchmarks.cost import edit_costs
 from benchmarks.evaluate import Editor, Laboratory, Scores, evaluate, evaluate_answer
@@ -19,7 +19,7 @@ from benchmarks.methods import find_method
 from benchmarks.showcase import probe_sheet, showcase, write_showcase
 from benchmarks.suites import Row
 from benchmarks.workbench import Workbench
-from eggan.checkpoint import WEIGHTS_FILE, load_checkpoint, model_card
+from eggan.checkpoint import STATE_FILE, WEIGHTS_FILE, load_checkpoint, model_card
 from eggan.config import from_dict
 from eggan.data.dataset import Dataset
 from eggan.errors import UserError
@@ -46,7 +46,7 @@ def produce(
     entry = find_method(spec.method, bench.methods)
     if isinstance(entry, Reference):
         return Produced(_reference_scores(entry, folder, lab, dataset), {})
-    if TRAINED not in read_status(folder).values:
+    if not is_trained(folder):
         trained, alarms = _train(entry, row, spec, folder, lab, bench, dataset, log)
         write_status(folder, "running", **{TRAINED: trained, "alarms": alarms})
     method = _restore(entry, spec, folder, bench.device)
@@ -56,6 +56,11 @@ def produce(
     scores = evaluate(editor, lab)
     _write_pictures(editor, folder, lab)
     return Produced(scores, costs, tuple(told["alarms"]))
+
+
+def is_trained(folder: Path) -> bool:
+    """Return whether a cell's training has reached its end."""
+    return read_status(folder).values.get(TRAINED) is not None
 
 
 def preset_config(entry: MethodEntry, row: Row) -> Any:
@@ -98,11 +103,9 @@ def _train(
     method = entry.build(config, context)
     build_seconds = time.monotonic() - started
 
-    exploited = False
-
     def log_training(step: int, values: dict[str, float]) -> None:
-        nonlocal exploited
-        exploited = bool(values.get("alarm/exploitation", exploited))
+        if EXPLOITATION in values:  # kept at once: no probe comes again after the training's last save
+            write_status(folder, "running", exploited=bool(values[EXPLOITATION]))
         log(step, {f"train/{name}": value for name, value in values.items()})
 
     result = train(
@@ -122,6 +125,7 @@ def _train(
         "cost/train_seconds": result.seconds,
         "cost/images_per_second": result.images_per_second,
     }
+    exploited = read_status(folder).values.get("exploited", False)
     return costs, [*result.alarms, *(["exploitation"] if exploited else [])]
 
 
@@ -132,11 +136,10 @@ def _restore(entry: MethodEntry, spec: CellSpec, folder: Path, device: str) -> M
         config: Any = from_dict(entry.config, checkpoint.card.config, where="config.json")
         return entry.restore(config, checkpoint.weights, torch.device(device))
     except UserError:
-        values = read_status(folder).values
-        values.pop(TRAINED, None)
-        (folder / "cell.json").unlink(missing_ok=True)
-        (folder / WEIGHTS_FILE).unlink(missing_ok=True)
-        write_status(folder, "running", **{k: v for k, v in values.items() if k not in ("key", "state")})
+        # The state goes first: with it the next run would only export the same weights again.
+        for name in (STATE_FILE, WEIGHTS_FILE):
+            (folder / name).unlink(missing_ok=True)
+        write_status(folder, "running", **{TRAINED: None})
         raise
 
 

@@ -17,18 +17,19 @@ from benchmarks.cells import CellSpec, claim, read_status, write_status
 from benchmarks.cost import peak_memory_mib, reset_peak_memory
 from benchmarks.evaluate import Laboratory
 from benchmarks.methods import find_method
-from benchmarks.produce import Produced, preset_config, produce
+from benchmarks.produce import Produced, is_trained, preset_config, produce
 from benchmarks.protocol import pairs_hash
-from benchmarks.signals import sigterm_as_interrupt
 from benchmarks.suites import Row, Suite
 from benchmarks.truth import is_synfacs
 from benchmarks.workbench import Workbench
 from eggan import tracking
+from eggan.checkpoint import STATE_FILE
 from eggan.cli import is_disk_full
 from eggan.config import to_dict
 from eggan.data.dataset import Dataset
 from eggan.errors import UserError
 from eggan.method import MethodEntry
+from eggan.signals import stop_as_interrupt
 from eggan.tracking import RunRecord, Store, TrackedRun
 from eggan.training import Interrupted, TrainingFailed
 
@@ -169,6 +170,8 @@ def _run_claimed(
 ) -> str:
     started = time.time()
     before = float(read_status(folder).values.get("seconds", 0.0))
+    if not is_trained(folder) and not (folder / STATE_FILE).is_file():
+        tracking.put_aside(folder)
     write_status(folder, "running", spec=dataclasses.asdict(plan.spec), name=plan.spec.name)
     tracked = TrackedRun(folder, _record(plan.spec, bench, datasets), store)
     state, reason = "finished", ""
@@ -176,7 +179,7 @@ def _run_claimed(
     produced: Produced | None = None
     reset_peak_memory(bench.device)
     try:
-        with sigterm_as_interrupt():
+        with stop_as_interrupt():
             produced = produce(plan.row, plan.spec, folder, lab, bench, datasets["twin"], tracked.log)
         reason = f"alarm: {', '.join(produced.alarms)}" if produced.alarms else ""
     except (Interrupted, KeyboardInterrupt) as stop:

@@ -11,7 +11,6 @@ from benchmarks.instruments import Choice
 from benchmarks.launch import launch
 from benchmarks.listing import missing_datasets_text, plan_text, summary_text, unmeasured_lines
 from benchmarks.runner import Plan, open_suite_run, plan_suite, prepare_truth, run_cell, select
-from benchmarks.signals import resumable
 from benchmarks.suites import Suite, find_suite
 from benchmarks.truth import NO_TRUTH
 from benchmarks.workbench import (
@@ -26,6 +25,7 @@ from eggan import tracking
 from eggan.data.dataset import Dataset
 from eggan.devices import resolve_device
 from eggan.errors import UserError
+from eggan.signals import resumable
 from eggan.tracking import Store
 
 FAILED_CELLS = 1

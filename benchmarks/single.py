@@ -168,8 +168,9 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def default_folder(runs: Path, method: str, dataset: "Dataset", seed: int) -> Path:
-    """Return where a training goes when the user names no folder."""
-    return runs / "single" / f"{method}-{dataset.name}-{dataset.size}-s{seed}"
+    """Return where a training goes when the user names no folder; other images, another folder."""
+    images = f"{dataset.name}-{dataset.size}-{dataset.content_hash[:8]}"
+    return runs / "single" / f"{method}-{images}-s{seed}"
 
 
 def check_folder(folder: Path, resume: bool) -> None:
@@ -192,6 +193,7 @@ def _train_tracked(
     from eggan.checkpoint import model_card
     from eggan.method import BuildContext
     from eggan.progress import progress_bar
+    from eggan.signals import stop_as_interrupt
     from eggan.training import Interrupted, TrainingFailed, train
 
     device, seed = torch.device(resolve_device(arguments.device)), arguments.seed
@@ -199,16 +201,17 @@ def _train_tracked(
     splits = config.training.splits
     context = BuildContext(dataset, seed, device, arguments.runs / "cache", progress_bar, splits)
     try:
-        result = train(
-            entry.build(config.method, context),
-            dataset,
-            config.training,
-            model_card(entry.name, entry.version, config.method, dataset.size),
-            run_folder=folder,
-            seed=seed,
-            device=device,
-            on_log=lambda step, values: tracked.log(step, {f"train/{k}": v for k, v in values.items()}),
-        )
+        with stop_as_interrupt():  # while the method is built; the training saves first
+            result = train(
+                entry.build(config.method, context),
+                dataset,
+                config.training,
+                model_card(entry.name, entry.version, config.method, dataset.size),
+                run_folder=folder,
+                seed=seed,
+                device=device,
+                on_log=lambda step, values: tracked.log(step, {f"train/{k}": v for k, v in values.items()}),
+            )
     except (Interrupted, KeyboardInterrupt) as stopped:
         tracked.finish("interrupted", str(stopped))
         raise
@@ -225,19 +228,24 @@ def _train_tracked(
 def _open_run(
     arguments: argparse.Namespace, method: str, config: Any, dataset: "Dataset", folder: Path, device: str
 ) -> "TrackedRun":
+    from eggan import tracking
+    from eggan.checkpoint import STATE_FILE
     from eggan.config import to_dict
-    from eggan.tracking import RunRecord, TrackedRun, code_version, describe_machine, flat_params, open_store
 
-    store = None if arguments.offline else open_store(arguments.tracking_uri, arguments.runs, EXPERIMENT)
+    store = None
+    if not arguments.offline:
+        store = tracking.open_store(arguments.tracking_uri, arguments.runs, EXPERIMENT)
+    if not (folder / STATE_FILE).is_file():
+        tracking.put_aside(folder)
     labels = {"suite": "single", "dataset": dataset.name, "method": method, "seed": str(arguments.seed)}
-    record = RunRecord(
+    record = tracking.RunRecord(
         name=f"{method}/{dataset.name}/s{arguments.seed}",
-        tags=labels | code_version() | describe_machine(device),
-        params=flat_params(to_dict(config)),
+        tags=labels | tracking.code_version() | tracking.describe_machine(device),
+        params=tracking.flat_params(to_dict(config)),
         datasets=[{"name": dataset.name, "digest": dataset.content_hash, "context": "train"}],
         artifacts=["weights.safetensors", "config.json"],
     )
-    return TrackedRun(folder, record, store)
+    return tracking.TrackedRun(folder, record, store)
 
 
 def run_edit(arguments: argparse.Namespace) -> int:

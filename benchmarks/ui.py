@@ -9,9 +9,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from benchmarks.signals import sigterm_as_interrupt
 from eggan import tracking
 from eggan.errors import UserError
+from eggan.signals import stop_as_interrupt
 
 # Without the workflow the UI opens on an empty page for language models.
 RUNS_PAGE = "#/experiments?workflowType=machine_learning"
@@ -30,7 +30,7 @@ def serve(uri: str, runs: Path, host: str, port: int, allowed_hosts: str | None)
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
     log = runs / "ui.log"
-    with log.open("w") as stream, sigterm_as_interrupt():
+    with log.open("w") as stream, stop_as_interrupt():
         # An own process group, so that the server's workers go with it.
         server = subprocess.Popen(
             command, env=environment, stdout=stream, stderr=stream, start_new_session=True

@@ -30,6 +30,7 @@ from eggan.method import Batch, EditRequest, Method
 from eggan.precision import Precision, autocast, resolve_precision
 from eggan.progress import progress_bar
 from eggan.randomness import torch_generator
+from eggan.signals import TERMINATION, handling
 
 PROBE_FACES = 8
 
@@ -88,7 +89,7 @@ class TrainingResult:
 
 
 class Interrupted(Exception):
-    """The training was asked to stop (SIGINT or SIGTERM); its state is saved and it can be resumed."""
+    """The training was asked to stop (SIGINT, SIGTERM or SIGHUP); its state is saved, it can be resumed."""
 
 
 class TrainingFailed(Exception):
@@ -120,7 +121,7 @@ def train(
     `UserError` on a state that does not fit.
     """
     data = load_training_set(dataset, config.splits, device)
-    run = _Run(method, data, config, card, run_folder, seed, device, on_log, on_probe)
+    run = _Run(method, data, dataset.content_hash, config, card, run_folder, seed, device, on_log, on_probe)
     run.resume()
     steps = config.total_images(len(data)) // config.batch_size
     run.precision = run.precision or resolve_precision(config.autocast, device)
@@ -194,6 +195,7 @@ class _Run:
         self,
         method: Method,
         data: TrainingSet,
+        data_hash: str,
         config: TrainingConfig,
         card: ModelCard,
         folder: Path,
@@ -203,6 +205,7 @@ class _Run:
         on_probe: OnProbe | None,
     ) -> None:
         self.method, self.data, self.config, self.card = method, data, config, card
+        self.data_hash = data_hash
         self.folder, self.seed, self.device = folder, seed, device
         self.on_log, self.on_probe = on_log, on_probe
         self.step = 0
@@ -213,7 +216,8 @@ class _Run:
         self.seconds_before, self.started, self.saved = 0.0, time.monotonic(), time.monotonic()
         # What must be equal for a resumed run to be the same; how often it logs or saves may change.
         decisive = dataclasses.replace(config, log_every=1, checkpoint_every_seconds=0.0)
-        self.identity = content_hash([dataclasses.asdict(card), to_dict(decisive), seed, len(data)])
+        # The splits, which choose the dataset's images, are part of the config.
+        self.identity = content_hash([dataclasses.asdict(card), to_dict(decisive), seed, data_hash])
 
     def resume(self) -> None:
         """Load the state in the run folder, if there is one."""
@@ -221,13 +225,17 @@ class _Run:
         if state is None:
             return
         if state["identity"] != self.identity:
-            raise UserError(
-                f"{self.folder} holds a training with other settings: choose another folder or delete it"
-            )
+            raise UserError(f"{self.folder} holds {self._what(state)}: choose another folder or delete it")
         self.method.load_state(state["method"])
         self.step, self.precision, self.alarms = state["step"], state["precision"], list(state["alarms"])
         self.window, self.counts = dict(state["window"]), dict(state["counts"])
         self.seconds_before = state["seconds"]
+
+    def _what(self, state: Mapping[str, Any]) -> str:
+        """Return what a training state that does not fit is."""
+        if "dataset" not in state:
+            return "a training of an earlier version, which kept no note of its dataset"
+        return f"a training with other {'settings' if state['dataset'] == self.data_hash else 'images'}"
 
     def after_step(self, terms: Mapping[str, Tensor], last: bool) -> None:
         """Count the step; log, probe and save when due."""
@@ -245,6 +253,7 @@ class _Run:
         self._means()
         state = {
             "identity": self.identity,
+            "dataset": self.data_hash,
             "method": self.method.state(),
             "step": self.step,
             "precision": self.precision,
@@ -341,18 +350,11 @@ class _StopFlag:
 
 @contextmanager
 def _stop_requests() -> Iterator[_StopFlag]:
-    """Turn SIGINT and SIGTERM into a flag for the loop; the old handlers come back at the end."""
+    """Turn the signals that ask to stop into a flag for the loop; the old handlers come back at the end."""
     flag = _StopFlag()
 
     def request(_number: int, _frame: FrameType | None) -> None:
         flag.requested = True
 
-    try:
-        old = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread: the caller's thread gets the signals
-        old = {}
-    try:
+    with handling((signal.SIGINT, *TERMINATION), request):
         yield flag
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

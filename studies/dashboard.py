@@ -6,8 +6,8 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from benchmarks.signals import sigterm_as_interrupt
 from eggan.errors import UserError
+from eggan.signals import stop_as_interrupt
 from studies.storage import open_study
 
 INSTALL = "optuna-dashboard is not installed: pip install 'eggan[dashboard]'"
@@ -57,7 +57,7 @@ def serve(folder: Path, storage: str | None, port: int) -> int:
         server = make_server(HOST, port, app, server_class=_Server, handler_class=_Quiet)
     except (OSError, OverflowError) as error:
         raise UserError(f"cannot listen on {HOST}:{port} ({error}): choose another --port") from None
-    with server, sigterm_as_interrupt():
+    with server, stop_as_interrupt():
         print(
             f"optuna-dashboard: http://{HOST}:{server.server_port}/dashboard  (Ctrl-C stops it)", flush=True
         )

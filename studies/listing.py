@@ -42,7 +42,7 @@ def _cell_rate(folder: Path, study: StudyConfig) -> float | None:
     values = read_status(folder).values
     if values.get("spec", {}).get("method") != study.method:
         return None
-    rate = values.get(TRAINED, {}).get("cost/images_per_second")
+    rate = (values.get(TRAINED) or {}).get("cost/images_per_second")
     return float(rate) if rate else None
 
 

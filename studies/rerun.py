@@ -19,7 +19,7 @@ import pandas as pd
 
 from benchmarks.evaluate import write_json
 from eggan import tracking
-from eggan.checkpoint import write_atomically
+from eggan.checkpoint import STATE_FILE, write_atomically
 from eggan.config import to_dict
 from eggan.tracking import RunRecord, Store, TrackedRun
 from eggan.training import Interrupted, TrainingFailed
@@ -117,6 +117,8 @@ def _run(
     folder, started = rerun.folder(desk.folder()), time.time()
     config = desk.spec.space.apply(desk.base, params)
     training = dataclasses.replace(desk.training, images=rerun.images)
+    if not any(folder.glob(f"s*/{STATE_FILE}")):
+        tracking.put_aside(folder)
     record = _record(desk, rerun, params, link, {"config": to_dict(config), "training": to_dict(training)})
     tracked = TrackedRun(folder, record, store, SYNC)
 

@@ -11,10 +11,10 @@ import optuna
 import pandas as pd
 
 from benchmarks.listing import table
-from benchmarks.signals import resumable
 from benchmarks.workbench import Workbench
 from eggan import tracking
 from eggan.errors import UserError
+from eggan.signals import resumable
 from eggan.tracking import Store
 from studies import choose
 from studies.config import StudyConfig, StudySpec, read_spec

@@ -11,11 +11,11 @@ from typing import Any
 
 import optuna
 
-from benchmarks.signals import resumable, sigterm_as_interrupt
 from benchmarks.single import resolve, trainable
 from benchmarks.workbench import Workbench, open_instruments
 from eggan.config import override
 from eggan.errors import UserError
+from eggan.signals import resumable, stop_as_interrupt
 from eggan.tracking import Store
 from eggan.training import TrainingConfig
 from studies.config import SPEC_FILE, StudyConfig, StudySpec, read_spec, write_spec
@@ -176,7 +176,7 @@ class Session:
 
     def work_as(self, number: int) -> int:
         """Be one worker of a study that the launching process has prepared."""
-        with sigterm_as_interrupt():
+        with stop_as_interrupt():
             desk = self.desk()
             study = open_study(self.folder, self.url)
             Worker(desk, study, number, self.place.store(), self.place.keep_weights).run()

@@ -90,6 +90,67 @@ def test_a_line_cut_off_by_a_kill_is_dropped(tmp_path):
     assert [line["step"] for line in lines] == [1, 2]
 
 
+def test_a_reader_leaves_the_line_that_is_being_written(store, tmp_path):
+    run = TrackedRun(tmp_path, RECORD, None)
+    run.log(1, {"train/loss": 1.0})
+    log = tmp_path / "metrics.jsonl"
+    with log.open("a") as writer:
+        writer.write('{"step": 2, "time_ms": 5, "val')
+        writer.flush()
+        run_id = ship_folder(tmp_path, store)
+        writer.write('ues": {"train/loss": 0.5}}\n')
+    ship_folder(tmp_path, store)
+    history = store.client.get_metric_history(run_id, "train/loss")
+    assert sorted((point.step, point.value) for point in history) == [(1, 1.0), (2, 0.5)]
+    assert len(log.read_text().splitlines()) == 2
+
+
+def test_a_training_that_begins_anew_is_a_run_of_its_own(store, tmp_path):
+    first = TrackedRun(tmp_path, RECORD, store)
+    first.log(5, {"train/loss": 1.0})
+    old = tracking.run_id_in(tmp_path, store.uri)
+    tracking.put_aside(tmp_path)
+    second = TrackedRun(tmp_path, RECORD, store)
+    second.log(1, {"train/loss": 9.0})
+    second.finish("finished")
+    new = tracking.run_id_in(tmp_path, store.uri)
+    assert new != old
+    assert [point.step for point in store.client.get_metric_history(new, "train/loss")] == [1]
+    (aside,) = (tmp_path / "before").iterdir()
+    assert ship_folder(aside, store) == old
+    assert store.client.get_run(old).data.tags["state"] == "interrupted"
+    assert "took its place" in store.client.get_run(old).data.tags["reason"]
+
+
+def test_a_run_without_a_trained_step_is_not_put_aside(tmp_path):
+    TrackedRun(tmp_path, RECORD, None).log(0, {"test/au/mse": 1.0})
+    tracking.put_aside(tmp_path)
+    assert not (tmp_path / "before").exists()
+    assert tracking.read_record(tmp_path) is not None
+
+
+def test_a_run_says_how_it_ended_where_its_files_cannot_be_stored(store, tmp_path, monkeypatch):
+    """A server whose artifact root is a path of its own disk: the client may not write there."""
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied", "/srv/mlartifacts")
+
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "scores" / "summary.json").write_text("{}")
+    run = TrackedRun(tmp_path, RECORD, store)
+    monkeypatch.setattr(type(store.client), "log_artifact", refuse)
+    with pytest.warns(UserWarning, match="without its files .*Permission denied.*bench sync"):
+        run.finish("finished")
+    shipped = fetch(store, tmp_path)
+    assert (shipped.info.status, shipped.data.tags["state"]) == ("FINISHED", "finished")
+    assert "Permission denied" in shipped.data.tags["artifacts_missing"]
+    monkeypatch.undo()
+    run_id = ship_folder(tmp_path, store)
+    assert [entry.path for entry in store.client.list_artifacts(run_id, "scores")] == ["scores/summary.json"]
+    assert "artifacts_missing" not in store.client.get_run(run_id).data.tags
+    assert tracking.missing_artifacts(tmp_path, store.uri) is None
+
+
 def test_infinity_and_long_params_do_not_break_a_store(store, tmp_path):
     record = dataclasses.replace(
         RECORD, params={"long": "x" * 10_000, **{f"p{i}": str(i) for i in range(150)}}

@@ -155,6 +155,23 @@ def test_sigint_saves_and_restores_the_old_handler(dataset, cache, tmp_path):
     assert (tmp_path / STATE_FILE).is_file()
 
 
+def test_a_hang_up_saves_unless_it_is_ignored(dataset, cache, tmp_path):
+    def hanging_up(items, total, description):
+        for item in items:
+            if item == 1:
+                os.kill(os.getpid(), signal.SIGHUP)
+            yield item
+
+    with pytest.raises(Interrupted, match="stopped after step 2 of 6"):
+        run(dataset, cache, tmp_path / "terminal", progress=hanging_up)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what nohup does
+    try:
+        _, result = run(dataset, cache, tmp_path / "nohup", progress=hanging_up)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert result.steps == 6
+
+
 def test_training_works_outside_the_main_thread(dataset, cache, tmp_path):
     results = []
     thread = threading.Thread(target=lambda: results.append(run(dataset, cache, tmp_path)[1]))
@@ -240,6 +257,28 @@ def test_resuming_with_other_settings_is_refused_but_other_logging_is_not(datase
         run(dataset, cache, tmp_path, config=replace(SHORT, batch_size=2))
     _, result = run(dataset, cache, tmp_path, config=replace(SHORT, log_every=3))
     assert result.steps == 6
+
+
+def test_resuming_with_other_images_is_refused(dataset, cache, tmp_path):
+    """Another dataset with as many images and people; and another split of the same one."""
+    other = tiny_dataset(tmp_path / "other", colours=1)
+    assert len(other.rows("train")) == len(dataset.rows("train"))
+    run(dataset, cache, tmp_path / "run")
+    with pytest.raises(UserError, match="other images"):
+        run(other, cache, tmp_path / "run")
+    with pytest.raises(UserError, match="other settings"):
+        run(dataset, cache, tmp_path / "run", config=replace(SHORT, splits=("test",)))
+
+
+def test_a_state_that_does_not_name_its_dataset_is_refused(dataset, cache, tmp_path):
+    run(dataset, cache, tmp_path)
+    state = load_training_state(tmp_path, "cpu")
+    torch.save(
+        {name: value for name, value in state.items() if name != "dataset"} | {"identity": ""},
+        tmp_path / STATE_FILE,
+    )
+    with pytest.raises(UserError, match="no note of its dataset"):
+        run(dataset, cache, tmp_path)
 
 
 def test_a_corrupted_checkpoint_is_a_user_error(dataset, cache, tmp_path):

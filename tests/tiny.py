@@ -14,10 +14,10 @@ from eggan.model_config import EGGANConfig, quick_preset
 
 
 def tiny_dataset(
-    folder: Path, identities: int = 4, per_identity: int = 4, size: int = 64, test: int = 1
+    folder: Path, identities: int = 4, per_identity: int = 4, size: int = 64, test: int = 1, colours: int = 0
 ) -> Dataset:
     """Grey faces in a colour of their identity; AU12 widens a bright bar, AU1 raises a dark one."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(colours)
     rows, images = [], []
     for identity in range(identities):
         colour = rng.uniform(60, 200, 3)

@@ -6,16 +6,9 @@ sync.
 """
 
 from eggan.tracking.machine import code_version, describe_machine
-from eggan.tracking.run import (
-    CELL_LIST,
-    RunRecord,
-    TrackedRun,
-    adopt_run,
-    flat_params,
-    read_record,
-    run_id_in,
-    ship_folder,
-)
+from eggan.tracking.record import CELL_LIST, RunRecord, flat_params, read_record
+from eggan.tracking.run import TrackedRun, put_aside
+from eggan.tracking.ship import adopt_run, missing_artifacts, run_id_in, ship_folder
 from eggan.tracking.store import (
     EXPERIMENT,
     STORE_ERRORS,
@@ -41,7 +34,9 @@ __all__ = [
     "describe_machine",
     "first_line",
     "flat_params",
+    "missing_artifacts",
     "open_store",
+    "put_aside",
     "read_record",
     "run_id_in",
     "server_command",

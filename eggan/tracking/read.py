@@ -12,7 +12,7 @@ os.environ.setdefault(
 from mlflow.entities import Run
 
 from eggan.errors import UserError
-from eggan.tracking.run import CELL_LIST
+from eggan.tracking.record import CELL_LIST
 from eggan.tracking.store import STORE_ERRORS, Store, first_line
 
 PAGE = 500

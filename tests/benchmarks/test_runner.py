@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from benchmarks import cells, runner, workbench
-from benchmarks.cells import read_status
+from benchmarks.cells import read_status, write_status
 from benchmarks.evaluate import Scores
 from benchmarks.listing import status_text, summary_text
 from benchmarks.suites import SUITES
 from eggan import tracking
 from eggan.errors import UserError
 from eggan.tracking.read import search_cells
-from eggan.tracking.run import TAG_CHARACTERS
-from tests.benchmarks.fakes import fake_instruments, make_bench, tiny_suite
+from eggan.tracking.ship import TAG_CHARACTERS
+from tests.benchmarks.fakes import PaintingMethod, fake_instruments, make_bench, tiny_suite
 
 ROOT = Path(__file__).parents[2]
 
@@ -105,15 +105,87 @@ def test_a_method_that_only_pleases_itself_flags_its_cell(tmp_path, monkeypatch)
     assert read_status(desk.folder()).reason == "alarm: exploitation"
 
 
-def test_a_corrupted_checkpoint_fails_the_cell_and_the_next_run_trains_again(tmp_path, monkeypatch):
+def test_an_alarm_survives_a_kill_after_the_trainings_last_save(tmp_path, monkeypatch):
+    """The training has ended and saved, `cell.json` does not say so yet: nothing is left to be probed."""
+    monkeypatch.setattr("benchmarks.alarms.ALARM_GAP", -100.0)
     desk = Desk(tmp_path, references=False)
-    monkeypatch.setattr("benchmarks.produce.evaluate", lambda editor, lab: 1 / 0)
-    assert desk.run() == "failed"
-    monkeypatch.undo()
+
+    def killed(folder, state, **values):
+        if "trained" in values:
+            raise SystemExit
+        write_status(folder, state, **values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("benchmarks.produce.write_status", killed)
+        with pytest.raises(SystemExit):
+            desk.run()
+    assert read_status(desk.folder()).state == "interrupted"
+    steps = count_updates(monkeypatch)
+    assert desk.run() == "finished"
+    assert steps == []
+    assert read_status(desk.folder()).reason == "alarm: exploitation"
+
+
+def count_updates(monkeypatch) -> list[int]:
+    """Return a list that grows by the step of every update."""
+    steps = []
+    update = PaintingMethod.update
+
+    def counted(self, batch, step):
+        steps.append(step)
+        return update(self, batch, step)
+
+    monkeypatch.setattr(PaintingMethod, "update", counted)
+    return steps
+
+
+def test_a_corrupted_checkpoint_fails_the_cell_and_the_next_run_trains_again(tmp_path, monkeypatch, store):
+    desk = Desk(tmp_path, references=False, store=store, version=13)
+    with monkeypatch.context() as patch:
+        patch.setattr("benchmarks.produce.evaluate", lambda editor, lab: 1 / 0)
+        assert desk.run() == "failed"
     (desk.folder() / "weights.safetensors").write_bytes(b"not weights")
     assert desk.run() == "failed"
     assert "corrupted" in read_status(desk.folder()).reason
+    old = tracking.run_id_in(desk.folder(), store.uri)
+    steps = count_updates(monkeypatch)
     assert desk.run() == "finished"
+    assert steps == list(range(8))
+    run_id = tracking.run_id_in(desk.folder(), store.uri)
+    assert run_id != old
+    for run in (old, run_id):
+        history = store.client.get_metric_history(run, "train/loss")
+        assert [point.step for point in history] == [2, 4, 6, 8]
+    assert store.client.get_run(old).data.tags["state"] == "failed"
+
+
+@pytest.mark.parametrize("place", ["training_state.pt", "weights.safetensors", "cell.json"])
+def test_a_kill_while_a_broken_checkpoint_is_dropped_ends_in_a_training(tmp_path, monkeypatch, place):
+    desk = Desk(tmp_path, references=False)
+    with monkeypatch.context() as patch:
+        patch.setattr("benchmarks.produce.evaluate", lambda editor, lab: 1 / 0)
+        desk.run()
+    (desk.folder() / "weights.safetensors").write_bytes(b"not weights")
+    unlink = Path.unlink
+
+    def unlink_or_die(path, missing_ok=False):
+        if path.name == place:
+            raise SystemExit
+        unlink(path, missing_ok)
+
+    def write_or_die(folder, state, **values):
+        if "trained" in values and place == "cell.json":
+            raise SystemExit
+        write_status(folder, state, **values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", unlink_or_die)
+        patch.setattr("benchmarks.produce.write_status", write_or_die)
+        with pytest.raises(SystemExit):
+            desk.run()
+    steps = count_updates(monkeypatch)
+    assert [desk.run(), desk.run()] == ["failed", "finished"]
+    assert steps == list(range(8))
 
 
 def test_a_training_that_has_ended_is_not_repeated_after_a_failed_scoring(tmp_path, monkeypatch):
@@ -160,7 +232,7 @@ Desk(Path(sys.argv[1]), references=False, training=training).run()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
 def test_a_killed_cell_is_seen_as_interrupted_and_goes_on(tmp_path, number):
     program = KILLED.format(root=str(ROOT), number=int(number))
     done = subprocess.run(

@@ -13,10 +13,11 @@ from PIL import Image
 from benchmarks import editing, single
 from benchmarks.suites import SUITES
 from eggan.aus import AU_COUNT, au_index
+from eggan.data.dataset import load_dataset, write_dataset
 from eggan.errors import UserError
 from eggan.method import EditRequest
 from eggan.model import ENTRY
-from tests.conftest import TINY_TRAINING
+from tests.conftest import TINY_TRAINING, tiny_manifest
 
 
 @pytest.fixture
@@ -89,6 +90,50 @@ def test_resume_with_other_settings_or_without_a_training_is_refused(workplace, 
     status, _, err = eggan(*common, "--out", "nowhere")
     assert (status, "nothing to resume" in err) == (2, True)
     assert not (workplace / "nowhere").exists()
+
+
+def write_people(folder: Path, seed: int) -> None:
+    manifest = tiny_manifest()
+    images = np.random.default_rng(seed).integers(0, 256, (len(manifest), 64, 64, 3), dtype=np.uint8)
+    write_dataset(folder, "tiny", manifest, images, seed=seed, parameters={}, version="1")
+
+
+def test_other_people_in_as_many_pictures_are_never_mixed_in(tmp_path, eggan, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for seed in (0, 1):
+        write_people(tmp_path / f"people{seed}", seed)
+    common = ("--preset", "quick", "--offline", *TINY_TRAINING)
+    status, _, _ = eggan("train", "eggan", "--dataset", "people0", *common)
+    assert status == 0
+    (folder,) = (tmp_path / "runs" / "single").iterdir()
+    assert load_dataset(tmp_path / "people0").content_hash[:8] in folder.name
+    status, _, err = eggan("train", "eggan", "--dataset", "people1", *common, "--resume")
+    assert (status, "nothing to resume" in err) == (2, True)
+    status, _, err = eggan("train", "eggan", "--dataset", "people1", *common, "--resume", "--out", folder)
+    assert (status, "other images" in err) == (2, True)
+    assert eggan("train", "eggan", "--dataset", "people1", *common)[0] == 0
+    assert len(list((tmp_path / "runs" / "single").iterdir())) == 2
+
+
+def test_a_training_whose_state_was_removed_begins_anew_with_metrics_of_its_own(tmp_path, eggan, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_people(tmp_path / "people", 0)
+    common = ("train", "eggan", "--dataset", "people", "--preset", "quick", "--offline", "--out", "m")
+    every = ("--set", "training.log_every=1")
+    assert eggan(*common, *TINY_TRAINING, *every)[0] == 0
+    (tmp_path / "m" / "training_state.pt").unlink()
+    assert eggan(*common, *TINY_TRAINING, *every, "--set", "learning_rate=0.01")[0] == 0
+    losses = []
+    for folder in (tmp_path / "m", *(tmp_path / "m" / "before").iterdir()):
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").open()]
+        values = {
+            line["step"]: line["values"]["train/loss/au"]
+            for line in lines
+            if "train/loss/au" in line["values"]
+        }
+        assert sorted(values) == [1, 2]
+        losses.append(values[2])
+    assert losses[0] != losses[1]
 
 
 @pytest.mark.parametrize(

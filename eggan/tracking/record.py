@@ -1,0 +1,94 @@
+"""What a run's folder holds: `run.json` says what the run is, `metrics.jsonl` every logged value in order."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+RECORD_FILE = "run.json"
+METRICS_FILE = "metrics.jsonl"
+SHIPPED_FILE = "tracking.json"  # what each store has of the run
+CELL_LIST = "cells."  # start of the tags in which a suite's run lists its cells' keys; they may change
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run is. `parent` is the folder of the parent run, relative to the run's folder.
+
+    `datasets` are mappings with `name`, `digest`, `context` and free further entries that say how to build
+    it. `artifacts` are glob patterns inside the folder.
+    """
+
+    name: str
+    tags: dict[str, str]
+    params: dict[str, str] = field(default_factory=dict)
+    datasets: list[dict[str, str]] = field(default_factory=list)
+    artifacts: list[str] = field(default_factory=list)
+    parent: str | None = None
+    state: str = "running"
+    reason: str = ""
+    started_ms: int = 0
+    ended_ms: int | None = None
+
+
+def read_record(folder: Path) -> RunRecord | None:
+    """Return the record of the run in `folder`, None where there is none."""
+    values = read_json(folder / RECORD_FILE)
+    return None if values is None else RunRecord(**values)
+
+
+def write_record(record: RunRecord, folder: Path) -> None:
+    """Write `run.json` atomically."""
+    write_json(folder / RECORD_FILE, asdict(record))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file atomically, with sorted keys."""
+    staging = path.with_name(f".{path.name}.{os.getpid()}")
+    staging.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+    os.replace(staging, path)
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds, None where there is none."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+
+
+def flat_params(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Flatten nested mappings into `group.field -> text`, as MLflow params want them."""
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            flat |= flat_params(value, f"{name}.")
+        else:
+            flat[name] = value if isinstance(value, str) else json.dumps(value)
+    return flat
+
+
+def logged_values(folder: Path) -> list[dict[str, Any]]:
+    """Return the complete lines of a run's metrics log: mappings with `step`, `time_ms` and `values`.
+
+    A last line without its end is left out, and left alone: the run's own process may be writing it.
+    """
+    path = folder / METRICS_FILE
+    if not path.exists():
+        return []
+    text = path.read_bytes()
+    return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
+
+
+def drop_torn_line(folder: Path) -> None:
+    """Cut off a last line that a kill left half-written; only for the process that writes the log."""
+    path = folder / METRICS_FILE
+    if not path.exists():
+        return
+    with path.open("r+b") as stream:
+        text = stream.read()
+        if not text.endswith(b"\n"):
+            stream.truncate(text.rfind(b"\n") + 1)
