@@ -11,6 +11,7 @@ BENCH_EXAMPLES = """examples:
   eggan bench run quick --dry-run           what would run, how long, how much disk
   eggan bench run quick                     train and score what is not finished yet
   eggan bench run standard --only eggan --seed 1
+  eggan bench run standard --add mymethod:cpu   an installed method beside the suite's own
   eggan bench run paper --dataset rafd --openface OpenFace/build/bin --verifier lightcnn:lightcnn29v2
   eggan bench status                        the state of every cell, with reasons
   eggan bench sync --tracking-uri http://localhost:5000
@@ -78,6 +79,13 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--only", action="append", default=[], metavar="METHOD", help="only this method (repeatable)"
+    )
+    parser.add_argument(
+        "--add",
+        action="append",
+        default=[],
+        metavar="METHOD[:PRESET]",
+        help="train and score this method too, on as many images as the suite's own (repeatable)",
     )
     parser.add_argument("--seed", action="append", default=[], type=int, help="only this seed (repeatable)")
     add_device_argument(parser)

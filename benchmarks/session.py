@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from benchmarks.added_rows import with_added_rows
 from benchmarks.cells import read_status
 from benchmarks.evaluate import Laboratory
 from benchmarks.instruments import Choice
@@ -33,7 +34,7 @@ FAILED_CELLS = 1
 
 @dataclass(frozen=True)
 class Session:
-    """The choices of one command."""
+    """The choices of one command; `suite` has the rows that `added` names."""
 
     suite: Suite
     bench: Workbench
@@ -43,6 +44,7 @@ class Session:
     processes: int = 1
     offline: bool = False
     tracking_uri: str | None = None
+    added: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "Session":
@@ -58,7 +60,7 @@ class Session:
             choice=choice_of(arguments),
         )
         session = cls(
-            suite,
+            with_added_rows(suite, arguments.add, bench.methods),
             bench,
             arguments.only,
             arguments.seed,
@@ -66,6 +68,7 @@ class Session:
             arguments.processes,
             arguments.offline,
             arguments.tracking_uri,
+            tuple(arguments.add),
         )
         session.check()
         return session
@@ -165,6 +168,8 @@ class Session:
         ]
         if bench.dataset is not None:
             arguments += ["--dataset", str(bench.dataset)]
+        for text in self.added:
+            arguments += ["--add", text]
         arguments += choice_arguments(bench.choice)
         if self.offline:
             arguments.append("--offline")

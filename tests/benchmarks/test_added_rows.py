@@ -1,0 +1,121 @@
+"""`eggan bench run SUITE --add METHOD[:PRESET]`."""
+
+import dataclasses
+
+import pytest
+
+from benchmarks.added_rows import with_added_rows
+from benchmarks.listing import status_text
+from benchmarks.methods import all_methods
+from benchmarks.session import Session
+from benchmarks.suites import SUITES, find_suite
+from eggan import tracking
+from eggan.config import setting
+from eggan.errors import UserError
+from tests.benchmarks.fakes import FakeConfig, fake_entry, make_bench, tiny_suite
+
+
+@dataclasses.dataclass(frozen=True)
+class SizedConfig(FakeConfig):
+    image_size: int = setting(64, "ours: test")
+
+
+def entry(presets: dict[str, int | None], name: str = "mine"):
+    made = {
+        preset: FakeConfig() if size is None else SizedConfig(image_size=size)
+        for preset, size in presets.items()
+    }
+    return dataclasses.replace(fake_entry(), name=name, title="My method", presets=made)
+
+
+def added(suite: str, text: str, **presets):
+    known = all_methods() | {"mine": entry(presets)}
+    return with_added_rows(find_suite(suite), [text], known).rows[-1]
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_all_rows_of_a_suite_that_train_have_one_budget_which_an_added_one_gets(name):
+    suite = find_suite(name)
+    budgets = {row.training for row in suite.rows if row.training}
+    assert len(budgets) == 1
+    assert added(name, "mine", any=None).training in budgets
+
+
+@pytest.mark.parametrize(
+    ("suite", "text", "presets", "preset"),
+    [
+        ("standard", "mine", {"paper": 128, "cpu": 64, "quick": 64}, "cpu"),
+        ("quick", "mine", {"paper": 128, "cpu": 64, "quick": 64}, "quick"),
+        ("paper", "mine", {"paper": 128, "cpu": 64}, "paper"),
+        ("quick", "mine", {"large": 128, "small": 64}, "small"),
+        ("quick", "mine:small", {"small": 64, "quick": 64}, "small"),
+        ("quick", "stargan", {}, "cpu"),
+    ],
+)
+def test_the_preset_is_the_suites_or_the_only_one_that_fits_or_the_one_named(suite, text, presets, preset):
+    assert added(suite, text, **presets).preset == preset
+
+
+@pytest.mark.parametrize(
+    ("text", "presets", "message"),
+    [
+        ("yours", {}, "unknown method 'yours'"),
+        ("mean-au", {}, "mean-au is a reference"),
+        ("eggan", {}, "eggan is in the suite standard already"),
+        ("eggan:quick", {}, "eggan is in the suite standard already"),
+        ("mine:huge", {"cpu": 64}, r"mine has no preset 'huge' .known: cpu"),
+        ("mine:paper", {"paper": 128}, "is for 128 px, the suite standard has 64 px"),
+        ("mine", {"one": 64, "two": None}, r"say which preset .* --add mine:PRESET .known: one, two"),
+        ("mine", {"paper": 128}, "say which preset"),
+    ],
+)
+def test_what_cannot_be_added_is_refused(text, presets, message):
+    with pytest.raises(UserError, match=message):
+        added("standard", text, **presets)
+
+
+def test_a_method_is_added_once():
+    with pytest.raises(UserError, match="already"):
+        with_added_rows(find_suite("quick"), ["mine:a", "mine:b"], {"mine": entry({"a": 64, "b": None})})
+
+
+def open_session(root, words=(), **options) -> Session:
+    bench = make_bench(root)
+    bench = dataclasses.replace(bench, methods={**bench.methods, "mine": entry({"good": None})})
+    suite = with_added_rows(tiny_suite(), words, bench.methods)
+    return Session(suite, bench, options.pop("only", []), [], [], added=tuple(words), **options)
+
+
+def keys(root) -> dict[str, str]:
+    return {status.name: tracking.read_record(status).name for status in (root / "runs" / "cells").glob("*")}
+
+
+def test_an_added_row_runs_beside_the_others_whose_keys_stay(tmp_path, capsys):
+    assert open_session(tmp_path, offline=True).run() == 0
+    before = keys(tmp_path)
+    assert open_session(tmp_path, ["mine"], offline=True).dry_run() == 0
+    assert capsys.readouterr().out.count("reused") == len(before)
+    assert open_session(tmp_path, ["mine"], only=["mine"]).run() == 0
+    assert "mine/synfacs-fake/s0" in capsys.readouterr().out
+    after = keys(tmp_path)
+    assert before.items() <= after.items()
+    assert sorted(set(after.values()) - set(before.values())) == ["mine/synfacs-fake/s0"]
+    assert "mine/synfacs-fake/s0" in status_text(tmp_path / "runs")
+    assert open_session(tmp_path, ["mine"], offline=True).dry_run() == 0
+    assert capsys.readouterr().out.count("reused") == len(after)
+
+
+def test_workers_add_the_same_rows(tmp_path):
+    words = open_session(tmp_path, ["mine:good"])._worker_arguments()
+    assert words[words.index("--add") + 1] == "mine:good"
+
+
+def test_the_command_takes_added_methods_with_only_and_seed(eggan, tmp_path):
+    folders = ("--runs", tmp_path / "runs", "--data", tmp_path / "data")
+    chosen = ("--only", "stargan", "--seed", "0")
+    status, out, _ = eggan("bench", "run", "quick", "--add", "stargan", *chosen, "--dry-run", *folders)
+    assert status == 0
+    assert "stargan/synfacs-64/s0" in out
+    status, _, err = eggan("bench", "run", "quick", "--add", "magic", *folders)
+    assert (status, "unknown method 'magic'" in err, err.count("\n")) == (2, True, 1)
+    assert not (tmp_path / "data").exists()
