@@ -14,7 +14,8 @@ Deviations:
    strength that they have at the official launch script's batch of 25; `faithful` scales with the batch in
    use.
 3. The official code takes extra generator steps whenever its display is due by the wall clock: left out.
-4. No random flip. Images and target AUs are those of the loop's batches (official: redrawn with
+4. Random flips are the training loop's (`horizontal_flip`, on in every suite, for every method alike; off by
+   default in `eggan train`). Images and target AUs are those of the loop's batches (official: redrawn with
    replacement).
 5. A generator step reuses the images of the critic steps before it; the generator has not changed in
    between.

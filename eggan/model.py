@@ -213,7 +213,7 @@ class EGGAN:
         rebuilt = self.generator(latent, batch.aus)
         terms = self._reconstruction_terms(batch.image, rebuilt)
         if self.config.weight_per:
-            terms["per"] = self._perceptual(batch.image, batch.image, rebuilt)
+            terms["per"] = self._perceptual(batch.image, None, rebuilt)
         return self._descend_weighted(terms)
 
     def _critic_step(self, batch: Batch, latent: Tensor, edit: Tensor) -> dict[str, Tensor]:
@@ -328,11 +328,15 @@ class EGGAN:
             "rec_ssim": config.weight_rec * config.weight_ssim,
         }
 
-    def _perceptual(self, image: Tensor, edit: Tensor, rebuilt: Tensor) -> Tensor:
+    def _perceptual(self, image: Tensor, edit: Tensor | None, rebuilt: Tensor) -> Tensor:
+        """Return Eq. 5; without an edit the image is its own, at no further pass of phi."""
         assert self.perceptual is not None
         with torch.no_grad():
             source_features = self.perceptual(image)
-        edit_features, rebuilt_features = self.perceptual(torch.cat([edit, rebuilt])).chunk(2)
+        if edit is None:
+            edit_features, rebuilt_features = source_features, self.perceptual(rebuilt)
+        else:
+            edit_features, rebuilt_features = self.perceptual(torch.cat([edit, rebuilt])).chunk(2)
         form = losses.eq5_perceptual if self.config.perceptual_norm == "l2" else losses.eq5_perceptual_squared
         return form(source_features, edit_features, rebuilt_features)
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from eggan import losses
 from eggan.config import from_dict, to_dict
 from eggan.data.dataset import to_network_range
 from eggan.data.training_set import load_training_set
@@ -150,6 +151,23 @@ def test_the_first_steps_can_train_the_autoencoder_alone(dataset, cache, data):
     assert moved == [{"encoder", "generator"}] * 2 + [set(model.networks)]
     assert reported[0] == {"loss/rec_l1", "loss/rec_ssim", "loss/per", "loss/total"}
     assert reported[2] > reported[0]
+
+
+def test_a_warm_step_sees_each_image_once_through_phi(dataset, cache, data):
+    """The image stands for its own edit in Eq. 5, so its features are needed once; the loss is the same."""
+    model, batch = (
+        build(narrow_config(rec_warm_steps=1), context(dataset, cache)),
+        make_batch(data, BATCH, 0, 0),
+    )
+    phi, seen = model.perceptual, []
+    model.perceptual = lambda images: seen.append(len(images)) or phi(images)
+    with torch.no_grad():
+        rebuilt = model.generator(model.encoder(batch.image), batch.aus)
+    terms = model.update(batch, 0)
+    assert sum(seen) == 2 * len(batch.image)
+    wanted = losses.eq5_perceptual_squared(phi(batch.image), phi(batch.image), phi(rebuilt))
+    torch.testing.assert_close(terms["loss/per"], wanted.detach(), rtol=1e-5, atol=1e-6)
+    assert terms["loss/per"] > 0
 
 
 def test_the_warm_rate_falls_to_the_learning_rate(dataset, cache, data):

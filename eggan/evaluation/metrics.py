@@ -148,25 +148,28 @@ class EqualError(NamedTuple):
 def equal_error(genuine: np.ndarray, impostor: np.ndarray) -> EqualError:
     """Return the threshold at which false accepts and false rejects are as equal as the samples allow.
 
-    `genuine`, `impostor`: similarities of pairs of one person and of two. The rate is the mean of the two
-    error rates there. Between two equally good thresholds the middle is taken.
+    `genuine`, `impostor`: similarities of pairs of one person and of two. Between two equally good thresholds
+    the middle is taken. The rates are those at the returned threshold; `rate` is their mean.
     """
     genuine, impostor = np.sort(np.asarray(genuine, np.float64)), np.sort(np.asarray(impostor, np.float64))
     if not len(genuine) or not len(impostor):
         raise ValueError("an equal-error rate needs at least one genuine and one impostor pair")
     edges = np.unique(np.concatenate([genuine, impostor]))
     candidates = np.concatenate([[edges[0] - 1e-6], (edges[:-1] + edges[1:]) / 2, [edges[-1] + 1e-6]])
-    rejects = np.searchsorted(genuine, candidates, side="left") / len(genuine)
-    accepts = 1.0 - np.searchsorted(impostor, candidates, side="left") / len(impostor)
+    accepts, rejects = _error_rates(genuine, impostor, candidates)
     gap = np.abs(rejects - accepts)
     best = np.flatnonzero(np.isclose(gap, gap.min(), rtol=0, atol=1e-12))
-    pick = best[len(best) // 2]
-    return EqualError(
-        float((candidates[best[0]] + candidates[best[-1]]) / 2),
-        float((rejects[pick] + accepts[pick]) / 2),
-        float(accepts[pick]),
-        float(rejects[pick]),
-    )
+    threshold = (candidates[best[0]] + candidates[best[-1]]) / 2
+    accept, reject = map(float, _error_rates(genuine, impostor, threshold))
+    return EqualError(float(threshold), (accept + reject) / 2, accept, reject)
+
+
+def _error_rates(
+    genuine: np.ndarray, impostor: np.ndarray, thresholds: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the false-accept and false-reject rates at each threshold; similarities are sorted upwards."""
+    accepts = 1.0 - np.searchsorted(impostor, thresholds, side="left") / len(impostor)
+    return accepts, np.searchsorted(genuine, thresholds, side="left") / len(genuine)
 
 
 def verification_accuracy(similarity: np.ndarray, threshold: float) -> float:

@@ -13,6 +13,7 @@ from benchmarks.protocol import (
     split_data,
     store_pairs,
 )
+from benchmarks.suites import SUITES
 from eggan.aus import AU_COLUMNS, AU_COUNT, EXPRESSIONS
 from eggan.data.dataset import Dataset
 from eggan.errors import UserError
@@ -125,3 +126,10 @@ def test_showcase_edits_every_face_to_the_same_eight_targets(twin):
     assert (aus == aus[:1]).all()
     assert grid.expressions.reshape(4, -1)[0].tolist() == list(range(len(EXPRESSIONS)))
     assert len(set(ends.sources.manifest["identity"].iloc[ends.rows])) == 4
+
+
+def test_every_suite_mirrors_the_images_of_every_method_alike():
+    """What the headers of the baselines say of their flips."""
+    rows = [row for suite in SUITES.values() for row in suite.rows if row.training]
+    assert len({row.method for row in rows}) > 4
+    assert all(row.training.horizontal_flip for row in rows)

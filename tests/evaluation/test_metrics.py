@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from scipy import stats
 
 from eggan.evaluation import metrics
@@ -114,6 +116,21 @@ def test_equal_error_on_constructed_cases():
     assert 0.4 < swapped.threshold < 0.65
     with pytest.raises(ValueError, match="at least one"):
         metrics.equal_error(np.array([]), np.array([0.1]))
+
+
+@given(
+    st.lists(st.integers(0, 8), min_size=1, max_size=6),
+    st.lists(st.integers(0, 8), min_size=1, max_size=6),
+)
+@example([5], [4, 6])
+def test_the_rates_of_the_equal_error_point_are_those_at_its_threshold(genuine, impostor):
+    genuine, impostor = np.array(genuine) / 10, np.array(impostor) / 10
+    found = metrics.equal_error(genuine, impostor)
+    assert found.false_reject_rate == pytest.approx((genuine < found.threshold).mean())
+    assert found.false_accept_rate == pytest.approx((impostor >= found.threshold).mean())
+    assert found.rate == pytest.approx((found.false_accept_rate + found.false_reject_rate) / 2)
+    gaps = [abs((genuine < t).mean() - (impostor >= t).mean()) for t in np.arange(-0.05, 1, 0.01)]
+    assert abs(found.false_accept_rate - found.false_reject_rate) <= min(gaps) + 1e-9
 
 
 def test_equal_error_of_two_gaussians():
