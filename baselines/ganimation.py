@@ -14,9 +14,9 @@ Deviations:
    strength that they have at the official launch script's batch of 25; `faithful` scales with the batch in
    use.
 3. The official code takes extra generator steps whenever its display is due by the wall clock: left out.
-4. Random flips are the training loop's (`horizontal_flip`, on in every suite, for every method alike; off by
-   default in `eggan train`). Images and target AUs are those of the loop's batches (official: redrawn with
-   replacement).
+4. Random flips are the training loop's (`horizontal_flip`): on for every method of the 64 px suites, off in
+   the suite `paper` and by default in `eggan train`. Images and target AUs are those of the loop's batches
+   (official: redrawn with replacement).
 5. A generator step reuses the images of the critic steps before it; the generator has not changed in
    between.
 6. `cpu`: 64 px, half of the width, a quarter for the critic, three residual blocks, as for StarGAN, and for

@@ -16,8 +16,8 @@ Deviations:
    ImageNet VGG19 (official); a VGG19 trained to tell the training identities apart, its batch norms folded
    into the convolutions; or He-normal draws. From PyTorch's defaults the features are so flat that the
    gradient penalty explodes.
-5. Mirroring is the training loop's (`horizontal_flip`, on in every suite, for every method alike; off by
-   default in `eggan train`). No crop or contrast stretch: images come aligned.
+5. Mirroring is the training loop's (`horizontal_flip`): on for every method of the 64 px suites, off in
+   the suite `paper` and by default in `eggan train`. No crop or contrast stretch: images come aligned.
 6. Other sizes than 128 px: official features at 64 px are 4 x 4, too small for the critic. It gets one
    stride-2 stage less per halving, so that it always ends at 1 x 1.
 7. The critic stays in float32 under mixed precision: its instance norms see 2 x 2 maps.

@@ -8,8 +8,8 @@ Deviations:
 1. Budget, batch size and learning-rate schedule are the training loop's, equal for every method. The
    StarGAN paper decays linearly over the second half, as the loop does; the official code's decay is in
    effect none (its rate ends at 9.99e-5), which is the preset `faithful`.
-2. Random flips are the training loop's (`horizontal_flip`, on in every suite, for every method alike; off by
-   default in `eggan train`). No centre crop: images come aligned and cropped.
+2. Random flips are the training loop's (`horizontal_flip`): on for every method of the 64 px suites, off in
+   the suite `paper` and by default in `eggan train`. No centre crop: images come aligned and cropped.
 3. The norms keep no running statistics. The official code keeps them and never uses them: it stays in train
    mode.
 4. A generator step reuses the images of the critic step before it; the generator has not changed in
