@@ -127,9 +127,9 @@ def add_instruments(parser: argparse.ArgumentParser) -> None:
 
 def run_suite(arguments: argparse.Namespace) -> int:
     """Run a suite; 0 when every chosen cell is finished, 1 when one failed."""
-    from benchmarks.launch import set_threads
     from benchmarks.session import Session
     from eggan.errors import UserError
+    from eggan.startup import set_threads
 
     if arguments.processes < 1:
         raise UserError("--processes must be at least 1")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from eggan.errors import UserError
+from eggan.machine import allowed_cores
 
 # Published weight files and what each unlocks; the names carry the start of their sha256.
 WEIGHT_FILES = {
@@ -88,7 +89,7 @@ def machine() -> Iterator[Line]:
     yield "PyTorch", torch.__version__
     yield "devices", ", ".join(_devices())
     threads = os.environ.get("OMP_NUM_THREADS", "not set")
-    yield "threads", f"{torch.get_num_threads()} of {os.cpu_count()} cores (OMP_NUM_THREADS {threads})"
+    yield "threads", f"{torch.get_num_threads()} of {allowed_cores()} cores (OMP_NUM_THREADS {threads})"
     fast = bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
     yield "bf16", f"CPU {'native' if fast else 'emulated, slow'}" + _cuda_bf16()
     yield "disk", f"{shutil.disk_usage(Path.cwd()).free / BYTES_PER_GIB:.1f} GiB free here"

@@ -8,20 +8,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
+from eggan.startup import thread_environment
+
 POLL_SECONDS = 0.5
-
-
-def threads_per_process(processes: int) -> int:
-    """Return the cores' share of one process, at least 1."""
-    return max(1, (os.cpu_count() or 1) // processes)
-
-
-def set_threads(processes: int) -> None:
-    """Give this process its share of the cores, unless OMP_NUM_THREADS says otherwise."""
-    import torch
-
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(threads_per_process(processes))
 
 
 def launch(
@@ -31,10 +20,7 @@ def launch(
 
     When this process is interrupted its workers are told to stop, and waited for.
     """
-    environment = os.environ | {
-        "OMP_NUM_THREADS": str(threads_per_process(processes)),
-        "OMP_WAIT_POLICY": "PASSIVE",
-    }
+    environment = os.environ | thread_environment(os.environ, processes)
     waiting, running = list(keys), dict[str, subprocess.Popen[bytes]]()
     try:
         while waiting or running:

@@ -1,6 +1,5 @@
 """What a suite run stands on: folders, device, methods, instruments, datasets."""
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from benchmarks.suites import Suite
 from benchmarks.truth import TruthCache, is_synfacs, render_synfacs
 from eggan.data.dataset import Dataset, load_dataset
 from eggan.errors import UserError
+from eggan.machine import default_workers
 from eggan.progress import progress_bar
 
 SPLIT_DATASETS = {"test": "twin", "wide": "wide"}  # protocol split -> which SynFACS build holds its sources
@@ -45,7 +45,7 @@ class Workbench:
     data: Path = Path("data")
     device: str = "cpu"
     dataset: Path | None = None
-    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    workers: int = field(default_factory=default_workers)
     progress: Callable[..., Any] = progress_bar
     methods: Mapping[str, Entry] = field(default_factory=all_methods)
     instruments: Callable[[str], Instruments] = load_instruments

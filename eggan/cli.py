@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from eggan import __version__
+from eggan import __version__, startup
 from eggan.errors import UserError
 
 GROUP = "eggan.commands"
@@ -32,8 +32,7 @@ EXAMPLES = """examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, 2 for a user's mistake, 130 when interrupted."""
-    # Spinning libgomp threads slow a shared machine 5-30 times; read once, when torch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    startup.prepare()
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         parsed = build_parser(arguments, entry_points(group=GROUP)).parse_args(arguments)
@@ -42,14 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error), USER_MISTAKE)
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        # The reader went away (`eggan ... | head`); keep the interpreter's last flush from raising again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
-        if not is_disk_full(error):
+        reason = outside_reason(error)
+        if reason is None:
             raise
-        return _fail(f"the disk is full ({error}): free some space and run the command again", USER_MISTAKE)
+        return _fail(reason, USER_MISTAKE)
 
 
 def build_parser(arguments: Sequence[str], entries: Iterable[EntryPoint]) -> argparse.ArgumentParser:
@@ -68,6 +64,17 @@ def build_parser(arguments: Sequence[str], entries: Iterable[EntryPoint]) -> arg
     for name in chosen:
         _register(by_name[name], subparsers)
     return parser
+
+
+def outside_reason(error: BaseException) -> str | None:
+    """Return what to say of an error that the machine made and not the program; None of any other."""
+    if is_disk_full(error):
+        return f"the disk is full ({error}): free some space and run the command again"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the latter is torch's
+        return f"there is not enough memory ({error}): use a smaller batch, or fewer workers"
+    if isinstance(error, OSError) and error.filename is not None:  # no access, read-only, a name too long, ..
+        return f"{error.filename}: {error.strerror}"
+    return None
 
 
 def is_disk_full(error: BaseException) -> bool:

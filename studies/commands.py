@@ -165,7 +165,7 @@ def _add_reading(actions: Any) -> None:
 
 def run_study(arguments: argparse.Namespace) -> int:
     """Run a study; 0 when it has its trials, 1 when some are left."""
-    from benchmarks.launch import set_threads
+    from eggan.startup import set_threads
     from studies.session import Session
     from studies.space import find_space
 
@@ -208,7 +208,7 @@ def sync_study(arguments: argparse.Namespace) -> int:
 
 def run_reruns(arguments: argparse.Namespace) -> int:
     """Train trials again; 0 when all have ended, 1 when one failed or another process holds some."""
-    from benchmarks.launch import set_threads
+    from eggan.startup import set_threads
     from studies.rerun_session import RerunSession
 
     set_threads(1)

@@ -6,7 +6,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-from benchmarks.launch import POLL_SECONDS, threads_per_process
+from benchmarks.launch import POLL_SECONDS
+from eggan.startup import thread_environment
 
 WORKER_OPTION = "--worker-number"
 
@@ -17,8 +18,7 @@ def run_workers(command: Sequence[str], workers: int, secrets: dict[str, str]) -
     The cores are shared out; `secrets` are environment variables, since anybody can read a command line. When
     this process is interrupted its workers are told to stop, and waited for: they save and give back trials.
     """
-    environment = os.environ | secrets
-    environment |= {"OMP_NUM_THREADS": str(threads_per_process(workers)), "OMP_WAIT_POLICY": "PASSIVE"}
+    environment = os.environ | thread_environment(os.environ, workers) | secrets
     running = [
         subprocess.Popen([*command, WORKER_OPTION, str(number)], env=environment) for number in range(workers)
     ]

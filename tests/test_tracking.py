@@ -240,9 +240,3 @@ def test_two_processes_open_a_fresh_store_at_once(tmp_path):
 def test_describe_creates_nothing(tmp_path):
     assert "not there yet" in tracking.describe(None, tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
-
-
-def test_code_version_names_a_commit_and_whether_it_is_clean():
-    version = tracking.code_version()
-    assert set(version) == {"commit", "dirty"}
-    assert version["dirty"] in ("true", "false", "unknown")

@@ -1,5 +1,4 @@
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 from benchmarks import launch
 from benchmarks.session import Session
 from eggan import tracking
+from eggan.machine import allowed_cores
 from tests.benchmarks.fakes import make_bench, tiny_suite
 
 
@@ -63,5 +63,5 @@ def test_workers_share_the_cores_and_run_one_cell_each(tmp_path, monkeypatch):
     assert ended == {"good": 0, "bad": 1, "third": 0}
     arguments, threads, policy = json.loads((tmp_path / "good.json").read_text())
     assert arguments == ["-m", "eggan.cli", "bench", "run", "quick", "--offline", "--cell", "good"]
-    assert int(threads) == max(1, (os.cpu_count() or 1) // 2)
+    assert int(threads) == max(1, allowed_cores() // 2)
     assert policy == "PASSIVE"

@@ -2,7 +2,6 @@
 
 import json
 import multiprocessing
-import os
 import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -19,6 +18,7 @@ from eggan.data.dataset import Dataset, write_dataset
 from eggan.data.synfacs.picture import RENDERER_VERSION, draw_nuisance, render
 from eggan.data.synfacs.plan import LABEL_TOOL, Request, make_manifest, make_request, person
 from eggan.errors import UserError
+from eggan.machine import default_workers
 
 CHUNK = 24  # pictures of one person per task: the person's shared parts are prepared once per task
 
@@ -151,10 +151,10 @@ def render_task(task: Task) -> tuple[tuple[int, ...], np.ndarray]:
 
 
 def worker_count(workers: int | None) -> int:
-    """Return the number of processes: what was asked for, or one per available core."""
+    """Return the number of processes: what was asked for, or as many as cores and memory allow."""
     if workers is not None and workers < 1:
         raise UserError(f"--workers must be at least 1, not {workers}")
-    return workers or len(os.sched_getaffinity(0))
+    return workers or default_workers()
 
 
 def render_tasks(tasks: list[Task], count: int, size: int, workers: int | None, progress: bool) -> np.ndarray:
