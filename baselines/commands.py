@@ -2,7 +2,15 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from eggan.errors import UserError
+from eggan.outputs import add_force_argument
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from eggan.checkpoint import ModelCard
 
 EXAMPLES = """examples:
   eggan import stargan 200000-G.ckpt -o weights/stargan
@@ -25,6 +33,7 @@ def register(subparsers: Any) -> None:
     parser.add_argument("network", choices=NAMES, help="what the file holds")
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="official file(s)")
     parser.add_argument("-o", "--out", type=Path, help="folder to write (default: weights/NETWORK)")
+    add_force_argument(parser)
     parser.set_defaults(run=run_import)
 
 
@@ -36,8 +45,8 @@ def run_import(arguments: argparse.Namespace) -> int:
 
     name, folder = arguments.network, arguments.out or Path("weights") / arguments.network
     if name == "lightcnn":
-        card, weights = official.read_lightcnn(arguments.files)
-        save_checkpoint(folder, ModelCard(name, lightcnn.VERSION, dict(card), SIDE), weights)
+        variant, weights = official.read_lightcnn(arguments.files)
+        card = ModelCard(name, lightcnn.VERSION, dict(variant), SIDE)
     else:
         read = {
             "stargan": (official.read_stargan, stargan.VERSION),
@@ -46,6 +55,33 @@ def run_import(arguments: argparse.Namespace) -> int:
         }
         reader, version = read[name]
         config, weights = reader(arguments.files)
-        save_checkpoint(folder, ModelCard(name, version, to_dict(config), SIDE), weights)
+        card = ModelCard(name, version, to_dict(config), SIDE)
+    _check_folder(folder, arguments, card, weights)
+    save_checkpoint(folder, card, weights)
     print(f"{len(weights)} tensors of {name} in {folder}")
     return 0
+
+
+def _check_folder(
+    folder: Path, arguments: argparse.Namespace, card: "ModelCard", weights: "dict[str, Tensor]"
+) -> None:
+    """Raise a `UserError` where a file of the folder would be lost; the same import again loses none."""
+    from eggan.checkpoint import CONFIG_FILE, WEIGHTS_FILE
+    from eggan.outputs import check_output
+
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file: name a folder with --out")
+    again = _holds(folder, card, weights)
+    for name in (WEIGHTS_FILE, CONFIG_FILE):
+        check_output(folder / name, arguments.files, lambda _: again, arguments.force)
+
+
+def _holds(folder: Path, card: "ModelCard", weights: "dict[str, Tensor]") -> bool:
+    from eggan.checkpoint import load_checkpoint
+
+    try:
+        there = load_checkpoint(folder)
+    except UserError:
+        return False
+    equal = there.card == card and there.weights.keys() == weights.keys()
+    return equal and all(bool((tensor == weights[name]).all()) for name, tensor in there.weights.items())

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from baselines.ganimation import ENTRY as GANIMATION
@@ -27,6 +28,7 @@ from eggan.aus import AU_COUNT, EXPRESSIONS
 from eggan.errors import UserError
 
 State = dict[str, Tensor]
+UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError)
 NAMED = 3  # missing keys that a message spells out
 
 # The official loader numbers RaFD's folders alphabetically; entry k is the official index of our domain k.
@@ -51,7 +53,7 @@ def read_state(path: Path) -> State:
         loaded = torch.load(path, weights_only=True, map_location="cpu")
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except (*UNREADABLE, SafetensorError) as error:  # torch reads files of that name by that library
         reason = str(error).splitlines()[0] if str(error) else "it is empty"
         raise UserError(f"{path} is not a torch checkpoint that loads safely: {reason}") from None
     if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):

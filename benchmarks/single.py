@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from eggan.devices import add_device_argument, resolve_device
 from eggan.errors import UserError
+from eggan.outputs import add_force_argument
 
 if TYPE_CHECKING:  # torch takes more than a second to import; `eggan --help` must not
     from benchmarks.editing import Model
@@ -94,6 +95,7 @@ def _add_edit_arguments(parser: argparse.ArgumentParser, default_output: str) ->
     parser.add_argument(
         "-o", "--output", type=Path, default=Path(default_output), help=f"default: {default_output}"
     )
+    add_force_argument(parser)
 
 
 def run_train(arguments: argparse.Namespace) -> int:
@@ -174,14 +176,19 @@ def default_folder(runs: Path, method: str, dataset: "Dataset", seed: int) -> Pa
 
 
 def check_folder(folder: Path, resume: bool) -> None:
-    """Refuse to write over a training, and to resume where there is none."""
-    from eggan.checkpoint import STATE_FILE
+    """Refuse to write over a training or over other files, and to resume where there is none."""
+    from eggan.checkpoint import CONFIG_FILE, STATE_FILE, WEIGHTS_FILE
+    from eggan.tracking import read_record
 
     exists = (folder / STATE_FILE).is_file()
     if exists and not resume:
         raise UserError(f"{folder} already holds a training: add --resume to go on, or choose another --out")
     if resume and not exists:
         raise UserError(f"nothing to resume: {folder} holds no training state")
+    if not exists and read_record(folder) is None:  # a training that was stopped early has left its record
+        for name in (WEIGHTS_FILE, CONFIG_FILE):
+            if (folder / name).exists():
+                raise UserError(f"{folder} holds a {name} that no training wrote: choose another --out")
 
 
 def _train_tracked(
@@ -251,11 +258,11 @@ def _open_run(
 def run_edit(arguments: argparse.Namespace) -> int:
     """Write one edited picture and return 0."""
     from benchmarks.editing import to_picture
-    from eggan.data.images import save_png
+    from eggan.pictures import save_picture
 
     model, request = _prepare(arguments, arguments.keep)
     edited = model.method.edit(request)[0]
-    print(f"wrote {save_png(to_picture(edited), arguments.output)}")
+    print(f"wrote {save_picture(to_picture(edited), arguments.output)}")
     return 0
 
 
@@ -264,13 +271,13 @@ def run_interpolate(arguments: argparse.Namespace) -> int:
     import torch
 
     from benchmarks.editing import interpolation, strip
-    from eggan.data.images import save_png
+    from eggan.pictures import save_picture
 
     if arguments.steps < 2:
         raise UserError(f"--steps is {arguments.steps}: an interpolation has at least 2 frames")
     model, request = _prepare(arguments, read_source=True)
     frames = interpolation(model.method, request, arguments.steps)
-    path = save_png(strip(torch.cat([request.source, frames])), arguments.output)
+    path = save_picture(strip(torch.cat([request.source, frames])), arguments.output)
     print(f"wrote {path}: the source, then {arguments.steps} frames")
     return 0
 
@@ -282,7 +289,9 @@ def _prepare(arguments: argparse.Namespace, read_source: bool) -> tuple["Model",
     from benchmarks import editing
     from eggan.aus import AU_COUNT
     from eggan.data.images import load_photograph
+    from eggan.pictures import check_picture_output
 
+    check_picture_output(arguments.output, [arguments.image], arguments.force)
     if not arguments.au:
         raise UserError("say what to change with at least one --au, such as --au 12=4")
     wanted = editing.parse_aus(arguments.au)

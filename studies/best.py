@@ -9,6 +9,7 @@ import pandas as pd
 from benchmarks.listing import table
 from eggan.checkpoint import write_atomically
 from eggan.errors import UserError
+from eggan.outputs import sealed
 from studies import choose
 from studies.data import StudyData
 
@@ -53,8 +54,8 @@ def config_text(data: StudyData, row: pd.Series, only_searched: bool) -> str:
     ]
     text = "".join(f"# {' '.join(line.split())}\n" for line in lines)
     if only_searched:
-        return text + _table("method", searched)
-    return text + _table("method", spec.method_config | searched) + _table("training", spec.training)
+        return sealed(text + _table("method", searched))
+    return sealed(text + _table("method", spec.method_config | searched) + _table("training", spec.training))
 
 
 def _table(name: str, values: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks.commands import add_instruments
 from eggan.devices import add_device_argument
+from eggan.outputs import add_force_argument, check_output, is_sealed
 
 EXAMPLES = """examples:
   eggan study run loss-weights --dry-run               trials, hours, disk, the command that continues it
@@ -152,6 +153,7 @@ def _add_reading(actions: Any) -> None:
     best.add_argument(
         "--export", type=Path, metavar="FILE", help="TOML for `eggan train METHOD --config FILE`"
     )
+    add_force_argument(best)
     best.add_argument("--only-searched", action="store_true", help="write the searched fields alone")
     best.set_defaults(run=show_best)
     board = _parser(actions, "dashboard", "open optuna-dashboard on this machine", EXAMPLES)
@@ -258,6 +260,8 @@ def show_best(arguments: argparse.Namespace) -> int:
     """Print the best trial; write it as a config where that is asked for."""
     from studies.best import best_text, config_text, pick, write_config
 
+    if arguments.export:
+        check_output(arguments.export, [], is_sealed, arguments.force)
     data = _data(arguments)
     row = pick(data, arguments.trial)
     print(best_text(data, row))

@@ -212,7 +212,8 @@ def test_wrong_files_are_refused_in_one_line(eggan, ours, save, tmp_path):
     generator = official_state(*ours["stargan"])
     celeba = generator | {"main.0.weight": torch.zeros(64, 8, 7, 7)}
     narrow = generator | {"main.3.weight": torch.zeros(32, 64, 4, 4)}
-    (tmp_path / "text.pth").write_text("not a checkpoint")
+    for name in ("text.pth", "text.safetensors"):
+        (tmp_path / name).write_text("not a checkpoint")
     cases = [
         ("stargan", save(celeba, "a"), "edits 5 other attributes"),
         ("stargan", save(narrow, "b"), r"main.3.weight has shape \(32, 64, 4, 4\)"),
@@ -221,6 +222,7 @@ def test_wrong_files_are_refused_in_one_line(eggan, ours, save, tmp_path):
         ("ganimation", save(generator, "e"), "lacks img_reg.0.weight"),
         ("lightcnn", save(generator, "f"), "lacks conv1.filter.weight"),
         ("lightcnn", tmp_path / "text.pth", "not a torch checkpoint"),
+        ("lightcnn", tmp_path / "text.safetensors", "not a torch checkpoint"),
         ("lightcnn", tmp_path / "absent", "no such file"),
     ]
     for name, path, expected in cases:
@@ -248,3 +250,30 @@ def test_a_pickle_that_runs_code_is_refused(eggan, tmp_path):
     status, out, message = eggan("import", "stargan", tmp_path / "evil.pth", "-o", tmp_path / "out")
     assert (status, out) == (2, "")
     assert "loads safely" in message
+
+
+def test_an_import_writes_over_no_other_checkpoint(eggan, ours, save, tmp_path):
+    parts = ("decoder", "encoder", "interp_net")
+    files = [save(official_state(*ours[name]), f"{name}-latest.pth") for name in parts]
+    command = ("import", "homointerpgan", *files, "-o", tmp_path / "out")
+    for _ in range(2):  # the same import again changes nothing
+        assert eggan(*command)[0] == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    other = save(official_state(*ours["ganimation"]), "other.pth")
+    status, _, err = eggan("import", "ganimation", other, "-o", tmp_path / "out")
+    assert (status, "add --force" in err, err.count("\n")) == (2, True, 1)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert eggan("import", "ganimation", other, "-o", tmp_path / "out", "--force")[0] == 0
+    assert load_checkpoint(tmp_path / "out").card.method == "ganimation"
+
+
+def test_an_import_writes_over_no_official_file_and_no_notes(eggan, ours, save, tmp_path):
+    official = save(official_state(*ours["ganimation"]), "config.json")
+    status, _, err = eggan("import", "ganimation", official, "-o", official.parent, "--force")
+    assert (status, "is the input" in err) == (2, True)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text("my own")
+    assert eggan("import", "ganimation", official, "-o", tmp_path / "mine")[0] == 2
+    assert (tmp_path / "mine" / "config.json").read_text() == "my own"
+    (tmp_path / "file").write_text("my own")
+    assert eggan("import", "ganimation", official, "-o", tmp_path / "file")[0] == 2

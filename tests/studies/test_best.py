@@ -97,3 +97,17 @@ def test_eggan_trains_from_the_exported_file(eggan, trained, tmp_path, monkeypat
 
     card = json.loads((tmp_path / "m" / "config.json").read_text())
     assert card["config"]["weight_au"] == read_toml(tmp_path / "t.toml")["method"]["weight_au"]
+
+
+def test_an_export_replaces_an_export_and_nothing_else(eggan, tmp_path):
+    fake_study(tmp_path / "studies" / "s", trials=6)
+    words, out_file = ("study", "best", "s", "--runs", tmp_path, "--export"), tmp_path / "tuned.toml"
+    assert eggan(*words, out_file)[0] == 0
+    whole = out_file.read_text()
+    assert eggan(*words, out_file, "--only-searched")[0] == 0
+    assert out_file.read_text() != whole
+    out_file.write_text(changed := whole.replace("batch_size = ", "batch_size = 1"))
+    status, _, err = eggan(*words, out_file)
+    assert (status, "add --force" in err, out_file.read_text() == changed) == (2, True, True)
+    assert eggan(*words, out_file, "--force")[0] == 0
+    assert out_file.read_text() == whole

@@ -6,6 +6,8 @@ from pathlib import Path
 from eggan.data.synfacs.build import build
 from eggan.data.synfacs.plan import DEFAULT_IDENTITIES, DEFAULT_IMAGES_PER_IDENTITY, SPLIT_NAMES
 from eggan.data.synfacs.sheet import SHEETS, write_sheet
+from eggan.outputs import add_force_argument
+from eggan.pictures import check_picture_output
 
 BUILD_EXAMPLES = """examples:
   eggan data build synfacs                                  the RaFD twin, 1,608 images at 128 px
@@ -71,10 +73,13 @@ def add_sheet_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the people (default: 0)")
     parser.add_argument("--out", type=Path, help="file (default: synfacs-KIND.png)")
+    add_force_argument(parser)
 
 
 def run_sheet(args: argparse.Namespace) -> int:
     """Draw what the arguments ask for."""
-    path = write_sheet(args.kind, args.size, args.seed, args.out or Path(f"synfacs-{args.kind}.png"))
+    out = args.out or Path(f"synfacs-{args.kind}.png")
+    check_picture_output(out, force=args.force)
+    path = write_sheet(args.kind, args.size, args.seed, out)
     print(path)
     return 0

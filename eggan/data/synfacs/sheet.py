@@ -9,6 +9,7 @@ from eggan.aus import AU_COUNT, AU_NAMES, AU_NUMBERS, EXPRESSIONS, LEVELS
 from eggan.data.synfacs.picture import draw_nuisance, render
 from eggan.data.synfacs.plan import SIZES, person, posed_pictures
 from eggan.errors import UserError
+from eggan.pictures import save_picture
 
 SHEETS = ("aus", "expressions")
 AU_SHEET_PEOPLE = (1, 2, 12)
@@ -22,12 +23,7 @@ def write_sheet(kind: str, size: int, seed: int, path: Path) -> Path:
     if size not in SIZES:
         raise UserError(f"size {size} is not offered: choose 64 or 128")
     sheet = au_sheet(size, seed) if kind == "aus" else expression_sheet(size, seed)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
-    return path
+    return save_picture(np.asarray(sheet), path)
 
 
 def au_sheet(size: int, seed: int) -> Image.Image:
