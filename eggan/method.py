@@ -19,7 +19,9 @@ from eggan.data.dataset import Dataset
 class Batch:
     """One training batch; batch k of a run is a function of (seed, k) alone.
 
-    Source and target rows are both training images; the target is drawn independently of the source.
+    Source and target rows are both training images; the target is drawn independently of the source. Where
+    the dataset has groups of true edits, `true_edit` is the source picture with other AUs (now and then the
+    same); EGGAN and the baselines do not look at it.
     """
 
     image: Tensor  # (B, 3, H, W) float in [-1, 1]
@@ -30,6 +32,8 @@ class Batch:
     target_aus: Tensor  # as aus
     target_expression: Tensor  # as expression
     generator: torch.Generator  # on the batch's device, keyed by (seed, k): for every draw inside the step
+    true_edit: Tensor | None = None  # as image; None where the dataset has no groups
+    true_edit_aus: Tensor | None = None  # as aus: what true_edit shows
 
 
 @dataclass(frozen=True)

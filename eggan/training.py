@@ -147,13 +147,18 @@ def learning_rate_factor(done: float, decay_from: float) -> float:
 
 
 def make_batch(data: TrainingSet, config: TrainingConfig, seed: int, step: int) -> Batch:
-    """Return batch `step` of a run: each epoch visits every row once; targets are drawn independently."""
+    """Return batch `step` of a run: each epoch visits every row once; targets are drawn independently.
+
+    True edits have draws of their own: a dataset with groups changes nothing else of the batch.
+    """
     device = data.images.device
-    rows, targets = _batch_rows(len(data), config.batch_size, seed, step, device)
+    rows, targets, draws = _batch_rows(len(data), config.batch_size, seed, step, device)
     generator = torch_generator("step", seed, step, device=device)
+    partners = None if data.groups is None else data.groups.partners(rows, draws)
     image = to_network_range(data.images[rows])
+    true_edit = None if partners is None else to_network_range(data.images[partners])
     if config.horizontal_flip:
-        image = flip_some(image, generator)
+        image, true_edit = _flip_alike(image, true_edit, generator)
     return Batch(
         image=image.contiguous(memory_format=torch.channels_last),
         aus=data.aus[rows],
@@ -163,29 +168,47 @@ def make_batch(data: TrainingSet, config: TrainingConfig, seed: int, step: int) 
         target_aus=data.aus[targets],
         target_expression=data.expression[targets],
         generator=generator,
+        true_edit=true_edit,
+        true_edit_aus=None if partners is None else data.aus[partners],
     )
 
 
-def _batch_rows(count: int, size: int, seed: int, step: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return source and target rows of a batch; it may span the end of an epoch."""
-    sources, targets = [], []
+def _flip_alike(
+    image: Tensor, true_edit: Tensor | None, generator: torch.Generator
+) -> tuple[Tensor, Tensor | None]:
+    """Mirror some images, and their true edits with them."""
+    if true_edit is None:
+        return flip_some(image, generator), None
+    both = flip_some(torch.cat([image, true_edit], dim=1), generator)
+    return both[:, :3], both[:, 3:]
+
+
+def _batch_rows(
+    count: int, size: int, seed: int, step: int, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return source rows, target rows and draws in [0, 1) of a batch; it may span the end of an epoch."""
+    parts: list[list[Tensor]] = [[], [], []]
     position, missing = step * size, size
     while missing:
         epoch, start = divmod(position, count)
         taken = min(missing, count - start)
-        order, drawn = _epoch_rows(count, seed, epoch, str(device))
-        sources.append(order[start : start + taken])
-        targets.append(drawn[start : start + taken])
+        for part, whole in zip(parts, _epoch_rows(count, seed, epoch, str(device)), strict=True):
+            part.append(whole[start : start + taken])
         position, missing = position + taken, missing - taken
-    return torch.cat(sources), torch.cat(targets)
+    sources, targets, draws = (torch.cat(part) for part in parts)
+    return sources, targets, draws
 
 
 @lru_cache(maxsize=4)
-def _epoch_rows(count: int, seed: int, epoch: int, device: str) -> tuple[Tensor, Tensor]:
-    """Return an epoch's permutation of the rows and a target row for each, drawn on the CPU, on `device`."""
+def _epoch_rows(count: int, seed: int, epoch: int, device: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Return an epoch's permutation of the rows, a target row and a draw in [0, 1) for each, on `device`.
+
+    Drawn on the CPU, so that every device has the same batches. The draws choose true edits.
+    """
     order = torch.randperm(count, generator=torch_generator("order", seed, epoch))
     targets = torch.randint(count, (count,), generator=torch_generator("targets", seed, epoch))
-    return order.to(device), targets.to(device)
+    draws = torch.rand(count, generator=torch_generator("true-edits", seed, epoch))
+    return order.to(device), targets.to(device), draws.to(device)
 
 
 class _Run:

@@ -9,7 +9,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import eggan.training
-from eggan.data.training_set import TrainingSet
+from eggan.data.training_set import Groups, TrainingSet
 
 META = torch.device("meta")
 
@@ -55,12 +55,14 @@ def fake(monkeypatch) -> Iterator[None]:
         eggan.training._epoch_rows.cache_clear()
 
 
-def fake_data(size=64):
+def fake_data(size=64, grouped=False):
     count = 6
+    pairs = Groups(*(torch.zeros(count, dtype=torch.int64, device=META) for _ in range(3)))
     return TrainingSet(
         images=torch.zeros(count, 3, size, size, dtype=torch.uint8, device=META),
         aus=torch.rand(count, 17, device=META),
         identity=torch.zeros(count, dtype=torch.int64, device=META),
         expression=torch.zeros(count, dtype=torch.int64, device=META),
         identities=3,
+        groups=pairs if grouped else None,
     )

@@ -4,6 +4,7 @@ import threading
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -21,7 +22,8 @@ from eggan.checkpoint import (
     write_atomically,
 )
 from eggan.config import from_dict
-from eggan.data.training_set import load_training_set
+from eggan.data.dataset import to_network_range
+from eggan.data.training_set import load_training_set, make_groups
 from eggan.errors import UserError
 from eggan.model import build
 from eggan.precision import autocast, resolve_precision
@@ -435,3 +437,63 @@ def test_the_precision_is_a_function_of_the_device_alone():
     assert resolve_precision("off", CPU) == "off"
     assert resolve_precision("bf16", CPU) == "bf16"
     assert len({resolve_precision("auto", CPU) for _ in range(3)}) == 1
+
+
+@pytest.fixture(scope="module")
+def grouped(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "grouped"
+    return load_training_set(tiny_dataset(folder, grouped=True), ("train",), "cpu")
+
+
+PLAIN_FIELDS = ("image", "aus", "identity", "expression", "target_image", "target_aus", "target_expression")
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_groups_add_true_edits_and_change_nothing_else_of_a_batch(data, grouped, flip):
+    config = TrainingConfig(batch_size=5, horizontal_flip=flip)
+    for step in range(6):
+        without, with_groups = (make_batch(source, config, 1, step) for source in (data, grouped))
+        assert without.true_edit is without.true_edit_aus is None
+        for field in PLAIN_FIELDS:
+            assert torch.equal(getattr(without, field), getattr(with_groups, field))
+        after = (torch.rand(2, generator=batch.generator) for batch in (without, with_groups))
+        assert torch.equal(*after)
+
+
+def test_a_true_edit_shows_the_same_person_with_the_aus_it_names(grouped):
+    config = TrainingConfig(batch_size=4)
+    seen = 0
+    for step in range(9):
+        batch = make_batch(grouped, config, 0, step)
+        for image, identity, edit, aus in zip(
+            batch.image, batch.identity, batch.true_edit, batch.true_edit_aus, strict=True
+        ):
+            shown = torch.nonzero((grouped.aus == aus).all(1) & (grouped.identity == identity))[:, 0]
+            assert any(torch.equal(to_network_range(grouped.images[row]), edit) for row in shown)
+            seen += not torch.equal(image, edit)
+    assert seen > 9  # most pairs differ
+
+
+def test_true_edits_are_mirrored_with_their_sources(grouped):
+    images = torch.randint(0, 256, grouped.images.shape, generator=torch.Generator().manual_seed(0))
+    grouped = replace(grouped, images=images.to(torch.uint8))  # faces without symmetry
+    plain = make_batch(grouped, TrainingConfig(batch_size=12), 0, 0)
+    mirrored = make_batch(grouped, TrainingConfig(batch_size=12, horizontal_flip=True), 0, 0)
+    turned = [not torch.equal(*pair) for pair in zip(plain.image, mirrored.image, strict=True)]
+    assert 0 < sum(turned) < 12
+    for index, flipped in enumerate(turned):
+        expected = plain.true_edit[index].flip(2) if flipped else plain.true_edit[index]
+        assert torch.equal(mirrored.true_edit[index], expected)
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=30), st.integers(0, 9))
+def test_partners_come_from_the_same_group_and_every_member_is_one(numbers, seed):
+    groups = make_groups(np.array(numbers), "cpu")
+    rows = torch.arange(len(numbers))
+    of_row = torch.tensor(numbers)
+    draws = torch.rand(len(numbers), generator=torch.Generator().manual_seed(seed))
+    assert torch.equal(of_row[groups.partners(rows, draws)], of_row)
+    assert torch.equal(of_row[groups.partners(rows, torch.ones(len(rows)))], of_row)  # a draw that rounds up
+    size = int(groups.count[0])
+    reached = {int(groups.partners(torch.tensor([0]), torch.tensor([k / size]))) for k in range(size)}
+    assert reached == set(torch.nonzero(of_row == of_row[0])[:, 0].tolist())

@@ -14,9 +14,18 @@ from eggan.model_config import EGGANConfig, quick_preset
 
 
 def tiny_dataset(
-    folder: Path, identities: int = 4, per_identity: int = 4, size: int = 64, test: int = 1, colours: int = 0
+    folder: Path,
+    identities: int = 4,
+    per_identity: int = 4,
+    size: int = 64,
+    test: int = 1,
+    colours: int = 0,
+    grouped: bool = False,
 ) -> Dataset:
-    """Grey faces in a colour of their identity; AU12 widens a bright bar, AU1 raises a dark one."""
+    """Grey faces in a colour of their identity; AU12 widens a bright bar, AU1 raises a dark one.
+
+    Pictures of one identity differ in their AUs alone: `grouped` says so in the manifest.
+    """
     rng = np.random.default_rng(colours)
     rows, images = [], []
     for identity in range(identities):
@@ -31,6 +40,8 @@ def tiny_dataset(
     manifest = manifest.assign(
         split=split, label_tool="drawn", label_version="1", confidence=1.0, source_file=""
     )
+    if grouped:
+        manifest = manifest.assign(group=manifest["identity"].str[2:].astype(np.int64))
     write_dataset(folder, "tiny", manifest, np.stack(images), 0, {}, "1")
     return load_dataset(folder)
 

@@ -3,6 +3,9 @@
 `images.npy` is uint8, (N, H, W, 3), RGB, memory-mapped; row *i* belongs to row *i* of the manifest.
 `dataset.json` holds name, version, seed, parameters and the content hash of the other two files. A folder
 appears whole or not at all: it is written beside its place and moved there.
+
+A manifest may have the integer column `group`: rows of one group show one person under one nuisance and one
+gaze, so any two of them are each other's true edit. Datasets of photographs have no such column.
 """
 
 import hashlib
@@ -36,6 +39,7 @@ REQUIRED_COLUMNS = (
     "confidence",
     "source_file",
 )
+GROUP_COLUMN = "group"
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,12 @@ class Dataset:
             .to_numpy(np.int64, copy=True)
         )
 
+    def groups(self, rows: np.ndarray) -> np.ndarray | None:
+        """Return the group of `rows`, int64 (n,): equal numbers are true edits; None without that column."""
+        if GROUP_COLUMN not in self.manifest.columns:
+            return None
+        return self.manifest.iloc[rows][GROUP_COLUMN].to_numpy(np.int64, copy=True)
+
     def tensor(self, rows: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
         """Return the images of `rows` as uint8 (n, 3, H, W) on `device`."""
         array = np.ascontiguousarray(self.images[rows])
@@ -118,7 +128,7 @@ def load_dataset(folder: Path) -> Dataset:
 
 
 def check_manifest(manifest: pd.DataFrame, image_count: int, where: Path | str) -> None:
-    """Raise a `UserError` for missing columns, bad AUs, unknown splits, overlaps or duplicates."""
+    """Raise a `UserError` for missing columns, bad AUs, unknown splits, overlaps, duplicates, bad groups."""
     missing = [column for column in REQUIRED_COLUMNS if column not in manifest.columns]
     if missing:
         raise UserError(f"{where}: manifest lacks the column {missing[0]!r}")
@@ -142,6 +152,20 @@ def check_manifest(manifest: pd.DataFrame, image_count: int, where: Path | str) 
     if named["source_file"].duplicated().any():
         twice = named.loc[named["source_file"].duplicated(), "source_file"].iloc[0]
         raise UserError(f"{where}: {twice!r} occurs twice in the manifest")
+    if GROUP_COLUMN in manifest.columns:
+        check_groups(manifest, where)
+
+
+def check_groups(manifest: pd.DataFrame, where: Path | str) -> None:
+    """Raise a `UserError` for groups that are no integers or hold more than one person or gaze."""
+    if not pd.api.types.is_integer_dtype(manifest[GROUP_COLUMN]) or manifest[GROUP_COLUMN].isna().any():
+        raise UserError(f"{where}: the column {GROUP_COLUMN!r} must hold an integer in every row")
+    for column in ("identity", "gaze"):
+        kinds = manifest.groupby(GROUP_COLUMN)[column].nunique()
+        if (kinds > 1).any():
+            raise UserError(
+                f"{where}: group {kinds.idxmax()} has more than one {column}: its rows are no true edits"
+            )
 
 
 def write_dataset(

@@ -14,6 +14,7 @@ BUILD_EXAMPLES = """examples:
   eggan data build synfacs --size 64 --workers 2            the same people at 64 px
   eggan data build synfacs --split dense --identities 200   random AU combinations
   eggan data build synfacs --split wide                     64 further people for testing
+  eggan data build synfacs --split crowd --size 64          1,560 people in groups of true edits
 
 The same arguments give the same bytes. An equal dataset that is there already is kept."""
 SHEET_EXAMPLES = """examples:
@@ -27,6 +28,7 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Render the SynFACS dataset: people with exactly known action units."
     parser.epilog = BUILD_EXAMPLES
     default_counts = ", ".join(f"{name} {count}" for name, count in DEFAULT_IDENTITIES.items())
+    default_images = ", ".join(f"{name} {count}" for name, count in DEFAULT_IMAGES_PER_IDENTITY.items())
     parser.add_argument("--split", default="twin", help=f"one of {', '.join(SPLIT_NAMES)} (default: twin)")
     parser.add_argument(
         "--size", type=int, default=128, help="image side in pixels: 64 or 128 (default: 128)"
@@ -35,7 +37,7 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--images-per-identity",
         type=int,
-        help=f"dense only: pictures of each person (default: {DEFAULT_IMAGES_PER_IDENTITY})",
+        help=f"dense and crowd only: pictures of each person (default: {default_images})",
     )
     parser.add_argument(
         "--population", help="name of the group of people; other names are other people (default: the split)"

@@ -8,6 +8,7 @@ from eggan.aus import AU_COLUMNS, AU_NUMBERS, EXPRESSIONS, GAZES, au_index
 from eggan.data.dataset import check_manifest
 from eggan.data.synfacs import make_manifest, make_request, person
 from eggan.errors import UserError
+from eggan.evaluation.instrument_data import DataRecipe
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +94,65 @@ def test_ages_sexes_and_skins_are_spread() -> None:
     assert len(AU_NUMBERS) == len(people[0].strength)
 
 
+@pytest.fixture(scope="module")
+def crowd() -> pd.DataFrame:
+    return make_manifest(make_request("crowd", identities=78))
+
+
+def test_a_crowd_comes_in_groups_that_differ_in_their_aus_alone(crowd: pd.DataFrame) -> None:
+    assert len(crowd) == 78 * 24
+    check_manifest(crowd, 78 * 24, "crowd")
+    groups = crowd.groupby("group")
+    assert set(groups.size()) == {8}
+    for column in ("identity", "gaze", "key", "split"):
+        assert (groups[column].nunique() == 1).all()
+    assert not crowd.groupby(["identity", "key"])["group"].nunique().gt(1).any()
+    assert crowd.groupby("split")["identity"].nunique().to_dict() == {"train": 75, "val": 3}
+
+
+def test_a_crowd_shows_neutral_sparse_dense_and_posed_faces(crowd: pd.DataFrame) -> None:
+    aus = crowd[list(AU_COLUMNS)].to_numpy()
+    active, mixed = (aus > 0).sum(axis=1), (crowd["expression"] == "mixed").to_numpy()
+    assert 0.17 < (active == 0).mean() < 0.23
+    assert (active[crowd["expression"] == "neutral"] == 0).all()
+    assert 0.28 < (mixed & (active >= 1) & (active <= 4)).mean() < 0.5
+    assert (mixed & (active > 4)).mean() > 0.1
+    assert set(crowd["expression"]) == {*EXPRESSIONS, "mixed"}
+    assert crowd[crowd["expression"] == "happy"]["au12"].std() > 0.3  # everybody's own way
+    assert ((aus > 0).mean(axis=0) > 0.1).all()
+    assert (aus.max(axis=0) > 4.5).all()
+    # a person may have a raised lid of their own beside a blink, as in the twin
+    assert not ((aus[mixed][:, au_index(45)] > 0) & (aus[mixed][:, au_index(5)] > 0)).any()
+
+
+def test_nobody_of_the_crowd_is_in_an_evaluation_split_or_an_instrument() -> None:
+    recipe = DataRecipe()
+    plans = (
+        *recipe.training(),
+        recipe.validation(),
+        *recipe.held_out("instruments-test"),
+        recipe.threshold(),
+    )
+    counts = {plan.population: plan.identities for plan in plans}
+    for split in ("twin", "wide", "dense"):
+        request = make_request(split)
+        counts[request.population] = request.identities
+    assert "crowd" not in counts
+
+    def faces(population: str, count: int) -> set[tuple]:
+        people = (person(0, population, index) for index in range(count))
+        return {(someone.phenotypes, someone.local_changes) for someone in people}
+
+    crowd = faces("crowd", make_request("crowd").identities)
+    assert len(crowd) == 1560
+    for population, count in counts.items():
+        assert not crowd & faces(population, min(count, 200))
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
+        ({"split": "crowd", "images_per_identity": 12}, "multiple of 8"),
         ({"split": "tiwn"}, "tiwn"),
         ({"split": "twin", "size": 96}, "96"),
         ({"split": "twin", "identities": 0}, "identities"),
