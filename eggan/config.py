@@ -10,6 +10,8 @@
 import dataclasses
 import hashlib
 import json
+import math
+import re
 import tomllib
 import types
 import typing
@@ -67,24 +69,97 @@ def _coerce(hint: Any, value: Any, where: str) -> Any:
             )
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        return _finite(float(value) if abs(value) < 10**300 else math.inf, value, where)
     if (
         not isinstance(hint, type)
         or not isinstance(value, hint)
         or (isinstance(value, bool) and hint is not bool)
     ):
-        raise UserError(f"{where} is {value!r}; expected {getattr(hint, '__name__', hint)}")
+        meant = what_is_meant(value, hint)
+        raise UserError(
+            f"{where} is {value!r}; expected {getattr(hint, '__name__', hint)}{meant and ': '}{meant}"
+        )
+    return _finite(typing.cast(float, value), value, where) if hint is float else value
+
+
+def _finite(value: float, written: Any, where: str) -> float:
+    if not math.isfinite(value):
+        raise UserError(f"{where} is {written!r}; expected a finite number")
     return value
 
 
+def what_is_meant(value: Any, hint: Any = None) -> str:
+    """Return how to write what `value`, of the wrong type or no TOML at all, seems to stand for; else "".
+
+    `hint` is the type of the field; None where it is not known.
+    """
+    text = value.strip() if isinstance(value, str) else json.dumps(value, default=str)
+    if text.lower() in ("true", "false", "yes", "no", "on", "off") and hint in (None, bool):
+        return f"write {'true' if text.lower() in ('true', 'yes', 'on') else 'false'}"
+    if re.fullmatch(r"[+-]?\d+,\d+", text):
+        return (
+            f"write {text.replace(',', '.')} with a decimal point, or [{text.replace(',', ', ')}] for a list"
+        )
+    if text.lower().lstrip("+-") in ("nan", "inf", "infinity", "1.#inf"):
+        return "a finite number is needed"
+    if text.lower() in ("none", "null", "nil") and hint is None:
+        return "leave the line out to keep the default"
+    if hint is int and isinstance(value, float) and value.is_integer():
+        return f"write {int(value)}"
+    if hint is None and re.fullmatch(r"[^\W\d][\w./-]*", text):
+        return f'write text in quotes, "{text}"'
+    return ""
+
+
 def read_toml(path: Path) -> dict[str, Any]:
-    """Return the values of a TOML file; a missing or malformed file is a `UserError`."""
+    """Return the values of a TOML file in UTF-8, with or without a byte order mark.
+
+    A missing or malformed file and a number that is not finite are a `UserError` that names the line.
+    """
     try:
-        return tomllib.loads(path.read_text())
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UserError(f"cannot read the config file {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid TOML: {error}") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise UserError(f"{path} is not UTF-8 (line {line}): save it in that encoding") from None
+    try:
+        return tomllib.loads(text, parse_float=_finite_toml)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path} is not valid TOML: {_toml_fault(str(error), text)}") from None
+    except _NotFinite as error:
+        raise UserError(f"{path}{_line_of(str(error), text)}: {error} is not a finite number") from None
+
+
+class _NotFinite(ValueError):
+    """A number in a TOML file that is no number."""
+
+
+def _finite_toml(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise _NotFinite(text)
+    return value
+
+
+def _line_of(word: str, text: str) -> str:
+    """Return ", line N" of the first value that is written as `word`."""
+    pattern = re.compile(rf"[=,\[]\s*{re.escape(word)}\s*(?:[,\]#]|$)")
+    found = (number for number, line in enumerate(text.splitlines(), start=1) if pattern.search(line))
+    number = next(found, None)
+    return f", line {number}" if number else ""
+
+
+def _toml_fault(message: str, text: str) -> str:
+    """Return a parser's message with the line that it names, and what seems to be meant by it."""
+    place = re.search(r"\(at line (\d+)", message)
+    if place is None:
+        return message
+    line = text.splitlines()[int(place[1]) - 1].strip()
+    value = line.partition("=")[2].partition("#")[0]
+    meant = "write NAME = VALUE" if "=" not in line and ":" in line else what_is_meant(value)
+    reason = message.partition(" (at line")[0]
+    return f"line {place[1]}, {line[:80]!r}: {meant or reason}"
 
 
 def override(config: T, assignments: list[str]) -> T:

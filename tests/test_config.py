@@ -110,6 +110,72 @@ def test_toml_defects_are_named(tmp_path):
         from_file(path)
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("fast = True", "line 3, 'fast = True': write true"),
+        ("fast = no  # never", "line 3, 'fast = no  # never': write false"),
+        ("limit = 1,5", r"line 3, 'limit = 1,5': write 1.5 with a decimal point, or \[1, 5\] for a list"),
+        ("limit = NaN", "line 3, 'limit = NaN': a finite number is needed"),
+        ("limit = nan", "config.toml, line 3: nan is not a finite number"),
+        ("limit = -inf", "config.toml, line 3: -inf is not a finite number"),
+        ("limit = 1e999", "config.toml, line 3: 1e999 is not a finite number"),
+        ("limit = None", "line 3, 'limit = None': leave the line out"),
+        ("name = bf16", "line 3, 'name = bf16': write text in quotes, \"bf16\""),
+        ("name: bf16", "line 3, 'name: bf16': write NAME = VALUE"),
+        ("steps =", "line 3, 'steps =': Invalid value"),
+        ("steps = 5\nsteps = 6", "line 4, 'steps = 6': Cannot overwrite a value"),
+    ],
+)
+def test_a_defect_of_a_line_says_what_is_meant(tmp_path, line, message):
+    path = tmp_path / "config.toml"
+    path.write_text(f"# widths, then the rest\nwidths = [1, 2]\n{line}\n")
+    with pytest.raises(UserError, match=message):
+        from_file(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_toml_is_utf_8_with_or_without_a_mark(tmp_path, monkeypatch, encoding, end):
+    monkeypatch.setattr("locale.getpreferredencoding", lambda *_: "ascii")
+    path = tmp_path / "config.toml"
+    path.write_bytes(f'name = "größe α"{end}steps = 5{end}'.encode(encoding))
+    assert from_file(path) == Outer(name="größe α", steps=5)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_another_encoding_is_named(tmp_path, encoding):
+    path = tmp_path / "config.toml"
+    path.write_bytes('steps = 5\nname = "größe"\n'.encode(encoding))
+    with pytest.raises(UserError, match=r"config.toml is not UTF-8 \(line \d\)"):
+        from_file(path)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("fast=True", "setting.fast is 'True'; expected bool: write true"),
+        ("fast=off", "setting.fast is 'off'; expected bool: write false"),
+        ("limit=1,5", "setting.limit is '1,5'; expected float: write 1.5 with a decimal point"),
+        ("limit=NaN", "setting.limit is nan; expected a finite number"),
+        ("limit=nan", "setting.limit is 'nan'; expected float: a finite number is needed"),
+        ("limit=Infinity", "setting.limit is inf; expected a finite number"),
+        ("limit=-1e999", "setting.limit is -inf; expected a finite number"),
+        ("inner.rate=1e999", "setting.inner.rate is inf; expected a finite number"),
+        ("steps=1e3", "setting.steps is 1000.0; expected int: write 1000"),
+        ("widths=[1,NaN]", "setting.widths is nan; expected int"),
+    ],
+)
+def test_an_override_says_what_is_meant(assignment, message):
+    with pytest.raises(UserError, match=message):
+        override(Outer(), [assignment])
+
+
+def test_an_integer_too_large_for_a_float_is_refused():
+    with pytest.raises(UserError, match="expected a finite number"):
+        from_dict(Outer, {"limit": 10**400})
+
+
 def test_the_hash_depends_on_content_alone():
     assert content_hash(Outer()) == content_hash(Outer(steps=10))
     assert content_hash(Outer()) != content_hash(Outer(steps=11))
