@@ -43,7 +43,6 @@ PACKAGES = {
     ),
 }
 BYTES_PER_GIB = 2**30
-SQLITE = "sqlite:///"
 Line = tuple[str, str]
 
 
@@ -224,13 +223,10 @@ def datasets(folder: Path) -> Iterator[Line]:
 
 def tracking(uri: str | None, runs: Path) -> Iterator[Line]:
     """Yield the tracking store and whether it answers."""
-    from eggan.tracking import default_uri, open_store
+    from eggan.tracking import default_uri, describe
+    from eggan.tracking.address import without_password
 
-    uri = uri or default_uri(runs)
-    if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).exists():
-        yield "store", f"{uri} (the first run creates it)"
-        return
     try:
-        yield "store", f"answers, {open_store(uri, runs).uri}"
+        yield "store", describe(uri, runs)
     except UserError as error:
-        yield "store", f"{uri} does not answer: {error}"
+        yield "store", f"{without_password(uri or default_uri(runs))} does not answer: {error}"

@@ -181,6 +181,26 @@ def _exchange(one: Path, other: Path) -> bool:
     raise OSError(number, os.strerror(number), str(other))
 
 
+def check_output(place: Path) -> None:
+    """Raise a `UserError` where `place`, a file or folder to be written, could not be written.
+
+    For the start of a command that works for long and then writes; nothing is created.
+    """
+    above = Path(place)
+    while not above.exists():
+        above = above.parent
+    if above != Path(place) and not above.is_dir():
+        raise UserError(f"cannot write {place}: {above} is a file")
+    for needed in {above, above if above.is_dir() else above.parent}:
+        if not is_writable(needed):
+            raise UserError(f"cannot write {place}: {needed} is read-only for you")
+
+
+def is_writable(place: Path) -> bool:
+    """Return whether this process may write an existing file, or into an existing folder."""
+    return os.access(place, os.W_OK | (os.X_OK if place.is_dir() else 0))
+
+
 # --- what is being written
 
 

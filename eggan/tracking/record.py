@@ -1,11 +1,12 @@
 """What a run's folder holds: `run.json` says what the run is, `metrics.jsonl` every logged value in order."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from eggan.files import write_json
 
 RECORD_FILE = "run.json"
 METRICS_FILE = "metrics.jsonl"
@@ -41,20 +42,13 @@ def read_record(folder: Path) -> RunRecord | None:
 
 def write_record(record: RunRecord, folder: Path) -> None:
     """Write `run.json` atomically."""
-    write_json(folder / RECORD_FILE, asdict(record))
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file atomically, with sorted keys."""
-    staging = path.with_name(f".{path.name}.{os.getpid()}")
-    staging.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
-    os.replace(staging, path)
+    write_json(asdict(record), folder / RECORD_FILE)
 
 
 def read_json(path: Path) -> Any:
     """Return what a JSON file holds, None where there is none."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
 

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
+from eggan.errors import UserError
 from eggan.tracking.record import (
     METRICS_FILE,
     RECORD_FILE,
@@ -82,7 +83,7 @@ class TrackedRun:
             return False
         try:
             ship_folder(self.folder, self.store)
-        except STORE_ERRORS as error:
+        except (*STORE_ERRORS, UserError) as error:
             self._warn(f"the tracking store does not take this run ({first_line(error)})")
             self._next_attempt = time.monotonic() + self._pause
             self._pause *= 2

@@ -4,10 +4,9 @@
 be stored the run still says how it ended.
 """
 
-import fcntl
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
+from eggan.files import locked, write_json
+from eggan.tracking.address import sqlite_file, without_password
 from eggan.tracking.record import (
     CELL_LIST,
     SHIPPED_FILE,
@@ -23,7 +24,6 @@ from eggan.tracking.record import (
     logged_values,
     read_json,
     read_record,
-    write_json,
 )
 from eggan.tracking.store import STORE_ERRORS, Store, first_line
 
@@ -39,6 +39,7 @@ PARAMS_PER_CALL = 100
 PARAM_CHARACTERS = 6000
 TAG_CHARACTERS = 5000
 DIGEST_CHARACTERS = 36
+ABOVE = "above:"  # start of the name of a store that lies in a folder above the run's
 MISSING_ARTIFACTS = "artifacts_missing"  # tag: why the store has not all artifacts of a run
 
 
@@ -53,7 +54,26 @@ def missing_artifacts(folder: Path, uri: str) -> str | None:
 
 
 def _shipped_to(folder: Path, uri: str) -> dict[str, Any]:
-    return dict((read_json(folder / SHIPPED_FILE) or {}).get(uri, {}))
+    return dict(_entry(read_json(folder / SHIPPED_FILE) or {}, folder, uri))
+
+
+def _entry(ledgers: dict[str, Any], folder: Path, uri: str) -> dict[str, Any]:
+    """Return the part of `tracking.json` for one store; a store above the folder is known by its name.
+
+    So a runs folder that was moved or copied goes on with the store in it. Earlier versions wrote addresses.
+    """
+    file = sqlite_file(uri)
+    if file is None or file.resolve().parent not in folder.resolve().parents:
+        return _named_entry(ledgers, without_password(uri), [uri])
+    earlier = [key for key in ledgers if (sqlite_file(key) or Path()).name == file.name]
+    return _named_entry(ledgers, f"{ABOVE}{file.name}", earlier[-1:])
+
+
+def _named_entry(ledgers: dict[str, Any], key: str, earlier: list[str]) -> dict[str, Any]:
+    if key not in ledgers:
+        ledgers[key] = next((ledgers.pop(old) for old in earlier if old in ledgers), {})
+    entry: dict[str, Any] = ledgers[key]
+    return entry
 
 
 def adopt_run(folder: Path, store: Store, run_id: str) -> None:
@@ -88,23 +108,19 @@ def ship_folder(folder: Path, store: Store) -> str:
             return run_id
 
 
-@contextmanager
-def ship_lock(folder: Path) -> Iterator[None]:
+def ship_lock(folder: Path) -> AbstractContextManager[None]:
     """Hold what is remembered of a run's shipping: its own process and a sync may be at it at once."""
-    with (folder / ".ship.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    return locked(folder / ".ship.lock")
 
 
 @contextmanager
 def _ledger(folder: Path, uri: str) -> Iterator[dict[str, Any]]:
     """Lend what has been shipped to `uri`; it is stored again even when shipping breaks off."""
     ledgers = read_json(folder / SHIPPED_FILE) or {}
-    ledger = ledgers.setdefault(uri, {})
     try:
-        yield ledger
+        yield _entry(ledgers, folder, uri)
     finally:
-        write_json(folder / SHIPPED_FILE, ledgers)
+        write_json(ledgers, folder / SHIPPED_FILE)
 
 
 def _exists(store: Store, run_id: str | None) -> bool:

@@ -1,17 +1,24 @@
 """Opening a tracking store: where it is, that it answers, and that its schema is created once."""
 
-import fcntl
 import logging
 import os
-import socket
+import sqlite3
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from eggan import loopback
 from eggan.errors import UserError
+from eggan.files import check_output, is_writable
+from eggan.tracking import local
+from eggan.tracking.address import (
+    SQLITE,
+    check_address,
+    check_answers,
+    first_line,
+    sqlite_file,
+    without_password,
+)
 
 # MLflow reads these when a call is made. Its defaults retry a dead server for four minutes per call.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -24,15 +31,16 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 EXPERIMENT = "eggan-benchmark"
-PROBE_SECONDS = 5.0
-PORTS = {"https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
-SQLITE_WAIT_SECONDS = 60  # how long a writer waits for another one's lock; SQLite's own default is 5
-STORE_ERRORS = (MlflowException, SQLAlchemyError, OSError)
+SINGLE = "eggan-single"  # single trainings and studies are apart, so that no report mixes them
+STUDIES = "eggan-studies"
+EXPERIMENTS = (EXPERIMENT, SINGLE, STUDIES)
+DATABASE = "mlflow.db"
+STORE_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
 
 
 @dataclass(frozen=True)
 class Store:
-    """An open store: its address, a client, and the experiment that runs go to."""
+    """An open store: its address, a client, and the experiment that runs go to ("" where it has none yet)."""
 
     uri: str
     experiment_id: str
@@ -41,7 +49,7 @@ class Store:
 
 def default_uri(runs: Path) -> str:
     """Return MLFLOW_TRACKING_URI if it is set, else the SQLite file in the `runs` folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(runs / 'mlflow.db').resolve()}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{(runs / DATABASE).resolve()}"
 
 
 def open_store(uri: str | None, runs: Path, experiment: str = EXPERIMENT) -> Store:
@@ -51,67 +59,79 @@ def open_store(uri: str | None, runs: Path, experiment: str = EXPERIMENT) -> Sto
     A store that does not answer is a `UserError` within about ten seconds.
     """
     uri = uri or default_uri(runs)
-    _check_address(uri)
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    check_address(uri)
+    _quiet()
+    file = sqlite_file(uri)
     try:
-        runs.mkdir(parents=True, exist_ok=True)
-        with _only_process(runs / ".store.lock"):
-            # mlflow.set_tracking_uri would write MLFLOW_TRACKING_URI, and other folders would end up here
-            client = MlflowClient(tracking_uri=_with_timeout(uri))
-            experiment_id = _experiment(client, experiment, uri, runs)
+        if file is None:
+            return _open_server(uri, runs, experiment)
+        check_output(file)  # MLflow tries to open a file that cannot be for two minutes
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with local.only_process(file.parent):
+            client = _open_file(file, uri, runs)
+            return Store(uri, _experiment(client, experiment, uri, runs), client)
     except (*STORE_ERRORS, ImportError) as error:  # ImportError: a database whose driver is not installed
         raise UserError(f"{_unusable(uri)}: {first_line(error)}") from None
-    return Store(uri, experiment_id, client)
+
+
+def read_store(uri: str | None, runs: Path, experiment: str = EXPERIMENT) -> Store:
+    """Open a store that is there to read from it; it needs no lock, and may lie where nothing can be written.
+
+    A store that is not there or does not answer is a `UserError`.
+    """
+    uri = uri or default_uri(runs)
+    check_address(uri)
+    file = sqlite_file(uri)
+    if file is not None and not file.is_file():
+        raise UserError(f"no tracked runs at {file}: run `eggan bench run quick` first")
+    if file is None or (is_writable(file) and is_writable(file.parent)):
+        return open_store(uri, runs, experiment)
+    _quiet()
+    try:
+        is_store, copy = local.check_schema(file), local.private_copy(file)
+        if is_store and local.is_own(file, runs):
+            local.follow_move(copy, runs, EXPERIMENTS)
+        client = MlflowClient(tracking_uri=f"{SQLITE}{copy}")
+        found = client.get_experiment_by_name(experiment)
+        return Store(f"{SQLITE}{copy}", str(found.experiment_id) if found else "", client)
+    except STORE_ERRORS as error:
+        raise UserError(f"the tracking store {file} cannot be read: {first_line(error)}") from None
+
+
+def _quiet() -> None:
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _open_server(uri: str, runs: Path, experiment: str) -> Store:
+    loopback.exempt_from_proxies()
+    check_answers(uri)
+    # mlflow.set_tracking_uri would write MLFLOW_TRACKING_URI, and other folders would end up here
+    client = MlflowClient(tracking_uri=uri)
+    return Store(uri, _experiment(client, experiment, uri, runs), client)
+
+
+def _open_file(file: Path, uri: str, runs: Path) -> MlflowClient:
+    if local.check_schema(file) and local.is_own(file, runs):
+        local.follow_move(file, runs, EXPERIMENTS)
+    return MlflowClient(tracking_uri=uri if "?" in uri else f"{uri}?timeout={local.BUSY_SECONDS}")
 
 
 def _unusable(uri: str) -> str:
-    return f"cannot use the tracking store {_without_password(uri)} (start it, or run --offline, sync later)"
-
-
-def _without_password(uri: str) -> str:
-    parts = urlsplit(uri)
-    return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri
-
-
-def first_line(error: BaseException) -> str:
-    """Return what an error says, on one line of bounded length."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-
-
-def _check_address(uri: str) -> None:
-    parts = urlsplit(uri)
-    if parts.scheme in ("", "file"):
-        raise UserError(f"{uri!r} is not a tracking URI: use sqlite:///FILE or http://HOST:PORT")
-    if not parts.hostname:
-        return
-    try:
-        port = parts.port or PORTS.get(parts.scheme.partition("+")[0], 80)
-        socket.create_connection((parts.hostname, port), timeout=PROBE_SECONDS).close()
-    except (OSError, ValueError, UnicodeError) as error:
-        raise UserError(f"{_unusable(uri)}: {first_line(error)}") from None
-
-
-def _with_timeout(uri: str) -> str:
-    if uri.startswith("sqlite:///") and "?" not in uri:
-        return f"{uri}?timeout={SQLITE_WAIT_SECONDS}"
-    return uri
-
-
-@contextmanager
-def _only_process(lock: Path) -> Iterator[None]:
-    """Hold an exclusive lock: two processes that create one SQLite schema at once break each other."""
-    with lock.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
+    return f"cannot use the tracking store {without_password(uri)} (start it, or run --offline, sync later)"
 
 
 def _experiment(client: MlflowClient, name: str, uri: str, runs: Path) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
-        local = uri.startswith("sqlite:")  # a server decides itself where artifacts go
-        location = (runs / "artifacts").resolve().as_uri() if local else None
-        return str(client.create_experiment(name, artifact_location=location))
+        # A server decides itself where artifacts go.
+        location = local.artifact_place(runs) if sqlite_file(uri) is not None else None
+        try:
+            return str(client.create_experiment(name, artifact_location=location))
+        except MlflowException as error:
+            found = client.get_experiment_by_name(name)  # another machine may have been quicker
+            if found is None:
+                raise error from None
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     return str(found.experiment_id)
@@ -123,15 +143,19 @@ def describe(uri: str | None, runs: Path = Path("runs")) -> str:
     A store that does not answer is a `UserError`.
     """
     uri = uri or default_uri(runs)
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///").partition("?")[0]).exists():
+    check_address(uri)
+    file = sqlite_file(uri)
+    if file is not None and not file.exists():
+        check_output(file)
         return f"{uri} (not there yet: the first run creates it)"
-    store = open_store(uri, runs)
-    count = len(store.client.search_runs([store.experiment_id], "tags.cell LIKE '%'", max_results=1000))
-    return f"{_without_password(uri)} ({count} cells)"
+    store = read_store(uri, runs)
+    found = [store.experiment_id] if store.experiment_id else []
+    count = len(store.client.search_runs(found, "tags.cell LIKE '%'", max_results=1000)) if found else 0
+    return f"{without_password(uri)} ({count} cells)"
 
 
 def server_command(uri: str, runs: Path, host: str, port: int) -> list[str]:
     """Return the command line that serves the MLflow UI over the store at `uri`."""
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
-    command += ["--artifacts-destination", str((runs / "artifacts").resolve())]
+    command += ["--artifacts-destination", str((runs / local.ARTIFACTS).resolve())]
     return [*command, "--host", host, "--port", str(port), "--workers", "1"]

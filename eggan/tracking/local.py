@@ -1,0 +1,129 @@
+"""The store that lies in a runs folder as an SQLite file, and goes where that folder goes.
+
+MLflow writes absolute places of artifacts into the file; they are put right when the folder has been moved,
+renamed or copied.
+"""
+
+import atexit
+import shutil
+import sqlite3
+import tempfile
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from eggan.errors import UserError
+from eggan.files import locked
+from eggan.tracking.address import SQLITE
+
+BUSY_SECONDS = 60  # how long a writer waits for another one's lock; SQLite's own default is 5
+ARTIFACTS = "artifacts"
+LOCK = ".store.lock"
+TABLES = {"runs": ("run_uuid", "artifact_uri"), "logged_models": ("model_id", "artifact_location")}
+
+
+def artifact_place(runs: Path) -> str:
+    """Return the URI of the folder of a local store's artifacts."""
+    return (runs / ARTIFACTS).resolve().as_uri()
+
+
+def is_own(database: Path, runs: Path) -> bool:
+    """Return whether a store's file is the runs folder's own."""
+    return database.resolve().parent == runs.resolve()
+
+
+def only_process(folder: Path) -> AbstractContextManager[None]:
+    """Hold an exclusive lock: two processes that create one SQLite schema at once break each other."""
+    return locked(folder / LOCK)
+
+
+def check_schema(database: Path) -> bool:
+    """Return whether a file holds a store; a `UserError` where this MLflow does not read it as it is."""
+    if not database.exists():
+        return False
+    try:
+        with closing(_connect(database, "ro")) as connection:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+            versions = (
+                "SELECT version_num FROM alembic_version" if "alembic_version" in tables else "SELECT ''"
+            )
+            (found,) = next(connection.execute(versions), ("",))
+    except sqlite3.Error as error:
+        raise UserError(f"cannot use the tracking store {database}: {error}") from None
+    from mlflow.store.db.utils import _get_latest_schema_revision, _get_package_dir
+
+    expected = _get_latest_schema_revision()
+    if not tables or found == expected:
+        return bool(tables)
+    known = Path(_get_package_dir(), "store", "db_migrations", "versions").glob(f"{found}_*.py")
+    if found and any(known):
+        remedy = f"keep a copy of it, then run `mlflow db upgrade {SQLITE}{database.resolve()}`"
+    else:
+        remedy = "open it with the MLflow that wrote it, or use another store"
+    raise UserError(
+        f"the tracking store {database} has another MLflow's tables (version {found or 'unknown'}, here is "
+        f"{expected}): {remedy}"
+    )
+
+
+def _connect(database: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{database.resolve().as_uri()}?mode={mode}", uri=True, timeout=BUSY_SECONDS, isolation_level=None
+    )
+
+
+def private_copy(database: Path) -> Path:
+    """Copy a store's file, whose folder cannot be written to, to a place of this process; return the copy."""
+    folder = Path(tempfile.mkdtemp(prefix="eggan-store-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    copy = folder / database.name
+    copy.write_bytes(database.read_bytes())
+    return copy
+
+
+def follow_move(database: Path, runs: Path, experiments: tuple[str, ...]) -> None:
+    """Let these experiments and their runs name the artifacts that lie in `runs`, in one transaction.
+
+    A run whose files lie only at the old place keeps it; so does one that MLflow was told to put elsewhere.
+    """
+    place = artifact_place(runs)
+    names = ", ".join("?" * len(experiments))
+    with closing(_connect(database, "rw")) as connection:
+        query = f"SELECT experiment_id, artifact_location FROM experiments WHERE name IN ({names})"
+        moved = [row for row in connection.execute(query, experiments) if _is_another(row[1], place)]
+        if not moved:
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for number, old in moved:
+                _move_rows(connection, number, old, place)
+                update = "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?"
+                connection.execute(update, (place, number))
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+
+
+def _is_another(location: str | None, place: str) -> bool:
+    """Return whether a location is one that another runs folder's store gave."""
+    ours = (location or "").startswith("file:///") and (location or "").endswith(f"/{ARTIFACTS}")
+    return ours and location != place
+
+
+def _move_rows(connection: sqlite3.Connection, experiment: int, old: str, new: str) -> None:
+    for table, (key, column) in TABLES.items():
+        rows = connection.execute(
+            f"SELECT {key}, {column} FROM {table} WHERE experiment_id = ?", (experiment,)
+        )
+        for name, location in rows.fetchall():
+            if not (location or "").startswith(f"{old}/"):
+                continue
+            moved = new + location.removeprefix(old)
+            if _path(location).exists() and not _path(moved).exists():
+                continue
+            connection.execute(f"UPDATE {table} SET {column} = ? WHERE {key} = ?", (moved, name))
+
+
+def _path(uri: str) -> Path:
+    return Path(unquote(urlsplit(uri).path))
