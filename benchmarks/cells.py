@@ -1,17 +1,16 @@
 """Cells: one (dataset, method, config, seed) each, named by a hash of everything that decides the result."""
 
-import fcntl
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.evaluate import write_json
 from eggan.config import content_hash
+from eggan.files import Holder, is_locked, lock_holder, try_lock, write_json
 
 KEY_CHARACTERS = 20
+LOCK = ".lock"
 DIED = "its process ended without a word (killed, or the machine went down)"
 
 
@@ -81,31 +80,21 @@ def write_status(folder: Path, state: str, **values: Any) -> None:
     write_json(before | {"reason": "", **values, "key": folder.name, "state": state}, folder / "cell.json")
 
 
-@contextmanager
-def claim(folder: Path) -> Iterator[bool]:
-    """Hold a cell for this process; yields false where another one holds it. Freed by the system when we
+def claim(folder: Path) -> AbstractContextManager[bool]:
+    """Hold a cell for this process; lends False where another one holds it. Freed by the system when we
     die.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+    return try_lock(folder / LOCK)
 
 
 def is_claimed(folder: Path) -> bool:
-    """Return whether a living process holds the cell."""
-    if not (folder / ".lock").exists():
-        return False
-    with (folder / ".lock").open() as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+    """Return whether a living process holds the cell; asking is in nobody's way."""
+    return is_locked(folder / LOCK)
+
+
+def claimed_by(folder: Path) -> Holder | None:
+    """Return who holds the cell, None where nobody does."""
+    return lock_holder(folder / LOCK)
 
 
 def all_cells(runs: Path) -> list[Path]:

@@ -147,7 +147,7 @@ def lightcnn(folder: Path) -> Iterator[Line]:
     """Yield the LightCNN weights among imported networks, or how to get them."""
     from baselines.lightcnn import load_lightcnn, variant_of
     from eggan.checkpoint import CONFIG_FILE, WEIGHTS_FILE, load_checkpoint
-    from eggan.data.dataset import hash_files
+    from eggan.files import hash_files
 
     purpose, any_found = "Table 2 of photographs", False
     for path in sorted(config.parent for config in folder.glob(f"*/{CONFIG_FILE}")):

@@ -3,16 +3,18 @@
 Figures are built without pyplot and under a local style, so that importing or drawing changes nothing global.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from eggan.files import write_atomically
 
 DPI = 200
 INK, FAINT = "#1f2933", "#cbd2d9"
@@ -61,7 +63,6 @@ def style() -> Iterator[None]:
 
 def save(picture: Picture, folder: Path) -> list[Path]:
     """Write `<key>.png` (200 dpi) and `<key>.pdf` and return their paths; no dates inside."""
-    folder.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(picture.figure)
     written = []
     with style():
@@ -70,9 +71,8 @@ def save(picture: Picture, folder: Path) -> list[Path]:
             ("pdf", {"CreationDate": None, "Producer": None}),
         ):
             path = folder / f"{picture.key}.{suffix}"
-            staging = path.with_name(f".{path.name}")
-            picture.figure.savefig(staging, format=suffix, dpi=DPI, metadata=metadata, facecolor="white")
-            os.replace(staging, path)
+            options: dict[str, Any] = {"format": suffix, "metadata": metadata, "facecolor": "white"}
+            write_atomically(path, partial(picture.figure.savefig, dpi=DPI, **options))
             written.append(path)
             picture.figure.set_layout_engine("none")  # the first file's places hold for the second one too
     return written

@@ -2,9 +2,6 @@
 cell.
 """
 
-import json
-import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +22,7 @@ from benchmarks.protocol import (
 from benchmarks.scores import EditFunction, Instruments, Progress
 from benchmarks.truth import NO_TRUTH, TruthCache
 from eggan.evaluation import pixels, realism
+from eggan.files import write_atomically, write_json
 from eggan.randomness import numpy_generator
 
 IDENTITY = ("accuracy", "similarity", "similarity_p05", "false_accept_rate", "real_accuracy")
@@ -123,7 +121,6 @@ class Scores:
 
     def write(self, folder: Path) -> None:
         """Write summary, tables and reasons into `folder`; each file appears whole or not at all."""
-        folder.mkdir(parents=True, exist_ok=True)
         for split, frame in self.pairs.items():
             write_parquet(frame, folder / f"pairs-{split}.parquet")
         for name in ("per_au", "response", "control"):
@@ -135,23 +132,9 @@ class Scores:
         write_json({k: None if np.isnan(v) else v for k, v in self.summary.items()}, folder / "summary.json")
 
 
-def write_json(value: Any, path: Path) -> None:
-    """Write JSON atomically."""
-    _atomically(path, lambda staging: staging.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n"))
-
-
 def write_parquet(frame: pd.DataFrame, path: Path) -> None:
     """Write a table atomically."""
-    _atomically(path, lambda staging: frame.to_parquet(staging, index=False))
-
-
-def _atomically(path: Path, write: Callable[[Path], object]) -> None:
-    staging = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        write(staging)
-        os.replace(staging, path)
-    finally:
-        staging.unlink(missing_ok=True)
+    write_atomically(path, lambda staging: frame.to_parquet(staging, index=False))
 
 
 def _split_readings(data: SplitData, instruments: Instruments, device: str) -> SplitReadings:

@@ -20,9 +20,10 @@ from benchmarks.scores import AUEstimator, Instruments, Progress, Verifier
 from benchmarks.truth import is_synfacs
 from benchmarks.verification import stored_threshold
 from eggan.data.align import EYE_DISTANCE, EYE_LINE
-from eggan.data.dataset import Dataset, hash_files
+from eggan.data.dataset import Dataset
 from eggan.data.labels.pyfeat import REFUSED
 from eggan.errors import UserError
+from eggan.files import hash_files
 
 AUTO, SHIPPED, OPENFACE = "auto", "synfacs", "openface"
 PYFEAT = ("pyfeat", "py-feat", "feat")

@@ -3,10 +3,18 @@
 The pages' common head and look is `house.html`, beside this file.
 """
 
+import re
+from glob import escape
 from pathlib import Path
 from typing import Any
 
 import jinja2
+
+from eggan.errors import UserError
+from eggan.files import files_in
+
+PAGE = "index.html"
+LINKED = re.compile(r'(?:href|src)="((?:tables|figures)/[^"/]+)"')
 
 
 def render(template: Path, **values: Any) -> str:
@@ -19,3 +27,19 @@ def render(template: Path, **values: Any) -> str:
         undefined=jinja2.StrictUndefined,
     )
     return environment.get_template(template.name).render(**values)
+
+
+def report_files(folder: Path) -> list[str]:
+    """Return patterns of the files of the report in `folder`: its page and what that links.
+
+    There are none where nothing is; a folder that holds anything but a report is a `UserError`.
+    """
+    if not folder.exists() or (folder.is_dir() and not files_in(folder)):
+        return []
+    try:
+        linked = LINKED.findall((folder / PAGE).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        linked = []
+    if not linked:
+        raise UserError(f"{folder} exists and is not a report: choose another folder with --out")
+    return [PAGE, *map(escape, sorted(set(linked)))]

@@ -23,6 +23,7 @@ from eggan.checkpoint import STATE_FILE, WEIGHTS_FILE, load_checkpoint, model_ca
 from eggan.config import from_dict
 from eggan.data.dataset import Dataset
 from eggan.errors import UserError
+from eggan.files import write_atomically
 from eggan.method import BuildContext, Method, MethodEntry
 from eggan.training import train
 
@@ -146,5 +147,4 @@ def _restore(entry: MethodEntry, spec: CellSpec, folder: Path, device: str) -> M
 def _write_pictures(editor: Editor, folder: Path, lab: Laboratory) -> None:
     arrays = showcase(editor, lab)
     write_showcase(arrays, folder / "scores" / "showcase.npz")
-    (folder / "images").mkdir(exist_ok=True)
-    probe_sheet(arrays).save(folder / "images" / "probe_sheet.png")
+    write_atomically(folder / "images" / "probe_sheet.png", probe_sheet(arrays).save)

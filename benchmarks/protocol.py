@@ -5,7 +5,6 @@ say which; here it is a neutral image of a test identity by a seeded assignment 
 identity and gaze within each target expression and gaze.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from eggan.aus import AU_COLUMNS, AU_COUNT, EXPRESSIONS
 from eggan.config import content_hash, setting
 from eggan.data.dataset import Dataset
 from eggan.errors import UserError
+from eggan.files import write_atomically
 from eggan.randomness import numpy_generator
 
 TARGET_SPLITS = ("train", "val")  # the paper's 58 training identities; six of them are kept for validation
@@ -186,10 +186,7 @@ def store_pairs(data: SplitData, cache: Path) -> Path:
     """Write the pair manifest to `cache`, named by its content, and return its path."""
     path = cache / f"pairs-{data.split}-{pairs_hash(data.pairs)[:16]}.parquet"
     if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        staging = path.with_name(f".{path.name}.{os.getpid()}")
-        data.pairs.to_parquet(staging, index=False)
-        os.replace(staging, path)
+        write_atomically(path, lambda staging: data.pairs.to_parquet(staging, index=False))
     return path
 
 

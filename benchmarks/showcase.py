@@ -2,7 +2,6 @@
 by eye.
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from PIL import Image
 
 from benchmarks.evaluate import Editor, Laboratory
 from benchmarks.protocol import path_request, showcase_request, showcase_targets
+from eggan.files import write_atomically
 
 GAP = 2  # pixels between tiles of the sheet
 INTERPOLATION_FRAMES = 7
@@ -47,11 +47,7 @@ def showcase(editor: Editor, lab: Laboratory) -> dict[str, np.ndarray]:
 
 def write_showcase(arrays: dict[str, np.ndarray], path: Path) -> None:
     """Write the arrays atomically as a compressed npz."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staging = path.with_name(f".{os.getpid()}.{path.name}")
-    with staging.open("wb") as stream:
-        np.savez_compressed(stream, allow_pickle=False, **arrays)
-    os.replace(staging, path)
+    write_atomically(path, lambda staging: np.savez_compressed(staging, allow_pickle=False, **arrays))
 
 
 def probe_sheet(arrays: dict[str, np.ndarray]) -> Image.Image:

@@ -1,7 +1,6 @@
 """The true edits of a request, rendered once and kept by content: every cell of a suite shares them."""
 
 import hashlib
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import numpy as np
 
 from benchmarks.protocol import Request
 from eggan.data.dataset import Dataset
+from eggan.files import write_atomically
 
 NO_TRUTH = "no ground truth: only SynFACS can render the true edit"
 
@@ -44,11 +44,7 @@ class TruthCache:
             return np.load(path, mmap_mode="r", allow_pickle=False)
         print(f"rendering {what}", file=sys.stderr)
         truth = self.render(request.sources, request.rows, request.target_aus, workers=self.workers)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        staging = path.with_name(f".{path.name}.{os.getpid()}")
-        with staging.open("wb") as stream:
-            np.save(stream, truth, allow_pickle=False)
-        os.replace(staging, path)
+        write_atomically(path, lambda staging: np.save(staging, truth, allow_pickle=False))
         return truth
 
 

@@ -9,11 +9,11 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from benchmarks.evaluate import write_json
 from benchmarks.scores import Progress, images_of
 from eggan.data.dataset import Dataset
 from eggan.errors import UserError
 from eggan.evaluation.metrics import EqualError, equal_error
+from eggan.files import write_json
 from eggan.randomness import numpy_generator
 
 LEAST_AUC = 0.75  # of telling pairs of one person from pairs of two; below it the weights embed no faces
@@ -34,7 +34,6 @@ def stored_threshold(
 ) -> dict[str, float]:
     """Return the threshold stored at `path`; where there is none yet, fit and store it."""
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_json(fit_threshold(dataset, embed, device, progress), path)
     return dict(json.loads(path.read_text()))
 

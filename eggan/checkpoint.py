@@ -5,9 +5,7 @@ one.
 """
 
 import json
-import os
 import pickle
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from torch import Tensor
 
 from eggan.config import to_dict
 from eggan.errors import UserError
+from eggan.files import write_atomically, write_text
 
 FORMAT_VERSION = 1
 WEIGHTS_FILE = "weights.safetensors"
@@ -55,7 +54,7 @@ def save_checkpoint(folder: Path, card: ModelCard, weights: Mapping[str, Tensor]
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     write_safetensors(plain, folder / WEIGHTS_FILE)
     text = json.dumps({"format_version": FORMAT_VERSION, **card.__dict__}, indent=2, sort_keys=True) + "\n"
-    write_atomically(folder / CONFIG_FILE, lambda path: path.write_text(text))
+    write_text(text, folder / CONFIG_FILE)
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
@@ -83,7 +82,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 def save_training_state(folder: Path, state: Mapping[str, Any]) -> None:
     """Write `training_state.pt` atomically."""
     payload = {"format_version": FORMAT_VERSION, **state}
-    write_atomically(folder / STATE_FILE, lambda path: torch.save(payload, path))
+    _write_tensors(folder / STATE_FILE, lambda path: torch.save(payload, path))
 
 
 def load_training_state(folder: Path, device: torch.device | str) -> dict[str, Any] | None:
@@ -105,27 +104,11 @@ def load_training_state(folder: Path, device: torch.device | str) -> dict[str, A
 
 def write_safetensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write tensors (CPU, contiguous) to `path` atomically."""
-    write_atomically(path, lambda staging: save_file(tensors, staging))
+    _write_tensors(path, lambda staging: save_file(tensors, staging))
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write` on a temporary file beside `path` and move it into place; a failing disk is a
-    `UserError`.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    staging = Path(name)
+def _write_tensors(path: Path, write: Callable[[Path], object]) -> None:
     try:
-        write(staging)
-        staging.chmod(0o644)
-        os.replace(staging, path)
-    except (
-        OSError,
-        SafetensorError,
-        RuntimeError,
-    ) as error:  # torch.save reports a full disk as RuntimeError
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot write {path}: {reason}") from None
-    finally:
-        staging.unlink(missing_ok=True)
+        write_atomically(path, write)
+    except (SafetensorError, RuntimeError) as error:  # how these libraries report a full disk
+        raise UserError(f"cannot write {path}: {error}") from None

@@ -49,7 +49,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """
     path = Path(path)
     try:
-        with _staging(path.parent) as staging:
+        with staging_folder(path.parent) as staging:
             write(staging / path.name)
             _let_umask_decide(staging)
             os.replace(staging / path.name, path)
@@ -78,7 +78,7 @@ def replaced_folder(folder: Path, ours: Sequence[str]) -> Iterator[Path]:
     folder = Path(folder).resolve()
     refuse_foreign(folder, ours)
     try:
-        with _staging(folder.parent) as staging:
+        with staging_folder(folder.parent) as staging:
             new = staging / folder.name
             new.mkdir()
             yield new
@@ -205,7 +205,7 @@ def is_writable(place: Path) -> bool:
 
 
 @contextmanager
-def _staging(parent: Path) -> Iterator[Path]:
+def staging_folder(parent: Path) -> Iterator[Path]:
     """Lend a hidden, locked folder in `parent`; it is removed at the end, and so are those of the dead."""
     parent.mkdir(parents=True, exist_ok=True)
     if parent not in _swept:
@@ -225,7 +225,7 @@ def _make_staging(parent: Path) -> tuple[Path, FileLock | None]:
         folder = parent / STAGING.replace("*", secrets.token_hex(8))
         folder.mkdir()
         try:
-            lock = _lock(folder / STAGING_LOCK)
+            lock = waiting_lock(folder / STAGING_LOCK)
             lock.acquire(blocking=False)
         except (Timeout, FileNotFoundError):  # a sweeper took the folder before it was locked
             continue
@@ -243,7 +243,7 @@ def sweep(folder: Path) -> None:
     with suppress(OSError):
         found = [entry for entry in os.scandir(folder) if _is_staging(entry.name)]
         for entry in found:
-            with suppress(Timeout, OSError), _lock(Path(entry) / STAGING_LOCK).acquire(blocking=False):
+            with suppress(Timeout, OSError), waiting_lock(Path(entry) / STAGING_LOCK).acquire(blocking=False):
                 _restore(Path(entry))
                 shutil.rmtree(entry, ignore_errors=True)
 
@@ -288,7 +288,7 @@ class Holder:
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file `path` for the block, waiting for it; the system frees it when we die."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(path):
+    with waiting_lock(path):
         yield
 
 
@@ -296,7 +296,7 @@ def locked(path: Path) -> Iterator[None]:
 def try_lock(path: Path) -> Iterator[bool]:
     """Hold the lock file `path` for the block; yields False, at once, where another process holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = _lock(path, on_acquired=_sign)
+    lock = waiting_lock(path, _sign)
     while True:
         try:
             lock.acquire(blocking=False)
@@ -342,7 +342,8 @@ def _sign(descriptor: int) -> None:
     os.pwrite(descriptor, text.encode(), 0)
 
 
-def _lock(path: Path, on_acquired: Callable[[int], None] | None = None) -> FileLock:
+def waiting_lock(path: Path, on_acquired: Callable[[int], None] | None = None) -> FileLock:
+    """Return a lock on the file `path`, not yet held; the system frees it when its holder dies."""
     # A soft lock would outlive a killed process, which nothing here could tell from one at work.
     return FileLock(path, poll_interval=LOCK_POLL_SECONDS, fallback_to_soft=False, on_acquired=on_acquired)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from eggan.data.dataset import hash_files
 from eggan.errors import UserError
+from eggan.files import hash_files
 
 VGG19_FILE = "vgg19-dcbb9e9d.pth"
 INCEPTION_FILE = "inception_v3_google-0cc3c7bd.pth"

@@ -1,13 +1,11 @@
 """A whole report from a frame: tables, figures and the page, in a folder that appears whole or not at all."""
 
-import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from eggan.errors import UserError
+from benchmarks.pages import PAGE, report_files
+from eggan.files import refuse_foreign, replaced_folder
 from reports import figures, render, tables
 from reports.ablation_figures import ablation_grids
 from reports.ablations import Ablations, ablation_table, ablations_of
@@ -18,8 +16,6 @@ from reports.layout import Table
 from reports.page import SectionPage, render_page
 from reports.sections import Section, sections_of
 from reports.verdicts import Verdict, verdicts
-
-PAGE = "index.html"
 
 
 @dataclass(frozen=True)
@@ -33,7 +29,8 @@ class Report:
 
 def build(frame: Frame, out: Path, progress: Progress) -> Report:
     """Write `tables/`, `figures/` and `index.html` under `out`, replacing an earlier report there."""
-    _refuse_foreign(out)
+    known = report_files(out)
+    refuse_foreign(out, known)
     sections = sections_of(frame, progress)
     ablations = {s.key: found for s in sections if (found := ablations_of(frame, s))}
     said = claim_verdicts(frame, list(ablations.values())) + verdicts(frame, sections)
@@ -44,19 +41,12 @@ def build(frame: Frame, out: Path, progress: Progress) -> Report:
         )
         for s in sections
     ]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with replaced_folder(out, known) as staging:
         _write_tables([table for page in pages for table in page.tables.values()], staging / "tables")
         for picture in progress(pictures, len(pictures), "figures"):
             figures.save(picture, staging / "figures")
         faces, training = _named(pictures, "fig"), _named(pictures, "training")
         (staging / PAGE).write_text(render_page(frame, pages, faces, training, said), encoding="utf-8")
-        _replace(staging, out)
-    except OSError as error:
-        raise UserError(f"cannot write the report to {out}: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     told = ("averages", "table2", "ablations")
     overview = [page.tables[place] for page in pages for place in told if place in page.tables]
     return Report(out / PAGE, overview, said)
@@ -90,22 +80,3 @@ def _write_tables(made: Sequence[Table], folder: Path) -> None:
         (folder / f"{table.key}.md").write_text(render.markdown(table), encoding="utf-8")
         (folder / f"{table.key}.tex").write_text(render.latex(table), encoding="utf-8")
         (folder / f"{table.key}.csv").write_text(render.csv_text(table), encoding="utf-8")
-
-
-def _refuse_foreign(out: Path) -> None:
-    """A folder that holds anything but an earlier report is never replaced."""
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not _is_report(out))):
-        raise UserError(f"{out} exists and is not a report: choose another folder with --out")
-
-
-def _is_report(folder: Path) -> bool:
-    return {entry.name for entry in folder.iterdir()} <= {PAGE, "tables", "figures"} and (
-        folder / PAGE
-    ).is_file()
-
-
-def _replace(staging: Path, out: Path) -> None:
-    staging.chmod(0o755)
-    if out.exists():
-        shutil.rmtree(out)
-    os.replace(staging, out)

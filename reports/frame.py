@@ -4,8 +4,6 @@ A frame can be exported to a folder of parquet files and read back: tables can b
 """
 
 import json
-import os
-import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from eggan.errors import UserError
+from eggan.files import files_in, replaced_folder, restore_folder
 from eggan.tracking.read import TrackedCell, download_artifacts, metric_history, search_cells
 from eggan.tracking.store import Store
 from reports.readers import all_cards
@@ -53,6 +52,8 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "settings": ("run_id", "setting", "value"),
     "notes": ("run_id", "note"),
 }
+HEAD = "frame.json"
+FILES = (HEAD, *(f"{name}.parquet" for name in TABLES), "showcases/*.npz")
 IDENTIFIERS = ["run_id", "suite", "dataset", "method", "seed"]
 
 
@@ -255,24 +256,16 @@ def _machine(tags: Mapping[str, str]) -> str:
 
 def write_frame(frame: Frame, folder: Path) -> Path:
     """Write a frame to a folder: parquet per table, npz per showcase, `frame.json`; whole or not at all."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    if folder.exists() and (not folder.is_dir() or (files_in(folder) and not (folder / HEAD).is_file())):
+        raise UserError(f"{folder} exists and is not an exported frame: choose another place")
+    with replaced_folder(folder, FILES) as staging:
         for name in TABLES:
             _write_table(getattr(frame, name), staging / f"{name}.parquet")
         (staging / "showcases").mkdir()
         for run_id, arrays in frame.showcases.items():
             np.savez_compressed(staging / "showcases" / f"{run_id}.npz", **dict(arrays))  # type: ignore[arg-type]
         head = {"format_version": FORMAT_VERSION, "instruments": frame.instruments}
-        (staging / "frame.json").write_text(json.dumps(head, indent=1, sort_keys=True) + "\n")
-        staging.chmod(0o755)
-        if folder.exists():
-            _remove_old(folder)
-        os.replace(staging, folder)
-    except OSError as error:
-        raise UserError(f"cannot write {folder}: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        (staging / HEAD).write_text(json.dumps(head, indent=1, sort_keys=True) + "\n")
     return folder
 
 
@@ -282,18 +275,13 @@ def _write_table(table: pd.DataFrame, path: Path) -> None:
     table.to_parquet(path, index=False, compression="zstd", use_dictionary=repeated)
 
 
-def _remove_old(folder: Path) -> None:
-    if not (folder / "frame.json").is_file():
-        raise UserError(f"{folder} exists and is not an exported frame: choose another place")
-    shutil.rmtree(folder)
-
-
 def read_frame(folder: Path) -> Frame:
     """Read an exported frame; a folder that is none, or of another version, is a `UserError`."""
-    if not (folder / "frame.json").is_file():
+    restore_folder(folder)
+    if not (folder / HEAD).is_file():
         raise UserError(f"{folder} is not an exported frame: make one with `eggan report export {folder}`")
     try:
-        head = json.loads((folder / "frame.json").read_text())
+        head = json.loads((folder / HEAD).read_text())
         if head.get("format_version") != FORMAT_VERSION:
             found = head.get("format_version")
             raise UserError(f"{folder} has frame version {found}, this software reads {FORMAT_VERSION}")

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.listing import table
-from eggan.checkpoint import write_atomically
 from eggan.errors import UserError
+from eggan.files import write_text
 from eggan.outputs import sealed
 from studies import choose
 from studies.data import StudyData
@@ -70,5 +70,5 @@ def _value(key: str, value: Any) -> str:
 
 def write_config(text: str, path: Path) -> Path:
     """Write the file and return its path."""
-    write_atomically(path, lambda staging: staging.write_text(text))
+    write_text(text, path)
     return path

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.evaluate import write_json
 from eggan.config import content_hash, from_dict, setting, to_dict
 from eggan.errors import UserError
+from eggan.files import write_json
 from studies.space import Space, find_space
 
 SPEC_FILE = "study.json"

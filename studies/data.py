@@ -16,9 +16,8 @@ import pandas as pd
 from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
 
-from benchmarks.evaluate import write_json
-from eggan.checkpoint import write_atomically
 from eggan.errors import UserError
+from eggan.files import files_in, replaced_folder, write_json
 from studies.config import SPEC_FILE, StudySpec, read_spec, write_spec
 from studies.liveness import BEAT, OWNER
 from studies.rerun import read_reruns
@@ -108,13 +107,14 @@ def _time(text: str | None) -> datetime | None:
 
 def write_frame(data: StudyData, folder: Path) -> Path:
     """Write the export; one that is there is replaced, another folder's content is a `UserError`."""
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not _is_frame(folder))):
+    if folder.exists() and (not folder.is_dir() or (files_in(folder) and not _is_frame(folder))):
         raise UserError(f"{folder} exists and is not an exported study: choose another folder")
-    write_spec(replace(data.spec, storage=""), folder)
-    write_json(data.listed, folder / TRIALS_JSON)
-    tables = ((TRIALS, data.trials), (RERUNS, data.reruns), (RERUN_PAIRS, data.pairs))
-    for name, frame in tables:
-        write_atomically(folder / name, frame.reset_index(drop=True).to_parquet)
+    tables = {TRIALS: data.trials, RERUNS: data.reruns, RERUN_PAIRS: data.pairs}
+    with replaced_folder(folder, (SPEC_FILE, TRIALS_JSON, *tables)) as staging:
+        write_spec(replace(data.spec, storage=""), staging)
+        write_json(data.listed, staging / TRIALS_JSON)
+        for name, frame in tables.items():
+            frame.reset_index(drop=True).to_parquet(staging / name)
     return folder
 
 

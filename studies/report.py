@@ -8,16 +8,15 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from benchmarks.drawing import Picture, save
-from benchmarks.pages import render
-from eggan.checkpoint import write_atomically
+from benchmarks.pages import PAGE, render, report_files
 from eggan.errors import UserError
+from eggan.files import replaced_folder
 from studies import figures, importance, tables
 from studies.choose import complete
 from studies.data import StudyData
 from studies.fresh import rank_checks
 from studies.tables import Finding, Table
 
-PAGE = "index.html"
 TEMPLATE = Path(__file__).with_name("report.html")
 LEADS = {
     "constrained": "Weights that give the highest AU skill while identity accuracy keeps its floor, searched "
@@ -37,10 +36,11 @@ class Report:
 
 
 def build(data: StudyData, out: Path, best: int, progress: Callable[..., Any]) -> Report:
-    """Write `figures/`, `tables/` and `index.html` into `out`; files of those names are replaced.
+    """Write `figures/`, `tables/` and `index.html` under `out`, replacing an earlier report there.
 
     A study without a complete trial has nothing to show: a `UserError`.
     """
+    known = report_files(out)
     if not len(complete(data.trials)):
         raise UserError(f"the study {data.spec.name} has no complete trial yet: run it further")
     weighed = importance.importances(data)
@@ -51,23 +51,17 @@ def build(data: StudyData, out: Path, best: int, progress: Callable[..., Any]) -
     trials = tables.trials_table(data)
     said = tables.findings(data, rows, checks)
     drawn = figures.pictures(data, weighed, checks)
-    try:
+    commands = _commands(data, rows, best, checks)
+    with replaced_folder(out, known) as staging:
+        (staging / "tables").mkdir()
         for table in (fresh, trials, *([ranks] if ranks else [])):
-            _write(out / "tables" / f"{table.key}.md", table.markdown())
-            _write(out / "tables" / f"{table.key}.csv", table.csv())
+            (staging / "tables" / f"{table.key}.md").write_text(table.markdown(), encoding="utf-8")
+            (staging / "tables" / f"{table.key}.csv").write_text(table.csv(), encoding="utf-8")
         for picture in progress(drawn, len(drawn), "figures"):
-            save(picture, out / "figures")
-        page = _page(
-            data, said, fresh, ranks, trials, drawn, bool(weighed), _commands(data, rows, best, checks)
-        )
-        _write(out / PAGE, page)
-    except OSError as error:
-        raise UserError(f"cannot write the report to {out}: {error.strerror or error}") from None
+            save(picture, staging / "figures")
+        page = _page(data, said, fresh, ranks, trials, drawn, bool(weighed), commands)
+        (staging / PAGE).write_text(page, encoding="utf-8")
     return Report(out / PAGE, said, fresh)
-
-
-def _write(path: Path, text: str) -> None:
-    write_atomically(path, lambda staging: staging.write_text(text, encoding="utf-8"))
 
 
 def _commands(

@@ -5,11 +5,9 @@ how it ended, and it is an MLflow run under the study's.
 """
 
 import dataclasses
-import fcntl
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +15,10 @@ from typing import Any
 import optuna
 import pandas as pd
 
-from benchmarks.evaluate import write_json
 from eggan import tracking
-from eggan.checkpoint import STATE_FILE, write_atomically
+from eggan.checkpoint import STATE_FILE
 from eggan.config import to_dict
+from eggan.files import try_lock, write_atomically, write_json
 from eggan.tracking import RunRecord, Store, TrackedRun
 from eggan.training import Interrupted, TrainingFailed
 from studies.desk import Desk
@@ -97,7 +95,7 @@ def run_reruns(
     held = []
     for rerun in reruns:
         folder = rerun.folder(desk.folder())
-        with _alone(folder / ".lock") as alone:
+        with try_lock(folder / ".lock") as alone:
             if not alone:
                 held.append(rerun)
             elif read_result(folder) is None:
@@ -173,16 +171,3 @@ def _record(
         artifacts=[RESULT, PAIRS, "s*/weights.safetensors", "s*/config.json"],
         parent="../..",
     )
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[bool]:
-    """Hold a lock file for the block; yields False where another process holds it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True

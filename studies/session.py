@@ -15,6 +15,7 @@ from benchmarks.single import resolve, trainable
 from benchmarks.workbench import Workbench, open_instruments
 from eggan.config import override
 from eggan.errors import UserError
+from eggan.files import locked
 from eggan.signals import resumable, stop_as_interrupt
 from eggan.tracking import Store
 from eggan.training import TrainingConfig
@@ -38,7 +39,6 @@ from studies.storage import (
     STORAGE_ERRORS,
     check_address,
     create_study,
-    exclusive,
     full_address,
     open_study,
     unusable,
@@ -159,7 +159,7 @@ class Session:
         """Create or open the study, and put right what a crash left behind."""
         study = create_study(desk.spec, self.folder, self.url, desk.references())
         write_spec(desk.spec, self.folder)
-        with exclusive(self.folder / ".repair.lock"):
+        with locked(self.folder / ".repair.lock"):
             reap(study, self.study)
             queue_forgotten(study)
             settle_all(study, self.folder, None)

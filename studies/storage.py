@@ -1,23 +1,21 @@
 """Where a study lives: a journal file in its folder, or a database that several machines share."""
 
-import fcntl
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import optuna
 from optuna.exceptions import DuplicatedStudyError, StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalStorage
-from optuna.storages.journal._file import BaseJournalFileLock
+from optuna.storages.journal._file import BaseJournalFileLock, get_lock_file
 from optuna.trial import FrozenTrial
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from eggan.errors import UserError
+from eggan.files import locked, waiting_lock
 from eggan.tracking import first_line
 from studies.config import StudySpec, read_spec
 
@@ -37,28 +35,23 @@ class SystemLock(BaseJournalFileLock):
     where the journal's path is relative.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, journal: Path) -> None:
+        self._journal = journal
+        self._lock = waiting_lock(journal.with_name(f"{journal.name}.lock"))
 
     def acquire(self) -> bool:
-        """Wait for the lock."""
-        stream = self._path.open("w")
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        self._stream = stream
+        """Wait for the lock, then cut off what a killed writer left half-written."""
+        self._lock.acquire()
+        try:
+            _drop_torn_line(self._journal)
+        except BaseException:
+            self._lock.release()
+            raise
         return True
 
     def release(self) -> None:
         """Free the lock."""
-        self._stream.close()
-
-
-@contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold a lock file of this machine for a block."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
+        self._lock.release()
 
 
 def without_password(url: str) -> str:
@@ -111,12 +104,9 @@ def _engine_options(url: str) -> dict[str, Any]:
 
 
 def _journal(path: Path) -> JournalFileBackend:
-    lock = SystemLock(path.with_name(f"{path.name}.lock"))
-    lock.acquire()
-    try:
-        _drop_torn_line(path)
-    finally:
-        lock.release()
+    lock = SystemLock(path)
+    with get_lock_file(lock):
+        pass  # the last writer may have been killed
     return JournalFileBackend(str(path), lock_obj=lock)
 
 
@@ -125,9 +115,15 @@ def _drop_torn_line(path: Path) -> None:
     if not path.exists():
         return
     with path.open("r+b") as stream:
-        content = stream.read()
-        if content and not content.endswith(b"\n"):
-            stream.truncate(content.rfind(b"\n") + 1)
+        if not stream.seek(0, os.SEEK_END) or _last_byte(stream) == b"\n":
+            return
+        stream.seek(0)
+        stream.truncate(stream.read().rfind(b"\n") + 1)
+
+
+def _last_byte(stream: BinaryIO) -> bytes:
+    stream.seek(-1, os.SEEK_END)
+    return stream.read(1)
 
 
 def full_address(stored: str, given: str | None = None) -> str:
@@ -164,7 +160,7 @@ def create_study(
 
     `references` maps "paper" and "preset" to their parameters: the study's first trials.
     """
-    with exclusive(folder / ".create.lock"):
+    with locked(folder / ".create.lock"):
         storage = connect(folder, url)
         try:
             study = optuna.create_study(

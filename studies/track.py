@@ -12,11 +12,11 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
-from benchmarks.evaluate import write_json
 from eggan import tracking
 from eggan.checkpoint import CONFIG_FILE, STATE_FILE, WEIGHTS_FILE
 from eggan.config import to_dict
 from eggan.errors import UserError
+from eggan.files import write_json
 from eggan.tracking import RunRecord, Store, TrackedRun
 from studies.config import StudySpec, read_spec
 from studies.desk import Desk

@@ -15,6 +15,7 @@ from eggan import tracking
 from eggan.checkpoint import STATE_FILE
 from eggan.cli import is_disk_full
 from eggan.errors import UserError
+from eggan.files import locked
 from eggan.tracking import Store
 from eggan.training import Interrupted, TrainingFailed
 from studies.desk import Desk
@@ -31,7 +32,6 @@ from studies.liveness import (
 )
 from studies.objective import PROBES, TrialRun, floor_constraint, objective_values
 from studies.sampling import machine_number, make_pruner, make_sampler
-from studies.storage import exclusive
 from studies.track import RUN_ID, drop_training_files, open_trial_run, settle, trial_folder
 from studies.trials import FLOOR
 
@@ -62,7 +62,7 @@ class Worker:
         study, settings = self.study, self.desk.study
         for number in reap(study, settings):
             settle(_frozen(study, number), self.desk.folder(), self.store)
-        with exclusive(self.desk.folder() / ".ask.lock"):  # or the workers of a machine would begin too many
+        with locked(self.desk.folder() / ".ask.lock"):  # or the workers of a machine would begin too many
             count = count_trials(study)
             if not count["waiting"] and count["settled"] + count["running"] >= settings.trials:
                 return None

@@ -19,12 +19,12 @@ from eggan.checkpoint import (
     load_training_state,
     model_card,
     save_checkpoint,
-    write_atomically,
 )
 from eggan.config import from_dict
 from eggan.data.dataset import to_network_range
 from eggan.data.training_set import load_training_set, make_groups
 from eggan.errors import UserError
+from eggan.files import write_atomically
 from eggan.model import build
 from eggan.precision import autocast, resolve_precision
 from eggan.randomness import torch_generator

@@ -77,8 +77,9 @@ def _learn_sheet(parser: argparse.ArgumentParser) -> None:
 
 def run_info(arguments: argparse.Namespace) -> int:
     """Print what a dataset folder holds, check it against its recorded hash, and return 0."""
-    from eggan.data.dataset import hash_files, load_dataset
+    from eggan.data.dataset import load_dataset
     from eggan.errors import UserError
+    from eggan.files import hash_files
 
     dataset = load_dataset(arguments.folder)
     print(describe(dataset))

@@ -8,12 +8,7 @@ A manifest may have the integer column `group`: rows of one group show one perso
 gaze, so any two of them are each other's true edit. Datasets of photographs have no such column.
 """
 
-import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +20,10 @@ from torch import Tensor
 
 from eggan.aus import AU_COLUMNS, EXPRESSIONS, MAX_INTENSITY
 from eggan.errors import UserError
+from eggan.files import hash_files, replaced_folder, restore_folder
 
 FORMAT_VERSION = 1
+FILES = ("dataset.json", "manifest.parquet", "images.npy")
 SPLITS = ("train", "val", "test", "wide", "dense")
 REQUIRED_COLUMNS = (
     "identity",
@@ -108,7 +105,8 @@ def to_uint8(images: Tensor) -> Tensor:
 def load_dataset(folder: Path) -> Dataset:
     """Open a dataset folder; every defect is a `UserError` with one line that names it."""
     folder = Path(folder)
-    for name in ("dataset.json", "manifest.parquet", "images.npy"):
+    restore_folder(folder)
+    for name in FILES:
         if not (folder / name).is_file():
             raise UserError(
                 f"{folder} is not a dataset: {name} is missing (build one with `eggan data build synfacs`)"
@@ -179,15 +177,14 @@ def write_dataset(
 ) -> Path:
     """Write a dataset atomically and return its folder; images are uint8 (N, H, W, 3).
 
-    An existing folder is replaced only after the new one is complete. A full disk leaves nothing behind.
+    An existing dataset is replaced in one step after the new one is complete; a folder that holds anything
+    else is a `UserError`, so is a full disk.
     """
     folder = Path(folder)
     check_manifest(manifest, len(images), folder)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise ValueError(f"images must be uint8 (N, H, W, 3), not {images.dtype} {images.shape}")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    with replaced_folder(folder, FILES) as staging:
         manifest.reset_index(drop=True).to_parquet(staging / "manifest.parquet", index=False)
         np.save(staging / "images.npy", images, allow_pickle=False)
         info = {
@@ -199,22 +196,4 @@ def write_dataset(
             "content_hash": hash_files([staging / "manifest.parquet", staging / "images.npy"]),
         }
         (staging / "dataset.json").write_text(json.dumps(info, indent=2, sort_keys=True) + "\n")
-        staging.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(staging, folder)
-    except OSError as error:
-        raise UserError(f"cannot write {folder}: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return folder
-
-
-def hash_files(paths: Iterable[Path]) -> str:
-    """Return the sha256 over the contents of files, in the given order."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as stream:
-            while chunk := stream.read(1 << 20):
-                digest.update(chunk)
-    return digest.hexdigest()

@@ -4,8 +4,6 @@ Everything that can be wrong with a file is a `UserError` of one line; everythin
 file beyond decoding (rotation, crop, enlargement) is told in `Photograph.notes`.
 """
 
-import os
-import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from torch import Tensor
 
 from eggan.data.dataset import to_network_range
 from eggan.errors import UserError
+from eggan.files import write_atomically
 
 MAX_PIXELS = 80_000_000  # 240 MB once decoded; a larger one is a decompression bomb or a mistake
 WHITE = (255, 255, 255, 255)
@@ -58,20 +57,7 @@ def save_png(image: np.ndarray, path: Path | str) -> Path:
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise UserError(f"{path}: pictures are written as PNG, so the name must end in .png")
-    staging: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        staging = Path(name)
-        with os.fdopen(handle, "wb") as stream:
-            Image.fromarray(image).save(stream, format="PNG")
-        staging.chmod(0o644)
-        os.replace(staging, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        if staging is not None:
-            staging.unlink(missing_ok=True)
+    write_atomically(path, lambda staging: Image.fromarray(image).save(staging, format="PNG"))
     return path
 
 

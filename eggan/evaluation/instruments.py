@@ -6,8 +6,8 @@ card's is refused.
 """
 
 import contextlib
-import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,11 +22,13 @@ from torch import Tensor, nn
 from eggan.aus import MAX_INTENSITY
 from eggan.errors import UserError
 from eggan.evaluation.networks import FaceEmbedder, MixerAUNet, ResidualAUNet
+from eggan.files import files_in, hash_files, replaced_folder
 
 Which = Literal["a", "b"]
 WEIGHTS = Path(__file__).parent / "weights"
 CARD_VERSION = 1
 NETWORKS: dict[str, type[nn.Module]] = {"au_a": ResidualAUNet, "au_b": MixerAUNet, "verifier": FaceEmbedder}
+FILES = [f"{name}.{suffix}" for name in NETWORKS for suffix in ("safetensors", "json")]
 CHUNK = 256  # images per forward pass: bounds memory whatever batch the caller brings
 
 
@@ -115,17 +117,18 @@ def read_card(name: str, folder: Path | None = None) -> dict[str, Any]:
 def save_instrument(
     name: str, network: nn.Module, card: dict[str, Any], folder: Path | None = None
 ) -> dict[str, Any]:
-    """Write weights and card (each moved into place) and return the card with the weights' sha256."""
+    """Write weights and card, both or neither, and return the card with the weights' sha256.
+
+    The other instruments in the folder stay; one that holds anything else is a `UserError`.
+    """
     folder = folder or WEIGHTS
-    folder.mkdir(parents=True, exist_ok=True)
-    weights, staging = folder / f"{name}.safetensors", folder / f".{name}.safetensors"
-    save_file(to_storage(network), staging)
-    complete = {**card, "card_version": CARD_VERSION, "name": name, "sha256": _sha256(staging)}
-    staged_card = folder / f".{name}.json"
-    staged_card.write_text(json.dumps(complete, indent=1) + "\n")
-    staging.chmod(0o644)  # safetensors writes files that only their owner can read
-    staging.replace(weights)
-    staged_card.replace(folder / f"{name}.json")
+    with replaced_folder(folder, FILES) as staging:
+        for kept in [folder / other for other in files_in(folder) if Path(other).stem != name]:
+            shutil.copy(kept, staging)
+        weights = staging / f"{name}.safetensors"
+        save_file(to_storage(network), weights)
+        complete = {**card, "card_version": CARD_VERSION, "name": name, "sha256": hash_files([weights])}
+        weights.with_suffix(".json").write_text(json.dumps(complete, indent=1) + "\n")
     return complete
 
 
@@ -155,7 +158,7 @@ def _load(name: str, device: torch.device | str, folder: Path) -> tuple[dict[str
     card, path = read_card(name, folder), folder / f"{name}.safetensors"
     if not path.is_file():
         raise _missing(path)
-    if _sha256(path) != card["sha256"]:
+    if hash_files([path]) != card["sha256"]:
         raise UserError(f"{path.name} is not the file its card describes: run `eggan instruments train`")
     try:
         network = from_storage(NETWORKS[name](), load_file(path))
@@ -190,11 +193,6 @@ def one_precision(device: torch.device) -> Iterator[None]:
         return
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         yield
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _missing(path: Path) -> UserError:

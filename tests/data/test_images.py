@@ -208,8 +208,8 @@ def test_a_failed_write_keeps_the_old_picture_and_leaves_no_litter(tmp_path, mon
     path = save_png(picture(), tmp_path / "out.png")
     before = path.read_bytes()
 
-    def full_disk(self, stream, format):
-        stream.write(b"half")
+    def full_disk(self, path, format):
+        path.write_bytes(b"half")
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(Image.Image, "save", full_disk)

@@ -17,11 +17,11 @@ from typing import Any
 
 import pandas as pd
 
-from eggan.data.dataset import hash_files
 from eggan.data.labels.openface import NO_FACE, TOOL, Mode, read_openface
 from eggan.data.labels.read import UNKNOWN_VERSION
 from eggan.data.labels.table import FRAME, LabelTable, make_table, unlabelled
 from eggan.errors import UserError
+from eggan.files import hash_files, staging_folder
 from eggan.progress import progress_bar
 
 IMAGES = "FaceLandmarkImg"
@@ -180,10 +180,7 @@ def _stop_if_broken(done: int, failures: int, failure: ProgramFailed | str) -> N
 
 def _run_images(openface: OpenFace, images: Mapping[str, Path], results: Path) -> None:
     """Run one batch in a folder of its own; its files move to `results` when the program has ended well."""
-    staging = results / f".batch-{os.getpid()}"
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir()
-    try:
+    with staging_folder(results) as staging:
         arguments: list[str] = []
         for name, path in images.items():
             (staging / name).symlink_to(path.resolve())
@@ -191,22 +188,15 @@ def _run_images(openface: OpenFace, images: Mapping[str, Path], results: Path) -
         _call([str(openface.program(IMAGES)), *arguments, "-out_dir", str(staging / "out"), "-aus"])
         for name in images:
             _keep(staging / "out", Path(name).stem, results)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _run_video(openface: OpenFace, path: Path, name: str, mode: Mode, results: Path) -> None:
-    staging = results / f".video-{os.getpid()}"
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir()
-    try:
+    with staging_folder(results) as staging:
         (staging / name).symlink_to(path.resolve())
         static = ["-au_static"] if mode == "static" else []
         program = str(openface.program(VIDEOS))
         _call([program, "-f", str(staging / name), "-out_dir", str(staging / "out"), "-aus", *static])
         _keep(staging / "out", Path(name).stem, results)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _keep(produced: Path, stem: str, results: Path) -> None:

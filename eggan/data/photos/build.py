@@ -5,7 +5,6 @@ with its reason, and the build stops unless it was told to go on without them.
 """
 
 import csv
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,10 +15,11 @@ import numpy as np
 import pandas as pd
 
 from eggan.aus import AU_COLUMNS
-from eggan.data.dataset import load_dataset, write_dataset
+from eggan.data.dataset import FILES, load_dataset, write_dataset
 from eggan.data.labels.table import LabelTable
 from eggan.data.photos.records import FaceProblem, PhotoRecord, Problem
 from eggan.errors import UserError
+from eggan.files import refuse_foreign, write_atomically
 from eggan.progress import progress_bar
 
 VERSION = "1"  # of this builder's code; counts changes that alter pixels
@@ -96,9 +96,10 @@ def check_place(out: Path, name: str, seed: int, parameters: Mapping[str, Any]) 
 
 
 def check_free(out: Path) -> None:
-    """Refuse a place that holds something other than a dataset."""
+    """Refuse a place that holds something other than a dataset, or a user's files beside one."""
     if out.exists() and not (out / "dataset.json").is_file():
         raise UserError(f"{out} is there but is no dataset: choose another place with --out")
+    refuse_foreign(out, FILES)
 
 
 def _parameters(plan: Plan) -> dict[str, Any]:
@@ -110,18 +111,14 @@ def write_problems(problems: Sequence[Problem], path: Path) -> None:
     if not problems:
         path.unlink(missing_ok=True)
         return
-    staging = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def write(staging: Path) -> None:
         with staging.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream)
             writer.writerow(["source_file", "reason"])
             writer.writerows((problem.source_file, problem.reason) for problem in problems)
-        os.replace(staging, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        staging.unlink(missing_ok=True)
+
+    write_atomically(path, write)
 
 
 def summary(problems: Sequence[Problem]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from eggan.data.align import KINDS, count_faces, make_aligner
-from eggan.data.dataset import hash_files, load_dataset
+from eggan.data.dataset import load_dataset
 from eggan.data.labels.openface_run import label_images, label_videos, require_openface
 from eggan.data.labels.read import KINDS as LABEL_KINDS
 from eggan.data.labels.read import read_labels
@@ -23,6 +23,7 @@ from eggan.data.photos.records import PhotoRecord, Problem, image_files, inside,
 from eggan.data.photos.split import read_split, split_identities
 from eggan.data.photos.video import write_changed
 from eggan.errors import UserError
+from eggan.files import hash_files
 from eggan.progress import progress_bar
 
 EXAMPLES = {

@@ -1,6 +1,5 @@
 """Frames of video files, by PyAV (FFmpeg's decoders and encoders)."""
 
-import os
 from collections.abc import Callable, Collection, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from eggan.errors import UserError
+from eggan.files import write_atomically
 
 UNKNOWN_RATE = Fraction(25)  # frames per second where a file tells none
 
@@ -37,25 +37,21 @@ def write_changed(source: Path, change: Callable[[np.ndarray], np.ndarray], targ
     `change` maps uint8 (H, W, 3) to the same. The codec is FFV1 in AVI, which every FFmpeg reads. The file
     appears whole or not at all.
     """
-    av = _library()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staging = target.with_name(f".{os.getpid()}.{target.name}")
-    try:
-        with av.open(str(staging), "w", format="avi") as container:
-            stream = None
-            for frame in _frames(source):
-                image = np.ascontiguousarray(change(frame.to_ndarray(format="rgb24")))
-                stream = stream or _lossless(container, image, _rate(source))
-                container.mux(
-                    stream.encode(av.VideoFrame.from_ndarray(image, "rgb24").reformat(format="bgr0"))
-                )
-            if stream is None:
-                raise UserError(f"{source} holds no frame")
-            container.mux(stream.encode(None))
-        os.replace(staging, target)
-    finally:
-        staging.unlink(missing_ok=True)
+    write_atomically(target, lambda staging: _write_changed(source, change, staging))
     return target
+
+
+def _write_changed(source: Path, change: Callable[[np.ndarray], np.ndarray], target: Path) -> None:
+    av = _library()
+    with av.open(str(target), "w", format="avi") as container:
+        stream = None
+        for frame in _frames(source):
+            image = np.ascontiguousarray(change(frame.to_ndarray(format="rgb24")))
+            stream = stream or _lossless(container, image, _rate(source))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24").reformat(format="bgr0")))
+        if stream is None:
+            raise UserError(f"{source} holds no frame")
+        container.mux(stream.encode(None))
 
 
 def _lossless(container: Any, image: np.ndarray, rate: Fraction) -> Any:

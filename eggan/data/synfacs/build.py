@@ -18,6 +18,7 @@ from eggan.data.dataset import Dataset, write_dataset
 from eggan.data.synfacs.picture import RENDERER_VERSION, draw_nuisance, render
 from eggan.data.synfacs.plan import LABEL_TOOL, Request, make_manifest, make_request, person
 from eggan.errors import UserError
+from eggan.files import restore_folder
 from eggan.machine import default_workers
 
 CHUNK = 24  # pictures of one person per task: the person's shared parts are prepared once per task
@@ -97,6 +98,7 @@ def request_parameters(request: Request) -> dict[str, object]:
 
 def is_built(folder: Path, parameters: dict[str, object], seed: int) -> bool:
     """Tell whether `folder` holds exactly this dataset; one with other parameters is a `UserError`."""
+    restore_folder(folder)
     if not folder.exists():
         return False
     try:

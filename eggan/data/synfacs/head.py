@@ -7,7 +7,6 @@ Axes in metres: x to the person's left, y backwards (the face looks along -y), z
 """
 
 import os
-import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from eggan.data.synfacs.raster import vertex_normals
+from eggan.files import write_atomically
 
 CACHE_LAYOUT = 6  # raise it when the cut changes
 SKIN, EYE, UPPER_TEETH, LOWER_TEETH, TONGUE, LASH, CAVITY = range(7)
@@ -101,11 +101,7 @@ def cache_file() -> Path:
 
 def store(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write the arrays in one move, so that a second process never reads half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".npz")
-    with os.fdopen(handle, "wb") as stream:
-        np.savez(stream, **arrays)  # type: ignore[arg-type]
-    os.replace(name, path)
+    write_atomically(path, lambda staging: np.savez(staging, **arrays))  # type: ignore[arg-type]
 
 
 def cut_head() -> dict[str, np.ndarray]:
