@@ -261,9 +261,27 @@ class HomoInterpGAN(TrainedNetworks):
     @torch.no_grad()
     def edit(self, request: EditRequest) -> Tensor:
         """Return Dec(F + sum_k v_k T_k(F_ref - F)) with v = `strength`: (B, 3, H, W), clamped to [-1, 1]."""
-        both = torch.cat([request.source, request.reference])
-        source, reference = self.encoder(to_imagenet(both)).chunk(2)
+        source, reference = self._features(request)
         v = torch.tensor(self.config.strength).to(source).expand(len(source), -1)
+        return self._moved(source, reference, v)
+
+    @torch.no_grad()
+    def interpolate(self, request: EditRequest, alpha: Tensor) -> Tensor:
+        """Return the edits with v = alpha `strength` for each alpha (K,): (B, K, 3, H, W); 0 rebuilds I.
+
+        Both images are encoded once.
+        """
+        count, features = len(alpha), self._features(request)
+        source, reference = (part.repeat_interleave(count, 0) for part in features)
+        v = alpha.to(source)[:, None] * torch.tensor(self.config.strength).to(source)
+        moved = self._moved(source, reference, v.repeat(len(request.source), 1))
+        return moved.unflatten(0, (-1, count))
+
+    def _features(self, request: EditRequest) -> tuple[Tensor, ...]:
+        both = torch.cat([request.source, request.reference])
+        return self.encoder(to_imagenet(both)).chunk(2)
+
+    def _moved(self, source: Tensor, reference: Tensor, v: Tensor) -> Tensor:
         training = self.decoder.training
         self.decoder.eval()
         images = from_imagenet(self.decoder(self.interpolator(source, reference, v))).clamp(-1, 1)

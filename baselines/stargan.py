@@ -230,6 +230,21 @@ class StarGAN(TrainedNetworks):
             raise UserError("StarGAN edits to one of the 8 expressions: a target here has no label")
         return self.generator(request.source, one_hot(request.target_expression))
 
+    @torch.no_grad()
+    def interpolate(self, request: EditRequest, alpha: Tensor) -> Tensor:
+        """Return frames by labels between neutral and the target's for each alpha (K,): (B, K, 3, H, W).
+
+        Training saw no mixed label: these frames are the generator's own continuation.
+        """
+        ends = (
+            request.target_expression.new_full((1,), EXPRESSIONS.index("neutral")),
+            request.target_expression,
+        )
+        start, end = (one_hot(labels)[:, None] for labels in ends)
+        labels = torch.lerp(start, end, alpha.to(end).view(1, -1, 1))  # (B, K, domains)
+        sources = request.source.repeat_interleave(len(alpha), 0)
+        return self.generator(sources, labels.flatten(0, 1)).unflatten(0, labels.shape[:2])
+
     def critic_terms(self, image: Tensor, label: Tensor, edit: Tensor, t: Tensor) -> dict[str, Tensor]:
         """Return D's unweighted terms; label: (B,) domain of `image`, t: (B,) in [0, 1] places the penalty.
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.cells import all_cells, read_status
+from benchmarks.edit_targets import SUPPLIED
 from benchmarks.methods import all_methods, find_method
 from eggan.aus import AU_COUNT, AU_NUMBERS, parse_au
 from eggan.checkpoint import WEIGHTS_FILE, load_checkpoint
@@ -18,19 +19,31 @@ from eggan.data.dataset import to_uint8
 from eggan.errors import UserError
 from eggan.evaluation.instruments import load_au_estimator
 from eggan.method import EditRequest, Method, MethodEntry
+from eggan.tracking import read_record
 
+RENDERED = "synfacs"  # how the names of rendered datasets begin
 GAP = 2  # white pixels between the frames of a strip
-POSSIBLE = {"source", "source_aus", "target_aus"}  # what a photograph and AU options can supply
 
 
 @dataclass(frozen=True)
 class Model:
-    """A method ready to edit images of `image_size` pixels; `reads` are the request's fields that it uses."""
+    """A method ready to edit images of `image_size` pixels; `reads` are the request's fields that it uses.
+
+    `trained_on` is the dataset's name, empty where the checkpoint's folder does not record it.
+    """
 
     name: str
     method: Method
     image_size: int
     reads: tuple[str, ...]
+    trained_on: str = ""
+
+    @property
+    def description(self) -> str:
+        """What it is and what it writes."""
+        rendered = " (rendered faces)" if self.trained_on.startswith(RENDERED) else ""
+        data = f"trained on {self.trained_on}{rendered}, " if self.trained_on else ""
+        return f"{data}writes {self.image_size} x {self.image_size} pixels"
 
 
 def newest_checkpoint(runs: Path, method: str = "eggan") -> Path:
@@ -61,11 +74,18 @@ def load_model(folder: Path, device: torch.device | str) -> Model:
             f"{folder} is of {entry.name} version {card.method_version}, this software has {entry.version}: "
             "train again"
         )
-    if not set(entry.reads) <= POSSIBLE:
-        raise UserError(f"{entry.name} does not edit by AUs alone: it reads {', '.join(entry.reads)}")
+    if not set(entry.reads) <= SUPPLIED:
+        raise UserError(f"{entry.name} reads what no option supplies: {', '.join(entry.reads)}")
     config: Any = from_dict(entry.config, card.config, where=f"{folder}/config.json")
     method = entry.restore(config, checkpoint.weights, torch.device(device))
-    return Model(entry.name, method, card.image_size, entry.reads)
+    return Model(entry.name, method, card.image_size, entry.reads, _trained_on(folder))
+
+
+def _trained_on(folder: Path) -> str:
+    record = read_record(folder)
+    contexts = ("train", "train and test")
+    datasets = [] if record is None else record.datasets
+    return next((entry["name"] for entry in datasets if entry["context"] in contexts), "")
 
 
 def parse_aus(texts: Sequence[str]) -> dict[int, float]:
@@ -99,27 +119,38 @@ def source_intensities(
     return load_au_estimator("a", device).predict(pixels.to(device))[0].cpu().numpy()
 
 
-def edit_request(pixels: Tensor, source_aus: np.ndarray, target_aus: np.ndarray, device: str) -> EditRequest:
-    """Return a request for one image (1, 3, S, S); the source stands in for the reference."""
+def edit_request(
+    pixels: Tensor,
+    source_aus: np.ndarray,
+    target_aus: np.ndarray,
+    device: str,
+    expression: int = -1,
+    reference: Tensor | None = None,
+) -> EditRequest:
+    """Return a request for one image (1, 3, S, S); without a reference the source stands in for it."""
     source = pixels.to(device)
     return EditRequest(
         source=source,
         source_aus=torch.from_numpy(source_aus)[None].to(device),
         target_aus=torch.from_numpy(target_aus)[None].to(device),
-        target_expression=torch.full((1,), -1, dtype=torch.int64, device=device),
-        reference=source,
+        target_expression=torch.full((1,), expression, dtype=torch.int64, device=device),
+        reference=source if reference is None else reference.to(device),
     )
 
 
-def interpolation(method: Method, request: EditRequest, steps: int) -> Tensor:
-    """Return `steps` frames (K, 3, S, S) from the source's AUs to the target's (Eq. 8), for one source.
+def interpolation(model: Model, request: EditRequest, steps: int) -> Tensor:
+    """Return `steps` frames (K, 3, S, S) from the source to the edit (Eq. 8), for one source.
 
-    A method that offers `interpolate` encodes the source once; any other is asked for each frame.
+    A method that offers `interpolate` makes them itself; any other is asked for the AUs of each frame, and
+    one that reads no AUs is a `UserError`.
     """
     alpha = torch.linspace(0, 1, steps, device=request.source.device)
+    method = model.method
     own = getattr(method, "interpolate", None)
     if own is not None:
         return own(request, alpha)[0]
+    if "target_aus" not in model.reads:
+        raise UserError(f"{model.name} reads no AUs, so it has no frames in between: use `eggan edit`")
     between = torch.lerp(request.source_aus, request.target_aus, alpha[:, None])
     return torch.cat([method.edit(replace(request, target_aus=aus[None])) for aus in between])
 

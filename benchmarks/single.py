@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,9 @@ from eggan.errors import UserError
 from eggan.outputs import add_force_argument
 
 if TYPE_CHECKING:  # torch takes more than a second to import; `eggan --help` must not
+    from torch import Tensor
+
+    from benchmarks.edit_targets import Targets
     from benchmarks.editing import Model
     from eggan.data.dataset import Dataset
     from eggan.method import EditRequest, MethodEntry
@@ -25,7 +29,9 @@ TRAIN_EXAMPLE = """examples:
 A TOML file for --config has the tables [method] and [training]; what it leaves out comes from the preset."""
 EDIT_EXAMPLE = """examples:
   eggan edit face.png --au 12=4 --au 6=3 -o smile.png    these two AUs, every other AU 0
-  eggan edit face.png --au 12=4 --keep -o smile.png      the other AUs stay as the AU estimator reads them"""
+  eggan edit face.png --au 12=4 --keep -o smile.png      the other AUs stay as the AU estimator reads them
+  eggan edit face.png --checkpoint weights/stargan --expression happy -o smile.png
+  eggan edit face.png --checkpoint weights/homointerpgan --reference laughing.png -o smile.png"""
 INTERPOLATE_EXAMPLE = """example:
   eggan interpolate face.png --au 12=5 --au 6=4 --steps 9 -o strip.png"""
 
@@ -81,6 +87,12 @@ def _add_edit_arguments(parser: argparse.ArgumentParser, default_output: str) ->
     parser.add_argument("image", type=Path, help="photograph of one centred face")
     parser.add_argument(
         "--au", action="append", default=[], metavar="N=INTENSITY", help="target, 0 to 5; repeat it"
+    )
+    parser.add_argument(
+        "--expression", metavar="NAME", help="target, for methods that read one: neutral, happy, angry, .."
+    )
+    parser.add_argument(
+        "--reference", type=Path, metavar="FILE", help="target face, for methods that read one"
     )
     known = parser.add_mutually_exclusive_group()
     known.add_argument(
@@ -276,7 +288,7 @@ def run_interpolate(arguments: argparse.Namespace) -> int:
     if arguments.steps < 2:
         raise UserError(f"--steps is {arguments.steps}: an interpolation has at least 2 frames")
     model, request = _prepare(arguments, read_source=True)
-    frames = interpolation(model.method, request, arguments.steps)
+    frames = interpolation(model, request, arguments.steps)
     path = save_picture(strip(torch.cat([request.source, frames])), arguments.output)
     print(f"wrote {path}: the source, then {arguments.steps} frames")
     return 0
@@ -288,23 +300,52 @@ def _prepare(arguments: argparse.Namespace, read_source: bool) -> tuple["Model",
 
     from benchmarks import editing
     from eggan.aus import AU_COUNT
-    from eggan.data.images import load_photograph
     from eggan.pictures import check_picture_output
 
-    check_picture_output(arguments.output, [arguments.image], arguments.force)
-    if not arguments.au:
-        raise UserError("say what to change with at least one --au, such as --au 12=4")
+    targets = _targets(arguments)
+    targets.check()
+    read = [arguments.image, *([targets.reference] if targets.reference else [])]
+    check_picture_output(arguments.output, read, arguments.force)
     wanted = editing.parse_aus(arguments.au)
     editing.parse_aus(arguments.source_au)
     device = resolve_device(arguments.device)
     folder = arguments.checkpoint or editing.newest_checkpoint(arguments.runs)
     model = editing.load_model(folder, device)
-    photograph = load_photograph(arguments.image, model.image_size)
-    for note in photograph.notes:
-        print(f"note: {arguments.image} was {note}")
-    print(f"{model.name} of {folder}")
+    targets.check_read(model.name, model.reads)
+    print(f"{model.name} of {folder}, {model.description}")
+    pixels, *references = (_load_face(path, model) for path in read)
     source = np.zeros(AU_COUNT, dtype=np.float32)
     if read_source or "source_aus" in model.reads:
-        source = editing.source_intensities(photograph.pixels, arguments.source_au, arguments.neutral, device)
+        source = editing.source_intensities(pixels, arguments.source_au, arguments.neutral, device)
     target = editing.au_vector(source if arguments.keep else np.zeros(AU_COUNT), wanted)
-    return model, editing.edit_request(photograph.pixels, source, target, device)
+    reference = references[0] if references else None
+    request = editing.edit_request(pixels, source, target, device, targets.expression_index, reference)
+    return model, request
+
+
+def _targets(arguments: argparse.Namespace) -> "Targets":
+    from benchmarks.edit_targets import Targets
+
+    given = (
+        ("--source-au", arguments.source_au),
+        ("--neutral", arguments.neutral),
+        ("--keep", arguments.keep),
+    )
+    beside = [option for option, value in given if value]
+    return Targets(arguments.au, arguments.expression, arguments.reference, beside)
+
+
+def _load_face(path: Path, model: "Model") -> "Tensor":
+    """Return a photograph (1, 3, S, S) at the model's size; say what was changed for it."""
+    from eggan.data.images import load_photograph
+
+    photograph = load_photograph(path, model.image_size)
+    for note in photograph.notes:
+        print(f"note: {path} was {note}")
+    if photograph.size != (model.image_size, model.image_size):
+        width, height = photograph.size
+        print(
+            f"warning: {path} has {width} x {height} pixels; {model.name}, {model.description}",
+            file=sys.stderr,
+        )
+    return photograph.pixels

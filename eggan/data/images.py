@@ -23,10 +23,14 @@ WHITE = (255, 255, 255, 255)
 
 @dataclass(frozen=True)
 class Photograph:
-    """A loaded photograph: `pixels` (1, 3, S, S) float32 in [-1, 1], `notes` on what was changed."""
+    """A loaded photograph: `pixels` (1, 3, S, S) float32 in [-1, 1], `notes` on what was changed.
+
+    `size` is (width, height) of the upright file, in pixels.
+    """
 
     pixels: Tensor
     notes: tuple[str, ...]
+    size: tuple[int, int]
 
 
 def load_photograph(path: Path | str, size: int) -> Photograph:
@@ -49,7 +53,7 @@ def load_photograph(path: Path | str, size: int) -> Photograph:
         square = square.resize((size, size), Image.Resampling.LANCZOS)
     array = np.array(square, dtype=np.uint8)
     pixels = torch.from_numpy(array).permute(2, 0, 1)[None]
-    return Photograph(to_network_range(pixels), tuple(notes))
+    return Photograph(to_network_range(pixels), tuple(notes), rgb.size)
 
 
 def save_png(image: np.ndarray, path: Path | str) -> Path:

@@ -291,7 +291,8 @@ class Paint:
 def test_interpolation_is_linear_in_the_aus_for_a_method_without_its_own():
     pixels = torch.zeros(1, 3, 4, 4)
     source, target = np.zeros(AU_COUNT, np.float32), np.full(AU_COUNT, 5, np.float32)
-    frames = editing.interpolation(Paint(), editing.edit_request(pixels, source, target, "cpu"), 5)
+    model = editing.Model("paint", Paint(), 4, ("source", "target_aus"))
+    frames = editing.interpolation(model, editing.edit_request(pixels, source, target, "cpu"), 5)
     assert frames.shape == (5, 3, 4, 4)
     assert frames[:, 0, 0, 0].tolist() == pytest.approx([0, 0.25, 0.5, 0.75, 1])
 
