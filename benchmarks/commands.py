@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from eggan.devices import add_device_argument
+from eggan.options import add_runs_argument, add_tracking_argument
 
 BENCH_EXAMPLES = """examples:
   eggan bench list                          the suites
@@ -30,11 +31,11 @@ def register(subparsers: Any) -> None:
     listing = _parser(actions, "list", "list the suites", BENCH_EXAMPLES)
     listing.set_defaults(run=list_suites)
     status = _parser(actions, "status", "show the state of every cell", BENCH_EXAMPLES)
-    _add_runs(status)
+    add_runs_argument(status)
     status.set_defaults(run=show_status)
     sync = _parser(actions, "sync", "ship local results to the tracking store", BENCH_EXAMPLES)
-    _add_runs(sync)
-    _add_tracking(sync)
+    add_runs_argument(sync)
+    add_tracking_argument(sync)
     sync.set_defaults(run=sync_runs)
 
 
@@ -46,8 +47,8 @@ def register_ui(subparsers: Any) -> None:
     )
     parser.add_argument("--port", type=int, default=5000, help="port (default: 5000)")
     parser.add_argument("--allowed-hosts", metavar="NAMES", help="host names that other machines may use")
-    _add_runs(parser)
-    _add_tracking(parser)
+    add_runs_argument(parser)
+    add_tracking_argument(parser)
     parser.set_defaults(run=run_ui)
 
 
@@ -60,16 +61,6 @@ def _parser(subparsers: Any, name: str, text: str, examples: str) -> argparse.Ar
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     return parser
-
-
-def _add_runs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of results (default: runs)")
-
-
-def _add_tracking(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--tracking-uri", help="MLflow store (default: MLFLOW_TRACKING_URI or runs/mlflow.db)"
-    )
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -98,11 +89,14 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--processes", type=int, default=1, help="cells at a time; they share the cores (default: 1)"
     )
     parser.add_argument(
+        "--workers", type=int, help="processes that render (default: as many as cores and memory allow)"
+    )
+    parser.add_argument(
         "--offline", action="store_true", help="track locally only; `eggan bench sync` ships later"
     )
     parser.add_argument("--cell", action="append", default=[], help=argparse.SUPPRESS)
-    _add_runs(parser)
-    _add_tracking(parser)
+    add_runs_argument(parser)
+    add_tracking_argument(parser)
     parser.set_defaults(run=run_suite)
 
 
@@ -133,6 +127,8 @@ def run_suite(arguments: argparse.Namespace) -> int:
 
     if arguments.processes < 1:
         raise UserError("--processes must be at least 1")
+    if arguments.workers is not None and arguments.workers < 1:
+        raise UserError("--workers must be at least 1")
     set_threads(arguments.processes)
     session = Session.of(arguments)
     return session.dry_run() if arguments.dry_run else session.run()

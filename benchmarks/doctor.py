@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from eggan.errors import UserError
 from eggan.machine import allowed_cores
+from eggan.options import add_runs_argument, add_tracking_argument
 
 # Published weight files and what each unlocks; the names carry the start of their sha256.
 WEIGHT_FILES = {
@@ -50,10 +51,8 @@ def register(subparsers: Any) -> None:
     """Add `eggan doctor`."""
     parser = subparsers.add_parser("doctor", help="what works on this machine, in one screen")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets (default: data)")
-    parser.add_argument(
-        "--tracking-uri", help="MLflow store (default: MLFLOW_TRACKING_URI or runs/mlflow.db)"
-    )
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs (default: runs)")
+    add_tracking_argument(parser)
+    add_runs_argument(parser)
     parser.add_argument("--openface", type=Path, help="OpenFace's program or bin folder (default: PATH)")
     parser.add_argument(
         "--imports",

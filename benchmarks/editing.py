@@ -19,6 +19,7 @@ from eggan.data.dataset import to_uint8
 from eggan.errors import UserError
 from eggan.evaluation.instruments import load_au_estimator
 from eggan.method import EditRequest, Method, MethodEntry
+from eggan.options import command
 from eggan.tracking import read_record
 
 RENDERED = "synfacs"  # how the names of rendered datasets begin
@@ -51,7 +52,8 @@ def newest_checkpoint(runs: Path, method: str = "eggan") -> Path:
     finished = [folder for folder in all_cells(runs) if _is_finished(folder, method)]
     if not finished:
         raise UserError(
-            f"no finished {method} cell in {runs / 'cells'}: run `eggan bench run quick` or give --checkpoint"
+            f"no finished {method} cell in {runs / 'cells'}: run `{command('bench run quick')}` "
+            "or give --checkpoint"
         )
     return max(finished, key=lambda folder: (folder / WEIGHTS_FILE).stat().st_mtime)
 

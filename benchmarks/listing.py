@@ -10,6 +10,7 @@ from benchmarks.evaluate import METHOD_REASONS
 from benchmarks.runner import Plan
 from benchmarks.suites import SUITES, Row, Suite
 from benchmarks.workbench import Workbench
+from eggan.options import command
 
 HEADLINE = {
     "AU MSE": "test/au/mse",
@@ -39,7 +40,7 @@ def status_text(runs: Path) -> str:
     """Return the state of every cell below `runs`, with reasons."""
     folders = all_cells(runs)
     if not folders:
-        return f"no cells in {runs}: start with `eggan bench run quick`"
+        return f"no cells in {runs}: start with `{command('bench run quick')}`"
     statuses = [read_status(folder) for folder in folders]
     statuses.sort(
         key=lambda s: (s.values["spec"]["suite"], s.values.get("name", "")) if s.values else ("", s.key)

@@ -26,6 +26,8 @@ from eggan import tracking
 from eggan.data.dataset import Dataset
 from eggan.devices import resolve_device
 from eggan.errors import UserError
+from eggan.machine import default_workers
+from eggan.options import command
 from eggan.signals import resumable
 from eggan.tracking import Store
 
@@ -58,6 +60,7 @@ class Session:
             device=resolve_device(arguments.device),
             dataset=named_dataset(arguments.dataset, arguments.data, suite.image_size),
             choice=choice_of(arguments),
+            workers=arguments.workers or default_workers(),
         )
         session = cls(
             with_added_rows(suite, arguments.add, bench.methods),
@@ -165,6 +168,8 @@ class Session:
             str(bench.runs),
             "--data",
             str(bench.data),
+            "--workers",
+            str(bench.workers),
         ]
         if bench.dataset is not None:
             arguments += ["--dataset", str(bench.dataset)]
@@ -182,7 +187,7 @@ class Session:
         for line in unmeasured_lines(plans, self.bench):
             print(line)
         self._print_notes(lab, datasets)
-        print("tables and figures: eggan report build    runs: eggan ui")
+        print(f"tables and figures: {command('report build')}    runs: {command('ui')}")
 
     def _print_notes(self, lab: Laboratory, datasets: Mapping[str, Dataset]) -> None:
         left_out = [split for split in self.suite.protocol.splits if SPLIT_DATASETS[split] not in datasets]

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from eggan.devices import add_device_argument, resolve_device
 from eggan.errors import UserError
+from eggan.options import add_runs_argument, add_tracking_argument, command
 from eggan.outputs import add_force_argument
 
 if TYPE_CHECKING:  # torch takes more than a second to import; `eggan --help` must not
@@ -48,10 +50,8 @@ def register_train(subparsers: Any) -> None:
     add_device_argument(parser)
     parser.add_argument("--out", type=Path, help="folder for the checkpoint (default: under runs/single)")
     parser.add_argument("--resume", action="store_true", help="go on with the training in the folder")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs (default: runs)")
-    parser.add_argument(
-        "--tracking-uri", help="MLflow store (default: MLFLOW_TRACKING_URI or runs/mlflow.db)"
-    )
+    add_runs_argument(parser)
+    add_tracking_argument(parser)
     parser.add_argument("--offline", action="store_true", help="track in the run's folder only")
     parser.set_defaults(run=run_train)
 
@@ -102,7 +102,7 @@ def _add_edit_arguments(parser: argparse.ArgumentParser, default_output: str) ->
     parser.add_argument(
         "--checkpoint", type=Path, help="default: the newest finished eggan cell in runs/cells"
     )
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of runs (default: runs)")
+    add_runs_argument(parser)
     add_device_argument(parser)
     parser.add_argument(
         "-o", "--output", type=Path, default=Path(default_output), help=f"default: {default_output}"
@@ -130,7 +130,7 @@ def run_train(arguments: argparse.Namespace) -> int:
     print(
         f"{result.images_seen} images in {result.seconds:.0f} s ({result.images_per_second:.1f} per second)"
     )
-    print(f"edit with it: eggan edit IMAGE --au 12=4 --checkpoint {folder}")
+    print("edit with it:", command(f"edit IMAGE --au 12=4 --checkpoint {shlex.quote(str(folder))}"))
     return 0
 
 

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eggan.errors import UserError
+from eggan.options import add_runs_argument, add_tracking_argument, command
 from eggan.progress import progress_bar
 
 if TYPE_CHECKING:  # pandas, matplotlib and MLflow take seconds to import; `eggan --help` must not
     from reports.build import Report
     from reports.frame import Frame
 
-RUNS = Path("runs")
-OUT = RUNS / "report"
 INSTRUMENTS = {"AU estimator A": "au_a", "AU estimator B": "au_b", "Face verifier": "verifier"}
 SIGNS = {"good": "+", "bad": "!", "open": "?"}
 
@@ -23,7 +22,7 @@ def register(subparsers: Any) -> None:
     parser = subparsers.add_parser("report", help="tables, figures and an HTML page of the tracked runs")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     made = actions.add_parser("build", help="write the report of a suite")
-    made.add_argument("--out", type=Path, default=OUT, help=f"folder of the report (default {OUT})")
+    made.add_argument("--out", type=Path, help="folder of the report (default: report in --runs)")
     made.add_argument("--frame", type=Path, help="build from an exported frame instead of tracked runs")
     made.set_defaults(run=run_build)
     exported = actions.add_parser(
@@ -39,9 +38,8 @@ def register(subparsers: Any) -> None:
     merged.set_defaults(run=run_merge)
     for action in (made, exported):
         action.add_argument("--suite", help="suite to report (default: the one that ran last)")
-        action.add_argument(
-            "--tracking-uri", help="MLflow store (default: MLFLOW_TRACKING_URI, else runs/mlflow.db)"
-        )
+        add_runs_argument(action)
+        add_tracking_argument(action)
 
 
 def run_build(args: argparse.Namespace) -> int:
@@ -52,8 +50,8 @@ def run_build(args: argparse.Namespace) -> int:
     if args.frame and (args.suite or args.tracking_uri):
         raise UserError("--frame holds one suite already: leave out --suite and --tracking-uri")
     frame = read_frame(args.frame) if args.frame else _tracked(args)
-    report = build(frame, args.out, progress_bar)
-    print(overview(report, args.tracking_uri))
+    report = build(frame, args.out or args.runs / "report", progress_bar)
+    print(overview(report))
     return 0
 
 
@@ -77,7 +75,7 @@ def run_merge(args: argparse.Namespace) -> int:
     return 0
 
 
-def overview(report: "Report", tracking_uri: str | None = None) -> str:
+def overview(report: "Report") -> str:
     """Return both tables, the sentences, the page's path and the command that opens MLflow."""
     from reports.render import terminal
 
@@ -85,24 +83,25 @@ def overview(report: "Report", tracking_uri: str | None = None) -> str:
     for table in report.overview:
         lines += [terminal(table), *(f"  {note}" for note in table.notes), ""]
     lines += [f"{SIGNS[verdict.tone]} {verdict.text}" for verdict in report.verdicts]
-    option = f" --tracking-uri {tracking_uri}" if tracking_uri else ""
-    return "\n".join([*lines, "", f"report  {report.page.resolve().as_uri()}", f"runs    eggan ui{option}"])
+    return "\n".join([*lines, "", f"report  {report.page.resolve().as_uri()}", f"runs    {command('ui')}"])
 
 
 def _tracked(args: argparse.Namespace) -> "Frame":
     from eggan.tracking import default_uri, open_store
     from reports.frame import read_store
 
-    uri = args.tracking_uri or default_uri(RUNS)
+    uri = args.tracking_uri or default_uri(args.runs)
     _refuse_missing_file(uri, args.suite)
-    return read_store(open_store(uri, RUNS), args.suite, instrument_cards(), progress_bar)
+    return read_store(open_store(uri, args.runs), args.suite, instrument_cards(), progress_bar)
 
 
 def _refuse_missing_file(uri: str, suite: str | None) -> None:
     """Reading must not create an empty store where there was none."""
     path = uri.removeprefix("sqlite:///").partition("?")[0]
     if uri.startswith("sqlite:///") and not Path(path).is_file():
-        raise UserError(f"no tracked runs at {path}: run `eggan bench run {suite or 'quick'}` first")
+        raise UserError(
+            f"no tracked runs at {path}: run `{command('bench run ' + (suite or 'quick'))}` first"
+        )
 
 
 def instrument_cards() -> dict[str, dict[str, Any]]:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from eggan.errors import UserError
 from eggan.files import files_in, replaced_folder, restore_folder
+from eggan.options import command
 from eggan.tracking.read import TrackedCell, download_artifacts, metric_history, search_cells
 from eggan.tracking.store import Store
 from reports.readers import all_cards
@@ -91,7 +92,8 @@ def read_store(store: Store, suite: str | None, instruments: Mapping[str, Any], 
     newest = newest_of_each(search_cells(store, chosen))
     if not newest:
         raise UserError(
-            f"the tracking store holds no runs of suite {chosen!r}: run `eggan bench run {chosen}` first"
+            f"the tracking store holds no runs of suite {chosen!r}: "
+            f"run `{command(f'bench run {chosen}')}` first"
         )
     with tempfile.TemporaryDirectory() as scratch:
         parts = [
@@ -104,7 +106,9 @@ def _last_suite(store: Store) -> str:
     """Return the suite whose cell started last."""
     found = search_cells(store)
     if not found:
-        raise UserError("the tracking store holds no runs of any suite: run `eggan bench run quick` first")
+        raise UserError(
+            f"the tracking store holds no runs of any suite: run `{command('bench run quick')}` first"
+        )
     return found[0].tags["suite"]
 
 
@@ -279,7 +283,9 @@ def read_frame(folder: Path) -> Frame:
     """Read an exported frame; a folder that is none, or of another version, is a `UserError`."""
     restore_folder(folder)
     if not (folder / HEAD).is_file():
-        raise UserError(f"{folder} is not an exported frame: make one with `eggan report export {folder}`")
+        raise UserError(
+            f"{folder} is not an exported frame: make one with `{command(f'report export {folder}')}`"
+        )
     try:
         head = json.loads((folder / HEAD).read_text())
         if head.get("format_version") != FORMAT_VERSION:

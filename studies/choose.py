@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from eggan.errors import UserError
+from eggan.options import command
 from studies.config import StudyConfig
 
 ERROR, SKILL, ACCURACY = "val/au/mse", "val/au/skill", "val/identity/accuracy"
@@ -66,7 +67,9 @@ def best(study: StudyConfig, frame: pd.DataFrame) -> int:
         return order[0]
     done = [int(number) for number in complete(frame)["number"]]
     if not done:
-        raise UserError("the study has no complete trial yet: `eggan study status NAME` shows its trials")
+        raise UserError(
+            f"the study has no complete trial yet: `{command('study status NAME')}` shows its trials"
+        )
     raise UserError(
         f"no trial keeps the floor of {study.identity_floor:g} % identity accuracy: choose yourself "
         f"with --trial N, in `confirm` --trials N (complete: {', '.join(map(str, done))})"
@@ -78,7 +81,9 @@ def chosen(frame: pd.DataFrame, numbers: Sequence[int]) -> list[int]:
     done = set(complete(frame)["number"])
     for number in numbers:
         if number not in done:
-            raise UserError(f"trial {number} is not a complete trial: `eggan study status NAME` lists them")
+            raise UserError(
+                f"trial {number} is not a complete trial: `{command('study status NAME')}` lists them"
+            )
     return list(dict.fromkeys(numbers))
 
 

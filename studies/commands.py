@@ -1,11 +1,13 @@
 """`eggan study`. Heavy imports wait until a command runs, so that `--help` is quick."""
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
 from benchmarks.commands import add_instruments
 from eggan.devices import add_device_argument
+from eggan.options import add_runs_argument, add_tracking_argument, command
 from eggan.outputs import add_force_argument, check_output, is_sealed
 
 EXAMPLES = """examples:
@@ -40,15 +42,15 @@ def register(subparsers: Any) -> None:
     _add_run(_parser(actions, "run", "run or continue a study", EXAMPLES + RUN_NOTES))
     status = _parser(actions, "status", "show the studies, or every trial of one", EXAMPLES)
     status.add_argument("name", nargs="?", help="a study (default: all, one line each)")
-    _add_runs(status)
+    add_runs_argument(status)
     _add_storage(status)
     status.set_defaults(run=show_status)
     _add_reruns(actions)
     _add_reading(actions)
     sync = _parser(actions, "sync", "ship the trials of a study to the tracking store", EXAMPLES)
     sync.add_argument("name", help="the study")
-    _add_runs(sync)
-    _add_tracking(sync)
+    add_runs_argument(sync)
+    add_tracking_argument(sync)
     sync.set_defaults(run=sync_study)
 
 
@@ -60,18 +62,8 @@ def _parser(subparsers: Any, name: str, text: str, examples: str) -> argparse.Ar
     return parser
 
 
-def _add_runs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of results (default: runs)")
-
-
 def _add_storage(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--storage", metavar="URL", help="the study's database, where its password is needed")
-
-
-def _add_tracking(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--tracking-uri", help="MLflow store (default: MLFLOW_TRACKING_URI or runs/mlflow.db)"
-    )
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -94,8 +86,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     _add_machine(parser)
     parser.add_argument("--worker-number", type=int, help=argparse.SUPPRESS)
-    _add_runs(parser)
-    _add_tracking(parser)
+    add_runs_argument(parser)
+    add_tracking_argument(parser)
     parser.set_defaults(run=run_study)
 
 
@@ -130,9 +122,9 @@ def _add_reruns(actions: Any) -> None:
             "--dry-run", action="store_true", help="print trainings, hours, disk; run nothing"
         )
         _add_machine(parser)
-        _add_runs(parser)
+        add_runs_argument(parser)
         _add_storage(parser)
-        _add_tracking(parser)
+        add_tracking_argument(parser)
 
 
 def _add_reading(actions: Any) -> None:
@@ -161,7 +153,7 @@ def _add_reading(actions: Any) -> None:
     board.add_argument("--port", type=int, default=8080, help="port (default: 8080)")
     board.set_defaults(run=show_dashboard)
     for parser in (report, export, best, board):
-        _add_runs(parser)
+        add_runs_argument(parser)
         _add_storage(parser)
 
 
@@ -267,7 +259,8 @@ def show_best(arguments: argparse.Namespace) -> int:
     print(best_text(data, row))
     if arguments.export:
         path = write_config(config_text(data, row, arguments.only_searched), arguments.export)
-        print(f"train with it: eggan train {data.spec.study.method} --dataset FOLDER --config {path}")
+        words = f"train {data.spec.study.method} --dataset FOLDER --config {shlex.quote(str(path))}"
+        print(f"train with it: {command(words)}")
     return 0
 
 

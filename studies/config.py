@@ -8,6 +8,7 @@ from typing import Any, Literal
 from eggan.config import content_hash, from_dict, setting, to_dict
 from eggan.errors import UserError
 from eggan.files import write_json
+from eggan.options import command
 from studies.space import Space, find_space
 
 SPEC_FILE = "study.json"
@@ -134,7 +135,9 @@ def read_spec(folder: Path) -> StudySpec:
     try:
         return spec_from(json.loads(path.read_text()), str(path))
     except FileNotFoundError:
-        raise UserError(f"{folder} holds no study: start one with `eggan study run loss-weights`") from None
+        raise UserError(
+            f"{folder} holds no study: start one with `{command('study run loss-weights')}`"
+        ) from None
     except ValueError:
         raise UserError(
             f"{path} is corrupted: restore it, or delete it and run the study's command again"

@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from eggan.errors import UserError
 from eggan.files import files_in, replaced_folder, write_json
+from eggan.options import command
 from studies.config import SPEC_FILE, StudySpec, read_spec, write_spec
 from studies.liveness import BEAT, OWNER
 from studies.rerun import read_reruns
@@ -125,7 +126,9 @@ def _is_frame(folder: Path) -> bool:
 def read_frame(folder: Path) -> StudyData:
     """Return the study that `write_frame` exported; a missing or broken file is a `UserError`."""
     if not _is_frame(folder):
-        raise UserError(f"{folder} holds no exported study: `eggan study export NAME {folder}` writes one")
+        raise UserError(
+            f"{folder} holds no exported study: `{command(f'study export NAME {folder}')}` writes one"
+        )
     try:
         listed = json.loads((folder / TRIALS_JSON).read_text())
         frames = [pd.read_parquet(folder / name) for name in (RERUNS, RERUN_PAIRS)]

@@ -10,6 +10,7 @@ from benchmarks.cells import all_cells, read_status
 from benchmarks.listing import table
 from benchmarks.produce import TRAINED
 from eggan.errors import UserError
+from eggan.options import command
 from studies.config import SPEC_FILE, StudyConfig, read_spec
 from studies.liveness import REASON, count_trials, retried_numbers, why_dead
 from studies.sampling import expected_part
@@ -84,7 +85,7 @@ def studies_text(runs: Path) -> str:
     """Return one line per study; one whose storage does not answer says so."""
     rows = [_study_row(folder) for folder in all_studies(runs)]
     if not rows:
-        return f"no study in {runs / 'studies'}: start with `eggan study run loss-weights --dry-run`"
+        return f"no study in {runs / 'studies'}: start with `{command('study run loss-weights --dry-run')}`"
     return table(["study", "objective", "done", "running", "waiting", "storage"], rows)
 
 

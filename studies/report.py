@@ -11,6 +11,7 @@ from benchmarks.drawing import Picture, save
 from benchmarks.pages import PAGE, render, report_files
 from eggan.errors import UserError
 from eggan.files import replaced_folder
+from eggan.options import command
 from studies import figures, importance, tables
 from studies.choose import complete
 from studies.data import StudyData
@@ -70,10 +71,10 @@ def _commands(
     """Return the commands that would fill what the page lacks."""
     lines = []
     if any(not row.seeds for row in rows):
-        lines.append(f"eggan study confirm {data.spec.name} --best {best} --seeds 101 102 103")
+        lines.append(command(f"study confirm {data.spec.name} --best {best} --seeds 101 102 103"))
     if not checks:
         trials = " ".join(str(row.trial) for row in rows[:3])
-        lines.append(f"eggan study ranks {data.spec.name} --trials {trials} --images N")
+        lines.append(command(f"study ranks {data.spec.name} --trials {trials} --images N"))
     return lines
 
 

@@ -188,7 +188,7 @@ def _check_identity(study: optuna.Study, spec: StudySpec) -> None:
     if known != spec.identity:
         raise UserError(
             f"the study {spec.name} has other settings, data or instruments than this command: "
-            "choose another --name, or repeat its command exactly (`eggan study status` prints it)"
+            "choose another --name, or repeat its command exactly (the end of each run prints it)"
         )
 
 

@@ -25,7 +25,7 @@ from studies.trials import SCORES, STATES, params_of
 
 EXPERIMENT = "eggan-studies"  # apart from the benchmark's, so that no report mixes them
 RUN_ID = "mlflow_run_id"
-SYNC = "eggan study sync"
+SYNC = "study sync NAME"
 RECORD = "trial.json"
 ARTIFACTS = [RECORD, "traceback.txt", "s*/weights.safetensors", "s*/config.json"]
 TRACKED_STATE = {"complete": "finished", "pruned": "pruned", "failed": "failed", "running": "running"}

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eggan.machine import default_workers
+
 if TYPE_CHECKING:
     from eggan.evaluation.train_instruments import Kind
 
@@ -55,7 +57,9 @@ def _add_which(parser: argparse.ArgumentParser) -> None:
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=Path("data/instruments"), help="folder for the renders")
-    parser.add_argument("--workers", type=int, default=2, help="rendering processes (default 2)")
+    parser.add_argument(
+        "--workers", type=int, help="rendering processes (default: as many as cores and memory allow)"
+    )
 
 
 def run_train(args: argparse.Namespace) -> int:
@@ -67,14 +71,14 @@ def run_train(args: argparse.Namespace) -> int:
     from eggan.evaluation.make_instruments import make_instrument
     from eggan.evaluation.train_instruments import RECIPES
 
-    data = DataRecipe()
+    data, workers = DataRecipe(), args.workers or default_workers()
     if args.identities is not None:
         data = replace(data, identities=args.identities)
     for kind in CHOICES[args.which]:
         recipe = override(RECIPES[kind], args.set)
         if args.epochs is not None:
             recipe = replace(recipe, epochs=args.epochs)
-        card = make_instrument(kind, recipe, data, args.seed, args.data, args.workers, args.out)
+        card = make_instrument(kind, recipe, data, args.seed, args.data, workers, args.out)
         print(describe(card))
     return 0
 
@@ -94,7 +98,7 @@ def run_check(args: argparse.Namespace) -> int:
 
     differences: list[str] = []
     for kind in CHOICES[args.which]:
-        differences += check_instrument(kind, args.data, args.workers, args.renew)
+        differences += check_instrument(kind, args.data, args.workers or default_workers(), args.renew)
     for line in differences:
         print(line)
     print("the cards hold" if not differences else f"{len(differences)} figures differ from the cards")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from eggan.errors import UserError
+from eggan.options import command
 from eggan.tracking.record import (
     METRICS_FILE,
     RECORD_FILE,
@@ -35,7 +36,7 @@ class TrackedRun:
     """
 
     def __init__(
-        self, folder: Path, record: RunRecord, store: Store | None, sync: str = "eggan bench sync"
+        self, folder: Path, record: RunRecord, store: Store | None, sync: str = "bench sync"
     ) -> None:
         self.folder = folder
         self.store = store
@@ -93,7 +94,9 @@ class TrackedRun:
         return True
 
     def _warn(self, what: str) -> None:
-        warnings.warn(f"{what}; it is kept in {self.folder}, and `{self.sync}` ships it later", stacklevel=4)
+        warnings.warn(
+            f"{what}; it is kept in {self.folder}, and `{command(self.sync)}` ships it later", stacklevel=4
+        )
 
 
 def _last_steps(folder: Path) -> dict[str, int]:

@@ -1,0 +1,48 @@
+"""Options that commands share, and the commands that they print: those run as they are printed."""
+
+import argparse
+import shlex
+from pathlib import Path
+
+RUNS = Path("runs")
+# What takes --tracking-uri:
+TRACKED = (
+    *("bench run", "bench sync", "study run", "study confirm", "study ranks", "study sync"),
+    *("report build", "report export", "train", "ui"),
+)
+
+_given: dict[str, str] = {}
+
+
+def add_runs_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--runs`, the folder that every command which makes or reads results works in."""
+    parser.add_argument("--runs", type=Path, default=RUNS, help=f"folder of results (default: {RUNS})")
+
+
+def add_tracking_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--tracking-uri`."""
+    parser.add_argument(
+        "--tracking-uri",
+        metavar="URI",
+        help="MLflow store (default: MLFLOW_TRACKING_URI, else mlflow.db in the folder of results)",
+    )
+
+
+def remember(arguments: argparse.Namespace) -> None:
+    """Let `command` repeat the shared options with which this process was called."""
+    _given.clear()
+    runs, uri = getattr(arguments, "runs", RUNS), getattr(arguments, "tracking_uri", None)
+    if runs != RUNS:
+        _given["--runs"] = str(runs)
+    if uri and "@" not in uri:  # a password is not repeated
+        _given["--tracking-uri"] = uri
+
+
+def command(words: str) -> str:
+    """Return the line to type for `words`, such as "bench run quick".
+
+    It has the shared options of this call, so that it works in the same folder and store.
+    """
+    takes = ["--runs", *(["--tracking-uri"] if words.startswith(TRACKED) else [])]
+    options = [text for name in takes if name in _given for text in (name, _given[name])]
+    return " ".join(["eggan", words, *([shlex.join(options)] if options else [])])
