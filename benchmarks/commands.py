@@ -2,7 +2,10 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eggan.tracking import Store, Synced
 
 from eggan.devices import add_device_argument
 from eggan.options import add_runs_argument, add_tracking_argument
@@ -33,7 +36,10 @@ def register(subparsers: Any) -> None:
     status = _parser(actions, "status", "show the state of every cell", BENCH_EXAMPLES)
     add_runs_argument(status)
     status.set_defaults(run=show_status)
-    sync = _parser(actions, "sync", "ship local results to the tracking store", BENCH_EXAMPLES)
+    sync = _parser(actions, "sync", "ship all local runs to the tracking store, studies too", BENCH_EXAMPLES)
+    sync.add_argument(
+        "folders", nargs="*", type=Path, metavar="FOLDER", help="further folders, as of `eggan train --out`"
+    )
     add_runs_argument(sync)
     add_tracking_argument(sync)
     sync.set_defaults(run=sync_runs)
@@ -153,22 +159,28 @@ def show_status(arguments: argparse.Namespace) -> int:
 
 
 def sync_runs(arguments: argparse.Namespace) -> int:
-    """Ship every cell to the store."""
+    """Ship every run below the folder of results, and below further folders, to the store."""
     from benchmarks.runner import sync
     from eggan import tracking
     from eggan.errors import UserError
 
+    for folder in arguments.folders:
+        if not folder.is_dir():
+            raise UserError(f"there is no folder {folder}")
     store = tracking.open_store(arguments.tracking_uri, arguments.runs)
-    try:
-        shipped = sync(arguments.runs, store)
-    except tracking.STORE_ERRORS as error:
-        raise UserError(
-            f"the tracking store stopped answering ({tracking.first_line(error)}): sync again later"
-        ) from None
-    for name, run_id in shipped:
-        print(f"{run_id}  {name}")
-    print(f"{len(shipped)} cells are up to date in {store.uri}")
+    print_synced(sync(arguments.runs, store, arguments.folders), store)
     return 0
+
+
+def print_synced(done: "Synced", store: "Store") -> None:
+    """Print what a sync has shipped, and a line for each reason why something is left."""
+    from eggan.tracking.address import without_password
+
+    for folder, run_id in done.runs.items():
+        print(f"{run_id}  {folder}")
+    for reason, folders in done.left.items():
+        print(f"not all of {len(folders)} runs could be shipped, such as {folders[0]}: {reason}")
+    print(f"{len(done.runs)} runs are up to date in {without_password(store.uri)}")
 
 
 def run_ui(arguments: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ tracking store.
 import dataclasses
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from eggan.data.dataset import Dataset
 from eggan.errors import UserError
 from eggan.method import MethodEntry
 from eggan.signals import stop_as_interrupt
-from eggan.tracking import RunRecord, Store, TrackedRun
+from eggan.tracking import RunRecord, Store, Synced, TrackedRun
 from eggan.training import Interrupted, TrainingFailed
 
 ARTIFACTS = [
@@ -267,18 +267,12 @@ def _dataset_entry(role: str, dataset: Dataset) -> dict[str, str]:
     }
 
 
-def sync(runs: Path, store: Store) -> list[tuple[str, str]]:
-    """Ship every suite and cell below `runs` and return (run name, run id) of the cells.
+def sync(runs: Path, store: Store, folders: Sequence[Path] = ()) -> Synced:
+    """Ship every run below `runs` and the further `folders`; cells whose process died say so first.
 
-    Raises the store's error.
+    A store that stops answering is a `UserError`.
     """
-    shipped = []
-    for path in sorted((runs / "suites").glob("*/run.json")):
-        tracking.ship_folder(path.parent, store)
     for folder in cells.all_cells(runs):
         if not cells.is_claimed(folder):
             settle(folder, None)
-        record = tracking.read_record(folder)
-        if record is not None:
-            shipped.append((record.name, tracking.ship_folder(folder, store)))
-    return shipped
+    return tracking.sync([runs, *folders], store, runs)

@@ -23,7 +23,6 @@ if TYPE_CHECKING:  # torch takes more than a second to import; `eggan --help` mu
     from eggan.tracking import TrackedRun
     from eggan.training import TrainingResult
 
-EXPERIMENT = "eggan-single"  # apart from the benchmark's, so that no report mixes them
 TRAIN_EXAMPLE = """examples:
   eggan train eggan --dataset data/synfacs-twin-64px-s0 --preset cpu
   eggan train eggan --dataset FOLDER --preset cpu --set weight_au=50 --set training.images=80000
@@ -52,7 +51,9 @@ def register_train(subparsers: Any) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with the training in the folder")
     add_runs_argument(parser)
     add_tracking_argument(parser)
-    parser.add_argument("--offline", action="store_true", help="track in the run's folder only")
+    parser.add_argument(
+        "--offline", action="store_true", help="track in the run's folder; `eggan bench sync` ships it later"
+    )
     parser.set_defaults(run=run_train)
 
 
@@ -130,6 +131,8 @@ def run_train(arguments: argparse.Namespace) -> int:
     print(
         f"{result.images_seen} images in {result.seconds:.0f} s ({result.images_per_second:.1f} per second)"
     )
+    if arguments.offline:
+        print("tracked in its folder only; ship it:", command(sync_words(arguments.runs, folder)))
     print("edit with it:", command(f"edit IMAGE --au 12=4 --checkpoint {shlex.quote(str(folder))}"))
     return 0
 
@@ -179,6 +182,11 @@ def resolve(entry: "MethodEntry", preset: str, path: Path | None, assignments: S
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     both = {name: base[name] | changes[name] for name in base if isinstance(changes.get(name), dict)}
     return base | changes | both
+
+
+def sync_words(runs: Path, folder: Path) -> str:
+    """Return the command that ships a training's run; one outside `runs` is named."""
+    return "bench sync" if folder.is_relative_to(runs) else f"bench sync {shlex.quote(str(folder))}"
 
 
 def default_folder(runs: Path, method: str, dataset: "Dataset", seed: int) -> Path:
@@ -253,10 +261,16 @@ def _open_run(
 
     store = None
     if not arguments.offline:
-        store = tracking.open_store(arguments.tracking_uri, arguments.runs, EXPERIMENT)
+        store = tracking.open_store(arguments.tracking_uri, arguments.runs, tracking.SINGLE)
     if not (folder / STATE_FILE).is_file():
         tracking.put_aside(folder)
-    labels = {"suite": "single", "dataset": dataset.name, "method": method, "seed": str(arguments.seed)}
+    labels = {
+        "kind": "training",
+        "suite": "single",
+        "dataset": dataset.name,
+        "method": method,
+        "seed": str(arguments.seed),
+    }
     record = tracking.RunRecord(
         name=f"{method}/{dataset.name}/s{arguments.seed}",
         tags=labels | tracking.code_version() | tracking.describe_machine(device),

@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from benchmarks.commands import add_instruments
+from benchmarks.commands import add_instruments, print_synced
 from eggan.devices import add_device_argument
 from eggan.options import add_runs_argument, add_tracking_argument, command
 from eggan.outputs import add_force_argument, check_output, is_sealed
@@ -192,11 +192,10 @@ def sync_study(arguments: argparse.Namespace) -> int:
     """Ship a study's runs to the store."""
     from eggan import tracking
     from studies.desk import study_folder
-    from studies.track import EXPERIMENT, ship_study
+    from studies.track import ship_study
 
-    store = tracking.open_store(arguments.tracking_uri, arguments.runs, EXPERIMENT)
-    shipped = ship_study(study_folder(arguments.runs, arguments.name), store)
-    print(f"{shipped} runs are up to date in {store.uri}")
+    store = tracking.open_store(arguments.tracking_uri, arguments.runs, tracking.STUDIES)
+    print_synced(ship_study(study_folder(arguments.runs, arguments.name), store), store)
     return 0
 
 

@@ -8,7 +8,6 @@ from benchmarks.workbench import Workbench
 from eggan import tracking
 from eggan.devices import resolve_device
 from eggan.tracking import Store
-from studies.track import EXPERIMENT
 
 
 @dataclass(frozen=True)
@@ -46,4 +45,4 @@ class Place:
         """Return the store that runs are tracked in; one that does not answer is a `UserError`."""
         if self.offline:
             return None
-        return tracking.open_store(self.tracking_uri, self.bench.runs, EXPERIMENT)
+        return tracking.open_store(self.tracking_uri, self.bench.runs, tracking.STUDIES)

@@ -24,7 +24,7 @@ from eggan.training import Interrupted, TrainingFailed
 from studies.desk import Desk
 from studies.fresh import pair_scores
 from studies.objective import check_finite, train_and_score
-from studies.track import RUN_ID, SYNC, dataset_input, drop_training_files
+from studies.track import RUN_ID, dataset_input, drop_training_files
 from studies.trials import SCORES
 
 FOLDER, RESULT, PAIRS = "reruns", "result.json", "pairs.parquet"
@@ -118,7 +118,7 @@ def _run(
     if not any(folder.glob(f"s*/{STATE_FILE}")):
         tracking.put_aside(folder)
     record = _record(desk, rerun, params, link, {"config": to_dict(config), "training": to_dict(training)})
-    tracked = TrackedRun(folder, record, store, SYNC)
+    tracked = TrackedRun(folder, record, store)
 
     def log(step: int, values: dict[str, float]) -> None:
         tracked.log(step, {f"train/{name}": value for name, value in values.items()})

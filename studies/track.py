@@ -15,17 +15,14 @@ from optuna.trial import FrozenTrial
 from eggan import tracking
 from eggan.checkpoint import CONFIG_FILE, STATE_FILE, WEIGHTS_FILE
 from eggan.config import to_dict
-from eggan.errors import UserError
 from eggan.files import write_json
-from eggan.tracking import RunRecord, Store, TrackedRun
+from eggan.tracking import RunRecord, Store, Synced, TrackedRun
 from studies.config import StudySpec, read_spec
 from studies.desk import Desk
 from studies.liveness import REASON, RETRY_OF
 from studies.trials import SCORES, STATES, params_of
 
-EXPERIMENT = "eggan-studies"  # apart from the benchmark's, so that no report mixes them
 RUN_ID = "mlflow_run_id"
-SYNC = "study sync NAME"
 RECORD = "trial.json"
 ARTIFACTS = [RECORD, "traceback.txt", "s*/weights.safetensors", "s*/config.json"]
 TRACKED_STATE = {"complete": "finished", "pruned": "pruned", "failed": "failed", "running": "running"}
@@ -63,7 +60,7 @@ def open_study_run(desk: Desk, study: optuna.Study, store: Store | None) -> Trac
         datasets=[dataset_input(spec)],
         artifacts=["study.json"],
     )
-    run = TrackedRun(folder, record, store, SYNC)
+    run = TrackedRun(folder, record, store)
     run_id = tracking.run_id_in(folder, store.uri) if store else None
     if store is not None and run_id and known.get("run_id") != run_id:
         study.set_user_attr(RUN_ID, {"uri": store.uri, "run_id": run_id})
@@ -97,7 +94,7 @@ def open_trial_run(desk: Desk, trial: FrozenTrial, config: Any, store: Store | N
         artifacts=ARTIFACTS,
         parent="../..",
     )
-    return TrackedRun(folder, record, store, SYNC)
+    return TrackedRun(folder, record, store)
 
 
 def dataset_input(spec: StudySpec) -> dict[str, str]:
@@ -137,7 +134,7 @@ def settle(trial: FrozenTrial, study_folder: Path, store: Store | None) -> None:
     if _read(folder / RECORD) != json.loads(json.dumps(values)):
         write_json_file(values, folder)
     state, reason = TRACKED_STATE[STATES[trial.state]], values["reason"]
-    run = TrackedRun(folder, record, store, SYNC)
+    run = TrackedRun(folder, record, store)
     if (record.state, record.reason) != (state, reason):
         run.log(0, {**values["scores"], **_constraints(values)})
         run.finish(state, reason)
@@ -172,17 +169,7 @@ def drop_training_files(folder: Path, keep_weights: bool) -> None:
             seed.rmdir()
 
 
-def ship_study(folder: Path, store: Store) -> int:
-    """Ship the runs of a study, its trials and re-runs; return their number. A failing store: `UserError`."""
+def ship_study(folder: Path, store: Store) -> Synced:
+    """Ship the runs of a study, its trials and re-runs. A failing store is a `UserError`."""
     read_spec(folder)
-    below = sorted([*folder.glob("trials/*/run.json"), *folder.glob("reruns/*/run.json")])
-    runs = [path.parent for path in (folder / "run.json", *below)]
-    runs = [path for path in runs if tracking.read_record(path) is not None]
-    try:
-        for path in runs:
-            tracking.ship_folder(path, store)
-    except tracking.STORE_ERRORS as error:
-        raise UserError(
-            f"the tracking store stopped answering ({tracking.first_line(error)}): sync again later"
-        ) from None
-    return len(runs)
+    return tracking.sync([folder], store, folder.parents[1])

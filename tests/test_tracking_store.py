@@ -123,6 +123,37 @@ def test_what_earlier_versions_remembered_of_a_store_is_used(tracked, tmp_path):
     assert ship_folder(folder, store) == run_id
 
 
+def test_everything_below_a_folder_is_synced_to_the_experiment_of_its_kind(tracked, tmp_path):
+    home, runs = tmp_path / "store", tmp_path / "runs"
+    shutil.copytree(tracked, home)
+    store = open_store(None, home)
+    kinds = {"suites/s": "suite", "cells/c": "cell", "single/t": "training", "studies/x": "study"}
+    kinds |= {"studies/x/trials/0000": "trial", "studies/x/reruns/t0": "rerun", "old": ""}
+    for name, kind in kinds.items():
+        parent = {"cells/c": "../../suites/s", "studies/x/trials/0000": "../.."}.get(name)
+        TrackedRun(runs / name, RunRecord(name, {"kind": kind}, parent=parent), None).finish("finished")
+    (runs / "single" / "damaged").mkdir()
+    (runs / "single" / "damaged" / "run.json").write_text('{"name')
+    (tmp_path / "elsewhere").mkdir()
+    TrackedRun(tmp_path / "elsewhere" / "m", RunRecord("m", {"kind": "training"}), None).finish(
+        "failed", "why"
+    )
+    done = tracking.sync([runs, tmp_path / "elsewhere"], store, tracked)
+    assert tracking.sync([runs, tmp_path / "elsewhere"], store, tracked) == done
+    (left,) = done.left.items()
+    assert "run.json is damaged" in left[0]
+    assert left[1] == [runs / "single" / "damaged"]
+    found = {}
+    for run_id in done.runs.values():
+        run = store.client.get_run(run_id)
+        found[run.info.run_name] = store.client.get_experiment(run.info.experiment_id).name
+    of_studies = dict.fromkeys(["studies/x", "studies/x/trials/0000", "studies/x/reruns/t0"], "eggan-studies")
+    assert found == of_studies | {
+        "suites/s": "eggan-benchmark", "cells/c": "eggan-benchmark",
+        "single/t": "eggan-single", "old": "eggan-single", "m": "eggan-single",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("version", "remedy"),
     [("0584bdc529eb", "mlflow db upgrade sqlite:////"), ("f00dfeed0000", "the MLflow that wrote it")],

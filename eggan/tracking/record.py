@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from eggan.errors import UserError
 from eggan.files import write_json
 
 RECORD_FILE = "run.json"
@@ -46,11 +47,13 @@ def write_record(record: RunRecord, folder: Path) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Return what a JSON file holds, None where there is none."""
+    """Return what a JSON file holds, None where there is none; a damaged one is a `UserError`."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+    except ValueError:
+        raise UserError(f"{path} is damaged: restore it, or remove it") from None
 
 
 def flat_params(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

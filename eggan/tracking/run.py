@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shlex
 import time
 import warnings
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from eggan.errors import UserError
 from eggan.options import command
+from eggan.tracking.address import first_line
 from eggan.tracking.record import (
     METRICS_FILE,
     RECORD_FILE,
@@ -21,7 +23,7 @@ from eggan.tracking.record import (
     write_record,
 )
 from eggan.tracking.ship import missing_artifacts, ship_folder, ship_lock
-from eggan.tracking.store import STORE_ERRORS, Store, first_line
+from eggan.tracking.store import STORE_ERRORS, Store
 
 SHIP_EVERY_SECONDS = 15.0
 FIRST_PAUSE_SECONDS = 60.0  # after a failed attempt; doubled by each further one
@@ -30,17 +32,11 @@ SUPERSEDED = "a training that began anew in its folder took its place"
 
 
 class TrackedRun:
-    """Writes a run's folder and ships it to `store` now and then; no store error ever leaves this class.
+    """Writes a run's folder and ships it to `store` now and then; no store error ever leaves this class."""
 
-    `sync` is the command that ships the run later, for the warning about a store that is down.
-    """
-
-    def __init__(
-        self, folder: Path, record: RunRecord, store: Store | None, sync: str = "bench sync"
-    ) -> None:
+    def __init__(self, folder: Path, record: RunRecord, store: Store | None) -> None:
         self.folder = folder
         self.store = store
-        self.sync = sync
         folder.mkdir(parents=True, exist_ok=True)
         before = read_record(folder)
         started = before.started_ms if before else int(time.time() * 1000)
@@ -71,7 +67,7 @@ class TrackedRun:
         ended = int(time.time() * 1000)
         self.record = dataclasses.replace(self.record, state=state, reason=reason, ended_ms=ended)
         write_record(self.record, self.folder)
-        if self.ship() and self.store is not None:
+        if self.store is not None and self.ship():
             missing = missing_artifacts(self.folder, self.store.uri)
             if missing is not None:
                 self._warn(f"the tracking store has this run without its files ({missing})")
@@ -94,9 +90,8 @@ class TrackedRun:
         return True
 
     def _warn(self, what: str) -> None:
-        warnings.warn(
-            f"{what}; it is kept in {self.folder}, and `{command(self.sync)}` ships it later", stacklevel=4
-        )
+        line = command(f"bench sync {shlex.quote(str(self.folder))}")
+        warnings.warn(f"{what}; it is kept in {self.folder}, and `{line}` ships it later", stacklevel=4)
 
 
 def _last_steps(folder: Path) -> dict[str, int]:

@@ -136,7 +136,7 @@ def _exists(store: Store, run_id: str | None) -> bool:
 
 def _create(folder: Path, record: RunRecord, store: Store) -> str:
     tags = {name: value[:TAG_CHARACTERS] for name, value in record.tags.items()}
-    if record.parent is not None:
+    if record.parent is not None and read_record(folder / record.parent) is not None:
         tags["mlflow.parentRunId"] = ship_folder((folder / record.parent).resolve(), store)
     run = store.client.create_run(
         store.experiment_id, start_time=record.started_ms, tags=tags, run_name=record.name

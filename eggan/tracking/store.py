@@ -1,5 +1,6 @@
 """Opening a tracking store: where it is, that it answers, and that its schema is created once."""
 
+import dataclasses
 import logging
 import os
 import sqlite3
@@ -96,6 +97,11 @@ def read_store(uri: str | None, runs: Path, experiment: str = EXPERIMENT) -> Sto
         return Store(f"{SQLITE}{copy}", str(found.experiment_id) if found else "", client)
     except STORE_ERRORS as error:
         raise UserError(f"the tracking store {file} cannot be read: {first_line(error)}") from None
+
+
+def sibling_store(store: Store, experiment: str, runs: Path) -> Store:
+    """Return another experiment of an open store; it is created where it is missing."""
+    return dataclasses.replace(store, experiment_id=_experiment(store.client, experiment, store.uri, runs))
 
 
 def _quiet() -> None:

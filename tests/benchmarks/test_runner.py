@@ -322,7 +322,8 @@ def test_a_cell_run_offline_is_shipped_by_sync_once(tmp_path, store):
     desk.run()
     first = runner.sync(desk.bench.runs, store)
     assert first == runner.sync(desk.bench.runs, store)
-    history = store.client.get_metric_history(first[0][1], "train/loss")
+    assert set(first.runs) == {desk.bench.runs / "suites" / "tiny", desk.folder()}
+    history = store.client.get_metric_history(first.runs[desk.folder()], "train/loss")
     assert [point.step for point in history] == [2, 4, 6, 8]
 
 
@@ -337,7 +338,7 @@ def test_a_store_that_dies_stops_no_training_and_loses_nothing(tmp_path, store, 
     with pytest.warns(UserWarning, match="bench sync"):
         assert desk.run() == "finished"
     monkeypatch.undo()
-    ((_, run_id),) = runner.sync(desk.bench.runs, store)
+    run_id = runner.sync(desk.bench.runs, store).runs[desk.folder()]
     assert store.client.get_run(run_id).data.tags["state"] == "finished"
     assert "test/au/mse" in store.client.get_run(run_id).data.metrics
 

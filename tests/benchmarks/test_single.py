@@ -17,6 +17,7 @@ from eggan.data.dataset import load_dataset, write_dataset
 from eggan.errors import UserError
 from eggan.method import EditRequest
 from eggan.model import ENTRY
+from eggan.tracking import SINGLE, open_store
 from tests.conftest import TINY_TRAINING, tiny_manifest
 
 
@@ -113,6 +114,24 @@ def test_other_people_in_as_many_pictures_are_never_mixed_in(tmp_path, eggan, mo
     assert (status, "other images" in err) == (2, True)
     assert eggan("train", "eggan", "--dataset", "people1", *common)[0] == 0
     assert len(list((tmp_path / "runs" / "single").iterdir())) == 2
+
+
+def test_an_offline_training_is_shipped_by_the_line_that_it_prints(workplace, eggan, tmp_path):
+    common = ("train", "eggan", "--dataset", "tiny", "--preset", "quick", "--offline", *TINY_TRAINING)
+    for place in (("--out", tmp_path / "m"), ()):
+        status, out, _ = eggan(*common, "--runs", tmp_path / "runs", *place)
+        assert status == 0
+        (line,) = (line for line in out.splitlines() if "ship it: eggan " in line)
+        status, out, err = eggan(*line.partition("ship it: eggan ")[2].split())
+        assert (status, err) == (0, "")
+        assert "1 runs are up to date" in out
+    store = open_store(None, tmp_path / "runs", SINGLE)
+    runs = store.client.search_runs([store.experiment_id])
+    assert [run.data.tags["state"] for run in runs] == ["finished", "finished"]
+    assert {entry.path for entry in store.client.list_artifacts(runs[0].info.run_id)} == {
+        "config.json",
+        "weights.safetensors",
+    }
 
 
 def test_a_training_whose_state_was_removed_begins_anew_with_metrics_of_its_own(tmp_path, eggan, monkeypatch):

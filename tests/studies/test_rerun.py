@@ -15,7 +15,7 @@ from studies.desk import reopen_desk
 from studies.place import Place
 from studies.rerun import Rerun, plan_reruns, read_reruns, read_result, run_reruns
 from studies.rerun_session import RerunSession
-from studies.track import EXPERIMENT, RUN_ID, open_study_run, ship_study
+from studies.track import RUN_ID, open_study_run, ship_study
 from studies.worker import Worker
 from tests.studies.desk import StudiedPainter, make_desk, make_study
 from tests.studies.fakes import fake_reruns, fake_study
@@ -114,7 +114,7 @@ def test_two_processes_do_not_run_the_same(finished):
 
 @pytest.mark.slow
 def test_a_rerun_is_a_run_under_the_studys_with_a_link_to_its_trial(tmp_path):
-    store = tracking.open_store(None, tmp_path / "store", EXPERIMENT)
+    store = tracking.open_store(None, tmp_path / "store", tracking.STUDIES)
     desk = make_desk(tmp_path, trials=1)
     study = make_study(desk)
     parent = open_study_run(desk, study, store)
@@ -128,7 +128,7 @@ def test_a_rerun_is_a_run_under_the_studys_with_a_link_to_its_trial(tmp_path):
     assert run.data.tags["trial_run_id"] == study.trials[0].user_attrs[RUN_ID]["run_id"]
     assert (run.data.tags["kind"], run.data.tags["state"]) == ("rerun", "finished")
     assert run.data.metrics["val/au/skill"] == pytest.approx(0.75, abs=1e-3)
-    assert ship_study(desk.folder(), store) == 3
+    assert len(ship_study(desk.folder(), store).runs) == 3
 
 
 def test_a_session_confirms_the_best_and_the_references(finished, capsys):

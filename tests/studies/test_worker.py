@@ -9,7 +9,7 @@ from eggan.errors import UserError
 from studies.desk import check_settings
 from studies.objective import interim_value
 from studies.storage import open_study
-from studies.track import EXPERIMENT, RUN_ID, open_study_run, ship_study, trial_folder
+from studies.track import RUN_ID, open_study_run, ship_study, trial_folder
 from studies.trials import trial_frame
 from studies.worker import Worker
 from tests.studies.desk import SMALL, TRAINING, PainterConfig, make_desk, make_study
@@ -202,7 +202,7 @@ def test_a_budget_in_which_the_weights_do_nothing_is_refused(tmp_path):
 
 
 def test_every_trial_is_a_run_under_the_studys_run(tmp_path):
-    store = tracking.open_store(None, tmp_path / "store", EXPERIMENT)
+    store = tracking.open_store(None, tmp_path / "store", tracking.STUDIES)
     desk = make_desk(tmp_path, trials=4)
     study = make_study(desk)
     parent = open_study_run(desk, study, store)
@@ -227,7 +227,9 @@ def test_a_store_that_was_down_gets_everything_later(tmp_path):
     parent = open_study_run(desk, study, None)
     Worker(desk, study, 0).run()
     parent.finish("finished")
-    store = tracking.open_store(None, tmp_path / "store", EXPERIMENT)
-    assert ship_study(desk.folder(), store) == ship_study(desk.folder(), store) == 3
+    store = tracking.open_store(None, tmp_path / "store", tracking.STUDIES)
+    first, again = (ship_study(desk.folder(), store).runs for _ in range(2))
+    assert first == again
+    assert len(first) == 3
     run_id = tracking.run_id_in(trial_folder(desk.folder(), 1), store.uri)
     assert store.client.get_run(run_id).data.tags["state"] == "finished"

@@ -1,0 +1,63 @@
+"""Shipping whatever lies below a folder: suites, cells, single trainings, studies with trials and re-runs."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from eggan.errors import UserError
+from eggan.tracking.address import first_line
+from eggan.tracking.record import RECORD_FILE, RunRecord, read_record
+from eggan.tracking.ship import missing_artifacts, ship_folder
+from eggan.tracking.store import (
+    EXPERIMENT,
+    SINGLE,
+    STORE_ERRORS,
+    STUDIES,
+    Store,
+    sibling_store,
+)
+
+EXPERIMENT_OF_KIND = {"suite": EXPERIMENT, "cell": EXPERIMENT} | dict.fromkeys(
+    ("study", "trial", "rerun"), STUDIES
+)
+
+
+@dataclass
+class Synced:
+    """What was shipped: run ids by folder; `left` holds, by reason, what was not, or not with all files."""
+
+    runs: dict[Path, str] = field(default_factory=dict)
+    left: dict[str, list[Path]] = field(default_factory=dict)
+
+
+def sync(folders: Iterable[Path], store: Store, runs: Path) -> Synced:
+    """Ship every run below `folders` to a store, each to the experiment of its kind.
+
+    `runs` is the folder in which a local store keeps its artifacts. A damaged record is left out; a store
+    that stops answering is a `UserError`.
+    """
+    done, stores = Synced(), dict[str, Store]()
+    for folder in dict.fromkeys(path.parent for top in folders for path in sorted(top.rglob(RECORD_FILE))):
+        try:
+            record = read_record(folder)
+            if record is None:  # it was moved aside meanwhile
+                continue
+            name = experiment_of(record)
+            if name not in stores:
+                stores[name] = sibling_store(store, name, runs)
+            done.runs[folder] = ship_folder(folder, stores[name])
+            missing = missing_artifacts(folder, store.uri)
+        except STORE_ERRORS as error:
+            raise UserError(
+                f"the tracking store stopped answering ({first_line(error)}): sync again later"
+            ) from None
+        except (UserError, TypeError) as damaged:  # TypeError: a record with unknown fields
+            missing = str(damaged)
+        if missing is not None:
+            done.left.setdefault(missing, []).append(folder)
+    return done
+
+
+def experiment_of(record: RunRecord) -> str:
+    """Return the experiment that runs of a record's kind go to."""
+    return EXPERIMENT_OF_KIND.get(record.tags.get("kind", ""), SINGLE)
