@@ -136,7 +136,27 @@ def with_excess(manifest):
     manifest.loc[2, "au12"] = 7.0
 
 
+def with_empty_identity(manifest):
+    manifest.loc[1, "identity"] = None
+
+
+def with_numbers_as_people(manifest):
+    manifest["identity"] = range(len(manifest))
+
+
+def with_text_as_intensity(manifest):
+    manifest["au12"] = "much"
+
+
+def with_two_spellings(manifest):
+    manifest["source_file"] = ["Zo\u00eb.jpg", "Zoe\u0308.jpg", *map(str, range(len(manifest) - 2))]
+
+
 DEFECTS = [
+    (with_empty_identity, "row 1 has identity = "),
+    (with_numbers_as_people, "row 0 has identity = 0, which is no text"),
+    (with_text_as_intensity, "the column 'au12' holds other things than numbers"),
+    (with_two_spellings, "occurs twice"),
     (with_nan, "row 2 has au12 = nan"),
     (with_excess, "row 2 has au12 = 7.0"),
     (with_overlap, "identity 'id00' is in more than one split"),
@@ -171,6 +191,23 @@ class TestDatasets:
     def test_a_truncated_file(self, eggan, place, command, name):
         path = place / "tiny" / name
         path.write_bytes(path.read_bytes()[:100])
+        one_line(eggan(*command), "tiny")
+
+    @pytest.mark.parametrize(
+        "images",
+        [np.zeros((8, 64, 64), np.uint8), np.zeros((8, 64, 64, 3), np.float32), np.zeros(8, np.uint8),
+         np.zeros((8, 64, 64, 4), np.uint8), np.zeros((8, 0, 0, 3), np.uint8), np.zeros((8, 9, 8, 3), "u1")],
+        ids=lambda images: f"{images.dtype}-{images.shape}",
+    )  # fmt: skip
+    def test_images_of_another_kind(self, eggan, place, command, images):
+        np.save(place / "tiny" / "images.npy", images)
+        one_line(eggan(*command), "not square uint8 RGB images")
+
+    @pytest.mark.parametrize(
+        "info", ["[]", "3", '{"format_version": 1}', '{"format_version": 1, "name": 2}', "[" * 9999]
+    )
+    def test_a_head_of_another_kind(self, eggan, place, command, info):
+        (place / "tiny" / "dataset.json").write_text(info)
         one_line(eggan(*command), "tiny")
 
 

@@ -4,8 +4,8 @@
 `dataset.json` holds name, version, seed, parameters and the content hash of the other two files. A folder
 appears whole or not at all: it is written beside its place and moved there.
 
-A manifest may have the integer column `group`: rows of one group show one person under one nuisance and one
-gaze, so any two of them are each other's true edit. Datasets of photographs have no such column.
+A manifest may have the integer column `edit_group`: rows of one group show one person under one nuisance and
+one gaze, so any two of them are each other's true edit. Datasets of photographs have no such column.
 """
 
 import json
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from eggan.aus import AU_COLUMNS, EXPRESSIONS, MAX_INTENSITY
+from eggan.data.file_tree import comparable, composed
 from eggan.errors import UserError
 from eggan.files import hash_files, replaced_folder, restore_folder
 
@@ -36,7 +37,15 @@ REQUIRED_COLUMNS = (
     "confidence",
     "source_file",
 )
-GROUP_COLUMN = "group"
+GROUP_COLUMN = "edit_group"  # RaFD's column `group` says something else
+TEXT_COLUMNS = ("identity", "expression", "gaze", "split", "label_tool", "label_version", "source_file")
+INFO: dict[str, type | tuple[type, ...]] = {
+    "name": str,
+    "version": str,
+    "seed": int,
+    "parameters": dict,
+    "content_hash": str,
+}
 
 
 @dataclass(frozen=True)
@@ -112,27 +121,78 @@ def load_dataset(folder: Path) -> Dataset:
                 f"{folder} is not a dataset: {name} is missing (build one with `eggan data build synfacs`)"
             )
     try:
-        info = json.loads((folder / "dataset.json").read_text())
+        info = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
         manifest = pd.read_parquet(folder / "manifest.parquet")
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise UserError(f"{folder} cannot be read: {error}") from None
-    if info.get("format_version") != FORMAT_VERSION:
-        raise UserError(
-            f"{folder} has format version {info.get('format_version')}, this software reads {FORMAT_VERSION}"
-        )
+    except Exception as error:  # on damaged files pandas, pyarrow and numpy raise anything
+        raise UserError(f"{folder} cannot be read: {_reason(error)}") from None
+    _check_info(info, folder)
+    _check_images(images, folder)
     check_manifest(manifest, len(images), folder)
     return Dataset(folder, manifest, images, info)
 
 
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _check_info(info: Any, folder: Path) -> None:
+    """Raise a `UserError` unless `dataset.json` holds what a `Dataset` is asked for."""
+    version = info.get("format_version") if isinstance(info, dict) else None
+    if version != FORMAT_VERSION:
+        raise UserError(f"{folder} has format version {version}, this software reads {FORMAT_VERSION}")
+    for key, kind in INFO.items():
+        if not isinstance(info.get(key), kind) or isinstance(info[key], bool):
+            raise UserError(f"{folder}: dataset.json has {key} = {info.get(key)!r}: build the dataset again")
+
+
+def _check_images(images: Any, folder: Path) -> None:
+    shape: tuple[int, ...] = getattr(images, "shape", ())
+    if len(shape) != 4 or shape[1] != shape[2] or shape[1] == 0 or shape[3] != 3 or images.dtype != np.uint8:
+        found = f"{getattr(images, 'dtype', type(images).__name__)} {shape}"
+        raise UserError(f"{folder}: images.npy is {found}, not square uint8 RGB images (N, S, S, 3)")
+
+
 def check_manifest(manifest: pd.DataFrame, image_count: int, where: Path | str) -> None:
-    """Raise a `UserError` for missing columns, bad AUs, unknown splits, overlaps, duplicates, bad groups."""
+    """Raise a `UserError` for missing columns, bad AUs, unknown splits, overlaps, duplicates, bad groups.
+
+    People and files that are spelt with other characters for the same letters are the same.
+    """
     missing = [column for column in REQUIRED_COLUMNS if column not in manifest.columns]
     if missing:
         raise UserError(f"{where}: manifest lacks the column {missing[0]!r}")
+    if manifest.columns.has_duplicates:
+        twice = manifest.columns[manifest.columns.duplicated()][0]
+        raise UserError(f"{where}: manifest has the column {twice!r} twice")
     if len(manifest) != image_count:
         raise UserError(f"{where}: manifest has {len(manifest)} rows but there are {image_count} images")
-    aus = manifest[list(AU_COLUMNS)].to_numpy(dtype=np.float64)
+    if not image_count:
+        raise UserError(f"{where} holds no image")
+    _check_values(manifest, where)
+    unknown = set(manifest["split"]) - set(SPLITS)
+    if unknown:
+        raise UserError(f"{where}: unknown split {sorted(unknown)[0]!r} (known: {', '.join(SPLITS)})")
+    splits_per_identity = manifest.groupby(manifest["identity"].map(comparable))["split"].nunique()
+    if (splits_per_identity > 1).any():
+        raise UserError(f"{where}: identity {splits_per_identity.idxmax()!r} is in more than one split")
+    named = manifest.loc[manifest["source_file"] != "", "source_file"].map(composed)
+    if named.duplicated().any():
+        twice = named[named.duplicated()].iloc[0]
+        raise UserError(f"{where}: {twice!r} occurs twice in the manifest")
+    if GROUP_COLUMN in manifest.columns:
+        check_groups(manifest, where)
+
+
+def _check_values(manifest: pd.DataFrame, where: Path | str) -> None:
+    for column in TEXT_COLUMNS:
+        other = [row for row, value in enumerate(manifest[column]) if not isinstance(value, str)]
+        if other:
+            value = manifest[column].iloc[other[0]]
+            raise UserError(f"{where}: row {other[0]} has {column} = {value}, which is no text")
+    for column in ("confidence", *AU_COLUMNS):
+        if not pd.api.types.is_numeric_dtype(manifest[column].dtype):
+            raise UserError(f"{where}: the column {column!r} holds other things than numbers")
+    aus = manifest[list(AU_COLUMNS)].to_numpy(dtype=np.float64, na_value=np.nan)
     bad = np.argwhere(~((aus >= 0) & (aus <= MAX_INTENSITY)))
     if len(bad):
         row, column = bad[0]
@@ -140,18 +200,6 @@ def check_manifest(manifest: pd.DataFrame, image_count: int, where: Path | str) 
             f"{where}: row {row} has {AU_COLUMNS[column]} = {aus[row, column]}, "
             f"outside [0, {MAX_INTENSITY:g}]"
         )
-    unknown = set(manifest["split"]) - set(SPLITS)
-    if unknown:
-        raise UserError(f"{where}: unknown split {sorted(unknown)[0]!r} (known: {', '.join(SPLITS)})")
-    splits_per_identity = manifest.groupby("identity")["split"].nunique()
-    if (splits_per_identity > 1).any():
-        raise UserError(f"{where}: identity {splits_per_identity.idxmax()!r} is in more than one split")
-    named = manifest[manifest["source_file"] != ""]
-    if named["source_file"].duplicated().any():
-        twice = named.loc[named["source_file"].duplicated(), "source_file"].iloc[0]
-        raise UserError(f"{where}: {twice!r} occurs twice in the manifest")
-    if GROUP_COLUMN in manifest.columns:
-        check_groups(manifest, where)
 
 
 def check_groups(manifest: pd.DataFrame, where: Path | str) -> None:

@@ -150,7 +150,7 @@ def test_images_of_another_type_are_refused(tmp_path, manifest):
 def test_groups_are_an_optional_column(tmp_path, manifest):
     plain = load_dataset(write(tmp_path / "plain", manifest))
     assert plain.groups(np.arange(len(manifest))) is None
-    grouped = manifest.assign(group=np.repeat([7, 3, 9, 4], 2))
+    grouped = manifest.assign(edit_group=np.repeat([7, 3, 9, 4], 2))
     dataset = load_dataset(write(tmp_path / "grouped", grouped))
     assert dataset.groups(np.array([0, 1, 2, 7])).tolist() == [7, 7, 3, 4]
 
@@ -161,11 +161,11 @@ def test_groups_are_an_optional_column(tmp_path, manifest):
 )
 def test_groups_that_are_no_true_edits_are_refused(manifest, group, word):
     with pytest.raises(UserError, match=word):
-        check_manifest(manifest.assign(group=group), 8, "here")
+        check_manifest(manifest.assign(edit_group=group), 8, "here")
 
 
 def test_a_group_has_one_gaze(manifest):
-    manifest = manifest.assign(group=np.repeat([0, 1, 2, 3], 2))
+    manifest = manifest.assign(edit_group=np.repeat([0, 1, 2, 3], 2))
     manifest.loc[3, "gaze"] = "left"
     with pytest.raises(UserError, match="group 1 has more than one gaze"):
         check_manifest(manifest, 8, "here")

@@ -27,11 +27,12 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_compare(args: argparse.Namespace) -> int:
     """Print the agreement per AU and return 0."""
-    from eggan.data.labels import openface, pyfeat
+    from eggan.data.labels import pyfeat
+    from eggan.data.labels.csv_rows import read_rows
     from eggan.data.labels.read import read_labels
 
     first = read_labels(args.first)
-    header = openface.read_rows(args.second)[0] if args.second.is_file() else []
+    header = read_rows(args.second)[0] if args.second.is_file() else []
     if pyfeat.is_pyfeat(header):
         print(pyfeat.second_opinion(first, pyfeat.read_probabilities(args.second)).to_string(index=False))
         return 0
@@ -55,7 +56,9 @@ def agreement(first: "LabelTable", second: "LabelTable") -> "pd.DataFrame":
     pairs = [pair for pair in ours_first if pair[1] in read[1].index]
     pairs = pairs or [pair for pair in theirs_first if pair[0] in read[0].index]
     if not pairs:
-        raise UserError("the two label tables have no image in common")
+        sequences = [table.origin for table in (first, second) if table.has_frames()]
+        hint = f": the rows of one ({sequences[0]}) are frames of a sequence" if len(sequences) == 1 else ""
+        raise UserError(f"the two label tables have no image in common{hint}")
     a = read[0].loc[[ours for ours, _ in pairs], list(AU_COLUMNS)].to_numpy(float)
     b = read[1].loc[[theirs for _, theirs in pairs], list(AU_COLUMNS)].to_numpy(float)
     scores = {"pcc": metrics.pcc(a, b), "mse": metrics.mse(a, b), "icc": metrics.icc31(a, b)}

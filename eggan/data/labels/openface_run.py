@@ -17,7 +17,15 @@ from typing import Any
 
 import pandas as pd
 
-from eggan.data.labels.openface import NO_FACE, TOOL, Mode, read_openface
+from eggan.data.labels.csv_rows import read_rows
+from eggan.data.labels.openface import (
+    INTENSITIES,
+    NO_FACE,
+    TOOL,
+    Mode,
+    missing_intensities,
+    read_openface,
+)
 from eggan.data.labels.read import UNKNOWN_VERSION
 from eggan.data.labels.table import FRAME, LabelTable, make_table, unlabelled
 from eggan.errors import UserError
@@ -94,22 +102,26 @@ def label_images(
 ) -> LabelTable:
     """Return static labels of images by key; images without exactly one face have a problem instead.
 
-    So have images on which the program fails; one that fails on the first `MOST_FAILURES` is a `UserError`.
+    So have images on which the program fails; one that fails on the first `MOST_FAILURES`, or writes no
+    intensities, is a `UserError`.
     """
     if not images:
         raise UserError("there is no image to label")
     names = {key: f"{_content(path)}{path.suffix.lower()}" for key, path in images.items()}
     paths = {name: images[key] for key, name in names.items()}
     results = _results(work, openface, IMAGES)
-    todo = [name for name in sorted(paths) if not _done(results, name)]
+    answers = {name: _kept_answer(results, name, openface, "static") for name in sorted(paths)}
+    todo = [name for name, answer in answers.items() if answer is None]
     batches = [todo[start : start + BATCH] for start in range(0, len(todo), BATCH)]
     failed: dict[str, str] = {}
     for batch in progress(batches, len(batches), "OpenFace"):
         failed |= _run_batch(openface, {name: paths[name] for name in batch}, results)
-    tables = [
-        unlabelled([key], failed[name]) if name in failed else _image_row(results, name, key, openface)
-        for key, name in names.items()
-    ]
+    answers |= {name: _answer(results, name, openface, "static") for name in todo if name not in failed}
+    tables = []
+    for key, name in names.items():
+        answer = answers[name]
+        found = unlabelled([key], failed.get(name, NO_FACE)) if answer is None else answer.table
+        tables.append(found.set_axis(pd.Index([key], dtype=object)))
     return make_table(TOOL, openface.full_version, "static", pd.concat(tables), "OpenFace")
 
 
@@ -132,9 +144,11 @@ def label_videos(
     for done, (key, path) in enumerate(progress(list(videos.items()), len(videos), "OpenFace"), start=1):
         name = f"{_content(path)}{path.suffix.lower()}"
         try:
-            if not _done(results, name):
+            answer = _kept_answer(results, name, openface, mode)
+            if answer is None:
                 _run_video(openface, path, name, mode, results)
-            tables.append(_video_table(results / f"{Path(name).stem}.csv", key, openface, mode))
+                answer = _answer(results, name, openface, mode)
+            tables.append(_video_rows(answer, key))
         except ProgramFailed as failure:
             tables.append(unlabelled([f"{key}{FRAME}0"], str(failure)))
             failures += 1
@@ -152,16 +166,32 @@ def _content(path: Path) -> str:
     return hash_files([path])[:24]
 
 
-def _done(results: Path, name: str) -> bool:
+def _kept_answer(results: Path, name: str, openface: OpenFace, mode: Mode) -> LabelTable | None:
+    """Return the answer of an earlier run; None where OpenFace is to be asked.
+
+    It is asked again where it wrote nonsense, and where it has never found a face in anything: an
+    installation without its models says "no face" of every image.
+    """
     stem = Path(name).stem
-    return (results / f"{stem}.csv").exists() or (results / f"{stem}.none").exists()
+    if (results / f"{stem}.none").exists() and any(results.glob("*.csv")):
+        return LabelTable(TOOL, openface.full_version, mode, unlabelled([f"{stem}{FRAME}0"], NO_FACE))
+    try:
+        return _answer(results, name, openface, mode)
+    except UserError:
+        (results / f"{stem}.csv").unlink()
+        return None
+
+
+def _answer(results: Path, name: str, openface: OpenFace, mode: Mode) -> LabelTable | None:
+    """Return what OpenFace wrote, None where it wrote nothing."""
+    path = results / f"{Path(name).stem}.csv"
+    return read_openface(path, openface.full_version, mode) if path.exists() else None
 
 
 def _run_batch(openface: OpenFace, images: Mapping[str, Path], results: Path) -> dict[str, str]:
     """Label a batch and return, by name, why images failed: those that fail alone, too."""
     try:
-        _run_images(openface, images, results)
-        return {}
+        return _run_images(openface, images, results)
     except ProgramFailed as failure:
         if len(images) == 1:
             return dict.fromkeys(images, str(failure))
@@ -178,16 +208,19 @@ def _stop_if_broken(done: int, failures: int, failure: ProgramFailed | str) -> N
         raise UserError(f"OpenFace failed on each of the first {done} inputs: {failure}")
 
 
-def _run_images(openface: OpenFace, images: Mapping[str, Path], results: Path) -> None:
-    """Run one batch in a folder of its own; its files move to `results` when the program has ended well."""
+def _run_images(openface: OpenFace, images: Mapping[str, Path], results: Path) -> dict[str, str]:
+    """Run one batch in a folder of its own; its files move to `results` when the program has ended well.
+
+    Returns why an answer cannot be used, by name.
+    """
     with staging_folder(results) as staging:
         arguments: list[str] = []
         for name, path in images.items():
             (staging / name).symlink_to(path.resolve())
             arguments += ["-f", str(staging / name)]
         _call([str(openface.program(IMAGES)), *arguments, "-out_dir", str(staging / "out"), "-aus"])
-        for name in images:
-            _keep(staging / "out", Path(name).stem, results)
+        reasons = {name: _keep(staging / "out", Path(name).stem, results) for name in images}
+        return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
 def _run_video(openface: OpenFace, path: Path, name: str, mode: Mode, results: Path) -> None:
@@ -196,21 +229,42 @@ def _run_video(openface: OpenFace, path: Path, name: str, mode: Mode, results: P
         static = ["-au_static"] if mode == "static" else []
         program = str(openface.program(VIDEOS))
         _call([program, "-f", str(staging / name), "-out_dir", str(staging / "out"), "-aus", *static])
-        _keep(staging / "out", Path(name).stem, results)
+        reason = _keep(staging / "out", Path(name).stem, results)
+        if reason is not None:
+            raise ProgramFailed(reason)
 
 
-def _keep(produced: Path, stem: str, results: Path) -> None:
-    """Move a result into place; no file means no face, which is remembered too."""
+def _keep(produced: Path, stem: str, results: Path) -> str | None:
+    """Move a result into place; no file means no face, which is remembered too.
+
+    An answer that cannot be used is not kept, so that OpenFace is asked again; the reason is returned. One
+    without intensities is a `UserError`: that is the installation, not the image.
+    """
     made = produced / f"{stem}.csv"
-    if made.exists():
-        os.replace(made, results / made.name)
-    else:
+    if not made.exists():
         (results / f"{stem}.none").touch()
+        return None
+    try:
+        missing = missing_intensities(read_rows(made)[0])
+        if not missing:
+            read_openface(made, UNKNOWN_VERSION)
+    except UserError as error:
+        return f"OpenFace's answer cannot be used: {str(error).removeprefix(str(made)).lstrip(', :')}"
+    if missing:
+        raise UserError(
+            f"OpenFace wrote no {missing[0]} ({len(missing)} of {len(INTENSITIES)} intensities are missing): "
+            "are its AU models (AU_predictors) beside the program? The same command asks it again"
+        )
+    os.replace(made, results / made.name)
+    (results / f"{stem}.none").unlink(missing_ok=True)
+    return None
 
 
 def _call(command: Sequence[str]) -> None:
     try:
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        ended = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT, check=False
+        )
     except subprocess.TimeoutExpired:
         raise UserError(
             f"OpenFace did not end within {TIMEOUT:g} s; the same command goes on from here"
@@ -222,16 +276,8 @@ def _call(command: Sequence[str]) -> None:
         raise ProgramFailed(f"{Path(command[0]).name} ended with status {ended.returncode}: {said}")
 
 
-def _image_row(results: Path, name: str, key: str, openface: OpenFace) -> pd.DataFrame:
-    path = results / f"{Path(name).stem}.csv"
-    if not path.exists():
-        return unlabelled([key], NO_FACE)
-    return read_openface(path, openface.full_version, "static").table.set_axis(pd.Index([key], dtype=object))
-
-
-def _video_table(path: Path, key: str, openface: OpenFace, mode: Mode) -> pd.DataFrame:
-    if not path.exists():
+def _video_rows(answer: LabelTable | None, key: str) -> pd.DataFrame:
+    if answer is None:
         return unlabelled([f"{key}{FRAME}0"], NO_FACE)
-    table = read_openface(path, openface.full_version, mode).table
-    frames = [name.rpartition(FRAME)[2] for name in table.index]
-    return table.set_axis(pd.Index([f"{key}{FRAME}{frame}" for frame in frames], dtype=object))
+    frames = [str(name).rpartition(FRAME)[2] for name in answer.table.index]
+    return answer.table.set_axis(pd.Index([f"{key}{FRAME}{frame}" for frame in frames], dtype=object))

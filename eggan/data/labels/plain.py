@@ -1,11 +1,12 @@
 """A plain table of AU labels: `file, au01, .., au45` and what else is known of each image."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from eggan.aus import AU_COLUMNS
-from eggan.data.labels.openface import number_in, read_rows
+from eggan.data.labels.csv_rows import Row, read_rows
 from eggan.data.labels.table import LabelTable, key_of, make_table
 from eggan.errors import UserError
 
@@ -40,17 +41,16 @@ def read_plain(path: Path) -> LabelTable:
     if not rows:
         raise UserError(f"{path} has a header and no row")
     table = {}
-    for line, row in enumerate(rows, start=2):
-        where = f"{path}, line {line}"
+    for row in rows:
         if not row["file"]:
-            raise UserError(f"{where}: the column 'file' is empty")
+            raise UserError(f"{row.where}: the column 'file' is empty")
         key = key_of(row["file"])
         if key in table:
-            raise UserError(f"{where}: {row['file']!r} is labelled twice")
-        values = {name: number_in(row, name, where) for name in AU_COLUMNS}
-        confidence = number_in(row, "confidence", where) if row.get("confidence") else 1.0
+            raise UserError(f"{row.where}: {row['file']!r} is labelled twice")
+        values = {name: row.number(name) for name in AU_COLUMNS}
+        confidence = row.number("confidence") if row.get("confidence") else 1.0
         if not 0 <= confidence <= 1:
-            raise UserError(f"{where}: confidence is {confidence:g}, outside [0, 1]")
+            raise UserError(f"{row.where}: confidence is {confidence:g}, outside [0, 1]")
         extra = {name: row[name] for name in header if name not in (*AU_COLUMNS, "confidence")}
         table[key] = {**values, "confidence": confidence, "problem": "", **extra}
     frame = pd.DataFrame.from_dict(table, orient="index")
@@ -61,13 +61,15 @@ def read_plain(path: Path) -> LabelTable:
 def _check_header(path: Path, header: list[str]) -> None:
     for name in ("file", *AU_COLUMNS):
         if name not in header:
-            raise UserError(f"{path} lacks the column {name!r}")
+            near = next((other for other in header if other.casefold() == name), None)
+            hint = f" (it has {near!r}: write it in small letters)" if near else ""
+            raise UserError(f"{path} lacks the column {name!r}{hint}")
     unknown = [name for name in header if name not in KNOWN]
     if unknown:
         raise UserError(f"{path} has the unknown column {unknown[0]!r} (known: {', '.join(KNOWN)})")
 
 
-def _same(path: Path, rows: list[dict[str, str]], name: str) -> str:
+def _same(path: Path, rows: Sequence[Row], name: str) -> str:
     values = sorted({row.get(name, "") for row in rows})
     if len(values) > 1:
         raise UserError(f"{path}: labels of {name} {values[0]!r} and {values[1]!r} cannot be mixed")

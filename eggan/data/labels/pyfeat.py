@@ -13,7 +13,7 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from eggan.aus import AU_COLUMNS, AU_NUMBERS
-from eggan.data.labels.openface import Row, number_in, read_rows
+from eggan.data.labels.csv_rows import Row, read_rows
 from eggan.data.labels.table import FRAME, LabelTable, key_of
 from eggan.errors import UserError
 
@@ -39,10 +39,10 @@ def read_probabilities(path: Path) -> pd.DataFrame:
     keys = _keys(rows)
     seen = Counter(keys)
     found = {}
-    for line, (key, row) in enumerate(zip(keys, rows, strict=True), start=2):
+    for key, row in zip(keys, rows, strict=True):
         texts = [row[name] for name in there.values()]
         if seen[key] == 1 and all(text.lower() not in ("", "nan") for text in texts):
-            found[key] = [number_in(row, name, f"{path}, line {line}") for name in there.values()]
+            found[key] = [row.number(name) for name in there.values()]
     frame = pd.DataFrame.from_dict(found, orient="index", columns=list(there))
     outside = (frame < 0) | (frame > 1)
     if outside.to_numpy().any():

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from eggan.data.labels import openface, plain, pyfeat
+from eggan.data.labels.csv_rows import read_rows
 from eggan.data.labels.openface import Mode
 from eggan.data.labels.table import LabelTable
 from eggan.errors import UserError
@@ -34,10 +35,10 @@ def read_labels(
 
 
 def _kind(path: Path) -> str:
-    first = next(iter(sorted(path.rglob("*.csv"))), None) if path.is_dir() else path
+    first = next(iter(openface.csv_files(path)), None)
     if first is None:
         raise UserError(f"{path} holds no CSV file")
-    header, _ = openface.read_rows(first)
+    header, _ = read_rows(first)
     if pyfeat.is_pyfeat(header):
         raise UserError(f"{first}: {pyfeat.REFUSED} (`eggan data compare-labels` takes it as second opinion)")
     if openface.is_openface(header):

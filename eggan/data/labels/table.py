@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from eggan.aus import AU_COLUMNS, MAX_INTENSITY
+from eggan.data.file_tree import below, composed
 from eggan.errors import UserError
 
 COLUMNS = (*AU_COLUMNS, "confidence", "problem")
@@ -52,10 +53,30 @@ class LabelTable:
         """
         return _longest_ending(key, self.table.index)
 
+    def near(self, source_file: str) -> str | None:
+        """Return the row that an image would have if letter case did not count, or None."""
+        ending = _longest_ending(key_of(source_file).casefold(), self._folded)
+        return None if ending is None else self._folded[ending]
+
+    def relative_to(self, root: Path) -> "LabelTable":
+        """Return the table with keys that are absolute paths in `root` made relative to it."""
+        keys = pd.Index([composed(below(root, str(key))) for key in self.table.index], dtype=object)
+        if keys.equals(self.table.index):
+            return self
+        return make_table(self.tool, self.version, self.mode, self.table.set_axis(keys), root)
+
+    def has_frames(self) -> bool:
+        """Return whether rows are of a video's frames."""
+        return bool(self._videos)
+
     def frames(self, source_file: str) -> pd.DataFrame:
         """Return the rows of a video's frames, indexed by the number of the frame (from 0), in order."""
         key = _longest_ending(key_of(source_file), self._videos.keys())
         return self.table.iloc[:0] if key is None else self._videos[key]
+
+    @cached_property
+    def _folded(self) -> dict[str, str]:
+        return {str(key).casefold(): str(key) for key in self.table.index}
 
     @cached_property
     def _videos(self) -> dict[str, pd.DataFrame]:
@@ -73,8 +94,11 @@ def _longest_ending(key: str, known: Collection[str] | pd.Index) -> str | None:
 
 
 def key_of(source_file: str) -> str:
-    """Return a source file's key: "a/b.avi#7" -> "a/b#7", "a/b.jpg" -> "a/b"; no name: `UserError`."""
-    named = source_file.replace("\\", "/")
+    """Return a source file's key: "a/b.avi#7" -> "a/b#7", "a/b.jpg" -> "a/b"; no name: `UserError`.
+
+    Letters are `composed`.
+    """
+    named = composed(source_file).replace("\\", "/")
     place = FRAME_OF_VIDEO.fullmatch(named)
     path = PurePosixPath(place["video"] if place else named)
     if not path.name:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from eggan.aus import AU_COLUMNS
 from eggan.data.dataset import FILES, load_dataset, write_dataset
+from eggan.data.file_tree import composed, printable
 from eggan.data.labels.table import LabelTable
 from eggan.data.photos.records import FaceProblem, PhotoRecord, Problem
 from eggan.errors import UserError
@@ -116,7 +117,7 @@ def write_problems(problems: Sequence[Problem], path: Path) -> None:
         with staging.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream)
             writer.writerow(["source_file", "reason"])
-            writer.writerows((problem.source_file, problem.reason) for problem in problems)
+            writer.writerows((printable(p.source_file), printable(p.reason)) for p in problems)
 
     write_atomically(path, write)
 
@@ -136,9 +137,11 @@ def _label_keys(plan: Plan) -> dict[str, str]:
     owners: dict[str, str] = {}
     for source_file, key in found.items():
         if key is not None and owners.setdefault(key, source_file) != source_file:
+            alike = composed(owners[key]) == composed(source_file)
+            hint = " (their names look the same: their accents are written in two ways)" if alike else ""
             raise UserError(
-                f"{owners[key]!r} and {source_file!r} would share the label row {key!r}: name photographs "
-                "apart without their suffix, and label files with the photographs' folders"
+                f"{owners[key]!r} and {source_file!r} would share the label row {key!r}{hint}: name "
+                "photographs apart without their suffix, and label files with the photographs' folders"
             )
     return {source_file: key for source_file, key in found.items() if key is not None}
 
@@ -146,11 +149,13 @@ def _label_keys(plan: Plan) -> dict[str, str]:
 def _face(plan: Plan, record: PhotoRecord, key: str | None) -> np.ndarray | Problem:
     """Return the face of a record, or why it has none."""
     if record.identity not in plan.split:
-        return Problem(record.source_file, f"the split does not name {record.identity}")
+        return Problem(record.source_file, _not_in_split(plan.split, record.identity))
     try:
         photo = plan.read(record)  # first, since a broken file explains a missing label
         if key is None:
-            return Problem(record.source_file, NO_LABEL)
+            near = plan.labels.near(record.source_file)
+            hint = f", but {near!r} differs in letter case only" if near else ""
+            return Problem(record.source_file, NO_LABEL + hint)
         if plan.labels.table.at[key, "problem"]:
             return Problem(record.source_file, str(plan.labels.table.at[key, "problem"]))
         return plan.prepare(photo)
@@ -158,6 +163,12 @@ def _face(plan: Plan, record: PhotoRecord, key: str | None) -> np.ndarray | Prob
         return Problem(record.source_file, str(problem))
     except UserError as error:
         return Problem(record.source_file, f"unreadable: {error}")
+
+
+def _not_in_split(split: Mapping[str, str], identity: str) -> str:
+    near = next((name for name in split if name.casefold() == identity.casefold()), None)
+    hint = f", but {near!r}, which differs in letter case only" if near else ""
+    return f"the split does not name {identity}{hint}"
 
 
 def _row(plan: Plan, record: PhotoRecord, key: str) -> dict[str, Any]:

@@ -12,6 +12,8 @@ import numpy as np
 
 from eggan.data.align import KINDS, count_faces, make_aligner
 from eggan.data.dataset import load_dataset
+from eggan.data.decoding import is_plain_image
+from eggan.data.images import save_png
 from eggan.data.labels.openface_run import label_images, label_videos, require_openface
 from eggan.data.labels.read import KINDS as LABEL_KINDS
 from eggan.data.labels.read import read_labels
@@ -19,7 +21,7 @@ from eggan.data.labels.table import LabelTable, key_of
 from eggan.data.photos import folder, mmi, rafd
 from eggan.data.photos.build import Plan, build_photos, check_free, summary
 from eggan.data.photos.frontal import WHOLE, cut
-from eggan.data.photos.records import PhotoRecord, Problem, image_files, inside, read_photo
+from eggan.data.photos.records import Photographs, PhotoRecord, Problem, find_photographs, inside, read_photo
 from eggan.data.photos.split import read_split, split_identities
 from eggan.data.photos.video import write_changed
 from eggan.errors import UserError
@@ -92,7 +94,8 @@ def _add_label_arguments(kind: str, parser: argparse.ArgumentParser) -> None:
 class Source:
     """What one kind of data gave: records with their labels, what cannot be used, and how a record is read.
 
-    `told` goes into the dataset's parameters; `split` is a split that the labels brought along.
+    `told` goes into the dataset's parameters; `split` is a split that the labels brought along; `notes`
+    counts what `read` did to photographs beyond decoding.
     """
 
     name: str
@@ -102,43 +105,51 @@ class Source:
     read: Callable[[PhotoRecord], np.ndarray]
     told: Mapping[str, Any] = field(default_factory=dict)
     split: Mapping[str, str] | None = None
+    notes: Counter[str] = field(default_factory=Counter)
 
 
 def run_rafd(args: argparse.Namespace) -> int:
     """Build a dataset of RaFD."""
     check_free(_out(args, "rafd"))
-    records, problems = rafd.read_rafd(args.root, args.cameras)
+    found = _photographs(args)
+    records, problems = rafd.read_rafd(found, args.cameras)
     missing = rafd.report_counts(records, args.cameras)
     if missing:
         print(missing)
     if args.dry_run:
-        return _describe(records, problems, _given(args))
+        return _describe(records, problems, _given(args, found))
     if missing and not args.allow_incomplete:
         raise UserError(f"{missing.splitlines()[0]}: --allow-incomplete builds without the others")
-    labels = _given(args) or _image_labels(args, [record.source_file for record in records])
-    told = {"cameras": sorted(args.cameras)}
-    return _build(args, Source("rafd", records, problems, labels, _photo_reader(args), told))
+    labels = _given(args, found) or _image_labels(args, [record.source_file for record in records])
+    told, notes = {"cameras": sorted(args.cameras)}, Counter[str]()
+    read = _photo_reader(args, notes)
+    return _build(args, Source("rafd", records, problems, labels, read, told, notes=notes))
 
 
 def run_folder(args: argparse.Namespace) -> int:
     """Build a dataset of a folder of photographs."""
     _check_name(args.name)
     check_free(_out(args, args.name))
-    given = _given(args)
+    found = _photographs(args)
+    given = _given(args, found)
     if given is None and args.dry_run:
         raise UserError("--dry-run of a folder needs --labels: they say who is on which photograph")
-    labels = given or _image_labels(args, image_files(args.root))
-    records, problems = folder.read_folder(args.root, labels)
+    labels = given or _image_labels(args, found.files)
+    records, problems = folder.read_folder(found, labels)
     if args.dry_run:
         return _describe(records, problems, labels)
     split = folder.split_column(records, labels)
-    return _build(args, Source(args.name, records, problems, labels, _photo_reader(args), split=split))
+    notes = Counter[str]()
+    read = _photo_reader(args, notes)
+    return _build(args, Source(args.name, records, problems, labels, read, split=split, notes=notes))
 
 
 def run_mmi(args: argparse.Namespace) -> int:
     """Build a dataset of MMI."""
     check_free(_out(args, "mmi"))
     sessions = mmi.read_sessions(args.root)
+    if sessions.note:
+        print(f"note: {sessions.note} in {args.root / 'Sessions'}")
     if args.dry_run:
         return _describe_sessions(sessions)
     given = _given(args)
@@ -163,19 +174,41 @@ def _out(args: argparse.Namespace, name: str) -> Path:
     return args.out or Path("data") / f"{name}-{args.size}px"
 
 
-def _given(args: argparse.Namespace) -> LabelTable | None:
+def _photographs(args: argparse.Namespace) -> Photographs:
+    found = find_photographs(args.root)
+    for note in found.notes:
+        print(f"note: {note}")
+    return found
+
+
+def _given(args: argparse.Namespace, found: Photographs | None = None) -> LabelTable | None:
+    """Return the labels that --labels names, None without it; `found`: what they are to label."""
     if args.labels is None:
         return None
     if args.openface is not None:
         raise UserError("--labels and --openface contradict each other: labels are read or made, not both")
-    return read_labels(
-        args.labels, args.label_kind, args.openface_version, getattr(args, "openface_mode", None)
-    )
+    mode = getattr(args, "openface_mode", None)
+    labels = read_labels(args.labels, args.label_kind, args.openface_version, mode).relative_to(args.root)
+    if found is not None:
+        folder.refuse_frames(found, labels)
+    return labels
 
 
 def _image_labels(args: argparse.Namespace, files: Sequence[str]) -> LabelTable:
     openface = require_openface(args.openface, args.openface_version)
-    return label_images(openface, {key_of(file): inside(args.root, file) for file in files}, _work(args))
+    images = {key_of(file): _for_openface(inside(args.root, file), _work(args)) for file in files}
+    return label_images(openface, images, _work(args))
+
+
+def _for_openface(path: Path, work: Path) -> Path:
+    """Return a photograph as a file that OpenFace reads as it is read here: OpenCV knows fewer forms."""
+    if is_plain_image(path):
+        return path
+    target = work / "converted" / f"{hash_files([path])[:24]}.png"
+    try:
+        return target if target.exists() else save_png(read_photo(path), target)
+    except UserError:
+        return path  # OpenFace fails on it too; it is listed with the reason when it is read for the dataset
 
 
 def _video_labels(args: argparse.Namespace, cuts: Mapping[str, str]) -> LabelTable:
@@ -199,14 +232,15 @@ def _work(args: argparse.Namespace) -> Path:
     return folder_of_data / "openface-cache"
 
 
-def _photo_reader(args: argparse.Namespace) -> Callable[[PhotoRecord], np.ndarray]:
-    return lambda record: read_photo(inside(args.root, record.source_file))
+def _photo_reader(args: argparse.Namespace, notes: Counter[str]) -> Callable[[PhotoRecord], np.ndarray]:
+    return lambda record: read_photo(inside(args.root, record.source_file), notes)
 
 
 def _build(args: argparse.Namespace, source: Source) -> int:
     if not source.records:
         raise UserError(f"nothing of {source.name} can be used: {summary(source.problems)}")
     people = sorted({record.identity for record in source.records})
+    folder.refuse_twins(people)
     split = read_split(args.split) if args.split else source.split or _seeded(args, people)
     plan = Plan(
         name=source.name,
@@ -226,6 +260,8 @@ def _build(args: argparse.Namespace, source: Source) -> int:
         problems=source.problems,
     )
     dataset = load_dataset(build_photos(plan, _out(args, source.name), args.allow_incomplete))
+    for note, count in source.notes.items():
+        print(f"note: {count} x {note}")
     counts = dataset.manifest.groupby("split")["identity"].nunique()
     people_text = ", ".join(f"{count} {part}" for part, count in counts.items())
     print(f"{dataset.folder}: {len(dataset.manifest)} images, {args.size} px, people: {people_text}")

@@ -1,34 +1,54 @@
 """Any folder of photographs with a table of labels."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from eggan.aus import EXPRESSIONS, GAZES
 from eggan.data.dataset import SPLITS
+from eggan.data.file_tree import comparable, printable
 from eggan.data.labels.table import LabelTable
-from eggan.data.photos.records import UNLABELLED, PhotoRecord, Problem, image_files, inside
+from eggan.data.photos.records import UNLABELLED, Photographs, PhotoRecord, Problem, inside
 from eggan.errors import UserError
 
 OTHER = "no image file of that name"
 
 
-def read_folder(root: Path, labels: LabelTable) -> tuple[list[PhotoRecord], list[Problem]]:
-    """Return a record per image file below `root`, and the label rows whose file is not there.
+def read_folder(found: Photographs, labels: LabelTable) -> tuple[list[PhotoRecord], list[Problem]]:
+    """Return a record per photograph, and what cannot be used: files, and label rows without a file.
 
     Identity is the label table's column `identity`, else the name of the photograph's folder directly below
-    `root`; expression and gaze come from the columns of these names. A file without an identity, directly in
-    `root` or in a folder of a folder, is a `UserError`.
+    the root; expression and gaze come from the columns of these names. A file without an identity, directly
+    in the root or in a folder of a folder, is a `UserError`.
     """
-    files = image_files(root)
-    if not files:
-        raise UserError(f"{root} holds no image file")
+    if not found.files:
+        raise UserError(f"{found.root} holds no image file that can be read{_reasons(found.problems)}")
     for named in labels.table.get("file", ()):
-        inside(root, str(named))
-    records = [_record(root, file, labels) for file in files]
-    used = {labels.find(file) for file in files}
-    problems = [Problem(_file_of(labels, key), OTHER) for key in labels.table.index if key not in used]
-    return records, problems
+        inside(found.root, str(named))
+    records = [_record(found.root, file, labels) for file in found.files]
+    return records, [*found.problems, *_without_file(found, labels)]
+
+
+def refuse_frames(found: Photographs, labels: LabelTable) -> None:
+    """Refuse OpenFace's files of videos, or of `-fdir`, as labels of photographs: their rows are frames."""
+    if labels.has_frames() and all(labels.find(file) is None for file in found.files):
+        raise UserError(
+            f"the labels are of a sequence ({labels.origin}), as FeatureExtraction writes it, with -fdir "
+            f"too: its rows are numbered frames, not photographs. Run `FaceLandmarkImg -fdir {found.root} "
+            "-out_dir CSV -aus` and pass --labels CSV, or let --openface do it"
+        )
+
+
+def refuse_twins(people: Iterable[str]) -> None:
+    """Refuse people whose names differ in letter case only: one person would be in two splits."""
+    names: dict[str, str] = {}
+    for name in sorted(people):
+        first = names.setdefault(name.casefold(), name)
+        if first != name:
+            raise UserError(
+                f"{first!r} and {name!r} differ in letter case only: write one person's name one way, "
+                "or name two people apart"
+            )
 
 
 def split_column(records: list[PhotoRecord], labels: LabelTable) -> dict[str, str] | None:
@@ -48,12 +68,37 @@ def split_column(records: list[PhotoRecord], labels: LabelTable) -> dict[str, st
     return split
 
 
+def _reasons(problems: Sequence[Problem]) -> str:
+    return f": {printable(problems[0].source_file)}: {problems[0].reason}" if problems else ""
+
+
+def _without_file(found: Photographs, labels: LabelTable) -> list[Problem]:
+    """Return the label rows that no photograph has, each with the near match that explains it, if any."""
+    used = {labels.find(file) for file in found.files}
+    told = {labels.find(problem.source_file) for problem in found.problems}
+    near = {labels.near(file): file for file in found.files if labels.find(file) is None}
+    near = {key: f"{OTHER}, but {file!r} differs in letter case only" for key, file in near.items()}
+    return [
+        Problem(_file_of(labels, key), near.get(key) or _taken_once(found, _file_of(labels, key)) or OTHER)
+        for key in labels.table.index
+        if key not in used and key not in told
+    ]
+
+
+def _taken_once(found: Photographs, file: str) -> str | None:
+    """Return where a file counts to which a label's path only leads by a link, None for any other."""
+    for link, first in found.again.items():
+        if file == link or file.startswith(f"{link}/"):
+            return f"a link to {first}{file.removeprefix(link)}, which is taken once"
+    return None
+
+
 def _record(root: Path, file: str, labels: LabelTable) -> PhotoRecord:
     inside(root, file)
     key = labels.find(file)
     row = {} if key is None else {name: labels.table.at[key, name] for name in labels.table.columns}
     folders = PurePosixPath(file).parent.parts
-    identity = str(row.get("identity", "") or (folders[0] if len(folders) == 1 else ""))
+    identity = comparable(str(row.get("identity", "") or (folders[0] if len(folders) == 1 else "")))
     if not identity:
         raise UserError(
             f"{file}: whose face is it? Put each person's photographs into one folder directly below {root}, "

@@ -12,6 +12,7 @@ the offset (the first frame after it). Onset and offset count as neutral.
 """
 
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,9 +20,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from eggan.aus import AU_COLUMNS
+from eggan.data.decoding import SUFFIXES
+from eggan.data.file_tree import comparable, is_passed_over, passed_over_note, printable
 from eggan.data.labels.table import FRAME, LabelTable
 from eggan.data.photos.frontal import cut, find_cut
-from eggan.data.photos.records import SUFFIXES, UNLABELLED, FaceProblem, PhotoRecord, Problem, inside
+from eggan.data.photos.records import NOT_UTF8, UNLABELLED, FaceProblem, PhotoRecord, Problem, inside
 from eggan.data.photos.video import read_frames
 from eggan.errors import UserError
 
@@ -59,16 +62,21 @@ class Session:
 
 @dataclass(frozen=True)
 class Sessions:
-    """What a download holds: usable sessions, those with a problem, and those left out by intent."""
+    """What a download holds: usable sessions, those with a problem, those left out by intent, and a note on
+    hidden and system folders.
+    """
 
     usable: Sequence[Session]
     problems: Sequence[Problem]
     left_out: Sequence[Problem]
+    note: str | None = None
 
 
 def read_sessions(root: Path) -> Sessions:
     """Return all sessions below `root`; a folder without any is a `UserError`."""
-    folders = sorted((path for path in (root / "Sessions").glob("*") if path.is_dir()), key=_number)
+    entries = list((root / "Sessions").glob("*"))
+    passed_over = Counter(path.name for path in entries if is_passed_over(path.name))
+    folders = sorted((p for p in entries if p.is_dir() and p.name not in passed_over), key=_number)
     if not folders:
         raise UserError(f"{root} holds no folder Sessions/<id>: is it the folder of MMI's download?")
     usable, problems, left_out = [], [], []
@@ -76,6 +84,8 @@ def read_sessions(root: Path) -> Sessions:
         name = folder.relative_to(root).as_posix()
         inside(root, name)
         try:
+            if printable(name) != name:
+                raise SessionProblem(NOT_UTF8)
             found = _session(root, folder, name)
         except SessionProblem as problem:
             problems.append(Problem(name, str(problem)))
@@ -84,7 +94,7 @@ def read_sessions(root: Path) -> Sessions:
             left_out.append(Problem(name, found))
         else:
             usable.append(found)
-    return Sessions(usable, problems, left_out)
+    return Sessions(usable, problems, left_out, passed_over_note(passed_over))
 
 
 def choose_frames(
@@ -168,11 +178,14 @@ def _session(root: Path, folder: Path, name: str) -> Session | str:
     subject = tree.find(".//subject")
     if subject is None or not subject.get("id"):
         raise SessionProblem("session.xml names no subject")
-    found = sorted(path.name for path in folder.iterdir() if path.suffix.lower() == ".avi")
-    if not found and any(path.suffix.lower() in SUFFIXES for path in folder.iterdir()):
+    files = sorted(path for path in folder.iterdir() if not is_passed_over(path.name))
+    found = [path.name for path in files if path.suffix.lower() == ".avi"]
+    if not found and any(path.suffix.lower() in SUFFIXES for path in files):
         return "still pictures"
     if len(found) != 1:
         raise SessionProblem(f"{len(found)} videos instead of one")
+    if printable(found[0]) != found[0]:
+        raise SessionProblem(NOT_UTF8)
     view = _view(tree, found[0])
     if view == PROFILE:
         return "filmed from the side"
@@ -180,7 +193,7 @@ def _session(root: Path, folder: Path, name: str) -> Session | str:
     inside(root, video.as_posix())
     emotion = _emotion(root, video.with_suffix(".xml").as_posix())
     frames = _coded(root, f"{video.with_suffix('').as_posix()}-oao_aucs.xml")
-    return Session(video.as_posix(), str(subject.get("id")), view, emotion, frames)
+    return Session(video.as_posix(), comparable(str(subject.get("id"))), view, emotion, frames)
 
 
 def _view(tree: ElementTree.Element, video: str) -> str:
@@ -198,7 +211,7 @@ def _parse(root: Path, file: str) -> ElementTree.Element:
         return ElementTree.parse(path).getroot()
     except FileNotFoundError:
         raise SessionProblem(f"{path.name} is missing") from None
-    except (ElementTree.ParseError, OSError) as error:
+    except (ElementTree.ParseError, OSError, ValueError, LookupError) as error:
         raise SessionProblem(f"{path.name} cannot be read: {error}") from None
 
 

@@ -7,12 +7,12 @@ to 73, with gaps), group, gender, expression, gaze.
 import re
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import pandas as pd
 
 from eggan.aus import EXPRESSIONS, GAZES
-from eggan.data.photos.records import PhotoRecord, Problem, image_files
+from eggan.data.photos.records import Photographs, PhotoRecord, Problem
 from eggan.errors import UserError
 
 CAMERAS = ("000", "045", "090", "135", "180")
@@ -30,20 +30,25 @@ NAME = re.compile(
 )
 
 
-def read_rafd(root: Path, cameras: Sequence[str] = (FRONTAL,)) -> tuple[list[PhotoRecord], list[Problem]]:
-    """Return the records of the wanted cameras, by name, and the image files whose names are not RaFD's."""
+def read_rafd(
+    found: Photographs, cameras: Sequence[str] = (FRONTAL,)
+) -> tuple[list[PhotoRecord], list[Problem]]:
+    """Return the records of the wanted cameras, by name, and the files that cannot be used.
+
+    Those are image files whose names are not RaFD's, and those that no program here can read.
+    """
     unknown = sorted(set(cameras) - set(CAMERAS))
     if unknown:
         raise UserError(f"RaFD has no camera {unknown[0]!r} (known: {', '.join(CAMERAS)})")
-    records, problems = [], []
-    for file in image_files(root):
+    records, problems = [], list(found.problems)
+    for file in found.files:
         record = parse(file)
         if record is None:
             problems.append(Problem(file, "not a file name of RaFD"))
         elif record.extra["camera"] in cameras:
             records.append(record)
     if not records:
-        raise UserError(f"{root} holds no image of RaFD from camera {', '.join(cameras)}")
+        raise UserError(f"{found.root} holds no image of RaFD from camera {', '.join(cameras)}")
     return records, problems
 
 

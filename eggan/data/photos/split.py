@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from eggan.data.dataset import SPLITS
-from eggan.data.labels.openface import read_rows
+from eggan.data.file_tree import comparable
+from eggan.data.labels.csv_rows import read_rows
 from eggan.errors import UserError
 from eggan.randomness import numpy_generator
 
@@ -34,9 +35,9 @@ def read_split(path: Path) -> dict[str, str]:
         raise UserError(f"{path} needs the columns identity and split")
     split: dict[str, str] = {}
     for row in rows:
-        name, where = row["identity"], row["split"]
+        name, where = comparable(row["identity"]), row["split"]
         if where not in SPLITS:
-            raise UserError(f"{path}: unknown split {where!r} (known: {', '.join(SPLITS)})")
+            raise UserError(f"{row.where}: unknown split {where!r} (known: {', '.join(SPLITS)})")
         if split.setdefault(name, where) != where:
-            raise UserError(f"{path}: {name!r} is in two splits")
+            raise UserError(f"{row.where}: {name!r} is in two splits")
     return split

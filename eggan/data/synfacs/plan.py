@@ -143,7 +143,7 @@ class Picture:
 def make_manifest(request: Request) -> pd.DataFrame:
     """Return the manifest of a request, one row per picture, identities in order.
 
-    A crowd has the column `group`: rows of a group share person, nuisance and gaze.
+    A crowd has the column `edit_group`: rows of a group share person, nuisance and gaze.
     """
     rows: list[dict[str, object]] = []
     splits = split_of_each(request)

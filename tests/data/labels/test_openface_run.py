@@ -138,6 +138,76 @@ def test_a_broken_installation_stops_at_once(
     assert (table["problem"] == "").all()
 
 
+def without_intensities(text: str) -> str:
+    """What OpenFace writes where its AU models are missing: the columns up to the confidence."""
+    return "\n".join(",".join(line.split(",")[:2]) for line in text.splitlines()) + "\n"
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_answers_without_intensities_stop_at_once_and_do_not_stay(
+    tmp_path: Path, fake: FakeOpenFace, photos: dict[str, Path], count: int
+) -> None:
+    some = dict(list(photos.items())[:count])
+    for number, path in enumerate(some.values()):
+        fake.answer_image(path, without_intensities(image_text(AUS[number])))
+    with pytest.raises(UserError, match=r"wrote no AU01_r \(17 of 17 .* are its AU models"):
+        label_images(require_openface(fake.folder), some, tmp_path / "work", quiet)
+    fake.answer_images(some.values(), AUS[:count])  # the models were put beside the same program
+    table = label_images(require_openface(fake.folder), some, tmp_path / "work", quiet)
+    assert (table.table[list(AU_COLUMNS)].to_numpy(float) == AUS[:count]).all()
+
+
+@pytest.mark.parametrize("text", ["", "face,confidence\n0,0.98\n", "face,confi"])
+def test_bad_answers_that_an_earlier_version_kept_are_asked_again(
+    tmp_path: Path, fake: FakeOpenFace, photos: dict[str, Path], text: str
+) -> None:
+    openface = require_openface(fake.folder)
+    label_images(openface, photos, tmp_path / "work", quiet)
+    kept = sorted(tmp_path.glob("work/*/*.csv"))
+    kept[0].write_text(text)
+    done = len(fake.calls())
+    table = label_images(openface, photos, tmp_path / "work", quiet)
+    assert (table.table[list(AU_COLUMNS)].to_numpy(float) == AUS).all()
+    assert fake.calls()[done:] == [["FaceLandmarkImg", 1, False]]
+
+
+def test_a_bad_row_costs_its_image_only_and_is_asked_again(
+    tmp_path: Path, fake: FakeOpenFace, photos: dict[str, Path]
+) -> None:
+    openface = require_openface(fake.folder)
+    fake.answer_image(photos["p/3"], image_text(AUS[3]).replace(f"{AUS[3][0]:.3f}", "-nan(ind)", 1))
+    table = label_images(openface, photos, tmp_path / "work", quiet).table
+    assert table.at["p/3", "problem"].startswith("OpenFace's answer cannot be used: line 2: AU01_r is")
+    assert (table["problem"] == "").sum() == 6
+    fake.answer_images([photos["p/3"]], AUS[3:4])
+    assert (label_images(openface, photos, tmp_path / "work", quiet).table["problem"] == "").all()
+
+
+def test_an_installation_that_never_found_a_face_is_asked_again(
+    tmp_path: Path, fake: FakeOpenFace, photos: dict[str, Path]
+) -> None:
+    for path in photos.values():
+        fake.answer_image(path, None)
+    openface = require_openface(fake.folder)
+    assert (label_images(openface, photos, tmp_path / "work", quiet).table["problem"] == NO_FACE).all()
+    fake.answer_images(photos.values(), AUS)
+    assert (label_images(openface, photos, tmp_path / "work", quiet).table["problem"] == "").all()
+
+
+def test_bad_answers_on_videos_do_not_stay(tmp_path: Path, fake: FakeOpenFace) -> None:
+    video = write_avi(tmp_path / "v.avi", IMAGES[:3])
+    fake.answer_frames(IMAGES[:3], AUS[:3])
+    head = fake.answers["head"]
+    fake.answers["head"] = head.replace("AU12_r", "AU99_r")
+    fake._store()
+    with pytest.raises(UserError, match=r"wrote no AU12_r \(1 of 17"):
+        label_videos(require_openface(fake.folder), {"v": video}, tmp_path / "work", progress=quiet)
+    fake.answers["head"] = head
+    fake._store()
+    table = label_videos(require_openface(fake.folder), {"v": video}, tmp_path / "work", progress=quiet)
+    assert (table.table[list(AU_COLUMNS)].to_numpy(float) == AUS[:3]).all()
+
+
 def test_another_program_starts_afresh(tmp_path: Path, fake: FakeOpenFace, photos: dict[str, Path]) -> None:
     first = label_images(require_openface(fake.folder, "2.2"), photos, tmp_path / "work", quiet)
     done = len(fake.calls())

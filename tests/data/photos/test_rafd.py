@@ -10,7 +10,7 @@ from PIL import Image
 from eggan.aus import EXPRESSIONS, GAZES
 from eggan.data.dataset import Dataset, load_dataset
 from eggan.data.photos import rafd
-from eggan.data.photos.records import PhotoRecord
+from eggan.data.photos.records import PhotoRecord, find_photographs
 from eggan.data.photos.split import split_identities
 from eggan.errors import UserError
 from tests.data.published import MODELS, FakeOpenFace, rafd_name, write_image_labels, write_rafd
@@ -114,14 +114,14 @@ def test_files_of_other_cameras_are_passed_over_and_other_names_listed(tmp_path:
     for name in (rafd_name(MODELS[0], "sad", "left"), rafd_name(MODELS[0], "sad", "left", "045"), "me"):
         Image.new("RGB", (4, 4)).save(tmp_path / f"{name}.jpg")
     Image.new("RGB", (4, 4)).save(tmp_path / f"._{rafd_name(MODELS[0], 'sad', 'left')}.png")
-    found, problems = rafd.read_rafd(tmp_path)
+    found, problems = rafd.read_rafd(find_photographs(tmp_path))
     assert [record.extra["camera"] for record in found] == ["090"]
     assert [problem.source_file for problem in problems] == ["me.jpg"]
-    assert [r.extra["camera"] for r in rafd.read_rafd(tmp_path, ["045"])[0]] == ["045"]
+    assert [r.extra["camera"] for r in rafd.read_rafd(find_photographs(tmp_path), ["045"])[0]] == ["045"]
     with pytest.raises(UserError, match="no camera '060'"):
-        rafd.read_rafd(tmp_path, ["060"])
+        rafd.read_rafd(find_photographs(tmp_path), ["060"])
     with pytest.raises(UserError, match="no image of RaFD from camera 135"):
-        rafd.read_rafd(tmp_path, ["135"])
+        rafd.read_rafd(find_photographs(tmp_path), ["135"])
 
 
 @pytest.fixture

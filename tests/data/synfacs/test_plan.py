@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from eggan.aus import AU_COLUMNS, AU_NUMBERS, EXPRESSIONS, GAZES, au_index
-from eggan.data.dataset import check_manifest
+from eggan.data.dataset import GROUP_COLUMN, check_manifest
 from eggan.data.synfacs import make_manifest, make_request, person
 from eggan.errors import UserError
 from eggan.evaluation.instrument_data import DataRecipe
@@ -102,11 +102,11 @@ def crowd() -> pd.DataFrame:
 def test_a_crowd_comes_in_groups_that_differ_in_their_aus_alone(crowd: pd.DataFrame) -> None:
     assert len(crowd) == 78 * 24
     check_manifest(crowd, 78 * 24, "crowd")
-    groups = crowd.groupby("group")
+    groups = crowd.groupby(GROUP_COLUMN)
     assert set(groups.size()) == {8}
     for column in ("identity", "gaze", "key", "split"):
         assert (groups[column].nunique() == 1).all()
-    assert not crowd.groupby(["identity", "key"])["group"].nunique().gt(1).any()
+    assert not crowd.groupby(["identity", "key"])[GROUP_COLUMN].nunique().gt(1).any()
     assert crowd.groupby("split")["identity"].nunique().to_dict() == {"train": 75, "val": 3}
 
 

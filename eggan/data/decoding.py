@@ -1,0 +1,255 @@
+"""Image files of any form that Pillow reads, as upright 8-bit RGB pictures.
+
+What a file is shows in its content, not in its name. Everything that can be wrong with one is a `UserError`
+of one line; what was done to a usable one beyond decoding is in `Decoded.notes`.
+"""
+
+import importlib.util
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from eggan.errors import UserError
+
+MAX_PIXELS = 80_000_000  # 240 MB once decoded; a larger one is a decompression bomb or a mistake
+WHITE = (255, 255, 255, 255)
+# Pillow opens a camera's raw files as the small preview in them, or not at all.
+RAW_SUFFIXES = (".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2", ".srw")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".jp2", ".j2k", ".jpx", ".jxl", ".png", ".apng", ".gif"),
+    *(".bmp", ".dib", ".tif", ".tiff", ".webp", ".avif", ".avifs", ".heic", ".heif", ".hif"),
+    *(".ppm", ".pgm", ".pnm", ".tga", ".psd", ".qoi", ".ico"),
+    *RAW_SUFFIXES,
+)
+# EPS is a program that Pillow gives to Ghostscript; FITS is inflated without a limit.
+REFUSED_FORMATS = ("EPS", "FITS")
+STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+ANIMATED = ("AVIF", "GIF", "HEIF", "PNG", "TIFF", "WEBP")  # MPO's further frames are not of a sequence
+ORIENTATION = 0x0112
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+DEPTHS = (8, 10, 12, 14, 16)  # bits per channel that sensors deliver
+DARK = 63  # of 255: the most that 14 bits reach in 16
+STRIP = 1024  # rows that are composed at once: a whole picture of the largest size takes a gigabyte
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A picture, upright, 8-bit RGB, at its own size; `notes` complete "the file was ..."."""
+
+    image: Image.Image
+    notes: tuple[str, ...]
+
+
+def decode_rgb(path: Path) -> Decoded:
+    """Read an image file; an unusable, unsupported or oversized one is a `UserError`.
+
+    EXIF rotation is applied, transparency is put on white, grey becomes RGB, more than 8 bits become 8.
+    """
+    notes: list[str] = []
+    image, deep = _open(path, notes)
+    return Decoded(_to_rgb(_upright(image, notes), path, deep, notes), tuple(notes))
+
+
+def looks_like_image(path: Path) -> bool:
+    """Return whether a file has an image's ending or, whatever its name, an image's first bytes."""
+    return path.suffix.lower() in SUFFIXES or _has_signature(_head(path))
+
+
+def is_plain_image(path: Path) -> bool:
+    """Return whether any program reads the file's picture alike: JPEG, BMP, or PNG of at most 8 bits."""
+    head = _head(path)
+    return head.startswith((b"\xff\xd8\xff", b"BM")) or (
+        head.startswith(b"\x89PNG") and head[24:25] <= b"\x08"
+    )
+
+
+def why_unsupported(path: Path) -> str | None:
+    """Return why an image file of this kind cannot be read here, None where it may be."""
+    if path.suffix.lower() in RAW_SUFFIXES:
+        return "a camera's raw file: develop it to JPEG, PNG or TIFF"
+    head = _head(path)
+    if _is_heic(head) and not heic_is_readable():
+        return "HEIC needs pillow-heif: pip install 'eggan[heif]', or convert it to JPEG"
+    if head.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
+        return "Pillow does not read JPEG XL: convert it to JPEG or PNG"
+    return None
+
+
+@lru_cache(maxsize=1)
+def heic_is_readable() -> bool:
+    """Return whether pillow-heif is installed; it is registered with Pillow then."""
+    if importlib.util.find_spec("pillow_heif") is None:
+        return False
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(32)
+    except (OSError, ValueError):
+        return b""
+
+
+def _has_signature(head: bytes) -> bool:
+    webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    return head.startswith(STARTS) or webp or head[4:12] in (b"ftypavif", b"ftypavis") or _is_heic(head)
+
+
+def _is_heic(head: bytes) -> bool:
+    # AVIF files may have the general brand first; their own one then follows among the compatible ones.
+    return head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS and b"avif" not in head
+
+
+def _open(path: Path, notes: list[str]) -> tuple[Image.Image, bool]:
+    """Return the first frame as stored, loaded, and whether it holds colours of 16 bits."""
+    if os.path.isdir(path):  # unlike Path's, this takes any name
+        raise UserError(f"{path} is a folder, not an image")
+    unsupported = why_unsupported(path)
+    if unsupported:
+        raise UserError(f"{path} cannot be read: {unsupported}")
+    heic_is_readable()
+    return _guarded(path, lambda: _load(path, notes))
+
+
+def _guarded(path: Path, read: Callable[[], Any]) -> Any:
+    """Call `read` and turn whatever a decoder raises into one line: they raise anything on damaged files."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # Pillow checks pictures inside of files (icons) by its own limit, which is a little higher.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            return read()
+    except UserError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise _too_large(path) from None
+    except MemoryError:
+        raise UserError(f"{path} needs more memory than there is: scale it down first") from None
+    except FileNotFoundError:
+        raise UserError(f"no such image: {path}") from None
+    except UnidentifiedImageError:
+        raise UserError(f"{path} is not an image that Pillow can read") from None
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{path} cannot be read, it may be truncated or damaged: {reason}") from None
+
+
+def _load(path: Path, notes: list[str]) -> tuple[Image.Image, bool]:
+    image: Image.Image = Image.open(path)
+    if image.format in REFUSED_FORMATS:
+        raise UserError(f"{path} is of the format {image.format}: convert it to PNG or JPEG")
+    if image.width * image.height > MAX_PIXELS:
+        raise _too_large(path)
+    frames = _frames(path, image.format)
+    if frames > 1:
+        notes.append(f"taken from the first of {frames} frames")
+    # Pillow keeps the upper 8 bits of such colours, which the loaded picture no longer shows.
+    deep = image.mode in ("RGB", "RGBA", "RGBX") and any(
+        ";16" in str(tile[3]) for tile in getattr(image, "tile", ())
+    )
+    image.load()
+    return image, deep
+
+
+def _frames(path: Path, kind: str | None) -> int:
+    """Return the number of frames; counted on a copy, since a damaged frame leaves the reader anywhere."""
+    if kind not in ANIMATED:
+        return 1
+    try:
+        with Image.open(path) as image:
+            return int(getattr(image, "n_frames", 1))
+    except Exception:  # the first frame may be whole all the same; reading it decides
+        return 1
+
+
+def _too_large(path: Path) -> UserError:
+    limit = MAX_PIXELS // 1_000_000
+    return UserError(f"{path} has more than {limit} million pixels: scale it down first")
+
+
+def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
+    """Turn a picture as its EXIF tag says; a damaged block costs the tag, not the picture."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # Pillow raises whatever reading a damaged block comes to
+        notes.append("read without its Exif block, which is damaged")
+        return image
+    if turn is None:
+        return image
+    notes.append("turned upright as its EXIF tag says")
+    return image.transpose(turn)
+
+
+def _to_rgb(image: Image.Image, path: Path, deep: bool, notes: list[str]) -> Image.Image:
+    """Return an 8-bit RGB image whatever the mode was."""
+    if deep:
+        _refuse_dark(image, path)
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I"):
+        return _from_integers(np.asarray(image), path, notes)
+    if image.mode == "F":
+        raise UserError(f"{path} has floating-point pixels: convert it to an 8-bit PNG or JPEG")
+    if image.has_transparency_data:
+        return _guarded(path, lambda: _on_white(image))
+    return _guarded(path, lambda: image.convert("RGB"))
+
+
+def _from_integers(values: np.ndarray, path: Path, notes: list[str]) -> Image.Image:
+    """Scale grey values of up to 16 bits by the depth that they use: sensors leave the upper bits empty."""
+    highest = int(values.max())
+    if values.min() < 0 or highest > 65535:
+        raise UserError(f"{path} has more than 16 bits per channel: convert it to an 8-bit PNG or JPEG")
+    depth = next(bits for bits in DEPTHS if highest < 2**bits)
+    levels = np.arange(2**depth)
+    if depth == 16:
+        table = levels // 257
+    else:
+        table = np.rint(levels * (255 / (2**depth - 1)))
+        if highest:
+            notes.append(f"scaled: its 16-bit pixels hold {depth}-bit data")
+    return Image.fromarray(table.astype(np.uint8)[values]).convert("RGB")
+
+
+def _refuse_dark(image: Image.Image, path: Path) -> None:
+    """Refuse 16-bit colours of which only the lower bits are used: 8 bits of them would be near black."""
+    bands = image.getextrema()[:3]
+    highest = max(int(high) for _, high in bands)  # type: ignore[misc]
+    if 0 < highest <= DARK:
+        used = 8 + highest.bit_length()
+        raise UserError(
+            f"{path} holds {used}-bit data in 16-bit colours, which would read nearly black: "
+            "scale it to 8 bits per channel first"
+        )
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    result = Image.new("RGB", image.size)
+    for top in range(0, image.height, STRIP):
+        box = (0, top, image.width, min(top + STRIP, image.height))
+        front = image.crop(box).convert("RGBA")
+        whole = Image.alpha_composite(Image.new("RGBA", front.size, WHITE), front)
+        result.paste(whole.convert("RGB"), box)
+    return result
