@@ -41,7 +41,7 @@ def tiny_dataset(
         split=split, label_tool="drawn", label_version="1", confidence=1.0, source_file=""
     )
     if grouped:
-        manifest = manifest.assign(group=manifest["identity"].str[2:].astype(np.int64))
+        manifest = manifest.assign(edit_group=manifest["identity"].str[2:].astype(np.int64))
     write_dataset(folder, "tiny", manifest, np.stack(images), 0, {}, "1")
     return load_dataset(folder)
 
