@@ -2,7 +2,8 @@
 
 from eggan.data.synfacs.build import build, render_edit, render_edits
 from eggan.data.synfacs.identity import Identity
-from eggan.data.synfacs.picture import RENDERER_VERSION, Nuisance, draw_nuisance, render
+from eggan.data.synfacs.nuisance import Nuisance, draw_nuisance
+from eggan.data.synfacs.picture import RENDERER_VERSION, render, render_group
 from eggan.data.synfacs.plan import make_manifest, make_request, person
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "render",
     "render_edit",
     "render_edits",
+    "render_group",
 ]

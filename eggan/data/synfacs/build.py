@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,9 @@ from tqdm import tqdm
 
 from eggan.aus import AU_COLUMNS, check_au_vector
 from eggan.data.dataset import Dataset, write_dataset
-from eggan.data.synfacs.picture import RENDERER_VERSION, draw_nuisance, render
+from eggan.data.synfacs.head import load_head
+from eggan.data.synfacs.nuisance import draw_nuisance
+from eggan.data.synfacs.picture import RENDERER_VERSION, render_group
 from eggan.data.synfacs.plan import LABEL_TOOL, Request, make_manifest, make_request, person
 from eggan.errors import UserError
 from eggan.files import restore_folder
@@ -92,7 +93,7 @@ def request_parameters(request: Request) -> dict[str, object]:
     return {
         **asdict(request),
         "renderer_version": RENDERER_VERSION,
-        "geometry": f"anny {metadata.version('anny')}",
+        "geometry": load_head().source,
     }
 
 
@@ -124,6 +125,7 @@ def make_tasks(manifest: pd.DataFrame, aus: np.ndarray, seed: int, size: int) ->
     tasks = []
     numbered = manifest.reset_index(drop=True)
     for (population, _), group in numbered.groupby(["population", "identity_index"], sort=False):
+        group = group.sort_values(["key", "gaze"], kind="stable")  # pictures that share a scene meet
         for start in range(0, len(group), CHUNK):
             part = group.iloc[start : start + CHUNK]
             positions = part.index.to_numpy()
@@ -143,13 +145,16 @@ def make_tasks(manifest: pd.DataFrame, aus: np.ndarray, seed: int, size: int) ->
 
 
 def render_task(task: Task) -> tuple[tuple[int, ...], np.ndarray]:
-    """Render one task; runs in a worker."""
+    """Render one task, pictures that differ in their AUs alone together; runs in a worker."""
     someone = person(task.seed, task.population, task.index)
-    images = [
-        render(someone, aus, draw_nuisance(task.seed, task.population, task.index, key), gaze, task.size)
-        for key, gaze, aus in zip(task.keys, task.gazes, task.aus, strict=True)
-    ]
-    return task.positions, np.stack(images)
+    images = np.empty((len(task.positions), task.size, task.size, 3), np.uint8)
+    groups: dict[tuple[int, str], list[int]] = {}
+    for place, group in enumerate(zip(task.keys, task.gazes, strict=True)):
+        groups.setdefault(group, []).append(place)
+    for (key, gaze), places in groups.items():
+        nuisance = draw_nuisance(task.seed, task.population, task.index, key)
+        images[places] = render_group(someone, task.aus[places], nuisance, gaze, task.size)
+    return task.positions, images
 
 
 def worker_count(workers: int | None) -> int:

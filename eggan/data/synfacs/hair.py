@@ -64,12 +64,14 @@ CUTS: dict[str, Cut] = {
 class HairMesh:
     """Hair geometry in the person's rest frame.
 
-    `vertices` (H, 3) metres; `triangles` (S, 3) int32; `strands` (H, 3): strand coordinates u, v and coverage
-    threshold; `tangents` (H, 3) unit, down the strand; `depth` (H,) 0 at the scalp, 1 outside.
+    `vertices` (H, 3) metres; `triangles` (S, 3) int32 and `coarse` (C, 3), larger ones of the same surface;
+    `strands` (H, 3): strand coordinates u, v and coverage threshold; `tangents` (H, 3) unit, down the strand;
+    `depth` (H,) 0 at the scalp, 1 outside.
     """
 
     vertices: np.ndarray
     triangles: np.ndarray
+    coarse: np.ndarray
     strands: np.ndarray
     tangents: np.ndarray
     depth: np.ndarray
@@ -290,28 +292,44 @@ def grid_mesh(position: np.ndarray, strands: np.ndarray, tangent: np.ndarray, le
     """Return a grid (A, S, 3) as a mesh of two triangles per cell."""
     rows, columns = position.shape[:2]
     index = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns)
-    a, b, c, d = index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]
-    triangles = np.concatenate(
-        [np.stack([a, d, c], -1).reshape(-1, 3), np.stack([a, c, b], -1).reshape(-1, 3)]
-    )
+    every_second = index[np.ix_(thinned(rows), thinned(columns))]
     flat = [np.ascontiguousarray(x.reshape(-1, 3), dtype=np.float32) for x in (position, strands, tangent)]
-    return HairMesh(flat[0], triangles, flat[1], flat[2], np.full(rows * columns, level, np.float32))
+    depth = np.full(rows * columns, level, np.float32)
+    return HairMesh(flat[0], cell_triangles(index), cell_triangles(every_second), flat[1], flat[2], depth)
+
+
+def thinned(count: int) -> np.ndarray:
+    """Return every second of `count` grid lines, and the last."""
+    return np.unique(np.append(np.arange(0, count, 2), count - 1))
+
+
+def cell_triangles(index: np.ndarray) -> np.ndarray:
+    """Return two triangles per cell of a grid (A, S) of vertex numbers."""
+    a, b, c, d = index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]
+    return np.concatenate([np.stack([a, d, c], -1).reshape(-1, 3), np.stack([a, c, b], -1).reshape(-1, 3)])
 
 
 def merge(meshes: list[HairMesh]) -> HairMesh:
     """Return several meshes as one."""
     if not meshes:
         none = np.zeros((0, 3), np.float32)
-        return HairMesh(none, np.zeros((0, 3), np.int32), none, none, np.zeros(0, np.float32))
+        flat = np.zeros((0, 3), np.int32)
+        return HairMesh(none, flat, flat, none, none, np.zeros(0, np.float32))
     starts = np.cumsum([0] + [len(mesh.vertices) for mesh in meshes[:-1]])
     return HairMesh(
         vertices=np.concatenate([mesh.vertices for mesh in meshes]),
-        triangles=np.concatenate(
-            [mesh.triangles + np.int32(start) for mesh, start in zip(meshes, starts, strict=True)]
-        ).astype(np.int32),
+        triangles=renumbered([mesh.triangles for mesh in meshes], starts),
+        coarse=renumbered([mesh.coarse for mesh in meshes], starts),
         strands=np.concatenate([mesh.strands for mesh in meshes]),
         tangents=np.concatenate([mesh.tangents for mesh in meshes]),
         depth=np.concatenate([mesh.depth for mesh in meshes]),
+    )
+
+
+def renumbered(parts: list[np.ndarray], starts: np.ndarray) -> np.ndarray:
+    """Return the triangles of several meshes whose vertices follow each other from `starts` on."""
+    return np.concatenate([part + np.int32(start) for part, start in zip(parts, starts, strict=True)]).astype(
+        np.int32
     )
 
 

@@ -6,7 +6,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from eggan.aus import AU_COUNT, AU_NAMES, AU_NUMBERS, EXPRESSIONS, LEVELS
-from eggan.data.synfacs.picture import draw_nuisance, render
+from eggan.data.synfacs.nuisance import draw_nuisance
+from eggan.data.synfacs.picture import render
 from eggan.data.synfacs.plan import SIZES, person, posed_pictures
 from eggan.errors import UserError
 from eggan.pictures import save_picture

@@ -11,10 +11,14 @@ from itertools import pairwise
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from eggan.aus import AU_NUMBERS, MAX_INTENSITY
+from eggan.data.synfacs.actions import left_right
+
 MAP_LEFT, MAP_BOTTOM, MAP_STEP = -0.11, 0.60, 0.0006
 MAP_COLUMNS, MAP_ROWS = 368, 438
 # an AU that moves little geometry must be read from its wrinkles, on small pictures too
 EMPHASIS = {1: 1.7, 2: 2.2, 6: 1.8, 7: 2.0, 9: 1.3, 14: 1.4, 17: 1.6, 20: 1.5, 23: 1.7}
+FLAT = 1e-7  # metres: less height than this is no wrinkle, and no picture shows it
 Points = list[tuple[float, float]]
 
 
@@ -121,10 +125,39 @@ def au_maps() -> dict[int, np.ndarray]:
         + crease([(0.0410, 0.667), (0.0455, 0.657), (0.0440, 0.645)], 0.0011, 0.0020),
         23: lip_lines(),
     }
+    shown = {number: field * EMPHASIS.get(number, 1.0) for number, field in maps.items()}
     return {
-        number: np.ascontiguousarray(field * EMPHASIS.get(number, 1.0), np.float32)
-        for number, field in maps.items()
+        number: np.ascontiguousarray(np.where(np.abs(field) < FLAT, 0, field), np.float32)
+        for number, field in shown.items()
     }
+
+
+@lru_cache(maxsize=1)
+def au_patches() -> list[tuple[int, int, int, np.ndarray]]:
+    """Return (AU position, first row, first column, heights) of the part of each AU's map with wrinkles."""
+    patches = []
+    for number, field in au_maps().items():
+        rows, columns = np.flatnonzero(field.any(axis=1)), np.flatnonzero(field.any(axis=0))
+        top, left = int(rows[0]), int(columns[0])
+        patch = np.ascontiguousarray(field[top : rows[-1] + 1, left : columns[-1] + 1])
+        patches.append((AU_NUMBERS.index(number), top, left, patch))
+    return patches
+
+
+def wrinkle_map(aus: np.ndarray, asymmetry: np.ndarray, age_wrinkles: float) -> np.ndarray:
+    """Return the height (H, W) float32 that AUs (17,) in [0, 5] add to the skin, metres."""
+    left, right = left_right(aus / MAX_INTENSITY, asymmetry)
+    depth = 0.85 + 0.35 * age_wrinkles
+    blend = np.clip(map_axes()[0][0] / 0.008 + 0.5, 0, 1)  # 1 on the person's left
+    total = np.zeros((MAP_ROWS, MAP_COLUMNS), np.float32)
+    for position, top, first, patch in au_patches():
+        if aus[position] > 0:
+            part = blend[first : first + patch.shape[1]]
+            share = depth * (left[position] * part + right[position] * (1 - part))
+            total[top : top + patch.shape[0], first : first + patch.shape[1]] += patch * share.astype(
+                np.float32
+            )
+    return total
 
 
 def chin_pits() -> np.ndarray:

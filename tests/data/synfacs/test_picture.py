@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from eggan.aus import AU_COUNT, AU_NUMBERS, au_index
-from eggan.data.synfacs import Identity, Nuisance, draw_nuisance, person, render
+from eggan.data.synfacs import Identity, Nuisance, draw_nuisance, person, render, render_group
+from eggan.data.synfacs.scene import Scene
 from eggan.errors import UserError
 
 # the half of the face in which an AU shows, as rows of a 64 px picture
@@ -70,6 +71,29 @@ def test_people_look_different() -> None:
     for i in range(len(people)):
         for j in range(i):
             assert np.abs(pictures[i] - pictures[j]).mean() > 8
+
+
+@pytest.mark.parametrize("index", [0, 1, 5])
+def test_a_picture_of_a_group_equals_the_same_picture_alone(index: int) -> None:
+    rng = np.random.default_rng(index)
+    aus = rng.uniform(0, 5, (5, AU_COUNT)) * (rng.random((5, AU_COUNT)) < 0.4)
+    aus[3] = 0.0
+    someone, nuisance = person(3, "dense", index), draw_nuisance("group", index)
+    group = render_group(someone, aus, nuisance, "left", 64)
+    for picture, vector in zip(group, aus, strict=True):
+        assert picture.tobytes() == render(someone, vector, nuisance, "left", 64).tobytes()
+    assert render_group(someone, aus[::-1], nuisance, "left", 64)[::-1].tobytes() == group.tobytes()
+    assert len({picture.tobytes() for picture in group}) == 5
+
+
+def test_a_group_of_none_is_empty_and_a_scene_shows_no_more_than_it_was_made_for(
+    someone: Identity, still: Nuisance
+) -> None:
+    assert render_group(someone, np.zeros((0, AU_COUNT)), still, "frontal", 64).shape == (0, 64, 64, 3)
+    scene = Scene(someone, still, "frontal", 64)
+    scene.picture(np.zeros(AU_COUNT))
+    with pytest.raises(ValueError, match="fewer"):
+        scene.picture(np.zeros(AU_COUNT))
 
 
 @pytest.mark.parametrize(
