@@ -36,8 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         parsed = build_parser(arguments, entry_points(group=GROUP)).parse_args(arguments)
-        options.remember(parsed)
-        return int(parsed.run(parsed) or 0)
+        with options.remembered(parsed):
+            return int(parsed.run(parsed) or 0)
     except UserError as error:
         return _fail(str(error), USER_MISTAKE)
     except KeyboardInterrupt:

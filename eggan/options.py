@@ -2,6 +2,8 @@
 
 import argparse
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 RUNS = Path("runs")
@@ -28,14 +30,18 @@ def add_tracking_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def remember(arguments: argparse.Namespace) -> None:
-    """Let `command` repeat the shared options with which this process was called."""
-    _given.clear()
+@contextmanager
+def remembered(arguments: argparse.Namespace) -> Iterator[None]:
+    """Let `command` repeat, inside the block, the shared options with which a command was called."""
     runs, uri = getattr(arguments, "runs", RUNS), getattr(arguments, "tracking_uri", None)
     if runs != RUNS:
         _given["--runs"] = str(runs)
     if uri and "@" not in uri:  # a password is not repeated
         _given["--tracking-uri"] = uri
+    try:
+        yield
+    finally:
+        _given.clear()
 
 
 def command(words: str) -> str:

@@ -44,9 +44,9 @@ def test_what_prints_a_store_takes_one():
 
 @pytest.fixture
 def _called(request):
-    options.remember(argparse.Namespace(**request.param))
-    yield
-    options.remember(argparse.Namespace())
+    with options.remembered(argparse.Namespace(**request.param)):
+        yield
+    assert options.command("ui") == "eggan ui"
 
 
 def called(**arguments):
