@@ -10,6 +10,7 @@ from eggan.config import content_hash
 from eggan.files import Holder, is_locked, lock_holder, try_lock, write_json
 
 KEY_CHARACTERS = 20
+TRAINED = "trained"  # key of cell.json: training costs, once the training has reached its end
 LOCK = ".lock"
 DIED = "its process ended without a word (killed, or the machine went down)"
 

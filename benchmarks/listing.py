@@ -4,13 +4,15 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 from benchmarks.cells import CellStatus, all_cells, folder_mib, read_status
-from benchmarks.evaluate import METHOD_REASONS
-from benchmarks.runner import Plan
-from benchmarks.suites import SUITES, Row, Suite
-from benchmarks.workbench import Workbench
 from eggan.options import command
+
+if TYPE_CHECKING:  # torch takes seconds to import, and a state is read without it
+    from benchmarks.runner import Plan
+    from benchmarks.suites import Row, Suite
+    from benchmarks.workbench import Workbench
 
 HEADLINE = {
     "AU MSE": "test/au/mse",
@@ -32,6 +34,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def suites_text() -> str:
     """Return the list of suites."""
+    from benchmarks.suites import SUITES
+
     rows = [[s.name, f"{s.image_size} px", str(len(list(s.cells()))), s.title] for s in SUITES.values()]
     return table(["suite", "size", "cells", "what"], rows)
 
@@ -55,7 +59,7 @@ def _status_row(status: CellStatus) -> list[str]:
     return [suite, values.get("name", "?"), status.state, minutes, status.key, status.reason]
 
 
-def summary_text(plans: Sequence[Plan], bench: Workbench) -> str:
+def summary_text(plans: "Sequence[Plan]", bench: "Workbench") -> str:
     """Return one line per cell: state and headline scores."""
     rows = []
     for plan in plans:
@@ -72,8 +76,10 @@ def _headline(folder: Path, status: CellStatus) -> list[str]:
     return ["-" if values.get(name) is None else f"{values[name]:.3f}" for name in HEADLINE.values()]
 
 
-def unmeasured_lines(plans: Sequence[Plan], bench: Workbench) -> list[str]:
+def unmeasured_lines(plans: "Sequence[Plan]", bench: "Workbench") -> list[str]:
     """Return a line per reason why metrics have no value, and one per cell with edits that were not read."""
+    from benchmarks.evaluate import METHOD_REASONS
+
     reasons: dict[str, list[str]] = {}
     unread = []
     for plan in plans:
@@ -88,7 +94,7 @@ def unmeasured_lines(plans: Sequence[Plan], bench: Workbench) -> list[str]:
     return told + unread
 
 
-def _unread_lines(plan: Plan, summary: dict[str, float]) -> list[str]:
+def _unread_lines(plan: "Plan", summary: dict[str, float]) -> list[str]:
     failed = {name.partition("/")[0]: n for name, n in summary.items() if name.endswith("/n_failed_readings")}
     return [
         f"{plan.spec.name}: the AU instrument could not read {n:.0f} of {summary[f'{split}/n_pairs']:.0f} "
@@ -98,7 +104,7 @@ def _unread_lines(plan: Plan, summary: dict[str, float]) -> list[str]:
     ]
 
 
-def plan_text(plans: Sequence[Plan], bench: Workbench) -> str:
+def plan_text(plans: "Sequence[Plan]", bench: "Workbench") -> str:
     """Return the cells that a run would work on, with estimated time and disk."""
     rows, minutes, mib = [], 0.0, 0.0
     for plan in plans:
@@ -113,7 +119,7 @@ def plan_text(plans: Sequence[Plan], bench: Workbench) -> str:
     return f"{text}\nabout {minutes:.0f} minutes and {mib:.0f} MiB"
 
 
-def expected_cost(row: Row, runs: Path) -> tuple[float, float]:
+def expected_cost(row: "Row", runs: Path) -> tuple[float, float]:
     """Return the expected minutes and MiB of a cell: medians of finished cells of the same row, else a
     guess.
     """
@@ -124,7 +130,7 @@ def expected_cost(row: Row, runs: Path) -> tuple[float, float]:
     return seconds / 60, median(map(folder_mib, alike))
 
 
-def _is_of(row: Row, status: CellStatus) -> bool:
+def _is_of(row: "Row", status: CellStatus) -> bool:
     from eggan.config import to_dict
 
     spec = status.values.get("spec", {})
@@ -134,7 +140,7 @@ def _is_of(row: Row, status: CellStatus) -> bool:
     )
 
 
-def missing_datasets_text(suite: Suite, roles: Sequence[str], bench: Workbench) -> str:
+def missing_datasets_text(suite: "Suite", roles: Sequence[str], bench: "Workbench") -> str:
     """Say that the cells of a suite are not known before its datasets are rendered, and what that takes."""
     mib = sum(SYNFACS_IMAGES[role] * suite.image_size**2 * 3 for role in roles) / 2**20
     rows = [

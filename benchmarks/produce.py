@@ -12,7 +12,7 @@ import torch
 
 from baselines.references import Reference
 from benchmarks.alarms import EXPLOITATION, exploitation_probe
-from benchmarks.cells import CellSpec, read_status, write_status
+from benchmarks.cells import TRAINED, CellSpec, read_status, write_status
 from benchmarks.cost import edit_costs
 from benchmarks.evaluate import Editor, Laboratory, Scores, evaluate, evaluate_answer
 from benchmarks.methods import find_method
@@ -27,7 +27,6 @@ from eggan.files import write_atomically
 from eggan.method import BuildContext, Method, MethodEntry
 from eggan.training import train
 
-TRAINED = "trained"  # key of cell.json: training costs, once the training has reached its end
 Log = Callable[[int, dict[str, float]], None]
 
 

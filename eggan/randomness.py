@@ -5,9 +5,12 @@ streams on every platform; a new purpose never shifts the draws of another.
 """
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:  # reports draw from NumPy alone, and torch takes seconds to import
+    import torch
 
 Key = str | int
 
@@ -23,6 +26,8 @@ def numpy_generator(*key: Key) -> np.random.Generator:
     return np.random.default_rng(derive_seed(*key))
 
 
-def torch_generator(*key: Key, device: torch.device | str = "cpu") -> torch.Generator:
+def torch_generator(*key: Key, device: "torch.device | str" = "cpu") -> "torch.Generator":
     """Return a torch generator for this key on `device`; streams differ between device types."""
+    import torch
+
     return torch.Generator(device=device).manual_seed(derive_seed(*key))

@@ -178,7 +178,7 @@ def run_study(arguments: argparse.Namespace) -> int:
 
 def show_status(arguments: argparse.Namespace) -> int:
     """Print all studies, or one study's trials."""
-    from studies.desk import study_folder
+    from studies.config import study_folder
     from studies.listing import status_text, studies_text
 
     if arguments.name is None:
@@ -191,7 +191,7 @@ def show_status(arguments: argparse.Namespace) -> int:
 def sync_study(arguments: argparse.Namespace) -> int:
     """Ship a study's runs to the store."""
     from eggan import tracking
-    from studies.desk import study_folder
+    from studies.config import study_folder
     from studies.track import ship_study
 
     store = tracking.open_store(arguments.tracking_uri, arguments.runs, tracking.STUDIES)
@@ -213,8 +213,8 @@ def run_reruns(arguments: argparse.Namespace) -> int:
 
 
 def _data(arguments: argparse.Namespace) -> Any:
+    from studies.config import study_folder
     from studies.data import read_study
-    from studies.desk import study_folder
 
     return read_study(study_folder(arguments.runs, arguments.name), arguments.storage)
 
@@ -223,8 +223,8 @@ def show_report(arguments: argparse.Namespace) -> int:
     """Build a report and print what may be said."""
     from eggan.errors import UserError
     from eggan.progress import progress_bar
+    from studies.config import study_folder
     from studies.data import read_frame
-    from studies.desk import study_folder
     from studies.report import build
 
     if (arguments.name is None) == (arguments.frame is None):
@@ -265,7 +265,7 @@ def show_best(arguments: argparse.Namespace) -> int:
 
 def show_dashboard(arguments: argparse.Namespace) -> int:
     """Serve optuna-dashboard until Ctrl-C."""
+    from studies.config import study_folder
     from studies.dashboard import serve
-    from studies.desk import study_folder
 
     return serve(study_folder(arguments.runs, arguments.name), arguments.storage, arguments.port)

@@ -115,6 +115,11 @@ class StudySpec:
         return json.loads(json.dumps({**asdict(self), "study": to_dict(self.study)}))
 
 
+def study_folder(runs: Path, name: str) -> Path:
+    """Return where a study lies."""
+    return runs / "studies" / name
+
+
 def spec_from(values: dict[str, Any], where: str) -> StudySpec:
     """Return what `StudySpec.plain` described; a defect is a `UserError`."""
     try:

@@ -20,7 +20,7 @@ from eggan.data.dataset import Dataset, load_dataset
 from eggan.errors import UserError
 from eggan.method import BuildContext, Method, MethodEntry
 from eggan.training import TrainingConfig
-from studies.config import StudyConfig, StudySpec, read_spec
+from studies.config import StudyConfig, StudySpec, read_spec, study_folder
 from studies.space import find_space
 
 SPLIT = "val"
@@ -78,11 +78,6 @@ class Desk:
         """Make what trials find in the cache, such as C_id, before several workers want it at once."""
         for seed in self.study.seeds:
             self.entry.build(self.base, self.context(seed))
-
-
-def study_folder(runs: Path, name: str) -> Path:
-    """Return where a study lies."""
-    return runs / "studies" / name
 
 
 def study_dataset(bench: Workbench, config: Any) -> Dataset:

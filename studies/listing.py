@@ -6,9 +6,8 @@ from statistics import median
 import optuna
 from optuna.trial import FrozenTrial
 
-from benchmarks.cells import all_cells, read_status
+from benchmarks.cells import TRAINED, all_cells, read_status
 from benchmarks.listing import table
-from benchmarks.produce import TRAINED
 from eggan.errors import UserError
 from eggan.options import command
 from studies.config import SPEC_FILE, StudyConfig, read_spec

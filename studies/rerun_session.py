@@ -17,8 +17,8 @@ from eggan.errors import UserError
 from eggan.signals import resumable
 from eggan.tracking import Store
 from studies import choose
-from studies.config import StudyConfig, StudySpec, read_spec
-from studies.desk import Desk, reopen_desk, study_folder
+from studies.config import StudyConfig, StudySpec, read_spec, study_folder
+from studies.desk import Desk, reopen_desk
 from studies.listing import RUNNING_MIB, TRIAL_MIB, WEIGHTS_MIB, trial_seconds
 from studies.place import Place
 from studies.rerun import Rerun, plan_reruns, read_result, run_reruns

@@ -19,7 +19,7 @@ from eggan.files import locked
 from eggan.signals import resumable, stop_as_interrupt
 from eggan.tracking import Store
 from eggan.training import TrainingConfig
-from studies.config import SPEC_FILE, StudyConfig, StudySpec, read_spec, write_spec
+from studies.config import SPEC_FILE, StudyConfig, StudySpec, read_spec, study_folder, write_spec
 from studies.desk import (
     Desk,
     check_settings,
@@ -27,7 +27,6 @@ from studies.desk import (
     open_desk,
     resolved_training,
     study_dataset,
-    study_folder,
     warm_images,
 )
 from studies.launch import own_command, run_workers

@@ -1,10 +1,12 @@
 """A study as a table: what reports, listings and exports read."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
-import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
+
+if TYPE_CHECKING:  # the state of a study is listed without tables
+    import pandas as pd
 
 STATES = {
     TrialState.WAITING: "waiting",
@@ -27,13 +29,15 @@ SCORES = (
 FLOOR = "identity_floor"  # name of the constraint: percent by which the accuracy misses the floor
 
 
-def trial_frame(study: optuna.Study) -> pd.DataFrame:
+def trial_frame(study: optuna.Study) -> "pd.DataFrame":
     """Return one row per trial, in order.
 
     Columns: number, state (waiting, running, complete, pruned, failed), reason, reference ("paper",
     "preset", ""), is_paper, feasible (None where no constraint was read), retry_of (missing: not a retry),
     seconds, params_*, and the final scores `SCORES` (NaN where there is none; accuracy in percent).
     """
+    import pandas as pd
+
     trials = study.get_trials(deepcopy=False)
     names = list(dict.fromkeys(name for trial in trials for name in params_of(trial)))
     columns = [*_fixed(None), *(f"params_{name}" for name in names), *SCORES]

@@ -3,26 +3,55 @@
 Every run lives in a local folder first (`run.json`, `metrics.jsonl`, artifacts) and is shipped to a tracking
 store from there. Shipping can be repeated, so that a store that is down or dies costs nothing but a later
 sync.
+
+MLflow takes more than a second to import, and most commands need only a run's folder: each name is imported
+from its module when it is first asked for.
 """
 
-from eggan.tracking.address import first_line
-from eggan.tracking.machine import code_version, describe_machine
-from eggan.tracking.record import CELL_LIST, RunRecord, flat_params, read_record
-from eggan.tracking.run import TrackedRun, put_aside
-from eggan.tracking.ship import adopt_run, missing_artifacts, run_id_in, ship_folder
-from eggan.tracking.store import (
-    EXPERIMENT,
-    SINGLE,
-    STORE_ERRORS,
-    STUDIES,
-    Store,
-    default_uri,
-    describe,
-    open_store,
-    read_store,
-    server_command,
-)
-from eggan.tracking.sync import Synced, sync
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eggan.tracking.address import first_line
+    from eggan.tracking.machine import code_version, describe_machine
+    from eggan.tracking.record import CELL_LIST, RunRecord, flat_params, read_record
+    from eggan.tracking.run import TrackedRun, put_aside
+    from eggan.tracking.ship import adopt_run, missing_artifacts, run_id_in, ship_folder
+    from eggan.tracking.store import (
+        EXPERIMENT,
+        SINGLE,
+        STORE_ERRORS,
+        STUDIES,
+        Store,
+        default_uri,
+        describe,
+        open_store,
+        read_store,
+        server_command,
+    )
+    from eggan.tracking.syncing import Synced, sync
+
+MODULES = {
+    "address": ("first_line",),
+    "machine": ("code_version", "describe_machine"),
+    "record": ("CELL_LIST", "RunRecord", "flat_params", "read_record"),
+    "run": ("TrackedRun", "put_aside"),
+    "ship": ("adopt_run", "missing_artifacts", "run_id_in", "ship_folder"),
+    "store": (
+        "EXPERIMENT",
+        "SINGLE",
+        "STORE_ERRORS",
+        "STUDIES",
+        "Store",
+        "default_uri",
+        "describe",
+        "open_store",
+        "read_store",
+        "server_command",
+    ),
+    "syncing": ("Synced", "sync"),
+}
+MODULE_OF = {name: module for module, names in MODULES.items() for name in names}
 
 __all__ = [
     "CELL_LIST",
@@ -51,3 +80,10 @@ __all__ = [
     "ship_folder",
     "sync",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module; no module has the name of what it offers."""
+    if name not in MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{MODULE_OF[name]}"), name)
