@@ -1,16 +1,13 @@
 """Render plans into datasets, and true edits of their rows, in parallel and the same for any worker count."""
 
 import json
-import multiprocessing
 import time
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from eggan.aus import AU_COLUMNS, check_au_vector
 from eggan.data.dataset import Dataset, write_dataset
@@ -18,9 +15,10 @@ from eggan.data.synfacs.head import load_head
 from eggan.data.synfacs.nuisance import draw_nuisance
 from eggan.data.synfacs.picture import RENDERER_VERSION, render_group
 from eggan.data.synfacs.plan import LABEL_TOOL, Request, make_manifest, make_request, person
+from eggan.data.workers import spread, worker_count
 from eggan.errors import UserError
 from eggan.files import restore_folder
-from eggan.machine import default_workers
+from eggan.progress import Progress, progress_bar, working
 
 CHUNK = 24  # pictures of one person per task: the person's shared parts are prepared once per task
 
@@ -57,21 +55,19 @@ def build(
     if is_built(folder, parameters, seed):
         print(f"{folder} is already built")
         return folder
+    with working("planning the pictures"):
+        manifest = make_manifest(request)
+        tasks = manifest_tasks(manifest, request.seed, size)
+    compile_renderer(tasks)
     started = time.perf_counter()
-    manifest = make_manifest(request)
-    images = render_tasks(
-        manifest_tasks(manifest, request.seed, size), len(manifest), size, workers, progress
-    )
+    images = render_tasks(tasks, len(manifest), size, workers, progress)
     seconds = time.perf_counter() - started
-    write_dataset(
-        folder, f"synfacs-{request.population}", manifest, images, seed, parameters, RENDERER_VERSION
-    )
+    with working(f"writing {folder}"):
+        write_dataset(
+            folder, f"synfacs-{request.population}", manifest, images, seed, parameters, RENDERER_VERSION
+        )
     rate = len(manifest) / seconds
-    used = worker_count(workers)
-    print(
-        f"{folder}: {len(manifest)} images, {size} px, {seconds:.1f} s, "
-        f"{rate:.1f} images/s with {used} worker(s)"
-    )
+    print(f"{folder}: {len(manifest)} images, {size} px, {seconds:.1f} s, {rate:.1f} images/s")
     return folder
 
 
@@ -157,31 +153,26 @@ def render_task(task: Task) -> tuple[tuple[int, ...], np.ndarray]:
     return task.positions, images
 
 
-def worker_count(workers: int | None) -> int:
-    """Return the number of processes: what was asked for, or as many as cores and memory allow."""
-    if workers is not None and workers < 1:
-        raise UserError(f"--workers must be at least 1, not {workers}")
-    return workers or default_workers()
-
-
 def render_tasks(tasks: list[Task], count: int, size: int, workers: int | None, progress: bool) -> np.ndarray:
     """Return the pictures uint8 (count, size, size, 3); `workers` changes nothing but the time."""
     images = np.zeros((count, size, size, 3), np.uint8)
     used = min(worker_count(workers), max(1, len(tasks)))
-    with tqdm(total=count, unit="image", disable=not progress) as bar:
-        if used == 1:
-            collect(map(render_task, tasks), images, bar)
-        else:
-            render_task(warm_up(tasks[0]))  # compiles once, so that the workers find compiled code
-            context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(used, mp_context=context) as pool:
-                collect(pool.map(render_task, tasks), images, bar)
+    results = spread(render_task, tasks, used)
+    if not progress:
+        collect(results, images, None)
+        return images
+    bar: Progress[None]
+    with progress_bar(total=count, description="render", unit="image") as bar:
+        collect(results, images, bar)
     return images
 
 
-def warm_up(task: Task) -> Task:
-    """Return the first picture of a task as a task of its own."""
-    return Task(
+def compile_renderer(tasks: list[Task]) -> None:
+    """Draw one small picture, so that workers find compiled code; seconds once per machine, then nothing."""
+    if not tasks:
+        return
+    task = tasks[0]
+    first = Task(
         task.seed,
         task.population,
         task.index,
@@ -191,13 +182,18 @@ def warm_up(task: Task) -> Task:
         task.gazes[:1],
         task.aus[:1],
     )
+    with working("compiling the renderer"):
+        render_task(first)
 
 
-def collect(results: Iterable[tuple[tuple[int, ...], np.ndarray]], images: np.ndarray, bar: tqdm) -> None:
+def collect(
+    results: Iterable[tuple[tuple[int, ...], np.ndarray]], images: np.ndarray, bar: Progress[None] | None
+) -> None:
     """Put rendered pictures in their places."""
     for positions, pictures in results:
         images[list(positions)] = pictures
-        bar.update(len(positions))
+        if bar is not None:
+            bar.update(len(positions))
 
 
 def render_edit(dataset: Dataset, row: int, target_aus: np.ndarray) -> np.ndarray:
@@ -228,6 +224,7 @@ def render_edits(
     if len(targets) != len(rows):
         raise ValueError(f"{len(rows)} rows but {len(targets)} target AU vectors")
     tasks = make_tasks(dataset.manifest.iloc[rows], targets, int(dataset.info["seed"]), dataset.size)
+    compile_renderer(tasks)
     return render_tasks(tasks, len(rows), dataset.size, workers, progress)
 
 

@@ -7,10 +7,11 @@ from PIL import Image, ImageDraw
 
 from eggan.aus import AU_COUNT, AU_NAMES, AU_NUMBERS, EXPRESSIONS, LEVELS
 from eggan.data.synfacs.nuisance import draw_nuisance
-from eggan.data.synfacs.picture import render
+from eggan.data.synfacs.picture import render, render_group
 from eggan.data.synfacs.plan import SIZES, person, posed_pictures
 from eggan.errors import UserError
 from eggan.pictures import save_picture
+from eggan.progress import progress_bar
 
 SHEETS = ("aus", "expressions")
 AU_SHEET_PEOPLE = (1, 2, 12)
@@ -29,16 +30,16 @@ def write_sheet(kind: str, size: int, seed: int, path: Path) -> Path:
 
 def au_sheet(size: int, seed: int) -> Image.Image:
     """Return 17 rows (AUs) x 6 intensities on three people side by side."""
-    people = [person(seed, "twin", index) for index in AU_SHEET_PEOPLE]
-    rows = []
-    for position in range(AU_COUNT):
-        faces = []
-        for number, someone in enumerate(people):
-            for level in range(LEVELS):
-                aus = np.zeros(AU_COUNT)
-                aus[position] = level
-                faces.append(render(someone, aus, draw_nuisance("sheet", number), "frontal", size))
-        rows.append(np.concatenate(faces, axis=1))
+    aus = np.eye(AU_COUNT)[:, None, :] * np.arange(LEVELS)[None, :, None]
+    people = []
+    for number, index in enumerate(progress_bar(AU_SHEET_PEOPLE, description="draw", unit="person")):
+        someone, nuisance = person(seed, "twin", index), draw_nuisance("sheet", number)
+        faces = render_group(someone, aus.reshape(-1, AU_COUNT), nuisance, "frontal", size)
+        people.append(faces.reshape(AU_COUNT, LEVELS, size, size, 3))
+    rows = [
+        np.concatenate([face for faces in people for face in faces[position]], axis=1)
+        for position in range(AU_COUNT)
+    ]
     names = [f"AU{number} {AU_NAMES[number]}" for number in AU_NUMBERS]
     return labelled(rows, names, [str(level) for _ in people for level in range(LEVELS)], size)
 
@@ -46,7 +47,7 @@ def au_sheet(size: int, seed: int) -> Image.Image:
 def expression_sheet(size: int, seed: int, people: int = 20) -> Image.Image:
     """Return `people` rows x 8 expressions, gaze frontal, as in the RaFD twin."""
     rows, names = [], []
-    for index in range(people):
+    for index in progress_bar(range(people), description="draw", unit="person"):
         someone = person(seed, "twin", index)
         pictures = {name: aus for name, gaze, aus in posed_pictures(someone) if gaze == "frontal"}
         faces = [

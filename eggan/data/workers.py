@@ -1,0 +1,74 @@
+"""Processes that render: as many as asked for, gone when their parent is, one where the system lends none."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
+from typing import TypeVar
+
+from eggan.errors import UserError
+from eggan.machine import default_workers
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+def worker_count(workers: int | None) -> int:
+    """Return the number of processes: what was asked for, or as many as cores and memory allow."""
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers must be at least 1, not {workers}")
+    return workers or default_workers()
+
+
+def spread(work: Callable[[Task], Result], tasks: Sequence[Task], workers: int) -> Iterator[Result]:
+    """Yield `work(task)` of each task, in order, from `workers` processes; from this one if there is but one.
+
+    Where the system lends no processes (a `/dev/shm` that cannot be written), a note says so and this process
+    works alone. A worker that was killed is a `UserError`.
+    """
+    pool = _pool(min(workers, len(tasks)))
+    if pool is None:
+        yield from map(work, tasks)
+        return
+    try:
+        yield from pool.map(work, tasks)
+    except BrokenProcessPool:
+        raise UserError(
+            "a rendering process was killed, perhaps for want of memory: use fewer --workers"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _pool(workers: int) -> ProcessPoolExecutor | None:
+    if workers < 2:
+        return None
+    try:
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent)
+    except (OSError, ImportError, NotImplementedError) as error:
+        reason = getattr(error, "strerror", None) or error
+        print(f"rendering in one process: no semaphores for several ({reason}; /dev/shm?)", file=sys.stderr)
+        return None
+
+
+def end_with_parent() -> None:
+    """Make this worker end as soon as the process that started it is gone, however that ended.
+
+    A worker waits for tasks on a pipe whose other end its siblings hold open too, so it would wait for ever.
+    """
+    parent = multiprocessing.parent_process()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which then ends its workers
+    if parent is None:
+        raise RuntimeError("only a worker process ends with its parent")
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
