@@ -1,6 +1,7 @@
 """`eggan bench` and `eggan ui`. Heavy imports wait until a command runs, so that `--help` is quick."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,11 @@ def register_ui(subparsers: Any) -> None:
         "--host", default="127.0.0.1", help="address to listen on (default: this machine only)"
     )
     parser.add_argument("--port", type=int, default=5000, help="port (default: 5000)")
-    parser.add_argument("--allowed-hosts", metavar="NAMES", help="host names that other machines may use")
+    parser.add_argument(
+        "--allowed-hosts",
+        metavar="NAMES",
+        help="names or addresses by which other machines may use the UI, with commas; for --host 0.0.0.0",
+    )
     add_runs_argument(parser)
     add_tracking_argument(parser)
     parser.set_defaults(run=run_ui)
@@ -185,7 +190,7 @@ def print_synced(done: "Synced", store: "Store") -> None:
 
 def run_ui(arguments: argparse.Namespace) -> int:
     """Serve the UI, or say where the server of a remote store is."""
-    from benchmarks.ui import check_port, serve
+    from benchmarks.ui import check_port, open_to_others, serve
     from eggan import tracking
 
     uri = arguments.tracking_uri or tracking.default_uri(arguments.runs)
@@ -193,5 +198,7 @@ def run_ui(arguments: argparse.Namespace) -> int:
         print(f"MLflow UI: {uri}")
         return 0
     check_port(arguments.host, arguments.port)
-    tracking.open_store(uri, arguments.runs)
+    for line in open_to_others(arguments.host, arguments.allowed_hosts):
+        print(line, file=sys.stderr)
+    uri = tracking.servable(uri, arguments.runs)
     return serve(uri, arguments.runs, arguments.host, arguments.port, arguments.allowed_hosts)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eggan.errors import UserError
+from eggan.files import check_output
 from eggan.options import add_runs_argument, add_tracking_argument, command
 from eggan.progress import progress_bar
 
@@ -49,8 +50,10 @@ def run_build(args: argparse.Namespace) -> int:
 
     if args.frame and (args.suite or args.tracking_uri):
         raise UserError("--frame holds one suite already: leave out --suite and --tracking-uri")
+    out = args.out or args.runs / "report"
+    check_output(out)
     frame = read_frame(args.frame) if args.frame else _tracked(args)
-    report = build(frame, args.out or args.runs / "report", progress_bar)
+    report = build(frame, out, progress_bar)
     print(overview(report))
     return 0
 
@@ -59,6 +62,7 @@ def run_export(args: argparse.Namespace) -> int:
     """Export the frame of a suite."""
     from reports.frame import write_frame
 
+    check_output(args.folder)
     print(f"frame written to {write_frame(_tracked(args), args.folder)}")
     return 0
 
@@ -68,6 +72,7 @@ def run_merge(args: argparse.Namespace) -> int:
     from reports.frame import read_frame, write_frame
     from reports.merge import merge_frames
 
+    check_output(args.folder)
     frame = merge_frames([read_frame(folder) for folder in args.frames])
     done = frame.cells[frame.cells["state"] == "finished"].groupby("method").size()
     print(f"frame written to {write_frame(frame, args.folder)}")
@@ -87,21 +92,11 @@ def overview(report: "Report") -> str:
 
 
 def _tracked(args: argparse.Namespace) -> "Frame":
-    from eggan.tracking import default_uri, open_store
+    from eggan import tracking
     from reports.frame import read_store
 
-    uri = args.tracking_uri or default_uri(args.runs)
-    _refuse_missing_file(uri, args.suite)
-    return read_store(open_store(uri, args.runs), args.suite, instrument_cards(), progress_bar)
-
-
-def _refuse_missing_file(uri: str, suite: str | None) -> None:
-    """Reading must not create an empty store where there was none."""
-    path = uri.removeprefix("sqlite:///").partition("?")[0]
-    if uri.startswith("sqlite:///") and not Path(path).is_file():
-        raise UserError(
-            f"no tracked runs at {path}: run `{command('bench run ' + (suite or 'quick'))}` first"
-        )
+    store = tracking.read_store(args.tracking_uri, args.runs, suite=args.suite)
+    return read_store(store, args.suite, instrument_cards(), progress_bar)
 
 
 def instrument_cards() -> dict[str, dict[str, Any]]:

@@ -131,11 +131,14 @@ def _read_cell(store: Store, cell: TrackedCell, scratch: Path) -> dict[str, Any]
         "curves": _curve_rows(store, cell),
         "settings": _setting_rows(cell),
     }
-    folder = (
-        download_artifacts(store, cell.run_id, "scores", scratch / cell.run_id) if _finished(cell) else None
-    )
-    if folder is None:
+    if not _finished(cell):
         return part
+    folder = download_artifacts(store, cell.run_id, "scores", scratch / cell.run_id)
+    if folder is None:
+        raise UserError(
+            f"the files of {cell.tags.get('method', '')} (run {cell.run_id}) are not where the store says "
+            f"({cell.artifact_uri}): bring them there, or ship them with `{command('bench sync')}`"
+        )
     found = sorted(folder.glob("pairs-*.parquet"))
     part["pairs"] = [pd.read_parquet(p).assign(split=p.stem.removeprefix("pairs-")) for p in found]
     for name in ("response", "control"):

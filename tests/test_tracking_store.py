@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 import pytest
+from mlflow.tracking._tracking_service.utils import _artifact_repos_cache as artifact_repositories
 
 from eggan import tracking
 from eggan.errors import UserError
@@ -17,6 +18,12 @@ from eggan.tracking.read import download_artifacts
 from eggan.tracking.store import read_store
 
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+@pytest.fixture(autouse=True)
+def forget_places():
+    """MLflow keeps the places of artifacts by run id; here copies of a store have the same ids."""
+    artifact_repositories.clear()
 
 
 @pytest.mark.parametrize(
@@ -82,6 +89,7 @@ def test_a_moved_or_copied_runs_folder_goes_on(tracked, tmp_path, original):
     if original == "is elsewhere":
         old.mkdir()
         (old / "mlflow.db").write_text("something else")
+    artifact_repositories.clear()
     store = open_store(None, new)
     assert store.client.get_experiment(store.experiment_id).artifact_location == (new / "artifacts").as_uri()
     assert store.client.get_run(run_id).info.artifact_uri.startswith((new / "artifacts").as_uri())

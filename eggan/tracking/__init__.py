@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         describe,
         open_store,
         read_store,
+        servable,
         server_command,
     )
     from eggan.tracking.syncing import Synced, sync
@@ -47,6 +48,7 @@ MODULES = {
         "describe",
         "open_store",
         "read_store",
+        "servable",
         "server_command",
     ),
     "syncing": ("Synced", "sync"),
@@ -76,6 +78,7 @@ __all__ = [
     "read_record",
     "read_store",
     "run_id_in",
+    "servable",
     "server_command",
     "ship_folder",
     "sync",

@@ -29,6 +29,7 @@ class TrackedCell:
     datasets: Mapping[str, str]
     started_ms: int
     ended_ms: int
+    artifact_uri: str = ""
 
 
 def search_cells(store: Store, suite: str | None = None) -> list[TrackedCell]:
@@ -53,6 +54,8 @@ def _listed_cells(store: Store, suite: str) -> set[str]:
 
 def _search(store: Store, query: str) -> list[Run]:
     """Return all runs that fit a query, newest first."""
+    if not store.experiment_id:
+        return []
     runs: list[Run] = []
     token = None
     try:
@@ -100,4 +103,5 @@ def _cell(run: Run) -> TrackedCell:
         datasets={entry.dataset.name: entry.dataset.digest for entry in inputs},
         started_ms=run.info.start_time or 0,
         ended_ms=run.info.end_time or 0,
+        artifact_uri=run.info.artifact_uri or "",
     )

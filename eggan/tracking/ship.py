@@ -224,6 +224,8 @@ def _ship_artifacts(
 
 
 def _send_files(folder: Path, record: RunRecord, run_id: str, store: Store, shipped: dict[str, str]) -> None:
+    if shipped and not store.client.list_artifacts(run_id):
+        shipped.clear()  # they were lost there
     found = {path for pattern in record.artifacts for path in folder.glob(pattern) if path.is_file()}
     for path in sorted(found):
         name = path.relative_to(folder)

@@ -11,6 +11,7 @@ from pathlib import Path
 from eggan import loopback
 from eggan.errors import UserError
 from eggan.files import check_output, is_writable
+from eggan.options import command
 from eggan.tracking import local
 from eggan.tracking.address import (
     SQLITE,
@@ -75,16 +76,17 @@ def open_store(uri: str | None, runs: Path, experiment: str = EXPERIMENT) -> Sto
         raise UserError(f"{_unusable(uri)}: {first_line(error)}") from None
 
 
-def read_store(uri: str | None, runs: Path, experiment: str = EXPERIMENT) -> Store:
+def read_store(uri: str | None, runs: Path, experiment: str = EXPERIMENT, suite: str | None = None) -> Store:
     """Open a store that is there to read from it; it needs no lock, and may lie where nothing can be written.
 
-    A store that is not there or does not answer is a `UserError`.
+    A store that is not there or does not answer is a `UserError`; `suite` is what would be run first.
     """
     uri = uri or default_uri(runs)
     check_address(uri)
     file = sqlite_file(uri)
     if file is not None and not file.is_file():
-        raise UserError(f"no tracked runs at {file}: run `eggan bench run quick` first")
+        line = command(f"bench run {suite or 'quick'}")
+        raise UserError(f"no tracked runs at {file}: run `{line}` first")
     if file is None or (is_writable(file) and is_writable(file.parent)):
         return open_store(uri, runs, experiment)
     _quiet()
@@ -160,8 +162,15 @@ def describe(uri: str | None, runs: Path = Path("runs")) -> str:
     return f"{without_password(uri)} ({count} cells)"
 
 
+def servable(uri: str, runs: Path) -> str:
+    """Return the address of a store for a server; one that is not there is created where that is possible."""
+    file = sqlite_file(uri)
+    there = file is not None and file.exists()
+    return (read_store if there else open_store)(uri, runs).uri
+
+
 def server_command(uri: str, runs: Path, host: str, port: int) -> list[str]:
     """Return the command line that serves the MLflow UI over the store at `uri`."""
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
-    command += ["--artifacts-destination", str((runs / local.ARTIFACTS).resolve())]
-    return [*command, "--host", host, "--port", str(port), "--workers", "1"]
+    words = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+    words += ["--artifacts-destination", str((runs / local.ARTIFACTS).resolve())]
+    return [*words, "--host", host, "--port", str(port), "--workers", "1"]

@@ -133,7 +133,8 @@ def test_command_prints_both_tables_the_page_and_the_ui_command(tmp_path, capsys
 
 def test_missing_store_says_what_to_run(tmp_path):
     uri = f"sqlite:///{tmp_path / 'none.db'}"
-    arguments = argparse.Namespace(frame=None, out=tmp_path / "r", suite="quick", tracking_uri=uri)
+    runs = tmp_path / "runs"
+    arguments = argparse.Namespace(frame=None, out=tmp_path / "r", suite="quick", runs=runs, tracking_uri=uri)
     with pytest.raises(UserError, match="run `eggan bench run quick` first"):
         commands.run_build(arguments)
     assert not (tmp_path / "none.db").exists()

@@ -1,13 +1,19 @@
 """From a real tracking store to the frame."""
 
+import argparse
 import json
+import shutil
 
 import numpy as np
 import pytest
+from mlflow.tracking._tracking_service.utils import _artifact_repos_cache as artifact_repositories
 
+from eggan import tracking
 from eggan.errors import UserError
 from eggan.tracking import CELL_LIST, RunRecord, TrackedRun, open_store
+from eggan.tracking.address import sqlite_file
 from eggan.tracking.read import TrackedCell
+from reports import commands
 from reports.frame import newest_of_each, read_store
 from tests.reports.fakes import pair_table, showcase
 from tests.reports.test_tables import quiet
@@ -75,3 +81,32 @@ def test_a_frame_holds_the_cells_that_its_suite_lists_and_another_ran(store, tmp
 def test_unknown_suite_says_what_to_run(store):
     with pytest.raises(UserError, match="run `eggan bench run standard` first"):
         read_store(store, "standard", {}, quiet)
+
+
+def test_files_that_are_elsewhere_are_one_line_until_they_are_shipped_again(store, tmp_path):
+    home = tmp_path / "runs"
+    shutil.copytree(sqlite_file(store.uri).parent, home)
+    artifact_repositories.clear()  # MLflow keeps them by run id, and the original has the same ids
+    moved = tracking.read_store(None, home)
+    assert len(read_store(moved, None, {}, quiet).pairs) > 0
+    shutil.rmtree(home / "artifacts")
+    out = tmp_path / "report"
+    out.mkdir()
+    (out / "index.html").write_text("the old report")
+    arguments = argparse.Namespace(frame=None, out=out, suite=None, runs=home, tracking_uri=None)
+    with pytest.raises(
+        UserError, match=r"files of eggan .* are not where the store says .*bench sync"
+    ) as caught:
+        commands.run_build(arguments)
+    assert len(str(caught.value).splitlines()) == 1
+    assert (out / "index.html").read_text() == "the old report"
+    tracking.sync([home], moved, home)
+    assert len(read_store(moved, None, {}, quiet).pairs) > 0
+
+
+def test_a_report_that_cannot_be_written_is_told_before_anything_is_read(tmp_path):
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "report"
+    arguments = argparse.Namespace(frame=None, out=out, suite=None, runs=tmp_path, tracking_uri="sqlite://")
+    with pytest.raises(UserError, match=r"cannot write .*file is a file"):
+        commands.run_build(arguments)
