@@ -11,7 +11,7 @@ from baselines import ganimation, homointerpgan, references, stargan
 from baselines.references import Reference
 from benchmarks import tuned
 from benchmarks.ablations import ablations_of
-from eggan import model
+from eggan import model, warp
 from eggan.errors import UserError
 from eggan.method import MethodEntry
 
@@ -25,6 +25,7 @@ METHODS: Mapping[str, Entry] = MappingProxyType(
         "mean-au": references.MEAN_AU,
         "oracle": references.ORACLE,
         "eggan": model.ENTRY,
+        "eggan-w": warp.ENTRY,
         "stargan": stargan.ENTRY,
         "homointerpgan": homointerpgan.ENTRY,
         "ganimation": ganimation.ENTRY,

@@ -1,16 +1,17 @@
-"""Eq. 1 to 6 of the paper: pure functions from tensors to an unweighted 0-d tensor (mean over the batch).
+"""Eq. 1 to 6 of the paper, and EGGAN-W's losses on true edits: pure functions from tensors to an unweighted
+0-d tensor (mean over the batch).
 
 Images are (B, 3, H, W) float32 in [-1, 1]. Nothing here draws random numbers, reads a config or applies a
 weight; Eq. 7 is put together in `eggan.model`. D_z and D_img are maximised in Eq. 7: the `*_critic`
 functions return what the discriminator *minimises*, the `*_generator` functions what E or G minimises.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
-from pytorch_msssim import ms_ssim
+from pytorch_msssim import ms_ssim, ssim
 from torch import Tensor
 
 from eggan.aus import LEVELS
@@ -114,3 +115,55 @@ def eq6_ms_ssim(rebuilt: Tensor, image: Tensor, window: int) -> Tensor:
     with torch.autocast(rebuilt.device.type, enabled=False):
         a, b = (rebuilt.float() + 1) / 2, (image.float() + 1) / 2
         return 1 - ms_ssim(a, b, data_range=1.0, win_size=window)
+
+
+# Losses on true edits: images (B, 3, H, W) in [-1, 1]; `weight` is a map (B, 1, H, W) in [0, 1].
+
+
+def change_weight(source: Tensor, truth: Tensor, full: float) -> Tensor:
+    """Return where a true edit differs from its source: 0 where nothing does, 1 from a difference of `full`.
+
+    The largest difference of the three channels, averaged over 3 x 3 pixels, so that edges of thin structures
+    count.
+    """
+    change = (truth.float() - source.float()).abs().amax(1, keepdim=True)
+    return F.avg_pool2d((change / full).clamp(max=1), 3, 1, 1, count_include_pad=False)
+
+
+def weighted_l1(edit: Tensor, truth: Tensor, weight: Tensor, floor: float) -> Tensor:
+    """Return the mean absolute difference under `weight`, normalised in each image, then averaged.
+
+    So an edit of twenty pixels counts as much as one of two thousand. `floor` (a share of the pixels) is
+    added to each image's total weight: pairs with less change than that count less.
+    """
+    error = (edit.float() - truth.float()).abs().mean(1, keepdim=True)
+    return ((error * weight).mean((1, 2, 3)) / (weight.mean((1, 2, 3)) + floor)).mean()
+
+
+def weighted_gradient_l1(edit: Tensor, truth: Tensor, weight: Tensor, floor: float) -> Tensor:
+    """Return `weighted_l1` of the differences of horizontal and vertical neighbours, their mean."""
+    across = weighted_l1(edit.diff(dim=3), truth.diff(dim=3), weight[:, :, :, 1:], floor)
+    down = weighted_l1(edit.diff(dim=2), truth.diff(dim=2), weight[:, :, 1:], floor)
+    return (across + down) / 2
+
+
+def dissimilarity(edit: Tensor, truth: Tensor, window: int) -> Tensor:
+    """Return 1 - SSIM at one scale; float32 with autocast off, as in `eq6_ms_ssim`; `window` is odd."""
+    with torch.autocast(edit.device.type, enabled=False):
+        a, b = (edit.float() + 1) / 2, (truth.float() + 1) / 2
+        return 1 - ssim(a, b, data_range=1.0, win_size=window)
+
+
+def flow_roughness(flow: Tensor) -> Tensor:
+    """Return the mean absolute difference of neighbouring flow vectors; flow: (B, 2, H, W)."""
+    flow = flow.float()
+    return flow.diff(dim=3).abs().mean() + flow.diff(dim=2).abs().mean()
+
+
+def feature_l1(edit: Sequence[Tensor], truth: Sequence[Tensor]) -> Tensor:
+    """Return the mean absolute difference of features, each layer relative to its truth's mean magnitude."""
+    distances = [
+        (a.float() - b.float()).abs().mean() / b.float().abs().mean().clamp(min=1e-6)
+        for a, b in zip(edit, truth, strict=True)
+    ]
+    return torch.stack(distances).mean()

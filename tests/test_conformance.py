@@ -23,6 +23,7 @@ from eggan.method import EditRequest, Method, MethodEntry
 from eggan.model import EGGAN
 from eggan.networks import Classifier, ClassifierFeatures
 from eggan.training import TrainingConfig, make_batch
+from eggan.warp import EGGANW
 from tests.fake_device import META, fake_data
 from tests.tiny import context, narrow_config, tiny_dataset
 
@@ -68,6 +69,18 @@ TINY: dict[str, Tiny] = {
         smaller("ganimation", width=4, critic_width=2, residual_blocks=1, warm_steps=0),
         lambda c, d: GANimation(c, 0, d),
     ),
+    "eggan-w": Tiny(
+        smaller(
+            "eggan-w",
+            channels=(8, 8),
+            blocks=1,
+            detail_channels=6,
+            embedding=8,
+            disturb_after=2,
+            warm_up_steps=0,
+        ),
+        lambda c, d: EGGANW(c, 0, d),
+    ),
 }
 TRAINED = [name for name, entry in METHODS.items() if isinstance(entry, MethodEntry)]
 REFERENCES = [name for name, entry in METHODS.items() if isinstance(entry, Reference)]
@@ -75,7 +88,7 @@ REFERENCES = [name for name, entry in METHODS.items() if isinstance(entry, Refer
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    return tiny_dataset(tmp_path_factory.mktemp("data") / "tiny")
+    return tiny_dataset(tmp_path_factory.mktemp("data") / "tiny", grouped=True)
 
 
 @pytest.fixture(scope="module")
@@ -223,8 +236,9 @@ def test_edits_keep_shape_and_range_for_any_batch(name, make, ask):
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_an_edit_reads_what_the_entry_says_and_nothing_else(name, make, ask):
+def test_an_edit_reads_what_the_entry_says_and_nothing_else(name, make, data, ask):
     method, request = make(name), ask(0, 1, 2)
+    train(method, data, 0, ROUND)  # EGGAN-W's first edit is its source, whatever the target
     edit = method.edit(request)
     other = {
         "source": request.source.flip(2),
@@ -337,7 +351,7 @@ def test_parameters_are_counted_by_network(name, make):
 def test_updates_stay_on_their_device_and_never_wait_for_it(name, fake):
     method = TINY[name].construct(TINY[name].config, META)
     for step in range(ROUND):
-        terms = method.update(make_batch(fake_data(), BATCH, 0, step), step)
+        terms = method.update(make_batch(fake_data(grouped=True), BATCH, 0, step), step)
         method.set_learning_rate(0.5)
     assert {term.device.type for term in terms.values()} == {"meta"}
 

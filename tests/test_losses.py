@@ -139,3 +139,78 @@ def test_the_ms_ssim_window_is_checked_when_the_config_is_built(size, window):
     else:
         with pytest.raises(ValueError, match="at most"):
             EGGANConfig(image_size=size, ms_ssim_window=window)
+
+
+def true_edit_pair():
+    """A grey picture and the same with a bright square of 4 x 4 pixels."""
+    source = torch.zeros(2, 3, 32, 32)
+    truth = source.clone()
+    truth[0, :, 10:14, 10:14] = 0.5
+    return source, truth
+
+
+def test_change_weight_is_where_the_truth_differs():
+    source, truth = true_edit_pair()
+    weight = losses.change_weight(source, truth, full=0.25)
+    assert weight.shape == (2, 1, 32, 32)
+    assert weight[1].abs().max() == 0  # nothing to do
+    assert weight[0, 0, 11, 11] == 1
+    assert weight[0, 0, 9, 11] == pytest.approx(1 / 3)  # the rim of 3 x 3
+    assert weight[0, 0, 9, 9] == pytest.approx(1 / 9)
+    assert weight[0, 0, 8].abs().max() == 0
+    assert losses.change_weight(source, truth, full=1.0)[0, 0, 11, 11] == 0.5
+
+
+def test_weighted_l1_does_not_depend_on_how_many_pixels_change():
+    for side in (2, 8, 24):
+        source, truth = torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 32, 32)
+        truth[:, :, :side, :side] = 0.5
+        weight = (truth[:, :1] > 0).float()
+        assert losses.weighted_l1(source, truth, weight, floor=0.0).item() == pytest.approx(0.5)
+        assert losses.weighted_l1(truth, truth, weight, floor=0.0) == 0
+        share = (side / 32) ** 2
+        floored = losses.weighted_l1(source, truth, weight, floor=share)
+        assert floored.item() == pytest.approx(0.25)  # half of the weight is the floor's
+
+
+def test_weighted_l1_averages_over_images_and_ignores_what_has_no_weight():
+    source, truth = true_edit_pair()
+    weight = losses.change_weight(source, truth, full=0.25)
+    wrong = truth.clone()
+    wrong[0, :, :8] = 1.0  # where nothing changes
+    assert losses.weighted_l1(wrong, truth, weight, floor=0.01) == 0
+    alone = losses.weighted_l1(source[:1], truth[:1], weight[:1], floor=0.01)
+    assert losses.weighted_l1(source, truth, weight, floor=0.01).item() == pytest.approx(alone.item() / 2)
+
+
+def test_weighted_gradient_l1_sees_edges_and_no_offset():
+    ones = torch.ones(1, 1, 8, 8)
+    ramp = torch.linspace(0, 0.7, 8).expand(1, 3, 8, 8)
+    flat = torch.zeros(1, 3, 8, 8)
+    assert losses.weighted_gradient_l1(ramp + 0.2, ramp, ones, floor=0.0).item() == pytest.approx(0, abs=1e-6)
+    assert losses.weighted_gradient_l1(ramp, flat, ones, floor=0.0).item() == pytest.approx(0.1 / 2)
+
+
+def test_dissimilarity_is_zero_for_equals_and_float32_under_autocast():
+    torch.manual_seed(0)
+    image, other = torch.rand(2, 3, 32, 32) * 2 - 1, torch.rand(2, 3, 32, 32) * 2 - 1
+    assert losses.dissimilarity(image, image, 7).item() == pytest.approx(0, abs=1e-6)
+    plain = losses.dissimilarity(image, other, 7)
+    assert plain > 0.5
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(losses.dissimilarity(image, other, 7), plain)
+
+
+def test_flow_roughness_of_a_constant_and_of_a_slope():
+    flow = torch.full((1, 2, 8, 8), 3.0)
+    assert losses.flow_roughness(flow) == 0
+    flow[:, 0] += torch.arange(8.0)  # one unit per pixel, horizontally, in one of two components
+    assert losses.flow_roughness(flow).item() == pytest.approx(0.5)
+
+
+def test_feature_l1_is_relative_to_the_truth():
+    truth = [torch.full((1, 2, 4, 4), 2.0), torch.full((1, 3, 2, 2), 10.0)]
+    edit = [torch.full((1, 2, 4, 4), 3.0), torch.full((1, 3, 2, 2), 5.0)]
+    assert losses.feature_l1(edit, truth).item() == pytest.approx(0.5)
+    assert losses.feature_l1([10 * f for f in edit], [10 * f for f in truth]).item() == pytest.approx(0.5)
+    assert losses.feature_l1(truth, truth) == 0

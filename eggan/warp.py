@@ -1,0 +1,469 @@
+"""EGGAN-W: edits a face by moving the source's own pixels. EGGAN's descendant, taught by true edits.
+
+A U-Net reads the picture, its pixels folded to a grid of 32 x 32, and the target AUs in every block. It says
+from where each pixel comes (`flow`), what to paint (`colour`) and where (`paint`):
+
+    edit = (1 - paint) * warp(source, flow) + paint * colour
+
+The source's AUs are not asked for: the network sees them. At the start the edit is the source. Flow, paint
+and colour can be enlarged and composed at a photograph's own resolution (`edit_large`).
+
+Training compares the edit with the true one (a dataset with groups, such as SynFACS' `crowd`): L1, gradient
+L1 and SSIM, weighted towards what changes. No adversary, no classifier. What was tried: docs/decisions.
+"""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from eggan import losses
+from eggan.aus import AU_COUNT, MAX_INTENSITY
+from eggan.config import setting
+from eggan.disturb import DisturbConfig, disturb
+from eggan.errors import UserError
+from eggan.method import Batch, BuildContext, EditRequest, MethodEntry
+from eggan.networks import channels_last, parameter_count
+from eggan.randomness import derive_seed
+
+VERSION = 1
+STATE_VERSION = 1
+FLOW_UNIT = 1 / 32  # of half a picture: one pixel at 64 px
+SLOPE = 0.1  # of the leaky rectifier
+
+TERMS = ("pixels", "changed", "gradient", "ssim", "rough", "paint", "features")
+NEEDS_GROUPS = (
+    "EGGAN-W learns from true edits, which this dataset does not hold: "
+    "`eggan data build synfacs --split crowd` builds one that does"
+)
+Layer = TypeVar("Layer", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class WarpConfig:
+    """EGGAN-W; the defaults are the preset `paper`, at the paper's image size."""
+
+    image_size: int = setting(128, "paper, Sec. 4.1")
+    # Network
+    reduction: int = setting(4, "ours: pixels of a side folded into channels; 32 x 32 are left, for speed")
+    channels: tuple[int, ...] = setting((40, 64, 96, 128), "ours: at 32, 16, 8 and 4 pixels")
+    blocks: int = setting(2, "ours: residual blocks of each resolution, on the way down and up")
+    detail_channels: int = setting(16, "ours: of the two layers at full resolution, for lids and lips")
+    embedding: int = setting(128, "ours: width of the code of the target AUs")
+    flow: bool = setting(True, "ours: False is the ablation that only paints")
+    colour: bool = setting(True, "ours: False is the ablation that only moves")
+    paint_start: float = setting(-1.5, "ours: logit of `paint` at the start, towards the warp")
+    # Losses
+    weight_pixels: float = setting(1.0, "ours: L1 over the whole picture")
+    weight_changed: float = setting(1.0, "ours: L1 where the truth differs from the source")
+    weight_gradient: float = setting(1.0, "ours: gradient L1 there: edges of lids, lips and wrinkles")
+    weight_ssim: float = setting(0.5, "ours")
+    weight_rough: float = setting(0.01, "ours: neighbouring flow vectors differ little")
+    weight_paint: float = setting(0.01, "ours: paint little, so that photographs keep their detail")
+    weight_features: float = setting(0.0, "ours: features of a reader of AUs, learnt beside; 0 does without")
+    reader_channels: tuple[int, ...] = setting((32, 64, 96, 128, 128), "ours")
+    change_full: float = setting(0.3, "ours: the difference from which a pixel counts in full, of 2")
+    change_floor: float = setting(0.003, "ours: share of pixels below which a change counts less")
+    ssim_window: int = setting(7, "ours")
+    # Disturbance of the pairs
+    disturb_share: float = setting(0.5, "ours: of the steps; 0 is the ablation without it")
+    disturb_after: int = setting(1000, "ours: steps on clean renders first")
+    disturbance: DisturbConfig = field(
+        default=DisturbConfig(), metadata={"source": "ours: see its own fields"}
+    )
+    # Optimisation
+    learning_rate: float = setting(1e-3, "ours")
+    warm_up_steps: int = setting(300, "ours: the learning rate rises linearly")
+    beta1: float = setting(0.9, "Kingma and Ba 2015")
+    beta2: float = setting(0.99, "ours")
+    clip_norm: float = setting(1.0, "ours: of the gradient")
+    ema_decay: float = setting(0.999, "ours: the average of the weights edits")
+
+    def __post_init__(self) -> None:
+        multiple = max(self.reduction * 2 ** (len(self.channels) - 1), 8)  # 8: the blocks of JPEG
+        if self.image_size % multiple:
+            raise ValueError(f"image_size is {self.image_size}; these channels need a multiple of {multiple}")
+        if not (self.flow or self.colour):
+            raise ValueError("flow and colour are both off: nothing would change")
+        if self.detail_channels < 4:
+            raise ValueError(
+                f"detail_channels is {self.detail_channels}; three of them hold the warped picture"
+            )
+        if not 0 <= self.disturb_share <= 1:
+            raise ValueError(f"disturb_share is {self.disturb_share}; it must be in [0, 1]")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay is {self.ema_decay}; it must be in [0, 1)")
+        if self.ssim_window % 2 == 0:
+            raise ValueError(f"ssim_window is {self.ssim_window}; it must be odd")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the network says about an edit, at its own resolution.
+
+    `flow` (B, 2, H, W): from where a pixel comes, relative to its place, in half pictures (x, y); `moved`
+    (B, 3, H, W) the source after it; `colour` (B, 3, H, W) about [-1, 1]; `paint` (B, 1, H, W) in [0, 1].
+    """
+
+    flow: Tensor
+    moved: Tensor
+    colour: Tensor
+    paint: Tensor
+
+
+def warp(images: Tensor, flow: Tensor) -> Tensor:
+    """Return images (B, 3, H, W) sampled at each pixel's place plus `flow` (B, 2, H, W), in half pictures.
+
+    Bilinear; beyond the border its pixels are repeated. Always float32: bf16 has too few digits for places.
+    """
+    with torch.autocast(images.device.type, enabled=False):
+        height, width = flow.shape[-2:]
+        x = (torch.arange(width, device=flow.device, dtype=torch.float32) * 2 + 1) / width - 1
+        y = (torch.arange(height, device=flow.device, dtype=torch.float32) * 2 + 1) / height - 1
+        still = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=2)
+        grid = still + flow.float().permute(0, 2, 3, 1)
+        return F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+
+
+def compose(parts: Parts) -> Tensor:
+    """Return the edit (B, 3, H, W), about [-1, 1]."""
+    return torch.lerp(parts.moved, parts.colour, parts.paint)
+
+
+def enlarge(parts: Parts, source: Tensor) -> Parts:
+    """Return the parts at the resolution of `source` (B, 3, S, S), which is moved in their stead."""
+    flow, colour, paint = (
+        F.interpolate(field, source.shape[-2:], mode="bilinear", align_corners=False)
+        for field in (parts.flow, parts.colour, parts.paint)
+    )
+    return Parts(flow, warp(source, flow), colour, paint)
+
+
+def zero(layer: Layer) -> Layer:
+    """Set weights and biases of a layer to 0 and return it."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
+class Block(nn.Module):
+    """Two convolutions beside an identity; a code (B, E) scales and shifts what is between them (FiLM)."""
+
+    def __init__(self, channels: int, embedding: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, 1, 1)
+        self.film = nn.Linear(embedding, 2 * channels)
+        self.second = zero(nn.Conv2d(channels, channels, 3, 1, 1))
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        """Return (B, C, H, W) for (B, C, H, W)."""
+        gain, offset = self.film(code)[:, :, None, None].chunk(2, dim=1)
+        inner = self.first(F.leaky_relu(x, SLOPE)) * (1 + gain) + offset
+        return x + self.second(F.leaky_relu(inner, SLOPE))
+
+
+class Finish(nn.Module):
+    """Two layers at full resolution: features (B, C, H/r, W/r), moved (B, 3, H, W) -> colour and paint."""
+
+    def __init__(self, config: WarpConfig) -> None:
+        super().__init__()
+        width, self.reduction = config.detail_channels, config.reduction
+        self.features = nn.Conv2d(config.channels[0], self.reduction**2 * (width - 3), 3, 1, 1)
+        self.detail = nn.Conv2d(width, width, 3, 1, 1)
+        self.heads = zero(nn.Conv2d(width, 4, 3, 1, 1))
+        assert self.heads.bias is not None
+        nn.init.constant_(self.heads.bias[3:], config.paint_start)
+
+    def forward(self, x: Tensor, moved: Tensor) -> tuple[Tensor, Tensor]:
+        """Return colour, which starts as `moved`, and paint (B, 1, H, W)."""
+        fine = torch.cat([moved.to(x.dtype), F.pixel_shuffle(self.features(x), self.reduction)], dim=1)
+        fine = self.detail(F.leaky_relu(fine, SLOPE))
+        heads = self.heads(F.leaky_relu(fine, SLOPE)).float()
+        return moved + heads[:, :3], heads[:, 3:].sigmoid()
+
+
+class Editor(nn.Module):
+    """The network: pictures (B, 3, H, W) in [-1, 1] and target AUs (B, 17) in [0, 5] -> `Parts`."""
+
+    def __init__(self, config: WarpConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels, width = config.channels, config.embedding
+        self.targets = nn.Sequential(
+            nn.Linear(AU_COUNT, width), nn.LeakyReLU(SLOPE), nn.Linear(width, width), nn.LeakyReLU(SLOPE)
+        )
+        self.stem = nn.Conv2d(3 * config.reduction**2, channels[0], 3, 1, 1)
+        self.down = nn.ModuleList(self._blocks(c) for c in channels)
+        self.shrink = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1) for a, b in itertools.pairwise(channels))
+        self.seen = nn.Linear(channels[-1], width)
+        self.widen = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(channels))
+        self.up = nn.ModuleList(self._blocks(c) for c in channels[:-1])
+        self.flow = nn.Conv2d(channels[0], config.reduction**2 * 2, 3, 1, 1) if config.flow else None
+        self.finish = Finish(config) if config.colour else None
+        if self.flow is not None:
+            zero(self.flow)
+
+    def _blocks(self, channels: int) -> nn.ModuleList:
+        return nn.ModuleList(Block(channels, self.config.embedding) for _ in range(self.config.blocks))
+
+    def forward(self, source: Tensor, aus: Tensor) -> Parts:
+        """Return the parts of the edit."""
+        code = self.targets(aus / MAX_INTENSITY)
+        x = self.stem(F.pixel_unshuffle(source, self.config.reduction))
+        skips = []
+        for level, blocks in enumerate(self.down):
+            for block in blocks:  # type: ignore[attr-defined]
+                x = block(x, code)
+            if level < len(self.shrink):
+                skips.append(x)
+                x = self.shrink[level](x)
+        code = code + self.seen(x.mean((2, 3)))  # the way up knows what the whole face shows
+        for level in reversed(range(len(self.up))):
+            x = F.interpolate(self.widen[level](x), scale_factor=2.0) + skips[level]
+            for block in self.up[level]:  # type: ignore[attr-defined]
+                x = block(x, code)
+        return self._parts(source, F.leaky_relu(x, SLOPE))
+
+    def _parts(self, source: Tensor, x: Tensor) -> Parts:
+        """Return the parts from features (B, C, H/r, W/r); what is painted depends on what was moved."""
+        source = source.float()
+        flow, moved = source.new_zeros(source[:, :2].shape), source
+        if self.flow is not None:
+            flow = FLOW_UNIT * F.pixel_shuffle(self.flow(x).float(), self.config.reduction)
+            moved = warp(source, flow)
+        if self.finish is None:
+            return Parts(flow, moved, moved, source.new_zeros(source[:, :1].shape))
+        return Parts(flow, moved, *self.finish(x, moved))
+
+
+class Reader(nn.Module):
+    """Reads AUs from pictures (B, 3, H, W) in [-1, 1]: the features of each layer, and (B, 17) AUs / 5.
+
+    It learns on the training pictures and their own labels alone; no instrument shares anything with it.
+    """
+
+    def __init__(self, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        pairs = itertools.pairwise((3, *channels))
+        self.layers = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), nn.GroupNorm(8, b), nn.LeakyReLU(SLOPE)) for a, b in pairs
+        )
+        self.aus = nn.Linear(channels[-1], AU_COUNT)
+
+    def forward(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Return the features, finest first, and the reading."""
+        features = []
+        for layer in self.layers:
+            images = layer(images)
+            features.append(images)
+        return features, self.aus(images.mean((2, 3)))
+
+
+class EGGANW:
+    """The method: one network, one optimiser, and an average of the weights, which edits."""
+
+    def __init__(self, config: WarpConfig, seed: int, device: torch.device) -> None:
+        self.config = config
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed("eggan-w", "init", seed))
+            self.editor = channels_last(Editor(config)).to(device)
+            average = channels_last(Editor(config)).to(device).requires_grad_(False)
+            average.load_state_dict(self.editor.state_dict())
+            self.networks: dict[str, nn.Module] = {"editor": self.editor}
+            self.average: dict[str, nn.Module] = {"editor": average}
+            if config.weight_features:
+                self.networks["reader"] = channels_last(Reader(config.reader_channels)).to(device)
+        self.reader = self.networks.get("reader")
+        self.rate_factor = 1.0  # of the loop's schedule
+        self.optimizer = torch.optim.Adam(
+            [parameter for network in self.networks.values() for parameter in network.parameters()],
+            lr=config.learning_rate,
+            betas=(config.beta1, config.beta2),
+            fused=True,
+        )
+
+    def update(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """One step on true edits; returns `loss/<term>` (raw), `weighted/<term>` and `loss/total`.
+
+        A batch of a dataset without groups is a `UserError`.
+        """
+        if batch.true_edit is None or batch.true_edit_aus is None:
+            raise UserError(NEEDS_GROUPS)
+        source, truth = batch.image, batch.true_edit
+        if self._disturbs(step):
+            source, truth = disturb(source, truth, batch.generator, self.config.disturbance)
+        source = source.contiguous(memory_format=torch.channels_last)
+        parts = self.editor(source, batch.true_edit_aus)
+        terms = self.terms(source, truth, parts)
+        if self.reader is not None:
+            aus = torch.cat([batch.aus, batch.true_edit_aus])
+            terms |= self._reader_terms(self.reader, torch.cat([source, truth]), aus, compose(parts))
+        weighted = {name: self.weights()[name] * term for name, term in terms.items()}
+        total = torch.stack(list(weighted.values())).sum()
+        self._descend(total, step)
+        logged = {f"loss/{name}": term for name, term in terms.items()}
+        logged |= {f"weighted/{name}": term for name, term in weighted.items()}
+        return {name: term.detach() for name, term in {**logged, "loss/total": total}.items()}
+
+    def terms(self, source: Tensor, truth: Tensor, parts: Parts) -> dict[str, Tensor]:
+        """Return the unweighted losses of an edit of `source` whose true edit is `truth`."""
+        config, edit = self.config, compose(parts)
+        weight = losses.change_weight(source, truth, config.change_full)
+        return {
+            "pixels": losses.eq6_l1(edit, truth),
+            "changed": losses.weighted_l1(edit, truth, weight, config.change_floor),
+            "gradient": losses.weighted_gradient_l1(edit, truth, weight, config.change_floor),
+            "ssim": losses.dissimilarity(edit, truth, config.ssim_window),
+            "rough": losses.flow_roughness(parts.flow / FLOW_UNIT),
+            "paint": parts.paint.mean(),
+        }
+
+    def weights(self) -> dict[str, float]:
+        """Return the weight of each of `terms`."""
+        own = {name: getattr(self.config, f"weight_{name}") for name in TERMS}
+        return own | {"reader": 1.0}  # the reader's own loss reaches no other network
+
+    def set_learning_rate(self, factor: float) -> None:
+        """Set the learning rate to `factor` times its configured value; the warm-up comes on top."""
+        self.rate_factor = factor
+
+    @torch.no_grad()
+    def edit(self, request: EditRequest) -> Tensor:
+        """Return the edits (B, 3, H, W) in [-1, 1]."""
+        return compose(self.average["editor"](request.source, request.target_aus)).clamp(-1, 1)
+
+    @torch.no_grad()
+    def edit_large(self, picture: Tensor, target_aus: Tensor) -> Tensor:
+        """Return edits of pictures (B, 3, S, S) in [-1, 1] that are framed as the training images, at their
+        size.
+
+        The network sees them at its own size; flow, paint and colour are enlarged and composed at size S.
+        """
+        side = self.config.image_size
+        small = F.interpolate(picture, (side, side), mode="bilinear", align_corners=False, antialias=True)
+        return compose(enlarge(self.average["editor"](small, target_aus), picture)).clamp(-1, 1)
+
+    @torch.no_grad()
+    def reconstruct(self, source: Tensor, source_aus: Tensor) -> Tensor:
+        """Return the edit to the source's own AUs: (B, 3, H, W) in [-1, 1]."""
+        return compose(self.average["editor"](source, source_aus)).clamp(-1, 1)
+
+    def state(self) -> dict[str, Any]:
+        """Return network, average and optimiser as plain state."""
+        return {
+            "version": STATE_VERSION,
+            "networks": {name: network.state_dict() for name, network in self.networks.items()},
+            "average": {"editor": self.average["editor"].state_dict()},
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Restore `state()`; a state of another version or shape is a `UserError`."""
+        if state.get("version") != STATE_VERSION:
+            raise UserError(
+                f"EGGAN-W state has version {state.get('version')}, this software reads {STATE_VERSION}"
+            )
+        try:
+            for name, network in self.networks.items():
+                network.load_state_dict(state["networks"][name])
+            self.average["editor"].load_state_dict(state["average"]["editor"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise UserError(f"EGGAN-W state does not fit this config: {str(error).splitlines()[0]}") from None
+
+    def inference_weights(self) -> dict[str, Tensor]:
+        """Return the averaged weights, which `edit` uses."""
+        return dict(self.average["editor"].state_dict())
+
+    def load_inference_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Restore `inference_weights()`; other names or shapes are a `UserError`."""
+        try:
+            for network in (self.editor, self.average["editor"]):
+                network.load_state_dict(dict(weights))
+        except RuntimeError as error:
+            raise UserError(f"EGGAN-W weights do not fit this config: {str(error).splitlines()[0]}") from None
+
+    def parameter_counts(self) -> dict[str, int]:
+        """Return the number of trainable parameters of the U-Net and of the layers at full resolution."""
+        fine = 0 if self.editor.finish is None else parameter_count(self.editor.finish)
+        counts = {"u_net": parameter_count(self.editor) - fine, "finish": fine}
+        return counts if self.reader is None else counts | {"reader": parameter_count(self.reader)}
+
+    def _reader_terms(self, reader: nn.Module, real: Tensor, aus: Tensor, edit: Tensor) -> dict[str, Tensor]:
+        """Return the reader's loss on real pictures, sources first, and how an edit's features miss the
+        truth's.
+        """
+        features, reading = reader(real)
+        truth = [feature.detach().chunk(2)[1] for feature in features]
+        reader.requires_grad_(False)  # the edit learns from the reader, not the reader from the edit
+        seen, _ = reader(edit)
+        reader.requires_grad_(True)
+        own = F.mse_loss(reading.float(), aus / MAX_INTENSITY)
+        return {"features": losses.feature_l1(seen, truth), "reader": own}
+
+    def _disturbs(self, step: int) -> bool:
+        """Whether the pairs of a step are disturbed: evenly spread over the steps, by their number alone."""
+        config = self.config
+        if step < config.disturb_after:
+            return False
+        return int((step + 1) * config.disturb_share) > int(step * config.disturb_share)
+
+    def _descend(self, loss: Tensor, step: int) -> None:
+        warm = min(1.0, (step + 1) / max(1, self.config.warm_up_steps))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * self.rate_factor * warm
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.editor.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        self._update_average(step)
+
+    @torch.no_grad()
+    def _update_average(self, step: int) -> None:
+        """Move the average towards the live network; a young average moves faster."""
+        decay = min(self.config.ema_decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(
+            list(self.average["editor"].parameters()), list(self.editor.parameters()), 1 - decay
+        )
+
+
+def build(config: WarpConfig, context: BuildContext) -> EGGANW:
+    """Return an EGGAN-W ready to train; a dataset of another size or without groups is a `UserError`."""
+    dataset = context.dataset
+    if dataset.size != config.image_size:
+        raise UserError(
+            f"EGGAN-W is configured for {config.image_size} px, but the images of {dataset.folder} have "
+            f"{dataset.size} px"
+        )
+    if dataset.groups(dataset.rows(*context.splits)) is None:
+        raise UserError(f"{dataset.folder}: {NEEDS_GROUPS}")
+    return EGGANW(config, context.seed, context.device)
+
+
+def restore(config: WarpConfig, weights: Mapping[str, Tensor], device: torch.device) -> EGGANW:
+    """Return an EGGAN-W that edits with the given weights."""
+    model = EGGANW(config, 0, device)
+    model.load_inference_weights(weights)
+    return model
+
+
+PAPER = WarpConfig()
+CPU = replace(PAPER, image_size=64, reduction=2)
+ENTRY = MethodEntry(
+    name="eggan-w",
+    title="EGGAN-W",
+    config=WarpConfig,
+    presets={
+        "paper": PAPER,
+        "cpu": CPU,
+        "quick": replace(CPU, disturb_share=0.0, ema_decay=0.995, warm_up_steps=100),
+    },
+    build=build,
+    restore=restore,
+    reads=("source", "target_aus"),
+    version=VERSION,
+)

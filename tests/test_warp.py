@@ -1,0 +1,202 @@
+"""EGGAN-W: the warp, the composition at any size, what its losses see, disturbed pairs, ablations."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from eggan import losses
+from eggan.disturb import DisturbConfig, disturb
+from eggan.errors import UserError
+from eggan.method import EditRequest
+from eggan.training import TrainingConfig, load_training_set, make_batch
+from eggan.warp import EGGANW, ENTRY, FLOW_UNIT, Parts, WarpConfig, build, compose, enlarge, warp
+from tests.tiny import context, tiny_dataset
+
+CPU = torch.device("cpu")
+SMALL = replace(
+    ENTRY.presets["cpu"], channels=(8, 16), blocks=1, detail_channels=8, embedding=8, warm_up_steps=0
+)
+
+
+def pictures(count=2, size=64, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(count, 3, 8, 8, generator=generator) * 2 - 1
+    return F.interpolate(coarse, (size, size), mode="bicubic", align_corners=False).clamp(-1, 1)
+
+
+def ask(source, aus):
+    return EditRequest(source, aus, aus, torch.full((len(source),), -1), source)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return tiny_dataset(tmp_path_factory.mktemp("data") / "tiny", identities=6, grouped=True)
+
+
+@pytest.fixture(scope="module")
+def data(dataset):
+    return load_training_set(dataset, ("train",), "cpu")
+
+
+def trained(data, config=SMALL, steps=60):
+    method = EGGANW(replace(config, ema_decay=0.9), 0, CPU)
+    training = TrainingConfig(batch_size=8, horizontal_flip=True)
+    for step in range(steps):
+        method.set_learning_rate(min(1.0, 2 - 2 * step / steps))
+        terms = method.update(make_batch(data, training, 0, step), step)
+    return method, terms
+
+
+def test_no_flow_moves_nothing_and_a_flow_of_one_unit_is_one_pixel_at_64():
+    image = pictures()
+    still = torch.zeros(2, 2, 64, 64)
+    assert torch.allclose(warp(image, still), image, atol=1e-5)
+    right = still.clone()
+    right[:, 0] = FLOW_UNIT
+    assert torch.allclose(warp(image, right)[..., :-1], image[..., 1:], atol=1e-4)
+    down = still.clone()
+    down[:, 1] = FLOW_UNIT
+    assert torch.allclose(warp(image, down)[:, :, :-1], image[:, :, 1:], atol=1e-4)
+
+
+def test_a_warp_in_bf16_is_the_warp_in_float32():
+    image, flow = pictures(), 0.05 * pictures(seed=1)[:, :2]
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(warp(image, flow), warp(image, flow.float()))
+    assert warp(image.bfloat16(), flow).dtype == torch.float32
+
+
+def test_paint_blends_from_moved_to_colour():
+    moved, colour, paint = pictures(), pictures(seed=1), torch.zeros(2, 1, 64, 64)
+    paint[0], paint[1, :, :32] = 1, 0.25
+    edit = compose(Parts(torch.zeros(2, 2, 64, 64), moved, colour, paint))
+    assert torch.equal(edit[0], colour[0])
+    assert torch.equal(edit[1, :, 32:], moved[1, :, 32:])
+    assert torch.allclose(edit[1, :, :32], 0.75 * moved[1, :, :32] + 0.25 * colour[1, :, :32])
+
+
+def test_parts_enlarge_to_the_size_of_a_photograph_and_keep_its_detail():
+    small, large = pictures(size=64), pictures(size=256)
+    large = large + 0.1 * torch.randn(large.shape, generator=torch.Generator().manual_seed(0))
+    parts = Parts(torch.zeros(2, 2, 64, 64), small, small, torch.zeros(2, 1, 64, 64))
+    assert torch.allclose(compose(enlarge(parts, large)), large, atol=1e-5)
+    shift = torch.zeros(2, 2, 64, 64)
+    shift[:, 0] = FLOW_UNIT  # four pixels at 256
+    moved = compose(enlarge(replace(parts, flow=shift), large))
+    assert torch.allclose(moved[..., :-4], large[..., 4:], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"flow": False}, {"colour": False}, {"reduction": 4}, {"weight_features": 0.5}]
+)
+def test_the_first_edit_is_the_source(changes):
+    method = EGGANW(replace(SMALL, **changes), 0, CPU)
+    source = pictures(3)
+    aus = torch.rand(3, 17) * 5
+    assert torch.equal(method.edit(ask(source, aus)), source)
+    assert torch.equal(method.reconstruct(source, aus), source)
+
+
+def test_training_on_true_edits_brings_edits_nearer_to_them_where_they_change(data):
+    method, terms = trained(data, replace(SMALL, learning_rate=5e-3))
+    batch = make_batch(data, TrainingConfig(batch_size=16), 9, 0)
+    edit = method.edit(ask(batch.image, batch.true_edit_aus))
+    weight = losses.change_weight(batch.image, batch.true_edit, 0.3)
+    before, after = (losses.weighted_l1(x, batch.true_edit, weight, 0.003) for x in (batch.image, edit))
+    assert after < 0.6 * before
+    assert set(terms) >= {"loss/pixels", "weighted/changed", "loss/total"}
+
+
+def test_a_large_edit_is_the_edit_at_the_networks_own_size(data):
+    method, _ = trained(data, steps=10)
+    source, aus = pictures(), torch.full((2, 17), 3.0)
+    assert torch.allclose(method.edit_large(source, aus), method.edit(ask(source, aus)), atol=1e-4)
+    assert method.edit_large(pictures(size=200), aus).shape == (2, 3, 200, 200)
+
+
+def test_ablations_do_without_their_part(data):
+    source, aus = pictures(), torch.full((2, 17), 4.0)
+    painted, _ = trained(data, replace(SMALL, flow=False), 5)
+    parts = painted.editor(source, aus)
+    assert torch.equal(parts.moved, source)
+    assert parts.paint.max() > 0
+    moved, _ = trained(data, replace(SMALL, colour=False), 5)
+    parts = moved.editor(source, aus)
+    assert torch.equal(compose(parts), warp(source, parts.flow))
+    assert parts.flow.abs().max() > 0
+    assert moved.parameter_counts()["finish"] == 0
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.0, 0), (0.25, 25), (0.5, 50), (1.0, 100)])
+def test_a_share_of_the_steps_is_disturbed_after_the_first_ones(share, count):
+    method = EGGANW(replace(SMALL, disturb_share=share, disturb_after=40), 0, CPU)
+    disturbed = [step for step in range(140) if method._disturbs(step)]
+    assert len(disturbed) == count
+    assert not disturbed or min(disturbed) >= 40
+
+
+def test_a_pair_is_disturbed_alike_and_a_pair_of_equals_stays_one():
+    source = pictures(64)
+    first, second = disturb(source, source, torch.Generator().manual_seed(3), DisturbConfig())
+    assert torch.equal(first, second)
+    assert (first - source).abs().flatten(1).amax(1).min() > 0.01  # everybody is disturbed
+    assert first.abs().max() <= 1
+    again, _ = disturb(source, source, torch.Generator().manual_seed(3), DisturbConfig())
+    assert torch.equal(first, again)
+
+
+def test_without_any_strength_nothing_is_disturbed():
+    off = DisturbConfig(*[0.0] * len(vars(DisturbConfig())))
+    source, truth = pictures(8), pictures(8, seed=1)
+    for before, after in zip(
+        (source, truth), disturb(source, truth, torch.Generator().manual_seed(0), off), strict=True
+    ):
+        assert torch.allclose(before, after, atol=1e-4)
+
+
+def test_a_dataset_without_true_edits_is_one_line(tmp_path, dataset):
+    plain = tiny_dataset(tmp_path / "plain")
+    with pytest.raises(UserError, match="--split crowd") as caught:
+        build(SMALL, context(plain, tmp_path))
+    assert "\n" not in str(caught.value)
+    batch = make_batch(load_training_set(plain, ("train",), "cpu"), TrainingConfig(batch_size=2), 0, 0)
+    with pytest.raises(UserError, match="--split crowd"):
+        EGGANW(SMALL, 0, CPU).update(batch, 0)
+    with pytest.raises(UserError, match="128 px"):
+        build(replace(SMALL, image_size=128), context(dataset, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"image_size": 100}, "image_size"),
+        ({"flow": False, "colour": False}, "nothing"),
+        ({"detail_channels": 3}, "detail_channels"),
+        ({"disturb_share": 1.5}, "disturb_share"),
+        ({"ema_decay": 1.0}, "ema_decay"),
+        ({"ssim_window": 4}, "ssim_window"),
+    ],
+)
+def test_impossible_settings_are_refused(changes, word):
+    with pytest.raises(ValueError, match=word):
+        replace(WarpConfig(), **changes)
+
+
+def test_the_reader_learns_from_labels_alone_and_the_edit_from_the_reader(data):
+    config = replace(SMALL, weight_features=0.5, reader_channels=(8, 8, 8))
+    method, terms = trained(data, config, 3)
+    assert {"loss/features", "loss/reader"} <= set(terms)
+    assert method.parameter_counts()["reader"] > 0
+    assert not any(name.startswith("reader") for name in method.inference_weights())
+    batch = make_batch(data, TrainingConfig(batch_size=4), 0, 0)
+    real, aus = torch.cat([batch.image, batch.true_edit]), torch.cat([batch.aus, batch.true_edit_aus])
+    edit = batch.image.clone().requires_grad_()
+    own = method._reader_terms(method.reader, real, aus, edit)
+    method.reader.zero_grad()
+    own["features"].backward()
+    assert edit.grad.abs().max() > 0
+    assert all(p.grad is None for p in method.reader.parameters())
+    own["reader"].backward()
+    assert all(p.grad is not None for p in method.reader.parameters())
