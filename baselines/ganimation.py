@@ -39,7 +39,7 @@ from baselines.trained_networks import TrainedNetworks, adam, check_dataset
 from eggan import losses
 from eggan.aus import AU_COUNT, MAX_INTENSITY
 from eggan.config import setting
-from eggan.method import Batch, BuildContext, EditRequest, MethodEntry
+from eggan.method import Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
 from eggan.randomness import derive_seed
 
 VERSION = 1
@@ -155,7 +155,15 @@ class GANimation(TrainedNetworks):
     @torch.no_grad()
     def edit(self, request: EditRequest) -> Tensor:
         """Return the blended edit: (B, 3, H, W) in [-1, 1]."""
-        return composite(request.source, *self.generator(request.source, request.target_aus / MAX_INTENSITY))
+        return self._blend(request.source, request.target_aus)
+
+    @torch.no_grad()
+    def reconstruct(self, request: ReconstructionRequest) -> Tensor:
+        """Return the blend towards the source's own AUs: (B, 3, H, W) in [-1, 1]."""
+        return self._blend(request.source, request.source_aus)
+
+    def _blend(self, source: Tensor, aus: Tensor) -> Tensor:
+        return composite(source, *self.generator(source, aus / MAX_INTENSITY))
 
     def critic_terms(self, image: Tensor, aus: Tensor, edit: Tensor) -> dict[str, Tensor]:
         """Return the unweighted terms of D's first step; aus: (B, 17) / 5 of `image`."""

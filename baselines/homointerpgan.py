@@ -62,7 +62,7 @@ from eggan import losses
 from eggan.aus import EXPRESSIONS
 from eggan.config import setting
 from eggan.errors import UserError
-from eggan.method import Batch, BuildContext, EditRequest, MethodEntry
+from eggan.method import Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
 from eggan.randomness import derive_seed
 
 VERSION = 1
@@ -282,9 +282,17 @@ class HomoInterpGAN(TrainedNetworks):
         return self.encoder(to_imagenet(both)).chunk(2)
 
     def _moved(self, source: Tensor, reference: Tensor, v: Tensor) -> Tensor:
+        return self._decode(self.interpolator(source, reference, v))
+
+    @torch.no_grad()
+    def reconstruct(self, request: ReconstructionRequest) -> Tensor:
+        """Return Dec(F), the interpolation at v = 0: (B, 3, H, W), clamped to [-1, 1]."""
+        return self._decode(self.encoder(to_imagenet(request.source)))
+
+    def _decode(self, features: Tensor) -> Tensor:
         training = self.decoder.training
         self.decoder.eval()
-        images = from_imagenet(self.decoder(self.interpolator(source, reference, v))).clamp(-1, 1)
+        images = from_imagenet(self.decoder(features)).clamp(-1, 1)
         self.decoder.train(training)
         return images
 

@@ -42,7 +42,7 @@ from eggan import losses
 from eggan.aus import EXPRESSIONS
 from eggan.config import setting
 from eggan.errors import UserError
-from eggan.method import Batch, BuildContext, EditRequest, MethodEntry
+from eggan.method import Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
 from eggan.randomness import derive_seed
 
 VERSION = 1
@@ -244,6 +244,13 @@ class StarGAN(TrainedNetworks):
         labels = torch.lerp(start, end, alpha.to(end).view(1, -1, 1))  # (B, K, domains)
         sources = request.source.repeat_interleave(len(alpha), 0)
         return self.generator(sources, labels.flatten(0, 1)).unflatten(0, labels.shape[:2])
+
+    @torch.no_grad()
+    def reconstruct(self, request: ReconstructionRequest) -> Tensor:
+        """Return G(I, its own expression): (B, 3, H, W) in [-1, 1]; a source without label: `UserError`."""
+        if (request.source_expression < 0).any():
+            raise UserError("StarGAN redraws a face by its expression: a source here has no label")
+        return self.generator(request.source, one_hot(request.source_expression))
 
     def critic_terms(self, image: Tensor, label: Tensor, edit: Tensor, t: Tensor) -> dict[str, Tensor]:
         """Return D's unweighted terms; label: (B,) domain of `image`, t: (B,) in [0, 1] places the penalty.

@@ -19,29 +19,48 @@ from benchmarks.protocol import (
     path_request,
     probe_request,
 )
+from benchmarks.reconstruction import GROUP as RECONSTRUCTION
+from benchmarks.reconstruction import (
+    Reconstruct,
+    reconstructed,
+    reconstruction_columns,
+    reconstruction_summary,
+    reconstruction_table,
+)
 from benchmarks.scores import EditFunction, Instruments, Progress
 from benchmarks.truth import NO_TRUTH, TruthCache
+from eggan.errors import UserError
 from eggan.evaluation import pixels, realism
 from eggan.files import write_atomically, write_json
+from eggan.method import Method, Reconstructs
 from eggan.randomness import numpy_generator
 
 IDENTITY = ("accuracy", "similarity", "similarity_p05", "false_accept_rate", "real_accuracy")
 CONTROL = ("spearman", "slope", "monotone")
+NO_SECOND_IMAGE = "no person of this split has a second image"
+NO_RECONSTRUCTION = "this method offers no self-reconstruction"
+REFERENCE_AS_IT_IS = "a reference redraws no face"
 NO_SECOND = "there is no second AU estimator for this dataset"
 NOTHING_READ = "the AU instrument found no face in one edit or more of every request"
 NO_IMAGE = "this reference answers with AU vectors, not with images"
 NO_SINGLE_AU = (
     "this method does not read target AUs, so a single AU or a step along Eq. 8 cannot be asked for"
 )
-METHOD_REASONS = (NO_IMAGE, NO_SINGLE_AU)  # these lie in what a method is, the others in what is at hand
+# These lie in what a method is, the others in what is at hand.
+METHOD_REASONS = (NO_IMAGE, NO_SINGLE_AU, NO_RECONSTRUCTION, REFERENCE_AS_IT_IS)
 
 
 @dataclass(frozen=True)
 class Editor:
-    """Something that edits. `reads` are fields of EditRequest, and "truth" for the oracle."""
+    """Something that edits. `reads` are fields of EditRequest, and "truth" for the oracle.
+
+    `reconstruct` redraws faces as they are; without it `no_reconstruction` says why there is none.
+    """
 
     edit: EditFunction
     reads: tuple[str, ...]
+    reconstruct: Reconstruct | None = None
+    no_reconstruction: str = REFERENCE_AS_IT_IS
 
     @property
     def follows_aus(self) -> bool:
@@ -49,12 +68,19 @@ class Editor:
         return bool({"target_aus", "truth"} & set(self.reads)) or set(self.reads) <= {"source"}
 
 
+def editor_of(method: Method, reads: tuple[str, ...]) -> Editor:
+    """Return a trained method as an editor, with its self-reconstruction where it offers one."""
+    own = method.reconstruct if isinstance(method, Reconstructs) else None
+    return Editor(lambda request, truth: method.edit(request), reads, own, NO_RECONSTRUCTION)
+
+
 @dataclass(frozen=True)
 class SplitReadings:
     """What is the same for every method on a split: N pairs.
 
     `source_aus` (N, 17) are estimator a's readings of the sources, `source_embedding` (N, D); `impostor` and
-    `genuine` (N,) are similarities of real images of two persons and of one person.
+    `genuine` (N,) are similarities of real images of two persons and of one person, NaN where a person has a
+    single image.
     """
 
     source_aus: np.ndarray
@@ -110,6 +136,7 @@ class Scores:
     per_au: list[pd.DataFrame] = field(default_factory=list)
     response: list[pd.DataFrame] = field(default_factory=list)
     control: list[pd.DataFrame] = field(default_factory=list)
+    reconstruction: list[pd.DataFrame] = field(default_factory=list)
 
     def skip(self, split: str, group: str, names: tuple[str, ...], reason: str) -> None:
         """Record why metrics of a group have no value."""
@@ -123,7 +150,7 @@ class Scores:
         """Write summary, tables and reasons into `folder`; each file appears whole or not at all."""
         for split, frame in self.pairs.items():
             write_parquet(frame, folder / f"pairs-{split}.parquet")
-        for name in ("per_au", "response", "control"):
+        for name in ("per_au", "response", "control", "reconstruction"):
             tables = getattr(self, name)
             if tables:
                 write_parquet(pd.concat(tables, ignore_index=True), folder / f"{name}.parquet")
@@ -144,12 +171,17 @@ def _split_readings(data: SplitData, instruments: Instruments, device: str) -> S
     target = scores.embed(
         instruments.verifier, data.targets.images[data.pairs["target_row"].to_numpy()], device
     )
-    partner = scores.embed(instruments.verifier, data.sources.images[scores.genuine_partners(data)], device)
+    partners = scores.genuine_partners(data)
+    there = partners >= 0
+    genuine = np.full(len(partners), np.nan)
+    if there.any():
+        partner = scores.embed(instruments.verifier, data.sources.images[partners[there]], device)
+        genuine[there] = np.einsum("nd,nd->n", source[there], partner)
     return SplitReadings(
         source_aus=scores.read_aus(instruments.a, data.sources.images[unique], device)[back],
         source_embedding=source,
         impostor=np.einsum("nd,nd->n", source, target),
-        genuine=np.einsum("nd,nd->n", source, partner),
+        genuine=genuine,
     )
 
 
@@ -160,6 +192,7 @@ def evaluate(editor: Editor, lab: Laboratory) -> Scores:
         _score_pairs(result, editor, lab, data)
         _score_probes(result, editor, lab, data)
         _score_control(result, editor, lab, data)
+        _score_reconstruction(result, editor, lab, data)
     return result
 
 
@@ -171,9 +204,10 @@ def _score_pairs(result: Scores, editor: Editor, lab: Laboratory, data: SplitDat
     verifier = lab.instruments.verifier
     embedding = scores.embed(verifier, edits, lab.device)
     frame = scores.add_identity(frame, shared.source_embedding, embedding, verifier.threshold)
-    result.add(
-        data.split, scores.identity_summary(frame, verifier.threshold, shared.impostor, shared.genuine)
-    )
+    summary = scores.identity_summary(frame, verifier.threshold, shared.impostor, shared.genuine)
+    result.add(data.split, summary)
+    if "identity/real_accuracy" not in summary:
+        result.skip(data.split, "identity", ("real_accuracy",), NO_SECOND_IMAGE)
     frame = _score_pixels(result, lab, data, frame, edits)
     _score_realism(result, data, edits, lab.device)
     _add_au_scores(result, data.split, frame)
@@ -251,6 +285,30 @@ def _score_control(result: Scores, editor: Editor, lab: Laboratory, data: SplitD
     _add_unless_unread(result, data.split, "control", scores.control_summary(table), lost)
 
 
+def _score_reconstruction(result: Scores, editor: Editor, lab: Laboratory, data: SplitData) -> None:
+    sources, device = data.sources, lab.device
+    names = tuple(reconstruction_columns(sources.size))
+    if editor.reconstruct is None:
+        result.skip(data.split, RECONSTRUCTION, names, editor.no_reconstruction)
+        return
+    rows = np.unique(data.pairs["source_row"].to_numpy())
+    try:
+        images = reconstructed(
+            editor.reconstruct, sources, rows, device, lab.progress, f"redraw {data.split} sources"
+        )
+    except UserError as refused:
+        result.skip(data.split, RECONSTRUCTION, names, str(refused))
+        return
+    table = reconstruction_table(data, rows, images, lab.instruments, device)
+    result.reconstruction.append(table)
+    summary = reconstruction_summary(table, sources.size)
+    result.add(data.split, summary)
+    reasons = {"lpips": pixels.lpips_missing() or "", "au_mse": NOTHING_READ}
+    for name, reason in reasons.items():
+        if f"{RECONSTRUCTION}/{name}" not in summary:
+            result.skip(data.split, RECONSTRUCTION, (name,), reason)
+
+
 def _add_unless_unread(
     result: Scores, split: str, group: str, values: dict[str, float], lost: np.ndarray
 ) -> None:
@@ -278,4 +336,5 @@ def evaluate_answer(answer: np.ndarray, lab: Laboratory) -> Scores:
         result.skip(data.split, "realism", ("kid", "kid_floor"), NO_IMAGE)
         result.skip(data.split, "drift", ("off_target",), NO_IMAGE)
         result.skip(data.split, "control", CONTROL, NO_IMAGE)
+        result.skip(data.split, RECONSTRUCTION, tuple(reconstruction_columns(data.sources.size)), NO_IMAGE)
     return result

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from benchmarks.protocol import SplitData, has_neutral
-from benchmarks.scores import Instruments, described
+from benchmarks.scores import Instruments, described, single_image_people
 from benchmarks.truth import is_synfacs
 
 SHIPPED_NAMES = ("au_a", "au_b", "verifier")  # of the instruments that learnt from renderings
@@ -28,6 +28,12 @@ def _notes(data: SplitData, instruments: Instruments) -> Iterator[str]:
                 f"{dataset.name} has photographs, but {' and '.join(learnt)} learnt from renderings: these "
                 "scores are a makeshift"
             )
+    alone = single_image_people(data)
+    if alone:
+        yield (
+            f"{len(alone)} of {data.pairs['source_identity'].nunique()} people of {dataset.name}'s split "
+            f"{data.split} have a single image: they are left out of the real pairs"
+        )
     if not has_neutral(dataset, data.split):
         yield (
             f"no image of {dataset.name}'s split {data.split} is labelled neutral: the source of each person "

@@ -14,7 +14,7 @@ from baselines.references import Reference
 from benchmarks.alarms import EXPLOITATION, exploitation_probe
 from benchmarks.cells import TRAINED, CellSpec, read_status, write_status
 from benchmarks.cost import edit_costs
-from benchmarks.evaluate import Editor, Laboratory, Scores, evaluate, evaluate_answer
+from benchmarks.evaluate import Editor, Laboratory, Scores, editor_of, evaluate, evaluate_answer
 from benchmarks.methods import find_method
 from benchmarks.showcase import probe_sheet, showcase, write_showcase
 from benchmarks.suites import Row
@@ -50,7 +50,7 @@ def produce(
         trained, alarms = _train(entry, row, spec, folder, lab, bench, dataset, log)
         write_status(folder, "running", **{TRAINED: trained, "alarms": alarms})
     method = _restore(entry, spec, folder, bench.device)
-    editor = Editor(lambda request, truth: method.edit(request), entry.reads)
+    editor = editor_of(method, entry.reads)
     told = read_status(folder).values
     costs = told[TRAINED] | edit_costs(method, lab.splits[0], bench.device)
     scores = evaluate(editor, lab)

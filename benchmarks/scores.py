@@ -179,21 +179,28 @@ def add_identity(frame: pd.DataFrame, source: np.ndarray, edit: np.ndarray, thre
     return frame.assign(similarity=similarity, same=similarity >= threshold)
 
 
+def pixel_similarity(image: Tensor, truth: Tensor) -> dict[str, Tensor]:
+    """Return `psnr` (capped), `msssim` and `lpips` (NaN without its weights) per image, each (B,)."""
+    measured = pixels.lpips_missing() is None
+    return {
+        "psnr": pixels.psnr(image, truth).clamp(max=PSNR_CAP),
+        "msssim": pixels.ms_ssim(image, truth),
+        "lpips": pixels.lpips(image, truth) if measured else torch.full((len(image),), torch.nan),
+    }
+
+
 def add_pixels(
     frame: pd.DataFrame, data: SplitData, edits: np.ndarray, truth: np.ndarray, device: str
 ) -> pd.DataFrame:
     """Add `psnr`, `msssim`, `lpips` (NaN without its weights) and `background` against the true edits."""
-    with_lpips = pixels.lpips_missing() is None
     columns: dict[str, list[Tensor]] = {"psnr": [], "msssim": [], "lpips": [], "background": []}
     rows = data.pairs["source_row"].to_numpy()
     for start in range(0, len(edits), BATCH):
         part = slice(start, start + BATCH)
         edit, true_edit = images_of(edits[part], device), images_of(truth[part], device)
         source = images_of(data.sources.images[rows[part]], device)
-        columns["psnr"].append(pixels.psnr(edit, true_edit).clamp(max=PSNR_CAP))
-        columns["msssim"].append(pixels.ms_ssim(edit, true_edit))
-        unknown = torch.full((len(edit),), torch.nan)
-        columns["lpips"].append(pixels.lpips(edit, true_edit) if with_lpips else unknown)
+        for name, values in pixel_similarity(edit, true_edit).items():
+            columns[name].append(values)
         still = pixels.still_background(source, true_edit)
         columns["background"].append(pixels.background_change(source, edit, still))
     return frame.assign(
@@ -264,16 +271,19 @@ def identity_summary(
     frame: pd.DataFrame, threshold: float, impostor: np.ndarray, genuine: np.ndarray
 ) -> dict[str, float]:
     """Return Table 2 in percent. `impostor`, `genuine`: similarities of real images of two persons, of one
-    person.
+    person; NaN where there is no second image of that person. Without any there is no `real_accuracy`.
     """
     similarity = frame["similarity"].to_numpy()
-    return {
+    summary = {
         "identity/accuracy": metrics.verification_accuracy(similarity, threshold),
         "identity/similarity": float(similarity.mean()),
         "identity/similarity_p05": float(np.percentile(similarity, 5)),
         "identity/false_accept_rate": metrics.false_accept_rate(impostor, threshold),
-        "identity/real_accuracy": metrics.verification_accuracy(genuine, threshold),
     }
+    known = genuine[~np.isnan(genuine)]
+    if len(known):
+        summary["identity/real_accuracy"] = metrics.verification_accuracy(known, threshold)
+    return summary
 
 
 def pixel_summary(frame: pd.DataFrame, size: int) -> dict[str, float]:
@@ -292,7 +302,8 @@ def genuine_partners(data: SplitData) -> np.ndarray:
     """Return for each pair another real image of the source's identity: with the target's expression if
     there is one.
 
-    Seeded; the row numbers are in `data.sources`. It stands for "Real" in Table 2.
+    Seeded; the row numbers are in `data.sources`, -1 for a person with a single image, who cannot be compared
+    with anything but it. It stands for "Real" in Table 2.
     """
     manifest = data.sources.manifest.iloc[data.sources.rows(data.split)]
     members = {str(name): group for name, group in manifest.groupby("identity")}
@@ -302,9 +313,16 @@ def genuine_partners(data: SplitData) -> np.ndarray:
         group = members[str(pair.source_identity)]
         others = group[group.index != pair.source_row]
         alike = others[others["expression"] == pair.target_expression]
-        choice = alike if len(alike) else (others if len(others) else group)
-        partners.append(int(generator.choice(choice.index.to_numpy())))
+        choice = (alike if len(alike) else others).index.to_numpy()
+        partners.append(int(generator.choice(choice)) if len(choice) else -1)
     return np.array(partners, dtype=np.int64)
+
+
+def single_image_people(data: SplitData) -> list[str]:
+    """Return the identities among the pairs' sources that have one image in the split."""
+    owners = data.sources.manifest["identity"].iloc[data.sources.rows(data.split)].astype(str)
+    single = owners.value_counts().loc[lambda counts: counts == 1].index
+    return sorted(set(single) & set(data.pairs["source_identity"].astype(str)))
 
 
 def response_table(readings: np.ndarray, probed: np.ndarray, split: str) -> tuple[pd.DataFrame, float]:

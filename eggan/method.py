@@ -47,9 +47,30 @@ class EditRequest:
     reference: Tensor  # (B, 3, H, W): the target image (another person with the target AUs)
 
 
+@dataclass(frozen=True)
+class ReconstructionRequest:
+    """What a self-reconstruction may read: faces, and what they show already."""
+
+    source: Tensor  # (B, 3, H, W) float in [-1, 1]
+    source_aus: Tensor  # (B, 17) in [0, 5]
+    source_expression: Tensor  # (B,) int64 index in EXPRESSIONS, -1 where there is none
+
+
+@runtime_checkable
+class Reconstructs(Protocol):
+    """What a `Method` offers too where it can be asked for no change; scored as a row of its own."""
+
+    def reconstruct(self, request: ReconstructionRequest) -> Tensor:
+        """Return the faces as the method redraws them, unedited; range, gradient and mode as for `edit`.
+
+        A request that it cannot answer (a missing label) is a `UserError`: the row then is not measured.
+        """
+        ...
+
+
 @runtime_checkable
 class Method(Protocol):
-    """A trainable method."""
+    """A trainable method; it may also be one that `Reconstructs`."""
 
     def update(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Change the method's own weights once; return raw and weighted loss terms, detached, on the device.

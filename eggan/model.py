@@ -11,7 +11,7 @@ from eggan import losses
 from eggan.augment import shift_blur_noise
 from eggan.aus import AU_COUNT, LEVELS
 from eggan.errors import UserError
-from eggan.method import Batch, BuildContext, EditRequest, MethodEntry
+from eggan.method import Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
 from eggan.model_config import EGGANConfig, cpu_preset, paper_preset, quick_preset
 from eggan.networks import (
     Classifier,
@@ -108,9 +108,9 @@ class EGGAN:
         return self.average["generator"](self.average["encoder"](request.source), request.target_aus)
 
     @torch.no_grad()
-    def reconstruct(self, source: Tensor, source_aus: Tensor) -> Tensor:
+    def reconstruct(self, request: ReconstructionRequest) -> Tensor:
         """Return the self-reconstruction G(E(I) | u_i): (B, 3, H, W) in [-1, 1]."""
-        return self.average["generator"](self.average["encoder"](source), source_aus)
+        return self.average["generator"](self.average["encoder"](request.source), request.source_aus)
 
     @torch.no_grad()
     def interpolate(self, request: EditRequest, alpha: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """What each part of EGGAN does here: how every metric changes without it, on the same pairs."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -57,6 +57,7 @@ class Ablations:
     """All ablations of a section.
 
     `full`: EGGAN's group, None where it has no scores; `groups`: the variants', failed ones included.
+    `unmeasured`: why a metric that EGGAN has no value of has none, by its key without the split.
     """
 
     section: Section
@@ -64,6 +65,7 @@ class Ablations:
     full: Group | None
     groups: tuple[Group, ...]
     effects: Mapping[str, Effects]
+    unmeasured: Mapping[str, str] = field(default_factory=dict)
 
     def position(self, key: str) -> int:
         """Return where the metric whose key starts with `key` stands, -1 where it was not measured."""
@@ -85,7 +87,14 @@ def ablations_of(frame: Frame, section: Section) -> Ablations | None:
         group.method: Effects(difference, p, min(group.evidence.seeds, full.evidence.seeds))
         for (group, difference), p in zip(found, adjusted, strict=True)
     }
-    return Ablations(section, metrics, full, groups, effects)
+    return Ablations(section, metrics, full, groups, effects, _reasons(frame, section, full))
+
+
+def _reasons(frame: Frame, section: Section, full: Group) -> dict[str, str]:
+    told = frame.not_measured[frame.not_measured["run_id"].isin(full.evidence.run_ids)]
+    keys = told["metric"].str.removeprefix(f"{section.split}/")
+    found = dict(zip(keys, told["reason"], strict=True))
+    return {key: str(reason) for key, reason in found.items() if key.startswith(KEYS)}
 
 
 def _adjusted(p_values: list[np.ndarray]) -> list[np.ndarray]:
@@ -96,7 +105,7 @@ def _adjusted(p_values: list[np.ndarray]) -> list[np.ndarray]:
 def _measured(frame: Frame, section: Section, full: Group) -> tuple[Metric, ...]:
     """Return the metrics of `KEYS` that the runs of this section hold."""
     tracked = set(frame.metrics["metric"].str.removeprefix(f"{section.split}/"))
-    windows = [m for m in METRICS if not m.key.startswith("pixels/msssim") or m.key in tracked]
+    windows = [m for m in METRICS if not m.recorded_only or m.key in tracked]
     chosen = [m for key in KEYS for m in windows if m.key.startswith(key)]
     return tuple(m for m in chosen if metric_statistic(full.pairs, m) is not None)
 
@@ -163,7 +172,7 @@ def ablation_table(found: Ablations) -> Table:
         "Without",
         tuple(heading_in(metric, section) for metric in found.metrics),
         tuple(rows),
-        (*_notes(found), *failure_notes(found.groups)),
+        (*_notes(found), *_left_out(found), *failure_notes(found.groups)),
     )
 
 
@@ -188,6 +197,16 @@ def _entries(found: Ablations, group: Group) -> tuple[Entry, ...]:
         if e.measured
         else e
         for e, p in zip(plain, map(float, effects.adjusted), strict=True)
+    )
+
+
+def _left_out(found: Ablations) -> tuple[str, ...]:
+    """Return a line per metric that has no column, with the reason."""
+    titles = {metric.key: metric.title for metric in METRICS}
+    return tuple(
+        f"{titles.get(key, key)}: {reason}"
+        for key, reason in found.unmeasured.items()
+        if found.position(key) < 0
     )
 
 

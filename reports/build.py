@@ -14,6 +14,7 @@ from reports.figures import Picture
 from reports.frame import Frame, Progress
 from reports.layout import Table
 from reports.page import SectionPage, render_page
+from reports.reconstruction import self_reconstruction
 from reports.sections import Section, sections_of
 from reports.verdicts import Verdict, verdicts
 
@@ -66,6 +67,7 @@ def section_tables(frame: Frame, section: Section, ablations: Ablations | None =
         "ablations": ablation_table(ablations) if ablations and ablations.full else None,
         "cost": tables.cost(frame, section),
         "differences": tables.differences(section),
+        "reconstruction": self_reconstruction(frame, section),
     }
     return made | {name: table for name, table in optional.items() if table}
 

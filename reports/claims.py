@@ -82,7 +82,9 @@ def _judged(name: str, claim: Claim, found: Ablations, effects: Effects) -> Verd
     told = f"{name}: the paper says “{claim.quote}” ({claim.where})"
     at = found.position(claim.metric)
     if at < 0 or np.isnan(effects.difference.estimate[at]):
-        return Verdict("open", f"{told}. Not tested here: {claim.metric} was not measured.")
+        why = next((r for key, r in found.unmeasured.items() if key.startswith(claim.metric)), "")
+        because = f" ({why})" if why else ""
+        return Verdict("open", f"{told}. Not tested here: {claim.metric} was not measured{because}.")
     told += f". {_change(found, effects, at)}: "
     worse = _is_worse(found.metrics[at], effects, at)
     significant = effects.adjusted[at] < SIGNIFICANT

@@ -20,6 +20,7 @@ from eggan.options import command
 from eggan.tracking.read import TrackedCell, download_artifacts, metric_history, search_cells
 from eggan.tracking.store import Store
 from reports.readers import all_cards
+from reports.superseded import FIRST_VERSION, superseded_records, without_superseded
 
 Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
 FORMAT_VERSION = 2
@@ -39,6 +40,7 @@ CELL_COLUMNS = (
     "machine",
     "dataset_digest",
     "instruments",
+    "protocol_version",
     "started_ms",
     "seconds",
 )
@@ -52,9 +54,11 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "not_measured": ("run_id", "metric", "reason"),
     "settings": ("run_id", "setting", "value"),
     "notes": ("run_id", "note"),
+    "reconstruction": ("run_id", "dataset", "method", "seed", "split", "source_row", "source_identity"),
 }
 HEAD = "frame.json"
 FILES = (HEAD, *(f"{name}.parquet" for name in TABLES), "showcases/*.npz")
+LATER = ("reconstruction",)  # tables that frames exported before them lack
 IDENTIFIERS = ["run_id", "suite", "dataset", "method", "seed"]
 
 
@@ -63,7 +67,8 @@ class Frame:
     """All tracked facts of one suite; the columns of each table are in `TABLES`.
 
     `metrics`: one row per (run, metric). `pairs`: one row per scored pair, as the runs have it. `notes`: what
-    a run's readers must know of its data and instruments.
+    a run's readers must know of its data and instruments. `reconstruction`: one row per source that a run was
+    asked to redraw as it is.
     `showcases`: run id -> the uint8 arrays for figures, one run per method. `instruments`: card and sha256 of
     each frozen scorer.
     """
@@ -77,6 +82,7 @@ class Frame:
     not_measured: pd.DataFrame
     settings: pd.DataFrame
     notes: pd.DataFrame
+    reconstruction: pd.DataFrame
     showcases: Mapping[str, Mapping[str, np.ndarray]] = field(default_factory=dict)
     instruments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -99,7 +105,7 @@ def read_store(store: Store, suite: str | None, instruments: Mapping[str, Any], 
         parts = [
             _read_cell(store, cell, Path(scratch)) for cell in progress(newest, len(newest), "reading runs")
         ]
-    return _assemble(chosen, newest, parts, instruments)
+    return without_superseded(_assemble(chosen, newest, parts, instruments))
 
 
 def _last_suite(store: Store) -> str:
@@ -141,7 +147,7 @@ def _read_cell(store: Store, cell: TrackedCell, scratch: Path) -> dict[str, Any]
         )
     found = sorted(folder.glob("pairs-*.parquet"))
     part["pairs"] = [pd.read_parquet(p).assign(split=p.stem.removeprefix("pairs-")) for p in found]
-    for name in ("response", "control"):
+    for name in ("response", "control", "reconstruction"):
         part[name] = [pd.read_parquet(p) for p in folder.glob(f"{name}.parquet")]
     reasons = folder / "not_measured.json"
     if reasons.exists():
@@ -243,6 +249,7 @@ def _cell_row(suite: str, cell: TrackedCell) -> dict[str, Any]:
             for name, digest in sorted(cell.params.items())
             if name.startswith("instrument.")
         ),
+        "protocol_version": int(cell.params.get("protocol.version", FIRST_VERSION)),
         "started_ms": cell.started_ms,
         "seconds": max(0.0, (cell.ended_ms - cell.started_ms) / 1000),
     }
@@ -271,7 +278,11 @@ def write_frame(frame: Frame, folder: Path) -> Path:
         (staging / "showcases").mkdir()
         for run_id, arrays in frame.showcases.items():
             np.savez_compressed(staging / "showcases" / f"{run_id}.npz", **dict(arrays))  # type: ignore[arg-type]
-        head = {"format_version": FORMAT_VERSION, "instruments": frame.instruments}
+        head = {
+            "format_version": FORMAT_VERSION,
+            "instruments": frame.instruments,
+            "superseded": superseded_records(frame),
+        }
         (staging / HEAD).write_text(json.dumps(head, indent=1, sort_keys=True) + "\n")
     return folder
 
@@ -294,8 +305,18 @@ def read_frame(folder: Path) -> Frame:
         if head.get("format_version") != FORMAT_VERSION:
             found = head.get("format_version")
             raise UserError(f"{folder} has frame version {found}, this software reads {FORMAT_VERSION}")
-        tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
+        tables = {name: _read_table(folder, name) for name in TABLES}
     except (OSError, ValueError) as error:
         raise UserError(f"{folder} cannot be read: {error}") from None
     shown = {path.stem: _read_arrays(path) for path in sorted((folder / "showcases").glob("*.npz"))}
-    return Frame(**tables, showcases=shown, instruments=head["instruments"])
+    return without_superseded(Frame(**tables, showcases=shown, instruments=head["instruments"]))
+
+
+def _read_table(folder: Path, name: str) -> pd.DataFrame:
+    path = folder / f"{name}.parquet"
+    if name in LATER and not path.exists():
+        return pd.DataFrame(columns=list(TABLES[name]))
+    table = pd.read_parquet(path)
+    if name == "cells" and "protocol_version" not in table:
+        return table.assign(protocol_version=FIRST_VERSION)
+    return table

@@ -40,7 +40,7 @@ DIRECTIONS = {"mse": "min", "pcc": "max"}
 COLUMNS = tuple(map(str, AU_NUMBERS))
 SIGNIFICANT = 0.05
 COST_BESIDE = ("au/skill", "identity/accuracy")
-_INTERVALS = "Brackets: 95 % crossed bootstrap over source identities × targets × seeds."
+INTERVALS = "Brackets: 95 % crossed bootstrap over source identities × targets × seeds."
 
 
 def entry(found: Interval | None, digits: int, position: int | None = None, words: str = "") -> Entry:
@@ -67,7 +67,8 @@ def failure_notes(groups: Iterable[Group]) -> tuple[str, ...]:
     )
 
 
-def _where(section: Section) -> str:
+def where(section: Section) -> str:
+    """Return the dataset and split of a section as titles name them."""
     return f"{section.dataset}, {split_title(section.split)}"
 
 
@@ -76,13 +77,13 @@ def table1(section: Section) -> Table:
     rows: list[Row] = []
     for metric, heading in AU_HEADINGS.items():
         measured = [_table1_row(section, group, metric) for group in section.groups]
-        rows += _with_best(measured, [DIRECTIONS[metric]] * (len(COLUMNS) + 1), heading)
+        rows += with_best(measured, [DIRECTIONS[metric]] * (len(COLUMNS) + 1), heading)
         rows += [_published_row(metric, method, heading) for method in published.METHODS]
     return Table(
         f"table1-{section.key}",
-        f"Table 1: right AUs ({_where(section)})",
+        f"Table 1: right AUs ({where(section)})",
         f"MSE and PCC between the 17 target AUs and those that {section.readers.a} reads from the "
-        f"edits. {_INTERVALS} Bold: best trained method of ours. Published rows: {published.SOURCE}; not "
+        f"edits. {INTERVALS} Bold: best trained method of ours. Published rows: {published.SOURCE}; not "
         "comparable with ours.",
         "Method / AU",
         (*COLUMNS, "Avg"),
@@ -124,7 +125,8 @@ def _published_row(metric: str, method: str, heading: str) -> Row:
     )
 
 
-def _with_best(rows: list[Row], directions: list[str], group: str) -> list[Row]:
+def with_best(rows: list[Row], directions: list[str], group: str) -> list[Row]:
+    """Return the rows under a heading, with the best trained method of each column marked."""
     eligible = [row.kind == "method" for row in rows]
     columns = [
         mark_best([row.entries[i] for row in rows], eligible, direction)
@@ -151,7 +153,7 @@ def table1_averages(section: Section) -> Table:
         rows.append(Row(label, (mse.entries[-1], pcc.entries[-1], skill), mse.kind, evidence=mse.evidence))
     return Table(
         f"table1-means-{section.key}",
-        f"Table 1, means over 17 AUs ({_where(section)})",
+        f"Table 1, means over 17 AUs ({where(section)})",
         f"Skill: 1 - MSE / MSE of copy-source. {full.caption}",
         "Method",
         (*AU_HEADINGS.values(), "Skill ↑"),
@@ -178,8 +180,8 @@ def table1_by_au(section: Section) -> Table:
     )
     return Table(
         f"table1-by-au-{section.key}",
-        f"Table 1 by AU, with intervals ({_where(section)})",
-        f"As Table 1. {_INTERVALS}",
+        f"Table 1 by AU, with intervals ({where(section)})",
+        f"As Table 1. {INTERVALS}",
         "AU",
         columns,
         tuple(rows),
@@ -193,7 +195,7 @@ def _au_label(number: int) -> str:
 
 def table2(frame: Frame, section: Section) -> Table:
     """Return the paper's Table 2 with the false-accept rate and the similarity beside the accuracy."""
-    rows = _with_best([_table2_row(frame, g) for g in section.groups], ["max", "", "max", "max"], "")
+    rows = with_best([_table2_row(frame, g) for g in section.groups], ["max", "", "max", "max"], "")
     rows.append(_real_row(frame, section))
     gone = Entry(words="–")
     for method, value in (
@@ -205,11 +207,11 @@ def table2(frame: Frame, section: Section) -> Table:
         )
     return Table(
         f"table2-{section.key}",
-        f"Table 2: same person ({_where(section)})",
+        f"Table 2: same person ({where(section)})",
         f"Share of edits that {section.readers.verifier} takes for the source's identity at a threshold "
         "fixed on real pairs of other "
         "identities, with the share of real pairs of two persons that this threshold lets through. "
-        f"{_INTERVALS} Published rows: {published.SOURCE}; not comparable with ours.",
+        f"{INTERVALS} Published rows: {published.SOURCE}; not comparable with ours.",
         "Method",
         ("Accuracy (%) ↑", "False accepts (%)", "Similarity ↑", "5th percentile ↑"),
         tuple(rows),
@@ -257,7 +259,7 @@ def _absence(frame: Frame, group: Group, name: str, key: str) -> str:
     told = frame.not_measured[frame.not_measured["run_id"].isin(group.evidence.run_ids)]
     exact = told[told["metric"].isin([name, key, name.split("/")[0]])]
     reason = str(exact["reason"].iloc[0]) if len(exact) else "the runs hold no value"
-    return reason if reason.startswith("not measured") else f"not measured: {reason}"
+    return reason if reason.startswith(("not measured", "superseded")) else f"not measured: {reason}"
 
 
 def cost(frame: Frame, section: Section) -> Table | None:
@@ -272,12 +274,12 @@ def cost(frame: Frame, section: Section) -> Table | None:
         return None
     return Table(
         f"cost-{section.key}",
-        f"Cost beside quality ({_where(section)})",
+        f"Cost beside quality ({where(section)})",
         "A suite gives every method the same images and the same number of them. Times are wall-clock on the "
-        f"runs' machine, named below. {_INTERVALS} ±: standard deviation over seeds (ddof = 1).",
+        f"runs' machine, named below. {INTERVALS} ±: standard deviation over seeds (ddof = 1).",
         "Method",
         tuple(metric.heading for metric in metrics),
-        tuple(_with_best(rows, [metric.direction for metric in metrics], "")),
+        tuple(with_best(rows, [metric.direction for metric in metrics], "")),
         failure_notes(shown),
     )
 
@@ -287,11 +289,7 @@ def summary(frame: Frame, section: Section) -> Table:
     told = pd.concat([frame.metrics["metric"], frame.not_measured["metric"]])
     names = set(told.str.removeprefix(f"{section.split}/"))
     unread = any(len(g.pairs) and not read_mask(g.pairs).all() for g in section.groups)
-    metrics = [
-        m
-        for m in METRICS
-        if (not m.key.startswith("pixels/msssim") or m.key in names) and (m.key != UNREAD or unread)
-    ]
+    metrics = [m for m in METRICS if (not m.recorded_only or m.key in names) and (m.key != UNREAD or unread)]
     rows = []
     for metric in metrics:
         entries = [_summary_entry(frame, section, group, metric) for group in section.groups]
@@ -310,8 +308,8 @@ def summary(frame: Frame, section: Section) -> Table:
     )
     return Table(
         f"summary-{section.key}",
-        f"All questions of the protocol ({_where(section)})",
-        f"{_INTERVALS} ±: standard deviation over seeds (ddof = 1), where a metric has no pairs. Each row is "
+        f"All questions of the protocol ({where(section)})",
+        f"{INTERVALS} ±: standard deviation over seeds (ddof = 1), where a metric has no pairs. Each row is "
         "defined "
         "below.",
         "Metric",
@@ -365,11 +363,11 @@ def differences(section: Section) -> Table | None:
     columns = tuple(f"{method_title(g.method)} − EGGAN" for g in others)
     return Table(
         f"differences-{section.key}",
-        f"Paired differences from EGGAN ({_where(section)})",
+        f"Paired differences from EGGAN ({where(section)})",
         "Same pairs, same resamples. A positive MSE difference or a negative PCC difference is in EGGAN's "
         "favour. "
         "p: two-sided bootstrap; per AU adjusted with Holm's method over the 17 AUs, mean unadjusted. "
-        f"{_INTERVALS}",
+        f"{INTERVALS}",
         "AU",
         columns,
         tuple(rows),
@@ -414,7 +412,7 @@ def estimator_agreement(section: Section) -> Table:
         notes.append(f"{AU_HEADINGS[metric][:3]}: {_rank_correlation(frame)}")
     return Table(
         f"agreement-{section.key}",
-        f"Do the two estimators agree? ({_where(section)})",
+        f"Do the two estimators agree? ({where(section)})",
         "Means over AUs by both frozen estimators, and the rank that each gives a method. A method that one "
         "of them "
         "ranks much better than the other has fooled one of them.",

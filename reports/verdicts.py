@@ -3,13 +3,16 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from benchmarks.protocol import Protocol
 from eggan.evaluation.statistics import Interval
 from reports.estimates import Group
 from reports.frame import Frame
 from reports.labels import ABLATIONS, method_kind, method_title, split_title
 from reports.sections import Section
+from reports.superseded import superseded_records
 
 SEEDS_FOR_CLAIMS, SEEDS_FOR_HEADLINES = 3, 5
+PROTOCOL_VERSION = Protocol().version
 Tone = Literal["good", "bad", "open"]
 
 
@@ -95,6 +98,7 @@ def _on_suite(frame: Frame, sections: list[Section]) -> list[Verdict]:
             "instruments: their rows cannot be compared. Run the suite again with one."
         )
         said.append(Verdict("bad", text))
+    said += _on_protocol(frame)
     said += [Verdict("open", f"Note: {note}.") for note in dict.fromkeys(frame.notes["note"])]
     lost = frame.cells[frame.cells["state"] != "finished"]
     if len(lost):
@@ -107,3 +111,21 @@ def _on_suite(frame: Frame, sections: list[Section]) -> list[Verdict]:
     if (frame.cells["dirty"] == "true").any():
         said.append(Verdict("open", "Some runs were made from a source tree with uncommitted changes."))
     return said
+
+
+def _on_protocol(frame: Frame) -> list[Verdict]:
+    """Say which cells an earlier version of the protocol scored, and what is left out of them."""
+    done = frame.cells[frame.cells["state"] == "finished"]
+    old = done[done["protocol_version"] < PROTOCOL_VERSION]
+    if not len(old):
+        return []
+    versions = ", ".join(map(str, sorted(set(old["protocol_version"]))))
+    withdrawn = sorted({str(record["metric"]) for record in superseded_records(frame)})
+    return [
+        Verdict(
+            "bad",
+            f"{len(old)} of {len(done)} finished cells were scored under protocol version {versions}, the "
+            f"present one is {PROTOCOL_VERSION}: {', '.join(withdrawn) or 'nothing'} of theirs is superseded "
+            f"and left out. `eggan bench run {frame.suite}` scores them again.",
+        )
+    ]

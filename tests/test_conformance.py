@@ -19,7 +19,7 @@ from benchmarks.methods import METHODS
 from eggan.config import from_dict, to_dict
 from eggan.data.training_set import load_training_set
 from eggan.errors import UserError
-from eggan.method import EditRequest, Method, MethodEntry
+from eggan.method import EditRequest, Method, MethodEntry, ReconstructionRequest, Reconstructs
 from eggan.model import EGGAN
 from eggan.networks import Classifier, ClassifierFeatures
 from eggan.training import TrainingConfig, make_batch
@@ -254,6 +254,41 @@ def test_an_edit_reads_what_the_entry_says_and_nothing_else(name, make, data, as
         if not torch.equal(edit, method.edit(dataclasses.replace(request, **{field: value})))
     }
     assert changed == set(METHODS[name].reads)
+
+
+def as_they_are(request: EditRequest, expression: Tensor) -> ReconstructionRequest:
+    return ReconstructionRequest(request.source, request.source_aus, expression)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_reconstructions_keep_shape_and_range_for_any_batch_and_leave_no_trace(name, make, data, ask):
+    method = make(name)
+    if not isinstance(method, Reconstructs):
+        pytest.skip(f"{name} offers no self-reconstruction")
+    train(method, data, 0, 1)
+    modes = {path: module.training for path, module in modules_of(method)}
+    before, random = flat(method.state()), torch.get_rng_state()
+    many = method.reconstruct(as_they_are(ask(0, 1, 2), data.expression[:3]))
+    one = method.reconstruct(as_they_are(ask(1), data.expression[1:2]))
+    assert (many.shape, one.shape) == ((3, 3, 64, 64), (1, 3, 64, 64))
+    assert many.dtype == torch.float32
+    assert not many.requires_grad
+    assert many.abs().max() <= 1
+    assert torch.allclose(many[1:2], one, atol=1e-4)
+    assert not differences(before, flat(method.state()))
+    assert {path: module.training for path, module in modules_of(method)} == modes
+    assert torch.equal(random, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("name", ["eggan", "stargan", "homointerpgan", "ganimation"])
+def test_a_reconstruction_is_the_edit_that_asks_for_what_is_there(name, make, data, ask):
+    """HomoInterpGAN is not asked by a reference: there it is the edit at v = 0."""
+    method, request, own = make(name), ask(0, 1, 2), data.expression[:3]
+    train(method, data, 0, 1)
+    still = dataclasses.replace(request, target_aus=request.source_aus, target_expression=own)
+    if name == "homointerpgan":
+        method.config = dataclasses.replace(method.config, strength=(0.0,) * len(method.config.strength))
+    assert torch.allclose(method.reconstruct(as_they_are(request, own)), method.edit(still), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", TRAINED)

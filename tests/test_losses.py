@@ -8,6 +8,7 @@ from torch import nn
 
 from eggan import losses
 from eggan.model_config import EGGANConfig, largest_ms_ssim_window
+from tests.patterns import ROUNDING, chequers, grey, ms_ssim_of_chequers, ms_ssim_of_greys
 
 
 def test_eq1_by_hand():
@@ -119,6 +120,22 @@ def test_eq6_ms_ssim_is_zero_for_equal_images_and_grows_with_noise(size, window)
     ]
     assert values[0] == pytest.approx(0, abs=1e-5)
     assert values[0] < values[1] < values[2] <= 1
+
+
+@pytest.mark.parametrize("level", [8, 64, 128, 220])
+def test_eq6_of_a_uniform_offset_is_its_closed_form(level):
+    image, rebuilt = grey(level), grey(level + 10)
+    expected = 1 - ms_ssim_of_greys(level + 10, level)
+    assert losses.eq6_ms_ssim(rebuilt, image, 3).item() == pytest.approx(expected, abs=ROUNDING)
+    assert losses.eq6_l1(rebuilt, image).item() == pytest.approx(10 / 127.5, rel=1e-5)
+
+
+@pytest.mark.parametrize("contrast", [0.0, 0.5, 0.9])
+def test_eq6_of_a_change_of_contrast_is_its_closed_form(contrast):
+    image = chequers(0.8)
+    expected = 1 - ms_ssim_of_chequers(0.8, contrast)
+    assert losses.eq6_ms_ssim(contrast * image, image, 3).item() == pytest.approx(expected, abs=ROUNDING)
+    assert losses.eq6_l1(contrast * image, image).item() == pytest.approx((1 - contrast) * 0.8, rel=1e-5)
 
 
 def test_eq6_ms_ssim_ignores_autocast():

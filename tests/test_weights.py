@@ -67,6 +67,8 @@ def test_lpips_is_the_packages_own_on_the_verified_file(folder, monkeypatch):
     torch.set_rng_state(before)
     assert pixels.lpips_missing() is None
     assert torch.equal(pixels.lpips(image, truth), expected(image, truth).flatten())
+    unit = expected((image + 1) / 2, (truth + 1) / 2, normalize=True).flatten()
+    torch.testing.assert_close(pixels.lpips(image, truth), unit)
     assert torch.equal(torch.get_rng_state(), before)
 
 

@@ -36,11 +36,15 @@ def ms_ssim_name(size: int) -> str:
 
 
 def ms_ssim(image: Tensor, truth: Tensor) -> Tensor:
-    """Return MS-SSIM per image (Wang et al. 2003, Eq. 7), five scales, the window of `ms_ssim_window`."""
+    """Return MS-SSIM per image (Wang et al. 2003, Eq. 7), five scales, the window of `ms_ssim_window`.
+
+    Computed on intensities in [0, 1]: its luminance term compares means with 0, which must be black.
+    """
     image, truth = _check(image, truth)
     window = ms_ssim_window(min(image.shape[-2:]))
+    first, second = (image + 1) / 2, (truth + 1) / 2
     with torch.autocast(image.device.type, enabled=False):
-        return _package_ms_ssim(image, truth, data_range=2.0, size_average=False, win_size=window)
+        return _package_ms_ssim(first, second, data_range=1.0, size_average=False, win_size=window)
 
 
 def background_change(source: Tensor, edit: Tensor, background: Tensor) -> Tensor:

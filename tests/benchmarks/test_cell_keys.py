@@ -9,6 +9,13 @@ from benchmarks.suites import find_suite
 from eggan.config import to_dict
 
 KEYS = {
+    "eggan": "02e329c94b0f3484ba94",
+    "stargan": "31f516b4ea547defd626",
+    "homointerpgan": "9fc26afdfbe742672846",
+    "ganimation": "7c7a487d1ec65913cad2",
+    "eggan-tuned": "f5c48d10935dc69247f3",
+}
+OF_PROTOCOL_1 = {
     "eggan": "d4951022b5afd66a9fdc",
     "stargan": "d311e37651c2f91a1ec9",
     "homointerpgan": "d6a988071cf2b072a07a",
@@ -17,12 +24,11 @@ KEYS = {
 }
 
 
-@pytest.mark.parametrize("method", KEYS)
-def test_the_key_of_a_standard_cell_is_known(method):
+def spec_of(method, **protocol):
     suite = find_suite("standard")
     row = next(row for row in suite.rows if row.method == method)
     entry = all_methods()[method]
-    spec = CellSpec(
+    return CellSpec(
         suite=suite.name,
         title="",
         method=method,
@@ -32,9 +38,18 @@ def test_the_key_of_a_standard_cell_is_known(method):
         seed=0,
         config=to_dict(preset_config(entry, row)),
         training=to_dict(row.training),
-        protocol=to_dict(suite.protocol),
+        protocol=to_dict(suite.protocol) | protocol,
         datasets={"twin": "t", "wide": "w"},
         instruments={"a": "a", "b": "b", "verifier": "v"},
         pairs={"test": "p", "wide": "q"},
     )
-    assert spec.key == KEYS[method]
+
+
+@pytest.mark.parametrize("method", KEYS)
+def test_the_key_of_a_standard_cell_is_known(method):
+    assert spec_of(method).key == KEYS[method]
+
+
+@pytest.mark.parametrize("method", KEYS)
+def test_cells_of_an_earlier_protocol_have_other_keys_and_nothing_else_has_changed(method):
+    assert spec_of(method, version=1).key == OF_PROTOCOL_1[method] != KEYS[method]

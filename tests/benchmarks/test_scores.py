@@ -1,11 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from benchmarks import runner, scores, workbench
-from benchmarks.evaluate import NO_SINGLE_AU, Editor, evaluate, evaluate_answer
+from benchmarks.evaluate import NO_SECOND_IMAGE, NO_SINGLE_AU, Editor, evaluate, evaluate_answer
 from eggan.aus import AU_COLUMNS, AU_COUNT
-from tests.benchmarks.fakes import fake_instruments, make_bench, render, tiny_suite
+from eggan.data.dataset import write_dataset
+from tests.benchmarks.fakes import fake_instruments, make_bench, make_dataset, render, tiny_suite
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +104,6 @@ def test_true_edits_are_rendered_once_for_all_cells(bench):
         return render(*arguments, **options)
 
     suite = tiny_suite()
-    from dataclasses import replace
-
     counting = replace(bench, render=counted, runs=bench.runs.parent / "counted")
     lab = workbench.open_laboratory(
         suite, counting, workbench.suite_datasets(suite, counting), fake_instruments()
@@ -121,3 +122,46 @@ def test_a_dataset_without_truth_says_so(bench, lab):
         photographs.info["name"] = "synfacs-fake"
     assert "SynFACS" in result.not_measured["test/pixels/psnr"]
     assert "test/pixels/psnr" not in result.summary
+
+
+class TestPeopleWithASingleImage:
+    """They cannot be compared with themselves: "Real" would be 100 % whatever the verifier is worth."""
+
+    def laboratory(self, folder, alone):
+        """A laboratory over faces of three test people, of whom the first `alone` have one image left."""
+        data = make_dataset(folder / "all", {"train": 2, "val": 1, "test": 3})
+        people = data.manifest["identity"]
+        names = [f"test{number:02d}" for number in range(alone)]
+        first = data.manifest[people.isin(names) & (data.manifest["expression"] == "neutral")]
+        keep = ~people.isin(names) | data.manifest.index.isin(first.groupby("identity").head(1).index)
+        kept = np.flatnonzero(keep)
+        manifest = data.manifest.iloc[kept].reset_index(drop=True)
+        write_dataset(folder / "some", "synfacs-fake", manifest, np.asarray(data.images)[kept], 0, {}, "1")
+        bench, suite = replace(make_bench(folder), dataset=folder / "some"), tiny_suite()
+        return workbench.open_laboratory(
+            suite, bench, workbench.suite_datasets(suite, bench), fake_instruments()
+        )
+
+    def test_they_are_left_out_and_counted(self, tmp_path):
+        lab = self.laboratory(tmp_path, alone=1)
+        (data,) = lab.splits
+        partners = scores.genuine_partners(data)
+        single = (data.pairs["source_identity"] == "test00").to_numpy()
+        assert single.any()
+        assert (partners[single] == -1).all()
+        assert (partners[~single] >= 0).all()
+        assert (partners != data.pairs["source_row"]).all()
+        assert np.isnan(lab.readings(data).genuine[single]).all()
+        note = "1 of 3 people of synfacs-fake's split test have a single image: they are left out of the real"
+        assert any(told.startswith(note) for told in lab.described["notes"])
+        result = evaluate(Editor(lambda request, truth: request.source, ("source",)), lab)
+        others = lab.readings(data).genuine[~single]
+        expected = 100 * (others >= lab.instruments.verifier.threshold).mean()
+        assert result.summary["test/identity/real_accuracy"] == pytest.approx(expected)
+
+    def test_nobody_with_a_second_image_means_no_real_pairs(self, tmp_path):
+        lab = self.laboratory(tmp_path, alone=3)
+        result = evaluate(Editor(lambda request, truth: request.source, ("source",)), lab)
+        assert "test/identity/real_accuracy" not in result.summary
+        assert result.not_measured["test/identity/real_accuracy"] == NO_SECOND_IMAGE
+        assert result.summary["test/identity/accuracy"] == 100

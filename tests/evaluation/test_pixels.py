@@ -1,10 +1,12 @@
 import hashlib
+import math
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from eggan.evaluation import pixels
+from tests.patterns import ROUNDING, chequers, grey, ms_ssim_of_chequers, ms_ssim_of_greys
 
 
 def faces(size, count=2, seed=0):
@@ -39,6 +41,37 @@ def test_ms_ssim_falls_with_noise_and_ignores_autocast():
     assert float(plain.max()) < 0.95
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(pixels.ms_ssim(noisy, image), plain)
+
+
+@pytest.mark.parametrize("level", [8, 64, 128, 220])
+@pytest.mark.parametrize("size", [64, 128])
+def test_a_uniform_offset_costs_each_metric_what_its_formula_says(level, size):
+    image, truth = grey(level + 10, size), grey(level, size)
+    offset = 10 / 127.5  # in [-1, 1] units
+    expected = ms_ssim_of_greys(level + 10, level)
+    assert pixels.ms_ssim(image, truth).item() == pytest.approx(expected, abs=ROUNDING)
+    assert pixels.psnr(image, truth).item() == pytest.approx(20 * math.log10(255 / 10), abs=1e-3)
+    everywhere = torch.ones(1, size, size, dtype=torch.bool)
+    assert pixels.background_change(truth, image, everywhere).item() == pytest.approx(offset, abs=1e-6)
+    assert not pixels.still_background(truth, image).any()
+
+
+def test_ten_grey_levels_on_mid_grey_are_hardly_seen():
+    assert pixels.ms_ssim(grey(138), grey(128)).item() == pytest.approx(0.9996, abs=1e-4)
+
+
+@pytest.mark.parametrize("contrast", [0.0, 0.2, 0.5, 0.9, 1.0])
+def test_a_change_of_contrast_costs_each_metric_what_its_formula_says(contrast):
+    truth = chequers(0.8)
+    image = contrast * truth
+    expected = ms_ssim_of_chequers(0.8, contrast)
+    assert pixels.ms_ssim(image, truth).item() == pytest.approx(expected, abs=ROUNDING)
+    change = (1 - contrast) * 0.8
+    if change:
+        assert pixels.psnr(image, truth).item() == pytest.approx(20 * math.log10(2 / change), abs=1e-3)
+    everywhere = torch.ones(1, 64, 64, dtype=torch.bool)
+    assert pixels.background_change(truth, image, everywhere).item() == pytest.approx(change, abs=1e-6)
+    assert pixels.still_background(truth, image).all() == (change == 0)
 
 
 def test_tiny_images_have_no_ms_ssim():

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from benchmarks.protocol import Protocol
 from eggan.aus import AU_COLUMNS, AU_NUMBERS, EXPRESSIONS
 from reports.frame import CELL_COLUMNS, TABLES, Frame
 
@@ -68,6 +69,7 @@ def run(method: str, seed: int, state: str = "finished", reason: str = "") -> di
         "started_ms": 1_700_000_000_000,
         "instruments": "a aaaa; b bbbb; verifier cccc",
         "seconds": 61.0,
+        "protocol_version": Protocol().version,
     }
     return {name: known[name] for name in CELL_COLUMNS}
 

@@ -1,13 +1,16 @@
 """The frames that are kept with the project: they can be read, and the README says what they say."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 import reports
 from benchmarks import tuned
+from reports.claims import CLAIMS
 from reports.frame import read_frame
 from reports.labels import method_title
+from reports.superseded import superseded_records
 from studies.choose import ACCURACY, ERROR, row_of
 from studies.data import read_frame as read_study
 from studies.fresh import fresh_trials
@@ -28,7 +31,6 @@ ABLATION_COLUMNS = {  # position in the README's rows, digits
     "wide/au/mse": (2, 3),
     "wide/identity/accuracy": (4, 2),
     "wide/pixels/psnr": (5, 2),
-    "wide/pixels/msssim_w3": (6, 3),
 }
 COLUMNS = {"wide/au/mse": 3, "wide/au/skill": 3, "wide/identity/accuracy": 2}
 
@@ -39,6 +41,28 @@ def test_a_kept_frame_can_be_read_and_comes_from_clean_trees(folder):
     assert set(frame.cells["state"]) == {"finished"}
     assert set(frame.cells["dirty"]) == {"false"}
     assert set(frame.cells["run_id"]) == set(frame.pairs["run_id"])
+
+
+@pytest.mark.parametrize("folder", FRAMES, ids=lambda path: path.name)
+def test_the_old_ms_ssim_of_a_kept_frame_is_marked_and_never_given(folder):
+    records = json.loads((folder / "frame.json").read_text())["superseded"]
+    assert [(record["metric"], record["protocol_versions"]) for record in records] == [("pixels/msssim", [1])]
+    frame = read_frame(folder)
+    assert superseded_records(frame) == records
+    assert frame.pairs["msssim"].isna().all()
+    assert not frame.metrics["metric"].str.contains("msssim").any()
+    told = frame.not_measured[frame.not_measured["metric"] == "wide/pixels/msssim_w3"]
+    edited = set(frame.cells.loc[frame.cells["method"] != "mean-au", "run_id"])
+    assert set(told.loc[told["reason"] == records[0]["reason"], "run_id"]) == edited
+
+
+def test_the_readme_judges_no_claim_by_the_old_ms_ssim():
+    results = README[README.index("| without |") : README.index("The report shows Fig. 4")]
+    assert "MS-SSIM" not in results.splitlines()[0]
+    for claim in (claim for claim in CLAIMS if claim.metric == "pixels/msssim"):
+        label = f"| {ABLATED[claim.method]}"
+        row = next(line for line in results.splitlines() if line.startswith(label))
+        assert "not tested (MS-SSIM)" in row, claim
 
 
 def test_the_readme_tells_the_scores_of_the_kept_runs():
@@ -54,7 +78,7 @@ def test_the_readme_tells_the_scores_of_the_kept_runs():
 
 def test_the_readme_tells_the_changes_of_the_kept_ablations():
     frame = read_frame(ROOT / "results" / "ablations")
-    results = README[README.index("| (EGGAN's own values)") : README.index("**MS-SSIM carries")]
+    results = README[README.index("| (EGGAN's own values)") : README.index("**The MS-SSIM term of Eq. 6")]
     means = frame.metrics.groupby(["method", "metric"])["value"].mean()
     for method, label in ABLATED.items():
         row = next(line for line in results.splitlines() if line.startswith(f"| {label}"))
