@@ -18,7 +18,7 @@ from eggan.options import add_runs_argument, add_tracking_argument
 WEIGHT_FILES = {
     "vgg19-dcbb9e9d.pth": "the preset `paper` (ImageNet perceptual loss)",
     "alexnet-owt-7be5be79.pth": "LPIPS",
-    "inception_v3_google-0cc3c7bd.pth": "KID on Inception features",
+    "weights-inception-2015-12-05-6726825d.pth": "KID",
 }
 
 
@@ -168,6 +168,8 @@ def weights() -> Iterator[Line]:
     from eggan.weights import (
         DOWNLOAD_URL,
         FOLDER_VARIABLE,
+        INCEPTION_FILE,
+        INCEPTION_URL,
         find_weights,
         has_published_hash,
         weight_folders,
@@ -175,15 +177,16 @@ def weights() -> Iterator[Line]:
     )
 
     for name, purpose in WEIGHT_FILES.items():
-        path = find_weights(name)
+        path, label = find_weights(name), name.removeprefix("weights-").split("-")[0]
         if path is None:
-            yield name.split("-")[0], f"missing; unlocks {purpose}"
+            yield label, f"missing; unlocks {purpose}"
         elif has_published_hash(path):
-            yield name.split("-")[0], f"found, {path}, sha256 {weights_sha256(path)[:12]}: {purpose}"
+            yield label, f"found, {path}, sha256 {weights_sha256(path)[:12]}: {purpose}"
         else:
-            yield name.split("-")[0], f"wrong file, its sha256 differs from its name: {path}"
+            yield label, f"wrong file, its sha256 differs from its name: {path}"
     yield "looked in", " and ".join(map(str, weight_folders()))
     yield "from", f"{DOWNLOAD_URL}NAME; the variable {FOLDER_VARIABLE} names a further folder to look in"
+    yield "inception from", f"{INCEPTION_URL}{INCEPTION_FILE}"
 
 
 def packages() -> Iterator[Line]:

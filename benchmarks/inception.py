@@ -1,16 +1,20 @@
-"""Inception-v3 features for KID, where the ImageNet weights are at hand; nothing is ever downloaded."""
+"""The Inception features of KID: torch-fidelity's port of the network that FID and KID were published with.
 
+torchvision's Inception has other weights and another input, so its distances are not KID. Nothing is ever
+downloaded: the weights are looked for and verified like every published file.
+"""
+
+import io
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from benchmarks.scores import images_of
-from eggan.weights import DOWNLOAD_URL, INCEPTION_FILE, require_weights, weights_missing
+from eggan.weights import INCEPTION_FILE, INCEPTION_URL, require_weights, weights_missing
 
-SIDE = 299
+LAYER = "2048"  # the pooled features, those of FID and KID
 BATCH = 16
 
 
@@ -21,25 +25,24 @@ def missing() -> str | None:
 
 @lru_cache(maxsize=1)
 def _network(path: Path) -> nn.Module:
-    from torchvision.models import inception_v3
+    """Return the extractor with the weights of a verified file.
 
-    network = inception_v3(weights=None, init_weights=False, transform_input=False)
-    network.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
-    network.fc = nn.Identity()
-    return network.eval().requires_grad_(False)
-
-
-def prepare(images: Tensor) -> Tensor:
-    """Resize images (B, 3, H, W) in [-1, 1] to 299 px; these weights learnt from images in [-1, 1].
-
-    torchvision's own path to the same input is ImageNet's normalisation, which `transform_input` undoes.
+    It would load the file as a pickle of anything, or download it: it is given a copy of the tensors alone.
     """
-    return nn.functional.interpolate(images, size=(SIDE, SIDE), mode="bilinear", antialias=True)
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    copy = io.BytesIO()
+    torch.save(torch.load(path, weights_only=True, map_location="cpu"), copy)
+    copy.seek(0)
+    return FeatureExtractorInceptionV3("inception-v3-compat", [LAYER], feature_extractor_weights_path=copy)
 
 
 def features(images: np.ndarray, device: str) -> np.ndarray:
-    """Return pooled features (N, 2048) of uint8 images (N, H, W, 3)."""
-    network = _network(require_weights(INCEPTION_FILE, DOWNLOAD_URL, "do without KID")).to(device)
-    parts = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+    """Return pooled features (N, 2048) of uint8 images (N, H, W, 3); the network resizes them itself."""
+    network = _network(require_weights(INCEPTION_FILE, INCEPTION_URL, "do without KID")).to(device)
+    found = []
     with torch.no_grad():
-        return np.concatenate([network(prepare(images_of(part, device))).cpu().numpy() for part in parts])
+        for start in range(0, len(images), BATCH):
+            part = torch.from_numpy(np.array(images[start : start + BATCH])).permute(0, 3, 1, 2)
+            found.append(network(part.to(device))[0].cpu().numpy())
+    return np.concatenate(found)

@@ -15,13 +15,14 @@ from eggan.errors import UserError
 from eggan.files import hash_files
 
 VGG19_FILE = "vgg19-dcbb9e9d.pth"
-INCEPTION_FILE = "inception_v3_google-0cc3c7bd.pth"
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"  # of FID and KID, as torch-fidelity ports it
 LPIPS_FILES = {
     "alex": "alexnet-owt-7be5be79.pth",
     "vgg": "vgg16-397923af.pth",
     "squeeze": "squeezenet1_1-b8a52dc0.pth",
 }
 DOWNLOAD_URL = "https://download.pytorch.org/models/"
+INCEPTION_URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
 FOLDER_VARIABLE = "EGGAN_WEIGHTS"
 
 

@@ -268,7 +268,8 @@ METRICS: tuple[Metric, ...] = (
         REALISM,
         "min",
         4,
-        "Kernel inception distance of edits to real images; meaningful only beside its floor.",
+        "Kernel inception distance of edits to real images (Binkowski et al. 2018), on torch-fidelity's port "
+        "of the Inception that KID and FID were published with; meaningful only beside its floor.",
     ),
     Metric(
         "realism/kid_floor",

@@ -6,11 +6,11 @@ import os
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import interpolate
 
 from benchmarks import inception
 from eggan import weights
-from eggan.evaluation import pixels
+from eggan.errors import UserError
+from eggan.evaluation import pixels, realism
 
 
 @pytest.fixture
@@ -72,20 +72,60 @@ def test_lpips_is_the_packages_own_on_the_verified_file(folder, monkeypatch):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_inception_sees_what_torchvision_shows_it(folder, monkeypatch):
-    """torchvision normalises for ImageNet and undoes it inside; ours goes straight from [-1, 1]."""
-    from torchvision.models import inception_v3
+@pytest.fixture
+def inception_file(folder, monkeypatch):
+    """Random weights of KID's Inception under a name with their hash, found in place of the published ones.
 
-    torch.manual_seed(0)
-    network = inception_v3(weights=None, init_weights=False, transform_input=True).eval()
-    monkeypatch.setattr(inception, "INCEPTION_FILE", publish(network.state_dict(), folder, "inception"))
+    torch-fidelity has no way to build the network without weights: it downloads them, which is cut off here.
+    """
+    from torch_fidelity import feature_extractor_inceptionv3 as original
+
+    def no_download(*arguments, **options):
+        raise AssertionError("weights must never be downloaded")
+
+    monkeypatch.setattr(original, "load_state_dict_from_url", no_download)
+    with monkeypatch.context() as patch, torch.random.fork_rng():
+        torch.manual_seed(0)
+        patch.setattr(original.FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
+        patch.setattr(original, "load_state_dict_from_url", lambda *a, **o: {})
+        network = original.FeatureExtractorInceptionV3("random", [inception.LAYER])
+        for module in network.modules():  # torch's default draws shrink from layer to layer, down to 0
+            if isinstance(module, torch.nn.Conv2d):
+                torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    name = publish(network.state_dict(), folder, "inception")
+    monkeypatch.setattr(inception, "INCEPTION_FILE", name)
+    inception._network.cache_clear()
+    yield network
+    inception._network.cache_clear()
+
+
+@pytest.mark.slow
+def test_kid_is_the_one_that_torch_fidelity_computes(inception_file):
+    """On the same images, from pixels to the number: all samples as the one subset that it draws."""
+    from torch_fidelity.metric_kid import kid_features_to_metric
+
     assert inception.missing() is None
-    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
-    found = inception.features(images, "cpu")
-    assert found.shape == (2, 2048)
-    network.fc = torch.nn.Identity()
-    unit = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-    large = interpolate(unit, size=(299, 299), mode="bilinear", antialias=True)
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    generator = np.random.default_rng(0)
+    real, edit = (generator.integers(low, 256, (2, 64, 64, 3), dtype=np.uint8) for low in (0, 96))
+    found = [inception.features(images, "cpu") for images in (real, edit)]
     with torch.no_grad():
-        np.testing.assert_allclose(found, network((large - mean) / std).numpy(), rtol=1e-3, atol=1e-4)
+        theirs = [inception_file(torch.from_numpy(x).permute(0, 3, 1, 2))[0] for x in (real, edit)]
+    for ours, their in zip(found, theirs, strict=True):
+        assert ours.shape == (2, 2048)
+        np.testing.assert_allclose(ours, their.numpy(), rtol=1e-3, atol=1e-3)
+    whole = {"kid_subsets": 1, "kid_subset_size": 2, "verbose": False, "rng_seed": 0}
+    expected = kid_features_to_metric(*theirs, **whole)["kernel_inception_distance_mean"]
+    assert realism.kid(*found) == pytest.approx(expected, rel=1e-3)
+    assert expected > 1e-3
+
+
+def test_inception_is_never_downloaded_and_the_file_is_verified(folder, inception_file):
+    path = folder / inception.INCEPTION_FILE
+    path.write_bytes(path.read_bytes() + b"changed")
+    assert "weights wrong" in str(inception.missing())
+    with pytest.raises(UserError, match="not the published file"):
+        inception.features(np.zeros((1, 64, 64, 3), np.uint8), "cpu")
+    path.unlink()
+    assert str(inception.missing()).startswith("weights missing")
+    with pytest.raises(UserError, match="torch-fidelity/releases"):
+        inception.features(np.zeros((1, 64, 64, 3), np.uint8), "cpu")

@@ -40,3 +40,16 @@ def test_fid_of_known_gaussians():
 def test_features_need_two_rows():
     with pytest.raises(ValueError, match="two rows"):
         realism.kid(np.zeros((1, 4)), np.zeros((5, 4)))
+
+
+def test_kid_is_the_mean_that_torch_fidelity_takes_over_subsets():
+    """It averages over random subsets; the estimate over all samples is what that average tends to."""
+    import torch
+    from torch_fidelity.metric_kid import kid_features_to_metric
+
+    generator = np.random.default_rng(0)
+    first, second = (generator.normal(shift, 1, (300, 16)).astype(np.float32) for shift in (0, 0.4))
+    options = {"kid_subsets": 200, "kid_subset_size": 150, "verbose": False, "rng_seed": 0}
+    theirs = kid_features_to_metric(torch.from_numpy(first), torch.from_numpy(second), **options)
+    ours = realism.kid(first, second)
+    assert ours == pytest.approx(theirs["kernel_inception_distance_mean"], rel=0.05)
