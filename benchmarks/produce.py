@@ -14,6 +14,7 @@ from baselines.references import Reference
 from benchmarks.alarms import EXPLOITATION, exploitation_probe
 from benchmarks.cells import TRAINED, CellSpec, read_status, write_status
 from benchmarks.cost import edit_costs
+from benchmarks.earlier_training import WEIGHTS_OF, take_over_training
 from benchmarks.evaluate import Editor, Laboratory, Scores, editor_of, evaluate, evaluate_answer
 from benchmarks.methods import find_method
 from benchmarks.showcase import probe_sheet, showcase, write_showcase
@@ -42,18 +43,26 @@ class Produced:
 def produce(
     row: Row, spec: CellSpec, folder: Path, lab: Laboratory, bench: Workbench, dataset: Dataset, log: Log
 ) -> Produced:
-    """Train (or go on, or reuse a complete training), score, and write the pictures of one cell."""
+    """Train (or go on, or reuse a complete training), score, and write the pictures of one cell.
+
+    A finished cell that was trained alike and scored otherwise lends its weights.
+    """
     entry = find_method(spec.method, bench.methods)
     if isinstance(entry, Reference):
         return Produced(_reference_scores(entry, folder, lab, dataset), {})
     if not is_trained(folder):
-        trained, alarms = _train(entry, row, spec, folder, lab, bench, dataset, log)
-        write_status(folder, "running", **{TRAINED: trained, "alarms": alarms})
+        taken = take_over_training(spec, folder, bench.runs, log)
+        if taken is None:
+            trained, alarms = _train(entry, row, spec, folder, lab, bench, dataset, log)
+            taken = {TRAINED: trained, "alarms": alarms}
+        write_status(folder, "running", **taken)
     method = _restore(entry, spec, folder, bench.device)
     editor = editor_of(method, entry.reads)
     told = read_status(folder).values
     costs = told[TRAINED] | edit_costs(method, lab.splits[0], bench.device)
     scores = evaluate(editor, lab)
+    if WEIGHTS_OF in told:
+        scores.laboratory = scores.laboratory | {"notes": [*scores.laboratory["notes"], told[WEIGHTS_OF]]}
     _write_pictures(editor, folder, lab)
     return Produced(scores, costs, tuple(told["alarms"]))
 

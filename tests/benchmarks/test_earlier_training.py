@@ -1,0 +1,77 @@
+"""Cells that are trained alike and scored otherwise share one training."""
+
+import dataclasses
+import json
+
+import pytest
+from safetensors.numpy import load_file
+
+from benchmarks import runner, workbench
+from benchmarks.cells import read_status
+from eggan.checkpoint import WEIGHTS_FILE
+from eggan.tracking.record import logged_values
+from tests.benchmarks.fakes import TRAINING, PaintingMethod, fake_instruments, make_bench, tiny_suite
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    """The steps of all updates that are made."""
+    steps, update = [], PaintingMethod.update
+
+    def counted(self, batch, step):
+        steps.append(step)
+        return update(self, batch, step)
+
+    monkeypatch.setattr(PaintingMethod, "update", counted)
+    return steps
+
+
+def run(root, training=TRAINING, **protocol):
+    """Run the painter's cell and return its folder."""
+    bench, suite = make_bench(root), tiny_suite(references=False, training=training)
+    suite = dataclasses.replace(suite, protocol=dataclasses.replace(suite.protocol, **protocol))
+    datasets = workbench.suite_datasets(suite, bench)
+    lab = workbench.open_laboratory(suite, bench, datasets, fake_instruments())
+    (plan,) = runner.plan_suite(suite, bench, lab, datasets)
+    assert runner.run_cell(plan, lab, bench, datasets, None) == "finished"
+    return bench.cell_folder(plan.spec.key)
+
+
+def curves(folder):
+    named = [(line["step"], line["values"]) for line in logged_values(folder)]
+    kept = [(step, {k: v for k, v in values.items() if k.startswith("train/")}) for step, values in named]
+    return [(step, values) for step, values in kept if values]
+
+
+def test_a_new_protocol_scores_again_without_training_again(tmp_path, trainings):
+    old = run(tmp_path, version=1)
+    assert len(trainings) > 0
+    trainings.clear()
+    new = run(tmp_path)
+    assert new != old
+    assert trainings == []
+    weights = [load_file(folder / WEIGHTS_FILE) for folder in (old, new)]
+    assert (weights[0]["gain"] == weights[1]["gain"]).all()
+    assert curves(new) == curves(old) != []
+    before, after = (json.loads((folder / "scores" / "summary.json").read_text()) for folder in (old, new))
+    for cost in ("train_seconds", "peak_memory_mib", "build_seconds"):
+        assert after[f"cost/{cost}"] == before[f"cost/{cost}"], cost
+    assert after["test/au/mse"] == pytest.approx(before["test/au/mse"])
+    (note,) = json.loads((new / "scores" / "laboratory.json").read_text())["notes"]
+    assert note.startswith(f"painter/synfacs-fake/s0 was trained by the cell {old.name} (commit ")
+    assert read_status(old).state == "finished"
+
+
+def test_other_settings_or_another_budget_train_anew(tmp_path, trainings):
+    run(tmp_path, version=1)
+    trainings.clear()
+    run(tmp_path, training=dataclasses.replace(TRAINING, images=64))
+    assert len(trainings) > 0
+
+
+def test_damaged_weights_are_not_taken_over(tmp_path, trainings):
+    old = run(tmp_path, version=1)
+    (old / WEIGHTS_FILE).write_bytes(b"cut")
+    trainings.clear()
+    run(tmp_path)
+    assert len(trainings) > 0
