@@ -219,10 +219,13 @@ class HomoInterpGAN(TrainedNetworks):
             network.to(device)
         slow = ("decoder", "guidance")
         beta1 = {name: config.beta1_decoder if name in slow else config.beta1 for name in networks}
-        optimizers = {
-            name: adam(network, config.learning_rate, (beta1[name], config.beta2))
-            for name, network in networks.items()
-        }
+
+        def optimizers() -> dict[str, torch.optim.Adam]:
+            return {
+                name: adam(network, config.learning_rate, (beta1[name], config.beta2))
+                for name, network in networks.items()
+            }
+
         edits_with = ("encoder", "interpolator", "decoder")
         super().__init__("HomoInterpGAN", networks, optimizers, edits_with, config.schedule)
 

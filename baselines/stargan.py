@@ -200,7 +200,10 @@ class StarGAN(TrainedNetworks):
             self.critic.to(device)
         networks = {"generator": self.generator, "critic": self.critic}
         betas = (config.beta1, config.beta2)
-        optimizers = {name: adam(network, config.learning_rate, betas) for name, network in networks.items()}
+
+        def optimizers() -> dict[str, torch.optim.Adam]:
+            return {name: adam(network, config.learning_rate, betas) for name, network in networks.items()}
+
         super().__init__("StarGAN", networks, optimizers, ("generator",), config.schedule)
 
     def update(self, batch: Batch, step: int) -> dict[str, Tensor]:

@@ -4,7 +4,8 @@ It knows no loss, no order of updates and no loop; each method's file says those
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -29,19 +30,30 @@ def check_warm_steps(warm_steps: int) -> None:
 
 
 class TrainedNetworks:
-    """Named networks, one Adam each, one learning-rate schedule; `edits_with` are those that `edit` needs."""
+    """Named networks, one Adam each, one learning-rate schedule; `edits_with` are those that `edit` needs.
+
+    `optimizers` makes the Adams by network name.
+    """
 
     def __init__(
         self,
         title: str,
         networks: Mapping[str, nn.Module],
-        optimizers: Mapping[str, torch.optim.Optimizer],
+        optimizers: Callable[[], dict[str, torch.optim.Adam]],
         edits_with: Sequence[str],
         schedule: Schedule,
     ) -> None:
-        self.title, self.networks, self.optimizers = title, dict(networks), dict(optimizers)
+        self.title, self.networks, self._make_optimizers = title, dict(networks), optimizers
         self.edits_with, self.schedule = tuple(edits_with), schedule
-        self._rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()}
+
+    @cached_property
+    def optimizers(self) -> dict[str, torch.optim.Adam]:
+        """The optimisers by name; made when training first needs one, since torch's take seconds to load."""
+        return self._make_optimizers()
+
+    @cached_property
+    def _rates(self) -> dict[str, float]:
+        return {name: optimizer.defaults["lr"] for name, optimizer in self.optimizers.items()}
 
     def descend(self, loss: Tensor, *names: str, retain_graph: bool = False) -> None:
         """Take one Adam step of the named networks on `loss` (0-d); no other network gets a gradient.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -63,7 +64,12 @@ class EGGAN:
         self.c_exp = self.networks["c_exp"]
         self.au_loss = losses.AU_LOSSES[config.au_labels]
         self.rate_factor = 1.0  # of the loop's schedule
-        self.optimizers = {
+
+    @cached_property
+    def optimizers(self) -> dict[str, torch.optim.Adam]:
+        """The optimisers by name; made when training first needs one, since torch's take seconds to load."""
+        config = self.config
+        return {
             "main": self._adam(config.learning_rate, self.encoder, self.generator),
             "critic": self._adam(config.learning_rate, self.latent_critic, self.image_critic),
             "c_exp": self._adam(config.learning_rate_cexp, self.c_exp),

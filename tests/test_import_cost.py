@@ -3,11 +3,28 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
+
+from eggan.checkpoint import model_card, save_checkpoint
+from eggan.model import EGGAN, ENTRY
 
 LIBRARIES = (
     *("torch", "torchvision", "lpips", "pytorch_msssim", "sklearn", "scipy", "pandas", "pyarrow", "numba"),
-    *("matplotlib", "mlflow", "optuna", "sqlalchemy", "numpy", "PIL", "anny", "trimesh", "tqdm"),
+    *(
+        "matplotlib",
+        "mlflow",
+        "optuna",
+        "sqlalchemy",
+        "numpy",
+        "PIL",
+        "anny",
+        "trimesh",
+        "tqdm",
+        "torch._dynamo",
+    ),
 )
 CODE = """
 import sys
@@ -38,7 +55,7 @@ def test_nothing_heavy(words, tmp_path):
 
 
 def test_the_states_of_studies_need_their_storage_alone(tmp_path):
-    assert imported("study", "status", "--runs", str(tmp_path)) <= {"optuna", "sqlalchemy", "numpy", "tqdm"}
+    assert imported("study", "status", "--runs", str(tmp_path)) <= {"optuna", "sqlalchemy", "numpy"}
 
 
 def test_reports_draw_without_torch():
@@ -47,3 +64,15 @@ def test_reports_draw_without_torch():
     code = code.format(modules={"torch", "torchvision", "sklearn", "numba", "lpips"})
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.split() == ["IMPORTED"], done.stderr
+
+
+def test_an_edit_needs_torch_and_a_reader_of_images(tmp_path):
+    """No optimiser either: the first one that is made loads torch's compiler."""
+    config = ENTRY.presets["quick"]
+    weights = EGGAN(config, 0, torch.device("cpu")).inference_weights()
+    save_checkpoint(tmp_path / "eggan", model_card("eggan", ENTRY.version, config, 64), weights)
+    Image.fromarray(np.full((64, 64, 3), 128, np.uint8)).save(tmp_path / "face.png")
+    options = ["--checkpoint", str(tmp_path / "eggan"), "-o", str(tmp_path / "edit.png")]
+    used = imported("edit", str(tmp_path / "face.png"), "--au", "12=4", *options)
+    assert (tmp_path / "edit.png").is_file()
+    assert used == {"torch", "numpy", "PIL", "pytorch_msssim"}

@@ -11,10 +11,9 @@ one gaze, so any two of them are each other's true edit. Datasets of photographs
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -22,6 +21,9 @@ from eggan.aus import AU_COLUMNS, EXPRESSIONS, MAX_INTENSITY
 from eggan.data.file_tree import comparable, composed
 from eggan.errors import UserError
 from eggan.files import hash_files, replaced_folder, restore_folder
+
+if TYPE_CHECKING:  # half a second to import, which an edit need not wait for
+    import pandas as pd
 
 FORMAT_VERSION = 1
 FILES = ("dataset.json", "manifest.parquet", "images.npy")
@@ -53,7 +55,7 @@ class Dataset:
     """A loaded dataset: `manifest` (N rows), `images` uint8 (N, H, W, 3), `info` (dataset.json)."""
 
     folder: Path
-    manifest: pd.DataFrame
+    manifest: "pd.DataFrame"
     images: np.ndarray
     info: dict[str, Any]
 
@@ -113,6 +115,8 @@ def to_uint8(images: Tensor) -> Tensor:
 
 def load_dataset(folder: Path) -> Dataset:
     """Open a dataset folder; every defect is a `UserError` with one line that names it."""
+    import pandas as pd
+
     folder = Path(folder)
     restore_folder(folder)
     for name in FILES:
@@ -153,7 +157,7 @@ def _check_images(images: Any, folder: Path) -> None:
         raise UserError(f"{folder}: images.npy is {found}, not square uint8 RGB images (N, S, S, 3)")
 
 
-def check_manifest(manifest: pd.DataFrame, image_count: int, where: Path | str) -> None:
+def check_manifest(manifest: "pd.DataFrame", image_count: int, where: Path | str) -> None:
     """Raise a `UserError` for missing columns, bad AUs, unknown splits, overlaps, duplicates, bad groups.
 
     People and files that are spelt with other characters for the same letters are the same.
@@ -183,7 +187,9 @@ def check_manifest(manifest: pd.DataFrame, image_count: int, where: Path | str) 
         check_groups(manifest, where)
 
 
-def _check_values(manifest: pd.DataFrame, where: Path | str) -> None:
+def _check_values(manifest: "pd.DataFrame", where: Path | str) -> None:
+    import pandas as pd
+
     for column in TEXT_COLUMNS:
         other = [row for row, value in enumerate(manifest[column]) if not isinstance(value, str)]
         if other:
@@ -202,8 +208,10 @@ def _check_values(manifest: pd.DataFrame, where: Path | str) -> None:
         )
 
 
-def check_groups(manifest: pd.DataFrame, where: Path | str) -> None:
+def check_groups(manifest: "pd.DataFrame", where: Path | str) -> None:
     """Raise a `UserError` for groups that are no integers or hold more than one person or gaze."""
+    import pandas as pd
+
     if not pd.api.types.is_integer_dtype(manifest[GROUP_COLUMN]) or manifest[GROUP_COLUMN].isna().any():
         raise UserError(f"{where}: the column {GROUP_COLUMN!r} must hold an integer in every row")
     for column in ("identity", "gaze"):
@@ -217,7 +225,7 @@ def check_groups(manifest: pd.DataFrame, where: Path | str) -> None:
 def write_dataset(
     folder: Path,
     name: str,
-    manifest: pd.DataFrame,
+    manifest: "pd.DataFrame",
     images: np.ndarray,
     seed: int,
     parameters: dict[str, Any],
