@@ -26,6 +26,7 @@ from eggan import tracking
 from eggan.data.dataset import Dataset
 from eggan.devices import resolve_device
 from eggan.errors import UserError
+from eggan.files import check_writable
 from eggan.machine import default_workers
 from eggan.options import command
 from eggan.signals import resumable
@@ -110,6 +111,7 @@ class Session:
 
     def _run(self) -> int:
         # What can be missing is asked for before anything is rendered or trained.
+        check_writable(self.bench.runs)
         store = None if self.offline else tracking.open_store(self.tracking_uri, self.bench.runs)
         instruments = open_instruments(self.bench)
         datasets = suite_datasets(self.suite, self.bench)

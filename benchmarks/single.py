@@ -198,6 +198,9 @@ def default_folder(runs: Path, method: str, dataset: "Dataset", seed: int) -> Pa
 def check_folder(folder: Path, resume: bool) -> None:
     """Refuse to write over a training or over other files, and to resume where there is none."""
     from eggan.checkpoint import CONFIG_FILE, STATE_FILE, WEIGHTS_FILE
+    from eggan.files import check_writable
+
+    check_writable(folder)
     from eggan.tracking import read_record
 
     exists = (folder / STATE_FILE).is_file()

@@ -181,7 +181,7 @@ def _exchange(one: Path, other: Path) -> bool:
     raise OSError(number, os.strerror(number), str(other))
 
 
-def check_output(place: Path) -> None:
+def check_writable(place: Path) -> None:
     """Raise a `UserError` where `place`, a file or folder to be written, could not be written.
 
     For the start of a command that works for long and then writes; nothing is created.

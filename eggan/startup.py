@@ -37,7 +37,7 @@ def thread_environment(given: Mapping[str, str], processes: int = 1) -> dict[str
     """
     chosen: dict[str, str] = {}
     if THREADS not in given or given.get(OWN_THREADS) == given[THREADS]:
-        share = str(max(1, allowed_cores() // processes))
+        share = str(max(1, allowed_cores() // max(1, processes)))
         chosen |= {THREADS: share, OWN_THREADS: share}
     if WAITING not in given:
         chosen[WAITING] = "PASSIVE"

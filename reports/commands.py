@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eggan.errors import UserError
-from eggan.files import check_output
+from eggan.files import check_writable
 from eggan.options import add_runs_argument, add_tracking_argument, command
 from eggan.progress import progress_bar
 
@@ -51,7 +51,7 @@ def run_build(args: argparse.Namespace) -> int:
     if args.frame and (args.suite or args.tracking_uri):
         raise UserError("--frame holds one suite already: leave out --suite and --tracking-uri")
     out = args.out or args.runs / "report"
-    check_output(out)
+    check_writable(out)
     frame = read_frame(args.frame) if args.frame else _tracked(args)
     report = build(frame, out, progress_bar)
     print(overview(report))
@@ -62,7 +62,7 @@ def run_export(args: argparse.Namespace) -> int:
     """Export the frame of a suite."""
     from reports.frame import write_frame
 
-    check_output(args.folder)
+    check_writable(args.folder)
     print(f"frame written to {write_frame(_tracked(args), args.folder)}")
     return 0
 
@@ -72,7 +72,7 @@ def run_merge(args: argparse.Namespace) -> int:
     from reports.frame import read_frame, write_frame
     from reports.merge import merge_frames
 
-    check_output(args.folder)
+    check_writable(args.folder)
     frame = merge_frames([read_frame(folder) for folder in args.frames])
     done = frame.cells[frame.cells["state"] == "finished"].groupby("method").size()
     print(f"frame written to {write_frame(frame, args.folder)}")

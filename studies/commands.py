@@ -222,6 +222,7 @@ def _data(arguments: argparse.Namespace) -> Any:
 def show_report(arguments: argparse.Namespace) -> int:
     """Build a report and print what may be said."""
     from eggan.errors import UserError
+    from eggan.files import check_writable
     from eggan.progress import progress_bar
     from studies.config import study_folder
     from studies.data import read_frame
@@ -231,6 +232,7 @@ def show_report(arguments: argparse.Namespace) -> int:
         raise UserError("name a study, or an exported one with --frame FOLDER")
     data = read_frame(arguments.frame) if arguments.frame else _data(arguments)
     out = arguments.out or study_folder(arguments.runs, data.spec.name) / "report"
+    check_writable(out)
     report = build(data, out, arguments.best, progress_bar)
     signs = {"good": "+", "bad": "!", "open": "?"}
     for finding in report.findings:
@@ -241,8 +243,10 @@ def show_report(arguments: argparse.Namespace) -> int:
 
 def export_study(arguments: argparse.Namespace) -> int:
     """Export a study."""
+    from eggan.files import check_writable
     from studies.data import write_frame
 
+    check_writable(arguments.folder)
     print(f"study written to {write_frame(_data(arguments), arguments.folder)}")
     return 0
 

@@ -15,7 +15,7 @@ from benchmarks.single import resolve, trainable
 from benchmarks.workbench import Workbench, open_instruments
 from eggan.config import override
 from eggan.errors import UserError
-from eggan.files import locked
+from eggan.files import check_writable, locked
 from eggan.signals import resumable, stop_as_interrupt
 from eggan.tracking import Store
 from eggan.training import TrainingConfig
@@ -48,6 +48,7 @@ from studies.worker import Worker
 
 STUDY_GROUP = "study."
 NOT_DONE = 1
+NAME_CHARACTERS = 100  # of a folder, and of what a database takes
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,9 @@ class Session:
         name = arguments.name or f"{study.space}-{study.objective}"
         if Path(name).name != name or name.startswith("."):
             raise UserError(f"--name {name!r} is not a plain name")
+        if len(name) > NAME_CHARACTERS:
+            raise UserError(f"--name has {len(name)} characters: take at most {NAME_CHARACTERS}")
+        check_writable(study_folder(place.bench.runs, name))
         return cls(
             name=name,
             study=study,

@@ -237,3 +237,27 @@ def test_a_server_of_this_machine_is_asked_past_the_proxy(server, tmp_path, monk
     monkeypatch.setenv("no_proxy", "")
     assert open_store(f"http://127.0.0.1:{server.server_port}", tmp_path).experiment_id == "7"
     assert _Server.asked[-1].startswith("/api/")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("data", "build", "synfacs", "--out", "file/data"),
+        ("study", "run", "loss-weights", "--runs", "file/runs"),
+        ("bench", "run", "quick", "--offline", "--runs", "file/runs"),
+        ("report", "export", "file/frame"),
+        ("study", "run", "loss-weights", "--name", "n" * 300),
+        ("data", "build", "folder", "--root", ".", "--name", "n" * 300),
+    ],
+)
+def test_a_place_or_name_that_cannot_be_written_is_one_line_before_the_work(
+    words, eggan, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    started = time.monotonic()
+    status, _, error = eggan(*words)
+    assert (status, error.count("\n")) == (2, 1)
+    assert "file is a file" in error or "300 characters" in error
+    assert time.monotonic() - started < 20
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from eggan import loopback
 from eggan.errors import UserError
-from eggan.files import check_output, is_writable
+from eggan.files import check_writable, is_writable
 from eggan.options import command
 from eggan.tracking import local
 from eggan.tracking.address import (
@@ -67,7 +67,7 @@ def open_store(uri: str | None, runs: Path, experiment: str = EXPERIMENT) -> Sto
     try:
         if file is None:
             return _open_server(uri, runs, experiment)
-        check_output(file)  # MLflow tries to open a file that cannot be for two minutes
+        check_writable(file)  # MLflow tries to open a file that cannot be for two minutes
         file.parent.mkdir(parents=True, exist_ok=True)
         with local.only_process(file.parent):
             client = _open_file(file, uri, runs)
@@ -154,7 +154,7 @@ def describe(uri: str | None, runs: Path = Path("runs")) -> str:
     check_address(uri)
     file = sqlite_file(uri)
     if file is not None and not file.exists():
-        check_output(file)
+        check_writable(file)
         return f"{uri} (not there yet: the first run creates it)"
     store = read_store(uri, runs)
     found = [store.experiment_id] if store.experiment_id else []

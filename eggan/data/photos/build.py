@@ -20,7 +20,7 @@ from eggan.data.file_tree import composed, printable
 from eggan.data.labels.table import LabelTable
 from eggan.data.photos.records import FaceProblem, PhotoRecord, Problem
 from eggan.errors import UserError
-from eggan.files import refuse_foreign, write_atomically
+from eggan.files import check_writable, refuse_foreign, write_atomically
 from eggan.progress import progress_bar
 
 VERSION = "1"  # of this builder's code; counts changes that alter pixels
@@ -101,6 +101,7 @@ def check_free(out: Path) -> None:
     if out.exists() and not (out / "dataset.json").is_file():
         raise UserError(f"{out} is there but is no dataset: choose another place with --out")
     refuse_foreign(out, FILES)
+    check_writable(out)
 
 
 def _parameters(plan: Plan) -> dict[str, Any]:

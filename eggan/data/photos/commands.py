@@ -52,6 +52,7 @@ DESCRIPTIONS = {
 }
 # Test and validation people: RaFD as in the paper; elsewhere about the same parts.
 TEST_SHARE, VALIDATION_SHARE = rafd.TEST_MODELS / rafd.MODELS, rafd.VALIDATION_MODELS / rafd.MODELS
+NAME_CHARACTERS = 100  # a folder's name may have 255 bytes with size and hash
 
 
 def add_arguments(kind: str, parser: argparse.ArgumentParser) -> None:
@@ -164,6 +165,8 @@ def run_mmi(args: argparse.Namespace) -> int:
 
 
 def _check_name(name: str) -> None:
+    if len(name) > NAME_CHARACTERS:
+        raise UserError(f"--name has {len(name)} characters: take at most {NAME_CHARACTERS}")
     if not name.replace("-", "").replace("_", "").isalnum() or name.startswith("synfacs"):
         raise UserError(
             f"--name {name!r}: use letters, digits, - and _, and not a name that begins with synfacs"

@@ -18,7 +18,7 @@ from eggan.data.synfacs.plan import LABEL_TOOL, Request, make_manifest, make_req
 from eggan.data.synfacs.raster import rasterise
 from eggan.data.workers import spread, worker_count
 from eggan.errors import UserError
-from eggan.files import restore_folder
+from eggan.files import check_writable, restore_folder
 from eggan.progress import Progress, progress_bar, working
 
 CHUNK = 24  # pictures of one person per task: the person's shared parts are prepared once per task
@@ -56,6 +56,7 @@ def build(
     if is_built(folder, parameters, seed):
         print(f"{folder} is already built")
         return folder
+    check_writable(folder)
     with working("planning the pictures"):
         manifest = make_manifest(request)
         tasks = manifest_tasks(manifest, request.seed, size)
