@@ -26,7 +26,7 @@ from eggan.aus import AU_COUNT, MAX_INTENSITY
 from eggan.config import setting
 from eggan.disturb import DisturbConfig, disturb
 from eggan.errors import UserError
-from eggan.method import Batch, BuildContext, EditRequest, MethodEntry
+from eggan.method import Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
 from eggan.networks import channels_last, parameter_count
 from eggan.randomness import derive_seed
 
@@ -348,9 +348,9 @@ class EGGANW:
         return compose(enlarge(self.average["editor"](small, target_aus), picture)).clamp(-1, 1)
 
     @torch.no_grad()
-    def reconstruct(self, source: Tensor, source_aus: Tensor) -> Tensor:
+    def reconstruct(self, request: ReconstructionRequest) -> Tensor:
         """Return the edit to the source's own AUs: (B, 3, H, W) in [-1, 1]."""
-        return compose(self.average["editor"](source, source_aus)).clamp(-1, 1)
+        return compose(self.average["editor"](request.source, request.source_aus)).clamp(-1, 1)
 
     def state(self) -> dict[str, Any]:
         """Return network, average and optimiser as plain state."""

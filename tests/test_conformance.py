@@ -280,7 +280,7 @@ def test_reconstructions_keep_shape_and_range_for_any_batch_and_leave_no_trace(n
     assert torch.equal(random, torch.get_rng_state())
 
 
-@pytest.mark.parametrize("name", ["eggan", "stargan", "homointerpgan", "ganimation"])
+@pytest.mark.parametrize("name", ["eggan", "eggan-w", "stargan", "homointerpgan", "ganimation"])
 def test_a_reconstruction_is_the_edit_that_asks_for_what_is_there(name, make, data, ask):
     """HomoInterpGAN is not asked by a reference: there it is the edit at v = 0."""
     method, request, own = make(name), ask(0, 1, 2), data.expression[:3]
