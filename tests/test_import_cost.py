@@ -22,7 +22,6 @@ LIBRARIES = (
         "PIL",
         "anny",
         "trimesh",
-        "tqdm",
         "torch._dynamo",
     ),
 )
