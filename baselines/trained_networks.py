@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from eggan.aus import EXPRESSIONS
+from eggan.checkpoint import load_optimizers
 from eggan.data.dataset import Dataset
 from eggan.errors import UserError
 from eggan.networks import parameter_count
@@ -97,9 +98,8 @@ class TrainedNetworks:
         try:
             for name, network in self.networks.items():
                 network.load_state_dict(state["networks"][name])
-            for name, optimizer in self.optimizers.items():
-                optimizer.load_state_dict(state["optimizers"][name])
-        except (KeyError, RuntimeError, ValueError) as error:
+            load_optimizers(self.optimizers, state["optimizers"])
+        except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
             raise UserError(f"{self.title} state does not fit this config: {_first_line(error)}") from None
 
     def inference_weights(self) -> dict[str, Tensor]:
@@ -131,7 +131,7 @@ def adam(network: nn.Module, learning_rate: float, betas: tuple[float, float]) -
 
 def _first_line(error: Exception) -> str:
     """Return what went wrong: torch names the faulty key in the second line of its message."""
-    lines = str(error).splitlines()
+    lines = str(error).splitlines() or [type(error).__name__]
     return " ".join(line.strip() for line in lines[:2])
 
 

@@ -1,13 +1,12 @@
 """Cells: one (dataset, method, config, seed) each, named by a hash of everything that decides the result."""
 
-import json
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from eggan.config import content_hash
-from eggan.files import Holder, is_locked, lock_holder, try_lock, write_json
+from eggan.files import Holder, is_locked, lock_holder, read_json, try_lock, write_json
 
 KEY_CHARACTERS = 20
 TRAINED = "trained"  # key of cell.json: training costs, once the training has reached its end
@@ -64,10 +63,12 @@ class CellStatus:
 def read_status(folder: Path) -> CellStatus:
     """Return a cell's status; `pending` where there is none, `interrupted` where its process is gone."""
     try:
-        values = json.loads((folder / "cell.json").read_text())
+        values = read_json(folder / "cell.json")
     except FileNotFoundError:
         return CellStatus(folder.name, "pending", "", {})
     except ValueError:
+        return CellStatus(folder.name, "failed", "cell.json is corrupted", {})
+    if not isinstance(values, dict) or not isinstance(values.get("state"), str):
         return CellStatus(folder.name, "failed", "cell.json is corrupted", {})
     state, reason = values["state"], values.get("reason", "")
     if state == "running" and not is_claimed(folder):

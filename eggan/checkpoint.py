@@ -5,7 +5,6 @@ one.
 """
 
 import json
-import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,10 @@ from torch import Tensor
 
 from eggan.config import to_dict
 from eggan.errors import UserError
-from eggan.files import write_atomically, write_text
+from eggan.files import read_json, write_atomically, write_text
 
 FORMAT_VERSION = 1
+LARGEST_SIDE = 4096  # pixels; far above any method here
 WEIGHTS_FILE = "weights.safetensors"
 CONFIG_FILE = "config.json"
 STATE_FILE = "training_state.pt"
@@ -64,18 +64,24 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         if not (folder / name).is_file():
             raise UserError(f"{folder} is not a checkpoint: {name} is missing")
     try:
-        fields = json.loads((folder / CONFIG_FILE).read_text())
+        fields = read_json(folder / CONFIG_FILE)
         version = fields.pop("format_version", None)
         if version != FORMAT_VERSION:
             raise UserError(
                 f"{folder} has checkpoint version {version}, this software reads {FORMAT_VERSION}"
             )
         card = ModelCard(**fields)
+        kinds = (card.method, str), (card.method_version, int), (card.config, dict), (card.image_size, int)
+        if (
+            not all(isinstance(value, kind) for value, kind in kinds)
+            or not 0 < card.image_size <= LARGEST_SIDE
+        ):
+            raise ValueError
     except (ValueError, TypeError, AttributeError):
         raise UserError(f"{folder / CONFIG_FILE} is corrupted: train again or restore the file") from None
     try:
         return Checkpoint(card, load_file(folder / WEIGHTS_FILE))
-    except (SafetensorError, OSError):
+    except (SafetensorError, OSError, ValueError, RuntimeError, KeyError):
         raise UserError(f"{folder / WEIGHTS_FILE} is corrupted: train again or restore the file") from None
 
 
@@ -93,13 +99,36 @@ def load_training_state(folder: Path, device: torch.device | str) -> dict[str, A
     try:
         state = torch.load(path, weights_only=True, map_location=device)
         version = state.get("format_version")
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, AttributeError):
+    except Exception:  # a damaged pickle raises whatever its bytes happen to ask for
         raise UserError(f"{path} is corrupted: delete it to start this training again") from None
     if version != FORMAT_VERSION:
         raise UserError(
             f"{path} has version {version}, this software reads {FORMAT_VERSION}: delete it to start again"
         )
     return state
+
+
+def load_optimizers(
+    optimizers: Mapping[str, torch.optim.Optimizer], states: Mapping[str, dict[str, Any]]
+) -> None:
+    """Restore optimizers by name; moments or settings that no step could use are a `ValueError`."""
+    for name, optimizer in optimizers.items():
+        before = [dict(group) for group in optimizer.param_groups]
+        optimizer.load_state_dict(states[name])
+        for old, group in zip(before, optimizer.param_groups, strict=True):
+            wrong = [
+                key for key, value in old.items() if value is not None and type(group[key]) is not type(value)
+            ]
+            if wrong:
+                raise ValueError(f"the optimizer {name} has {wrong[0]} = {group[wrong[0]]!r}")
+        for parameter, moments in optimizer.state.items():
+            _check_moments(name, parameter, moments)
+
+
+def _check_moments(name: str, parameter: Tensor, moments: Any) -> None:
+    shapes = {key: getattr(value, "shape", None) for key, value in dict(moments).items()}
+    if shapes and shapes != {"step": (), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}:
+        raise ValueError(f"the optimizer {name} has other moments than Adam's for a parameter")
 
 
 def write_safetensors(tensors: dict[str, Tensor], path: Path) -> None:

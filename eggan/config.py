@@ -125,6 +125,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not UTF-8 (line {line}): save it in that encoding") from None
     try:
         return tomllib.loads(text, parse_float=_finite_toml)
+    except RecursionError:
+        raise UserError(f"{path} is not valid TOML: it is nested too deeply") from None
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path} is not valid TOML: {_toml_fault(str(error), text)}") from None
     except _NotFinite as error:
@@ -171,7 +173,7 @@ def override(config: T, assignments: list[str]) -> T:
             raise UserError(f"cannot read setting {text!r}: write FIELD=VALUE")
         try:
             value = json.loads(raw)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             value = raw
         *groups, leaf = path.strip().split(".")
         target = values

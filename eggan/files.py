@@ -67,6 +67,14 @@ def write_json(value: Any, path: Path) -> None:
     write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", path)
 
 
+def read_json(path: Path) -> Any:
+    """Return what a JSON file in UTF-8 holds; anything else, such as endless nesting, is a `ValueError`."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 @contextmanager
 def replaced_folder(folder: Path, ours: Sequence[str]) -> Iterator[Path]:
     """Lend an empty folder, which takes the place of `folder` in one step when the block ends well.

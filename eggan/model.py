@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from eggan import losses
 from eggan.augment import shift_blur_noise
 from eggan.aus import AU_COUNT, LEVELS
+from eggan.checkpoint import load_optimizers
 from eggan.errors import UserError
 from eggan.method import Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
 from eggan.model_config import EGGANConfig, cpu_preset, paper_preset, quick_preset
@@ -157,10 +158,10 @@ class EGGAN:
                 network.load_state_dict(state["networks"][name])
             for name, network in self.average.items():
                 network.load_state_dict(state["average"][name])
-            for name, optimizer in self.optimizers.items():
-                optimizer.load_state_dict(state["optimizers"][name])
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise UserError(f"EGGAN state does not fit this config: {str(error).splitlines()[0]}") from None
+            load_optimizers(self.optimizers, state["optimizers"])
+        except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(f"EGGAN state does not fit this config: {reason}") from None
 
     def inference_weights(self) -> dict[str, Tensor]:
         """Return E and G as used by `edit`, and C_exp."""

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from eggan.augment import flip_some
-from eggan.checkpoint import ModelCard, load_training_state, save_checkpoint, save_training_state
+from eggan.checkpoint import STATE_FILE, ModelCard, load_training_state, save_checkpoint, save_training_state
 from eggan.config import content_hash, setting, to_dict
 from eggan.data.dataset import Dataset, to_network_range
 from eggan.data.training_set import TrainingSet, load_training_set
@@ -211,6 +211,29 @@ def _epoch_rows(count: int, seed: int, epoch: int, device: str) -> tuple[Tensor,
     return order.to(device), targets.to(device), draws.to(device)
 
 
+def _is_window(value: Any) -> bool:
+    """Return whether a value is the sums of terms since the last log: single numbers by name."""
+    return isinstance(value, dict) and all(
+        isinstance(total, Tensor) and total.numel() == 1 and total.dim() == 0 for total in value.values()
+    )
+
+
+def _are_counts(value: Any) -> bool:
+    return isinstance(value, dict) and all(type(count) is int and count > 0 for count in value.values())
+
+
+# What the training itself keeps in its state, beside what identifies it, and whether a value may be that.
+STATE_FIELDS: Mapping[str, Callable[[Any], bool]] = {
+    "method": lambda value: isinstance(value, dict),
+    "step": lambda value: type(value) is int and value >= 0,
+    "precision": lambda value: value is None or value in get_args(Precision),
+    "alarms": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
+    "window": _is_window,
+    "counts": _are_counts,
+    "seconds": lambda value: type(value) in (int, float) and 0 <= value < math.inf,
+}
+
+
 class _Run:
     """The state of one training beside the method's own: position, window of terms, alarms, clocks."""
 
@@ -247,8 +270,14 @@ class _Run:
         state = load_training_state(self.folder, self.device)
         if state is None:
             return
-        if state["identity"] != self.identity:
+        if state.get("identity") != self.identity:
             raise UserError(f"{self.folder} holds {self._what(state)}: choose another folder or delete it")
+        missing = [name for name, fits in STATE_FIELDS.items() if name not in state or not fits(state[name])]
+        if missing:
+            raise UserError(
+                f"{self.folder / STATE_FILE} is corrupted ({missing[0]}): delete it to start this training "
+                "again"
+            )
         self.method.load_state(state["method"])
         self.step, self.precision, self.alarms = state["step"], state["precision"], list(state["alarms"])
         self.window, self.counts = dict(state["window"]), dict(state["counts"])

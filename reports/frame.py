@@ -5,7 +5,6 @@ A frame can be exported to a folder of parquet files and read back: tables can b
 
 import json
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from eggan.errors import UserError
-from eggan.files import files_in, replaced_folder, restore_folder
+from eggan.files import files_in, read_json, replaced_folder, restore_folder
 from eggan.options import command
 from eggan.tracking.read import TrackedCell, download_artifacts, metric_history, search_cells
 from eggan.tracking.store import Store
@@ -197,8 +196,9 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path.name} of a run cannot be read: {error}") from None
+    except Exception as error:  # a damaged archive raises whatever its parts' readers do
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{path.name} of a run cannot be read: {reason}") from None
 
 
 def _assemble(
@@ -301,13 +301,20 @@ def read_frame(folder: Path) -> Frame:
             f"{folder} is not an exported frame: make one with `{command(f'report export {folder}')}`"
         )
     try:
-        head = json.loads((folder / HEAD).read_text())
+        head = read_json(folder / HEAD)
+        if not isinstance(head, dict) or not isinstance(head.get("instruments"), dict):
+            raise ValueError(f"{HEAD} is no head of a frame")
         if head.get("format_version") != FORMAT_VERSION:
             found = head.get("format_version")
             raise UserError(f"{folder} has frame version {found}, this software reads {FORMAT_VERSION}")
         tables = {name: _read_table(folder, name) for name in TABLES}
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder} cannot be read: {error}") from None
+    except UserError:
+        raise
+    except Exception as error:  # on damaged files pandas and pyarrow raise anything
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{folder} cannot be read: {reason}") from None
+    for name, table in tables.items():
+        _check_table(table, name, folder)
     shown = {path.stem: _read_arrays(path) for path in sorted((folder / "showcases").glob("*.npz"))}
     return without_superseded(Frame(**tables, showcases=shown, instruments=head["instruments"]))
 
@@ -320,3 +327,20 @@ def _read_table(folder: Path, name: str) -> pd.DataFrame:
     if name == "cells" and "protocol_version" not in table:
         return table.assign(protocol_version=FIRST_VERSION)
     return table
+
+
+def _check_table(table: pd.DataFrame, name: str, folder: Path) -> None:
+    """Raise a `UserError` unless a table has its columns once each, with plain values in them."""
+    missing = [column for column in TABLES[name] if column not in table.columns]
+    if missing:
+        raise UserError(f"{folder}: {name}.parquet lacks the column {missing[0]!r}")
+    if table.columns.has_duplicates:
+        raise UserError(f"{folder}: {name}.parquet has the column {_first_twice(table)!r} twice")
+    for column in table.columns:
+        nested = table[column].map(lambda value: isinstance(value, list | dict | np.ndarray))
+        if nested.any():
+            raise UserError(f"{folder}: {name}.parquet has lists in the column {column!r}")
+
+
+def _first_twice(table: pd.DataFrame) -> str:
+    return str(table.columns[table.columns.duplicated()][0])

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from eggan.config import content_hash, from_dict, setting, to_dict
 from eggan.errors import UserError
-from eggan.files import write_json
+from eggan.files import read_json, write_json
 from eggan.options import command
 from studies.space import Space, find_space
 
@@ -124,7 +124,7 @@ def spec_from(values: dict[str, Any], where: str) -> StudySpec:
     """Return what `StudySpec.plain` described; a defect is a `UserError`."""
     try:
         return StudySpec(**{**values, "study": from_dict(StudyConfig, values["study"], where)})
-    except (TypeError, KeyError):
+    except (TypeError, KeyError, AttributeError):
         raise UserError(f"{where} is not a study's specification, or one of another version") from None
 
 
@@ -138,7 +138,7 @@ def read_spec(folder: Path) -> StudySpec:
     """Return the specification in a study's folder; a missing or broken one is a `UserError`."""
     path = Path(folder) / SPEC_FILE
     try:
-        return spec_from(json.loads(path.read_text()), str(path))
+        return spec_from(read_json(path), str(path))
     except FileNotFoundError:
         raise UserError(
             f"{folder} holds no study: start one with `{command('study run loss-weights')}`"

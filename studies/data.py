@@ -17,7 +17,7 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
 
 from eggan.errors import UserError
-from eggan.files import files_in, replaced_folder, write_json
+from eggan.files import files_in, read_json, replaced_folder, write_json
 from eggan.options import command
 from studies.config import SPEC_FILE, StudySpec, read_spec, write_spec
 from studies.liveness import BEAT, OWNER
@@ -130,11 +130,13 @@ def read_frame(folder: Path) -> StudyData:
             f"{folder} holds no exported study: `{command(f'study export NAME {folder}')}` writes one"
         )
     try:
-        listed = json.loads((folder / TRIALS_JSON).read_text())
+        listed = read_json(folder / TRIALS_JSON)
         frames = [pd.read_parquet(folder / name) for name in (RERUNS, RERUN_PAIRS)]
         data = StudyData(read_spec(folder), listed, *frames)
         _ = data.trials
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # on damaged files Optuna, pandas and pyarrow raise anything
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{folder} is not a whole export: write it again ({reason})") from None
     return data

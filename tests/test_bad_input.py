@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from eggan.data.dataset import Dataset, load_dataset
@@ -233,6 +234,10 @@ class TestConfigs:
         assert not (place / "x").exists()
 
 
+def optimizer_of(state):
+    return next(iter(state["method"]["optimizers"].values()))
+
+
 class TestCheckpoints:
     edit = ("edit", "face.png", "--checkpoint", "m", "--au", "12=4")
 
@@ -246,6 +251,60 @@ class TestCheckpoints:
         path = place / "m" / name
         path.write_bytes(b"\xff" * 64 + path.read_bytes()[64:])
         one_line(eggan(*self.edit), f"{name} is corrupted")
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [("method", {"name": 1}), ("config", []), ("image_size", "64"), ("image_size", 10**9),
+         ("method_version", None)],
+    )  # fmt: skip
+    def test_a_card_of_another_kind(self, eggan, place, key, value):
+        path = place / "m" / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+        one_line(eggan(*self.edit), "config.json is corrupted")
+
+    @pytest.mark.parametrize(
+        "text", ["[" * 100_000, '{"a":' * 100_000, "[]", "3", "\ud800".encode(errors="replace")]
+    )
+    def test_a_card_that_is_no_object(self, eggan, place, text):
+        (place / "m" / "config.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+        one_line(eggan(*self.edit), "config.json is corrupted")
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda s: s.pop("step"),
+            lambda s: s.update(step=-1),
+            lambda s: s.update(step="7"),
+            lambda s: s.update(precision={}),
+            lambda s: s.update(alarms=3),
+            lambda s: s.update(window={"x": torch.zeros(2)}),
+            lambda s: s.update(counts={"x": 0}),
+            lambda s: s.pop("seconds"),
+            lambda s: s.update(method=None),
+            lambda s: s["method"]["networks"].update(c_exp=None),
+            lambda s: s["method"].pop("optimizers"),
+            lambda s: optimizer_of(s)["param_groups"][0].update(lr="fast"),
+            lambda s: optimizer_of(s)["state"][0].pop("exp_avg"),
+            lambda s: optimizer_of(s)["state"][0].update(exp_avg=torch.zeros(0)),
+        ],
+    )  # fmt: skip
+    def test_a_training_state_with_other_values(self, eggan, place, change):
+        path = place / "m" / "training_state.pt"
+        state = torch.load(path, weights_only=True)
+        change(state)
+        torch.save(state, path)
+        command = ("train", "eggan", "--dataset", "tiny", "--preset", "quick", "--offline", "--out", "m")
+        result = eggan(*command, *TINY_TRAINING, "--set", "training.images=8", "--resume")
+        assert result[0] == 2, result
+        assert result[2].count("eggan: ") == 1
+
+    @pytest.mark.parametrize(
+        "content", [b"", b"PK\3\4", b"\x80\x02}q\0.", b"\x80\x04\x95\xff", b"cos\nsystem\n."]
+    )
+    def test_a_training_state_of_other_bytes(self, eggan, place, content):
+        (place / "m" / "training_state.pt").write_bytes(content)
+        command = ("train", "eggan", "--dataset", "tiny", "--preset", "quick", "--offline", "--out", "m")
+        one_line(eggan(*command, *TINY_TRAINING, "--resume"), "training_state.pt")
 
     def test_a_corrupted_training_state_is_not_resumed(self, eggan, place):
         weights = (place / "m" / "weights.safetensors").read_bytes()

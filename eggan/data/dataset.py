@@ -20,7 +20,7 @@ from torch import Tensor
 from eggan.aus import AU_COLUMNS, EXPRESSIONS, MAX_INTENSITY
 from eggan.data.file_tree import comparable, composed
 from eggan.errors import UserError
-from eggan.files import hash_files, replaced_folder, restore_folder
+from eggan.files import hash_files, read_json, replaced_folder, restore_folder
 
 if TYPE_CHECKING:  # half a second to import, which an edit need not wait for
     import pandas as pd
@@ -125,7 +125,7 @@ def load_dataset(folder: Path) -> Dataset:
                 f"{folder} is not a dataset: {name} is missing (build one with `eggan data build synfacs`)"
             )
     try:
-        info = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+        info = read_json(folder / "dataset.json")
         manifest = pd.read_parquet(folder / "manifest.parquet")
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
     except Exception as error:  # on damaged files pandas, pyarrow and numpy raise anything

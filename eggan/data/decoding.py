@@ -7,7 +7,8 @@ of one line; what was done to a usable one beyond decoding is in `Decoded.notes`
 import importlib.util
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -63,7 +64,8 @@ def decode_rgb(path: Path) -> Decoded:
     """
     notes: list[str] = []
     image, deep = _open(path, notes)
-    return Decoded(_to_rgb(_upright(image, notes), path, deep, notes), tuple(notes))
+    rgb = _guarded(path, lambda: _to_rgb(_upright(image, notes), path, deep, notes))
+    return Decoded(rgb, tuple(notes))
 
 
 def looks_like_image(path: Path) -> bool:
@@ -167,8 +169,27 @@ def _load(path: Path, notes: list[str]) -> tuple[Image.Image, bool]:
     deep = image.mode in ("RGB", "RGBA", "RGBX") and any(
         ";16" in str(tile[3]) for tile in getattr(image, "tile", ())
     )
-    image.load()
+    with _without_chatter() if image.format == "TIFF" else nullcontext():
+        image.load()
     return image, deep
+
+
+@contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Keep libtiff, which writes on the process's own stderr, from adding lines to the one of a refusal."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # stderr is closed: nothing can be written there
+        yield
+        return
+    silent = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(silent, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(silent)
+        os.close(kept)
 
 
 def _frames(path: Path, kind: str | None) -> int:
@@ -213,8 +234,8 @@ def _to_rgb(image: Image.Image, path: Path, deep: bool, notes: list[str]) -> Ima
     if image.mode == "F":
         raise UserError(f"{path} has floating-point pixels: convert it to an 8-bit PNG or JPEG")
     if image.has_transparency_data:
-        return _guarded(path, lambda: _on_white(image))
-    return _guarded(path, lambda: image.convert("RGB"))
+        return _on_white(image)
+    return image.convert("RGB")
 
 
 def _from_integers(values: np.ndarray, path: Path, notes: list[str]) -> Image.Image:

@@ -241,6 +241,17 @@ def test_a_raw_file_and_heic_without_its_reader_say_what_to_do(tmp_path, monkeyp
         load_photograph(tmp_path / "face.jpg", 64)
 
 
+@pytest.mark.parametrize("compression", ["tiff_lzw", "jpeg", "tiff_adobe_deflate"])
+def test_libtiff_adds_no_line_of_its_own(tmp_path, capfd, compression):
+    path = save(tmp_path, picture(), "face.tiff", compression=compression)
+    content = bytearray(path.read_bytes())
+    content[10 : len(content) // 2] = bytes(len(content) // 2 - 10)
+    path.write_bytes(content)
+    with suppress(UserError):
+        load_photograph(path, 64)
+    assert capfd.readouterr().err == ""
+
+
 def test_programs_and_unlimited_archives_are_no_photographs(tmp_path):
     path = tmp_path / "face.jpg"
     Image.fromarray(picture()).save(path, format="EPS")
