@@ -11,7 +11,7 @@ from benchmarks.listing import table
 from eggan.errors import UserError
 from eggan.options import command
 from studies.config import SPEC_FILE, StudyConfig, read_spec
-from studies.liveness import REASON, count_trials, retried_numbers, why_dead
+from studies.liveness import REASON, Watch, count_trials, retried_numbers, why_dead
 from studies.sampling import expected_part
 from studies.storage import open_study
 from studies.trials import STATES, trial_frame
@@ -104,16 +104,17 @@ def status_text(folder: Path, storage: str | None = None) -> str:
     study, spec = open_study(folder, storage), read_spec(folder)
     trials = study.get_trials(deepcopy=False)
     retried = retried_numbers(trials)
-    rows = [_trial_row(trial, spec.study, trial.number in retried) for trial in trials]
+    watch = Watch(folder)
+    rows = [_trial_row(trial, spec.study, watch, trial.number in retried) for trial in trials]
     names = [name.removeprefix("val/") for name in SHOWN]
     return table(["trial", "state", "reference", *names, "reason"], rows)
 
 
-def _trial_row(trial: FrozenTrial, study: StudyConfig, retried: bool) -> list[str]:
+def _trial_row(trial: FrozenTrial, study: StudyConfig, watch: Watch, retried: bool) -> list[str]:
     attrs = trial.user_attrs
     state, reason = STATES[trial.state], str(attrs.get(REASON, ""))
     if state == "running":
-        reason = why_dead(trial, study) or ""
+        reason = why_dead(trial, study, watch) or ""
     if retried:
         reason = f"{reason} (repeated by another trial)"
     scores = [f"{attrs[name]:.3f}" if name in attrs else "-" for name in SHOWN]

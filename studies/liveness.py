@@ -1,10 +1,11 @@
 """Who runs a trial, whether they live, and what becomes of a trial whose worker died.
 
 Optuna's own heartbeat knows neither the journal nor ask and tell. Here a running trial carries its owner and
-the time of its last beat; anybody who finds it silent, or its process gone, closes it and puts it back into
-the queue.
+a count of beats; anybody who finds its process gone, or sees the count stand still for long by a clock of
+their own, closes it and puts it back into the queue. Clocks of two machines are never compared.
 """
 
+import json
 import socket
 import threading
 import time
@@ -18,6 +19,7 @@ import optuna
 import psutil
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from eggan.files import write_json
 from studies.config import StudyConfig
 from studies.storage import STORAGE_ERRORS, set_trial_attr
 from studies.trials import params_of
@@ -56,11 +58,46 @@ def owner_lives(owner: dict[str, Any]) -> bool:
         return False
 
 
+class Watch:
+    """How long the beats of running trials have stood still, by this machine's monotonic clock.
+
+    What was seen is kept in a study's folder, since a command may end long before a trial counts as dead. It
+    means nothing to another machine, or after a restart of this one.
+    """
+
+    def __init__(self, study_folder: Path) -> None:
+        self._path = study_folder / f".beats-{socket.gethostname()}.json"
+        self._seen: dict[str, list[float]] = self._read()
+
+    def _read(self) -> dict[str, list[float]]:
+        try:
+            kept = json.loads(self._path.read_text())
+            return dict(kept["seen"]) if kept["host"] == this_host() else {}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+    def silent_seconds(self, trial: FrozenTrial) -> float:
+        """Return since how many seconds a trial has been seen with the beat that it has now."""
+        beat, now = float(trial.user_attrs.get(BEAT, -1)), time.monotonic()
+        before = self._seen.get(str(trial.number))
+        if before is None or before[0] != beat or before[1] > now:
+            self._seen[str(trial.number)] = [beat, now]
+            return 0.0
+        return now - before[1]
+
+    def keep(self, running: Iterable[FrozenTrial]) -> None:
+        """Store what was seen of the trials that still run."""
+        numbers = {str(trial.number) for trial in running}
+        self._seen = {number: seen for number, seen in self._seen.items() if number in numbers}
+        if self._seen or self._path.exists():
+            write_json({"host": this_host(), "seen": self._seen}, self._path)
+
+
 class Heart:
     """Beats for a trial while the block runs; `check` raises `LostTrial` once the trial was closed."""
 
     def __init__(self, trial: Trial, seconds: float) -> None:
-        self._trial, self._seconds = trial, seconds
+        self._trial, self._seconds, self._beats = trial, seconds, 0
         self._stop, self._lost = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -87,29 +124,30 @@ class Heart:
 
     def _beat(self) -> None:
         try:
-            self._trial.set_user_attr(BEAT, time.time())
+            self._trial.set_user_attr(BEAT, self._beats)
+            self._beats += 1
         except STORAGE_ERRORS:
             return  # a database that is away for a moment; the next beat tries again
         except CLOSED_ERRORS:
             self._lost.set()
 
 
-def why_dead(trial: FrozenTrial, config: StudyConfig) -> str | None:
+def why_dead(trial: FrozenTrial, config: StudyConfig, watch: Watch) -> str | None:
     """Return why a running trial counts as dead, None where it does not."""
     owner = trial.user_attrs.get(OWNER)
     if owner and owner["host"] == this_host() and not owner_lives(owner):
         return GONE
-    started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
-    silent = time.time() - float(trial.user_attrs.get(BEAT, started))
+    silent = watch.silent_seconds(trial)
     if silent > config.stale_seconds:
         return f"no word from its worker for {silent:.0f} s"
     return None
 
 
-def reap(study: optuna.Study, config: StudyConfig) -> list[int]:
+def reap(study: optuna.Study, config: StudyConfig, watch: Watch) -> list[int]:
     """Close the dead trials of a study, queue each once more, and return their numbers."""
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    dead = [(trial, why_dead(trial, config)) for trial in running]
+    dead = [(trial, why_dead(trial, config, watch)) for trial in running]
+    watch.keep(trial for trial, reason in dead if not reason)
     return [trial.number for trial, reason in dead if reason and _bury(study, config, trial, reason)]
 
 
@@ -143,13 +181,11 @@ def queue_forgotten(study: optuna.Study) -> None:
 
 
 def _queue_again(study: optuna.Study, trial: FrozenTrial, attempt: int) -> None:
-    params = params_of(trial)
-    if not params:  # it died before it had any; a new trial takes its place
-        return
     attrs: dict[str, Any] = {RETRY_OF: trial.number, ATTEMPT: attempt}
     if "reference" in trial.user_attrs:
         attrs["reference"] = trial.user_attrs["reference"]
-    study.enqueue_trial(params, user_attrs=attrs)
+    # Without parameters, because it died before it had any, the new one draws those that it would have had.
+    study.enqueue_trial(params_of(trial), user_attrs=attrs)
 
 
 def retried_numbers(trials: Iterable[FrozenTrial]) -> set[int]:

@@ -1,29 +1,78 @@
 """Sampler and pruner of a study, as its settings pin them."""
 
-import socket
+from collections.abc import Sequence
+from typing import Any
 
-import optuna
+from optuna import Study
+from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
 
 from eggan.randomness import derive_seed
 from studies.config import StudyConfig
+from studies.liveness import RETRY_OF
 
-MACHINES = "machines"  # study attribute: the hosts that work on it, in the order in which they joined
 
+class KeyedSampler(BaseSampler):
+    """TPE whose random numbers are a function of the study's seed and of which trial it proposes.
 
-def make_sampler(config: StudyConfig, machine: int, worker: int, trials: int) -> BaseSampler:
-    """Return the sampler that proposes one trial, seeded by who asks and by how many trials there are.
-
-    Equal seeds in two workers propose equal points; so would a worker that starts again with its old seed.
+    No two trials share them, whoever asks, and nobody has to agree on anything: the storage numbers the
+    trials. A trial that repeats a dead one draws what that one would have drawn.
     """
-    key = derive_seed("study sampler", config.sampler_seed, machine, worker, trials)
+
+    def __init__(self, config: StudyConfig) -> None:
+        self._config = config
+        self._tpe = make_tpe(config, 0)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Seed the sampler for this trial."""
+        self._tpe = make_tpe(self._config, trial_key(study.get_trials(deepcopy=False), trial))
+        self._tpe.before_trial(study, trial)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Return the parameters that are drawn together."""
+        return self._tpe.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return values of the parameters that are drawn together."""
+        return self._tpe.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Return the value of one parameter."""
+        return self._tpe.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """Let TPE note how a trial ended."""
+        self._tpe.after_trial(study, trial, state, values)
+
+    def reseed_rng(self) -> None:
+        """Keep the seeds: they come from the trials."""
+
+
+def make_tpe(config: StudyConfig, key: int) -> TPESampler:
+    """Return the sampler that proposes the trial with this key."""
     return TPESampler(
         n_startup_trials=config.startup_trials,
         multivariate=config.multivariate,
         constant_liar=True,  # trials of other workers count as bad ones, so that nobody proposes them again
-        seed=key % 2**32,
+        seed=derive_seed("study sampler", config.sampler_seed, key) % 2**32,
     )
+
+
+def trial_key(trials: Sequence[FrozenTrial], trial: FrozenTrial) -> int:
+    """Return which proposal a trial is, from 0, repeats not counted; a repeat has its first trial's key."""
+    by_number = {known.number: known for known in trials}
+    while RETRY_OF in trial.user_attrs:
+        trial = by_number[int(trial.user_attrs[RETRY_OF])]
+    fresh = (known for known in trials if RETRY_OF not in known.user_attrs)
+    return sum(known.number < trial.number for known in fresh)
 
 
 def make_pruner(config: StudyConfig) -> BasePruner:
@@ -46,13 +95,3 @@ def expected_part(config: StudyConfig, warm_images: int) -> float:
         seen += going_on * (rung - reached)
         going_on, reached, rung = going_on / config.reduction_factor, rung, rung * config.reduction_factor
     return (seen + going_on * (left - reached)) / config.images
-
-
-def machine_number(study: optuna.Study) -> int:
-    """Return this machine's number in the study, 0 for the first; it joins where it is new."""
-    host = socket.gethostname()
-    known = list(study.user_attrs.get(MACHINES, []))
-    if host not in known:
-        known.append(host)
-        study.set_user_attr(MACHINES, known)
-    return known.index(host)

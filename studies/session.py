@@ -31,7 +31,7 @@ from studies.desk import (
 )
 from studies.launch import own_command, run_workers
 from studies.listing import plan_text, status_text
-from studies.liveness import count_trials, queue_forgotten, reap
+from studies.liveness import Watch, count_trials, queue_forgotten, reap
 from studies.place import Place
 from studies.storage import (
     ADDRESS_VARIABLE,
@@ -163,7 +163,7 @@ class Session:
         study = create_study(desk.spec, self.folder, self.url, desk.references())
         write_spec(desk.spec, self.folder)
         with locked(self.folder / ".repair.lock"):
-            reap(study, self.study)
+            reap(study, self.study, Watch(self.folder))
             queue_forgotten(study)
             settle_all(study, self.folder, None)
         return study

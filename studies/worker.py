@@ -26,12 +26,13 @@ from studies.liveness import (
     RETRY_OF,
     Heart,
     LostTrial,
+    Watch,
     close_trial,
     count_trials,
     reap,
 )
 from studies.objective import PROBES, TrialRun, floor_constraint, objective_values
-from studies.sampling import machine_number, make_pruner, make_sampler
+from studies.sampling import KeyedSampler, make_pruner
 from studies.track import RUN_ID, drop_training_files, open_trial_run, settle, trial_folder
 from studies.trials import FLOOR
 
@@ -48,9 +49,13 @@ class Worker:
     store: Store | None = None
     keep_weights: bool = False
 
+    def __post_init__(self) -> None:
+        self._watch = Watch(self.desk.folder())
+
     def run(self) -> int:
         """Run trials until the study has as many as it should; return how many were run here."""
         self.study.pruner = make_pruner(self.desk.study)
+        self.study.sampler = KeyedSampler(self.desk.study)
         done = 0
         while (trial := self._next()) is not None:
             self._run(trial)
@@ -60,7 +65,7 @@ class Worker:
     def _next(self) -> Trial | None:
         """Return the next trial, None when the study has enough; dead trials are put back first."""
         study, settings = self.study, self.desk.study
-        for number in reap(study, settings):
+        for number in reap(study, settings, self._watch):
             settle(_frozen(study, number), self.desk.folder(), self.store)
         with locked(self.desk.folder() / ".ask.lock"):  # or the workers of a machine would begin too many
             count = count_trials(study)
@@ -68,8 +73,6 @@ class Worker:
                 return None
             if count["settled"] >= settings.trials:
                 return None
-            machine, trials = machine_number(study), len(study.get_trials(deepcopy=False))
-            study.sampler = make_sampler(settings, machine, self.number, trials)
             return study.ask(self.desk.spec.space.distributions)
 
     def _run(self, trial: Trial) -> None:

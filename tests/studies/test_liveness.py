@@ -5,6 +5,7 @@ import time
 import pytest
 from optuna.trial import TrialState
 
+from studies import liveness
 from studies.liveness import (
     AGAIN,
     ATTEMPT,
@@ -14,13 +15,16 @@ from studies.liveness import (
     REASON,
     Heart,
     LostTrial,
+    Watch,
     count_trials,
     owner_lives,
     owner_of_this_process,
     queue_forgotten,
     reap,
     this_host,
+    why_dead,
 )
+from studies.sampling import KeyedSampler, trial_key
 from studies.storage import create_study
 from studies.trials import trial_frame
 from tests.studies.fakes import fake_spec
@@ -35,11 +39,31 @@ def study(tmp_path):
     return create_study(fake_spec(), tmp_path, "", {})
 
 
-def start(study, owner, beat=None):
+@pytest.fixture
+def watch(tmp_path):
+    return Watch(tmp_path)
+
+
+def start(study, owner, beat=0):
     trial = study.ask(DISTRIBUTIONS)
     trial.set_user_attr(OWNER, owner)
-    trial.set_user_attr(BEAT, time.time() if beat is None else beat)
+    trial.set_user_attr(BEAT, beat)
     return trial
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The machine's monotonic clock, to be moved by hand."""
+
+    class Clock:
+        now = 1000.0
+
+        def monotonic(self):
+            return self.now
+
+    moved = Clock()
+    monkeypatch.setattr(liveness.time, "monotonic", moved.monotonic)
+    return moved
 
 
 def test_a_process_is_known_by_number_and_start():
@@ -61,14 +85,14 @@ def test_a_zombie_does_not_live():
     child.wait()
 
 
-def test_a_dead_trial_is_repeated_once_and_then_stays_failed(study):
+def test_a_dead_trial_is_repeated_once_and_then_stays_failed(study, watch):
     config = fake_spec().study
     first = start(study, DEAD)
-    assert reap(study, config) == [0]
+    assert reap(study, config, watch) == [0]
     again = study.ask(DISTRIBUTIONS)
     assert again.params == first.params
     again.set_user_attr(OWNER, DEAD)
-    assert reap(study, config) == [1]
+    assert reap(study, config, watch) == [1]
     frame = trial_frame(study)
     assert list(frame["state"]) == ["failed", "failed"]
     assert list(frame["reason"]) == [GONE, GONE]
@@ -76,21 +100,81 @@ def test_a_dead_trial_is_repeated_once_and_then_stays_failed(study):
     assert count_trials(study) == {"settled": 1, "running": 0, "waiting": 0}
 
 
-def test_a_living_trial_is_left_alone_until_it_is_silent(study):
+def test_a_living_trial_is_left_alone_until_it_is_silent(study, watch, clock):
     config = fake_spec().study
     start(study, owner_of_this_process())
+    beating, silent = start(study, ELSEWHERE), start(study, ELSEWHERE)
+    for beat in range(5):
+        beating.set_user_attr(BEAT, beat)
+        assert reap(study, config, watch) == []
+        clock.now += config.stale_seconds / 4
+    beating.set_user_attr(BEAT, 5)
+    assert reap(study, config, watch) == [0, silent.number]  # a process that lives but hangs is silent too
+    assert "no word from its worker for 750 s" in study.trials[2].user_attrs[REASON]
+
+
+@pytest.mark.parametrize("minutes", [-60 * 24 * 365, -11, 0, 11, 60 * 24 * 365])
+def test_clocks_of_two_machines_are_never_compared(study, watch, clock, minutes):
+    start(study, ELSEWHERE, beat=time.time() + 60 * minutes)  # what earlier versions wrote as a beat
+    assert reap(study, fake_spec().study, watch) == []
+    clock.now += fake_spec().study.stale_seconds - 1
+    assert reap(study, fake_spec().study, watch) == []
+    clock.now += 2
+    assert reap(study, fake_spec().study, watch) == [0]
+
+
+def test_silence_is_counted_over_several_commands_of_one_machine(study, tmp_path, clock, monkeypatch):
+    config = fake_spec().study
     start(study, ELSEWHERE)
-    assert reap(study, config) == []
-    start(study, ELSEWHERE, beat=time.time() - config.stale_seconds - 1)
-    assert reap(study, config) == [2]
-    assert "no word from its worker" in study.trials[2].user_attrs[REASON]
+    assert reap(study, config, Watch(tmp_path)) == []
+    clock.now += config.stale_seconds + 1
+    monkeypatch.setattr(liveness, "this_host", lambda: "after a restart")
+    assert why_dead(study.trials[0], config, Watch(tmp_path)) is None
+    monkeypatch.undo()
+    clock.now = 1000 + config.stale_seconds + 1
+    monkeypatch.setattr(liveness.time, "monotonic", clock.monotonic)
+    assert reap(study, config, Watch(tmp_path)) == [0]
 
 
-def test_a_trial_that_died_before_it_had_parameters_is_replaced_not_repeated(study):
+def test_a_trial_that_died_before_it_had_parameters_is_drawn_again_as_it_would_have_been(study, watch):
+    config = fake_spec().study
+    study.sampler = KeyedSampler(config)
     trial = study.ask()
     trial.set_user_attr(OWNER, DEAD)
-    assert reap(study, fake_spec().study) == [0]
-    assert count_trials(study) == {"settled": 0, "running": 0, "waiting": 0}
+    assert reap(study, config, watch) == [0]
+    assert count_trials(study) == {"settled": 0, "running": 0, "waiting": 1}
+    again = study.ask(DISTRIBUTIONS)
+    other = create_study(fake_spec("other"), watch._path.parent / "other", "", {})
+    other.sampler = KeyedSampler(config)
+    assert again.params == other.ask(DISTRIBUTIONS).params
+
+
+def test_no_two_trials_share_their_random_numbers_and_a_repeat_has_those_of_its_first(study, watch):
+    config = fake_spec().study
+    drawn = []
+    for _ in range(8):
+        study.sampler = KeyedSampler(config)  # as each worker on each machine has its own
+        drawn.append(start(study, DEAD).params)
+    assert len({tuple(params.values()) for params in drawn}) == 8
+    assert reap(study, config, watch) == list(range(8))
+    trials = study.get_trials(deepcopy=False)
+    assert [trial_key(trials, trial) for trial in trials] == [*range(8), *range(8)]
+    assert trial_key(trials, study.trials[8]) == 0
+
+
+def test_a_study_that_stops_and_goes_on_draws_what_it_would_have_drawn(tmp_path):
+    config = fake_spec().study
+
+    def draw(name, restarts):
+        study = create_study(fake_spec(name), tmp_path / name, "", {})
+        drawn = []
+        for _ in range(6):
+            if restarts or not drawn:
+                study.sampler = KeyedSampler(config)
+            drawn.append(study.ask(DISTRIBUTIONS).params)
+        return drawn
+
+    assert draw("one", restarts=False) == draw("two", restarts=True)
 
 
 def test_a_reaper_that_died_halfway_is_made_good(study):
