@@ -240,3 +240,40 @@ def test_two_processes_open_a_fresh_store_at_once(tmp_path):
 def test_describe_creates_nothing(tmp_path):
     assert "not there yet" in tracking.describe(None, tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_that_a_killed_process_created_is_taken_up_and_not_created_again(tmp_path, monkeypatch):
+    store, folder = open_store(None, tmp_path / "runs"), tmp_path / "run"
+    TrackedRun(folder, RunRecord(name="one", tags={"cell": "abc"}), None).log(1, {"loss": 2.0})
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("eggan.tracking.ship._ship_cell_list", killed)
+        patch.setattr("eggan.tracking.ship.write_json", lambda *_: None)  # nothing after the kill is written
+        with pytest.raises(Killed):
+            ship_folder(folder, store)
+    run_id = ship_folder(folder, store)
+    assert [run.info.run_id for run in store.client.search_runs([store.experiment_id])] == [run_id]
+    other = tmp_path / "other"
+    TrackedRun(other, RunRecord(name="two", tags={"cell": "abc"}), None)
+    assert ship_folder(other, store) != run_id
+
+
+def test_a_store_whose_making_was_killed_is_made_by_the_next_command(tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def killed(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mlflow.store.db.utils._upgrade_db", killed)
+        with pytest.raises(Killed):
+            open_store(None, tmp_path / "runs")
+    assert not (tmp_path / "runs" / "mlflow.db").exists()
+    assert open_store(None, tmp_path / "runs").experiment_id

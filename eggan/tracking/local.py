@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from eggan.errors import UserError
-from eggan.files import locked
+from eggan.files import is_writable, locked, write_atomically
 from eggan.tracking.address import SQLITE
 
 BUSY_SECONDS = 60  # how long a writer waits for another one's lock; SQLite's own default is 5
@@ -37,12 +37,28 @@ def only_process(folder: Path) -> AbstractContextManager[None]:
     return locked(folder / LOCK)
 
 
+def create(database: Path) -> None:
+    """Make a store's file with MLflow's tables; it appears whole or not at all.
+
+    MLflow itself makes them one by one, and a store of which half was made is of no use to it.
+    """
+    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine
+
+    def write(staged: Path) -> None:
+        engine = create_sqlalchemy_engine(f"{SQLITE}{staged.resolve()}")
+        _initialize_tables(engine)
+        engine.dispose()
+
+    write_atomically(database, write)
+
+
 def check_schema(database: Path) -> bool:
     """Return whether a file holds a store; a `UserError` where this MLflow does not read it as it is."""
     if not database.exists():
         return False
     try:
-        with closing(_connect(database, "ro")) as connection:
+        mode = "rw" if is_writable(database) else "ro"  # a killed writer's transaction has to be undone first
+        with closing(_connect(database, mode)) as connection:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
             versions = (
                 "SELECT version_num FROM alembic_version" if "alembic_version" in tables else "SELECT ''"

@@ -15,6 +15,7 @@ from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
+from eggan.config import content_hash
 from eggan.files import locked, write_json
 from eggan.tracking.address import sqlite_file, without_password
 from eggan.tracking.record import (
@@ -40,6 +41,7 @@ PARAM_CHARACTERS = 6000
 TAG_CHARACTERS = 5000
 DIGEST_CHARACTERS = 36
 ABOVE = "above:"  # start of the name of a store that lies in a folder above the run's
+ORIGIN = "eggan.origin"  # tag: which record a run was created for
 MISSING_ARTIFACTS = "artifacts_missing"  # tag: why the store has not all artifacts of a run
 
 
@@ -97,7 +99,7 @@ def ship_folder(folder: Path, store: Store) -> str:
         with _ledger(folder, store.uri) as ledger:
             if not _exists(store, ledger.get("run_id")):
                 ledger.clear()
-                ledger["run_id"] = _create(folder, record, store)
+                ledger["run_id"] = _created_before(record, store) or _create(folder, record, store)
             run_id = str(ledger["run_id"])
             _ship_cell_list(record, run_id, store, ledger)
             _ship_params(record, run_id, store, ledger)
@@ -134,8 +136,21 @@ def _exists(store: Store, run_id: str | None) -> bool:
         raise
 
 
+def _created_before(record: RunRecord, store: Store) -> str | None:
+    """Return the id of the run that a process created for this record before it was killed."""
+    mine = f"tags.`{ORIGIN}` = '{_origin(record)}'"
+    found = store.client.search_runs([store.experiment_id], mine, max_results=1)
+    return str(found[0].info.run_id) if found else None
+
+
+def _origin(record: RunRecord) -> str:
+    """Return what names a record in every store: no two begin at one millisecond under one name."""
+    return content_hash([record.name, record.started_ms, record.tags.get("cell", "")])
+
+
 def _create(folder: Path, record: RunRecord, store: Store) -> str:
     tags = {name: value[:TAG_CHARACTERS] for name, value in record.tags.items()}
+    tags[ORIGIN] = _origin(record)
     if record.parent is not None and read_record(folder / record.parent) is not None:
         tags["mlflow.parentRunId"] = ship_folder((folder / record.parent).resolve(), store)
     run = store.client.create_run(

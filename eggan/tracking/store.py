@@ -4,11 +4,11 @@ import dataclasses
 import logging
 import os
 import sqlite3
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from eggan import loopback
+from eggan.child_process import python_command
 from eggan.errors import UserError
 from eggan.files import check_writable, is_writable
 from eggan.options import command
@@ -120,7 +120,9 @@ def _open_server(uri: str, runs: Path, experiment: str) -> Store:
 
 
 def _open_file(file: Path, uri: str, runs: Path) -> MlflowClient:
-    if local.check_schema(file) and local.is_own(file, runs):
+    if not local.check_schema(file):
+        local.create(file)
+    elif local.is_own(file, runs):
         local.follow_move(file, runs, EXPERIMENTS)
     return MlflowClient(tracking_uri=uri if "?" in uri else f"{uri}?timeout={local.BUSY_SECONDS}")
 
@@ -171,6 +173,6 @@ def servable(uri: str, runs: Path) -> str:
 
 def server_command(uri: str, runs: Path, host: str, port: int) -> list[str]:
     """Return the command line that serves the MLflow UI over the store at `uri`."""
-    words = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+    words = [*python_command("mlflow"), "server", "--backend-store-uri", uri]
     words += ["--artifacts-destination", str((runs / local.ARTIFACTS).resolve())]
     return [*words, "--host", host, "--port", str(port), "--workers", "1"]
