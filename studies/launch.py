@@ -2,11 +2,11 @@
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 
 from benchmarks.launch import POLL_SECONDS
+from eggan.child_process import child_environment, python_command
 from eggan.startup import thread_environment
 
 WORKER_OPTION = "--worker-number"
@@ -18,7 +18,7 @@ def run_workers(command: Sequence[str], workers: int, secrets: dict[str, str]) -
     The cores are shared out; `secrets` are environment variables, since anybody can read a command line. When
     this process is interrupted its workers are told to stop, and waited for: they save and give back trials.
     """
-    environment = os.environ | thread_environment(os.environ, workers) | secrets
+    environment = os.environ | thread_environment(os.environ, workers) | child_environment() | secrets
     running = [
         subprocess.Popen([*command, WORKER_OPTION, str(number)], env=environment) for number in range(workers)
     ]
@@ -36,4 +36,4 @@ def run_workers(command: Sequence[str], workers: int, secrets: dict[str, str]) -
 
 def own_command() -> list[str]:
     """Return how this program is called, whatever its name on the path."""
-    return [sys.executable, "-m", "eggan.cli"]
+    return python_command("eggan.cli")

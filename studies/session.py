@@ -13,6 +13,7 @@ import optuna
 
 from benchmarks.single import resolve, trainable
 from benchmarks.workbench import Workbench, open_instruments
+from eggan.child_process import end_with_parent, how_ended
 from eggan.config import override
 from eggan.errors import UserError
 from eggan.files import check_writable, locked
@@ -175,10 +176,13 @@ class Session:
         statuses = run_workers([*own_command(), *self.command()], self.workers, self._secrets())
         for number, status in enumerate(statuses):
             if status:
-                print(f"worker {number} ended with status {status}", file=sys.stderr)
+                print(f"worker {number} {how_ended(status)}", file=sys.stderr)
+        with locked(self.folder / ".repair.lock"):  # a trial whose worker died has its reason at once
+            reap(study, self.study, Watch(self.folder))
 
     def work_as(self, number: int) -> int:
         """Be one worker of a study that the launching process has prepared."""
+        end_with_parent()
         with stop_as_interrupt():
             desk = self.desk()
             study = open_study(self.folder, self.url)

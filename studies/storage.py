@@ -1,7 +1,10 @@
 """Where a study lives: a journal file in its folder, or a database that several machines share."""
 
+import json
 import os
+import shlex
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
@@ -11,11 +14,12 @@ from optuna.exceptions import DuplicatedStudyError, StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.storages.journal._file import BaseJournalFileLock, get_lock_file
+from optuna.storages.journal._storage import JournalStorageReplayResult
 from optuna.trial import FrozenTrial
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from eggan.errors import UserError
-from eggan.files import locked, waiting_lock
+from eggan.files import is_writable, locked, waiting_lock
 from eggan.tracking import first_line
 from studies.config import StudySpec, read_spec
 
@@ -24,6 +28,8 @@ ADDRESS_VARIABLE = "EGGAN_STUDY_STORAGE"
 STORAGE_ERRORS = (SQLAlchemyError, StorageInternalError)
 CREATION_ATTEMPTS = 5  # two machines that create one schema at once break each other: the loser tries again
 PREPARED_SECONDS = 30.0
+# What Optuna raises on a line that is no entry, or one that does not fit those before.
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, AssertionError, RuntimeError)
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -79,7 +85,7 @@ def connect(folder: Path, url: str) -> BaseStorage:
     """Open the storage at `url`, or the journal in `folder` where it is empty; creates what is missing."""
     if not url:
         folder.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(_journal(folder.resolve() / JOURNAL_FILE))
+        return open_journal(folder.resolve() / JOURNAL_FILE)
     for attempt in range(CREATION_ATTEMPTS):
         try:
             return RDBStorage(url, engine_kwargs=_engine_options(url))
@@ -103,22 +109,66 @@ def _engine_options(url: str) -> dict[str, Any]:
     return {"pool_pre_ping": True} | ({} if url.startswith("sqlite") else {"pool_recycle": 1800})
 
 
-def _journal(path: Path) -> JournalFileBackend:
+def open_journal(path: Path) -> JournalStorage:
+    """Open a study's journal; a damaged one is a `UserError` that names the line and what to do."""
     lock = SystemLock(path)
-    with get_lock_file(lock):
-        pass  # the last writer may have been killed
-    return JournalFileBackend(str(path), lock_obj=lock)
+    if is_writable(path.parent):
+        with get_lock_file(lock):  # the last writer may have been killed
+            last = path.read_bytes().splitlines()[-1:] if path.exists() else []
+    else:
+        last = []
+    try:
+        for line in last:
+            json.loads(line)  # Optuna reads over a bad last line, and stumbles over it once others follow
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+    except UNREADABLE as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    """Return the message for a journal that Optuna cannot read: its first bad line, and how to go on."""
+    lines = path.read_bytes().split(b"\n")[:-1]
+    whole = _whole_lines(lines)
+    if not whole:
+        return UserError(f"{path} is not a study's journal: restore it, or move it away to begin anew")
+    trials = path.parent / "trials"
+    words = {name: shlex.quote(f"{place}") for name, place in (("it", path), ("trials", trials))}
+    commands = [
+        f"mv {words['it']} {words['it']}.damaged",
+        f"head -n {whole} {words['it']}.damaged > {words['it']}",
+        *([f"mv {words['trials']} {words['trials']}.damaged"] if trials.exists() else []),
+    ]
+    reason = f"is damaged at line {whole + 1} of {len(lines)} ({first_line(error)[:100]})"
+    return UserError(
+        f"{path} {reason}: restore it, or go on with the {whole} lines before it: {' && '.join(commands)}"
+    )
+
+
+def _whole_lines(lines: Sequence[bytes]) -> int:
+    """Return how many lines from the start Optuna can read and apply."""
+    study = JournalStorageReplayResult("")
+    for number, line in enumerate(lines):
+        try:
+            study.apply_logs([json.loads(line)])
+        except UNREADABLE:
+            return number
+    return len(lines)
 
 
 def _drop_torn_line(path: Path) -> None:
-    """Cut off a last line that a crash or a full disk left half-written: nobody could read past it."""
+    """Cut off a last line that a crash or a full disk left half-written: nobody could read past it.
+
+    What is no journal is left alone.
+    """
     if not path.exists():
         return
     with path.open("r+b") as stream:
         if not stream.seek(0, os.SEEK_END) or _last_byte(stream) == b"\n":
             return
         stream.seek(0)
-        stream.truncate(stream.read().rfind(b"\n") + 1)
+        content = stream.read()
+        if content.startswith(b"{"):
+            stream.truncate(content.rfind(b"\n") + 1)
 
 
 def _last_byte(stream: BinaryIO) -> bytes:

@@ -7,6 +7,7 @@ from eggan.errors import UserError
 from studies.config import write_spec
 from studies.storage import (
     ADDRESS_VARIABLE,
+    JOURNAL_FILE,
     SystemLock,
     check_address,
     create_study,
@@ -106,3 +107,59 @@ def test_a_study_without_trials_is_an_empty_table_with_its_columns(tmp_path):
     frame = trial_frame(create_study(fake_spec(), tmp_path, "", {}))
     assert len(frame) == 0
     assert {"state", "is_paper", "val/au/skill"} <= set(frame.columns)
+
+
+def journal_of(folder):
+    fake_study(folder, trials=5)
+    return folder / JOURNAL_FILE
+
+
+@pytest.mark.parametrize(
+    "bad", [b'{"op_code": 4', b"\x00\xff\x00", b"[]", b"7", b'{"op_code": 99}', b'{"a": 1}', b""]
+)
+@pytest.mark.parametrize("where", ["middle", "end"])
+def test_a_journal_with_a_damaged_line_is_one_line_that_says_how_to_go_on(tmp_path, bad, where):
+    journal = journal_of(tmp_path / "a study")
+    (journal.parent / "trials" / "0004").mkdir(parents=True)
+    lines = journal.read_bytes().splitlines()
+    number = len(lines) // 2 if where == "middle" else len(lines) - 1
+    lines[number] = bad
+    journal.write_bytes(b"\n".join(lines) + b"\n")
+    with pytest.raises(UserError, match=f"is damaged at line {number + 1} of {len(lines)} ") as raised:
+        open_study(journal.parent)
+    assert "\n" not in str(raised.value)
+    commands = str(raised.value).partition("lines before it: ")[2]
+    subprocess.run(commands, shell=True, check=True)
+    assert journal.read_bytes() == b"\n".join(lines[:number]) + b"\n"
+    assert not (journal.parent / "trials").exists()
+    study = open_study(journal.parent)
+    assert 0 < len(study.trials) <= 5
+    study.ask(fake_spec().space.distributions)
+
+
+@pytest.mark.parametrize(
+    "content", [b"\x89PNG\r\n\x1a\n\x00\x00", b"\x00" * 5000, b"notes of mine", b"a\nb\n"]
+)
+def test_what_is_no_journal_is_refused_and_left_as_it_is(tmp_path, content):
+    journal = journal_of(tmp_path / "s")
+    journal.write_bytes(content)
+    with pytest.raises(UserError, match=r"journal\.log is not a study's journal"):
+        open_study(journal.parent)
+    assert journal.read_bytes() == content
+
+
+def test_an_empty_journal_holds_no_study(tmp_path):
+    journal = journal_of(tmp_path / "s")
+    journal.write_bytes(b"")
+    with pytest.raises(UserError, match="run the study's command"):
+        open_study(journal.parent)
+
+
+def test_a_line_that_a_killed_worker_left_half_written_stops_no_living_one(tmp_path):
+    journal = journal_of(tmp_path / "s")
+    living = open_study(journal.parent)
+    before = len(living.trials)
+    with journal.open("ab") as stream:
+        stream.write(b'{"op_code":4,"worker_id":"kil')
+    living.ask(fake_spec().space.distributions)
+    assert len(open_study(journal.parent).trials) == before + 1
