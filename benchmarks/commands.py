@@ -105,6 +105,11 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--offline", action="store_true", help="track locally only; `eggan bench sync` ships later"
     )
+    parser.add_argument(
+        "--wait",
+        action="store_true",
+        help="wait for cells that another process runs (default: skip them)",
+    )
     parser.add_argument("--cell", action="append", default=[], help=argparse.SUPPRESS)
     add_runs_argument(parser)
     add_tracking_argument(parser)
@@ -133,6 +138,7 @@ def add_instruments(parser: argparse.ArgumentParser) -> None:
 def run_suite(arguments: argparse.Namespace) -> int:
     """Run a suite; 0 when every chosen cell is finished, 1 when one failed."""
     from benchmarks.session import Session
+    from eggan.child_process import end_with_parent
     from eggan.errors import UserError
     from eggan.startup import set_threads
 
@@ -140,6 +146,7 @@ def run_suite(arguments: argparse.Namespace) -> int:
         raise UserError("--processes must be at least 1")
     if arguments.workers is not None and arguments.workers < 1:
         raise UserError("--workers must be at least 1")
+    end_with_parent()
     set_threads(arguments.processes)
     session = Session.of(arguments)
     return session.dry_run() if arguments.dry_run else session.run()

@@ -4,10 +4,10 @@ cores.
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 
+from eggan.child_process import child_environment, python_command
 from eggan.startup import thread_environment
 
 POLL_SECONDS = 0.5
@@ -20,13 +20,13 @@ def launch(
 
     When this process is interrupted its workers are told to stop, and waited for.
     """
-    environment = os.environ | thread_environment(os.environ, processes)
+    environment = os.environ | thread_environment(os.environ, processes) | child_environment()
     waiting, running = list(keys), dict[str, subprocess.Popen[bytes]]()
     try:
         while waiting or running:
             while waiting and len(running) < processes:
                 key = waiting.pop(0)
-                command = [sys.executable, "-m", "eggan.cli", "bench", "run", *arguments, "--cell", key]
+                command = [*python_command("eggan.cli"), "bench", "run", *arguments, "--cell", key]
                 running[key] = subprocess.Popen(command, env=environment)
             time.sleep(POLL_SECONDS)
             for key in [key for key, worker in running.items() if worker.poll() is not None]:

@@ -144,6 +144,16 @@ def run_cell(
         return _run_claimed(folder, plan, lab, bench, datasets, store)
 
 
+def record_death(plan: Plan, bench: Workbench, how: str) -> None:
+    """Give a cell whose worker ended before it began the cell a reason."""
+    folder = bench.cell_folder(plan.spec.key)
+    with claim(folder) as ours:
+        if ours and read_status(folder).state == "pending":
+            reason = f"its process {how} before the cell began; it has printed why"
+            spec = dataclasses.asdict(plan.spec)
+            write_status(folder, "failed", reason=reason, spec=spec, name=plan.spec.name)
+
+
 def settle(folder: Path, store: Store | None) -> None:
     """Let the run record of a cell that no process holds tell its true end, and ship it where that is not
     done.

@@ -2,16 +2,17 @@
 
 import argparse
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from benchmarks.added_rows import with_added_rows
-from benchmarks.cells import read_status
+from benchmarks.cells import claimed_by, is_claimed, read_status
 from benchmarks.evaluate import Laboratory
 from benchmarks.instruments import Choice
-from benchmarks.launch import launch
+from benchmarks.launch import POLL_SECONDS, launch
 from benchmarks.listing import missing_datasets_text, plan_text, summary_text, unmeasured_lines
-from benchmarks.runner import Plan, open_suite_run, plan_suite, prepare_truth, run_cell, select
+from benchmarks.runner import Plan, open_suite_run, plan_suite, prepare_truth, record_death, run_cell, select
 from benchmarks.suites import Suite, find_suite
 from benchmarks.truth import NO_TRUTH
 from benchmarks.workbench import (
@@ -23,10 +24,11 @@ from benchmarks.workbench import (
     suite_datasets,
 )
 from eggan import tracking
+from eggan.child_process import how_ended
 from eggan.data.dataset import Dataset
 from eggan.devices import resolve_device
 from eggan.errors import UserError
-from eggan.files import check_writable
+from eggan.files import Holder, check_writable
 from eggan.machine import default_workers
 from eggan.options import command
 from eggan.signals import resumable
@@ -48,6 +50,7 @@ class Session:
     offline: bool = False
     tracking_uri: str | None = None
     added: tuple[str, ...] = ()
+    wait: bool = False
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "Session":
@@ -73,6 +76,7 @@ class Session:
             arguments.offline,
             arguments.tracking_uri,
             tuple(arguments.add),
+            arguments.wait,
         )
         session.check()
         return session
@@ -125,6 +129,9 @@ class Session:
             suite_run = open_suite_run(self.suite, self.bench, store, planned)
             try:
                 self._run_cells(plans, lab, datasets, store)
+                while self.wait and (held := self._held(plans)):
+                    self._await(held)
+                    self._run_cells([plan for plan, _ in held], lab, datasets, store)
             finally:
                 suite_run.finish(*self._suite_state(plans))
             self._print_summary(plans, lab, datasets)
@@ -140,9 +147,33 @@ class Session:
         self, plans: list[Plan], lab: Laboratory, datasets: Mapping[str, Dataset], store: Store | None
     ) -> None:
         if self.processes > 1:
-            launch([plan.spec.key for plan in plans], self._worker_arguments(), self.processes, _tell_end)
+            keys = [plan.spec.key for plan in plans]
+            launch(keys, self._worker_arguments(), self.processes, self._ended(plans))
         else:
             self._run_here(plans, lab, datasets, store)
+
+    def _held(self, plans: list[Plan]) -> list[tuple[Plan, Holder]]:
+        """Return the cells that another process runs, each with that process."""
+        found = [(plan, claimed_by(self.bench.cell_folder(plan.spec.key))) for plan in plans]
+        return [(plan, holder) for plan, holder in found if holder is not None]
+
+    def _await(self, held: list[tuple[Plan, Holder]]) -> None:
+        """Wait until no other process runs any of these cells."""
+        for plan, holder in held:
+            print(f"waiting for {plan.spec.name}, which is being run by {holder}", file=sys.stderr)
+        while any(is_claimed(self.bench.cell_folder(plan.spec.key)) for plan, _ in held):
+            time.sleep(POLL_SECONDS)
+
+    def _ended(self, plans: list[Plan]) -> Callable[[str, int], None]:
+        """Return what is done as the worker of a cell ends: a cell that it never began gets a reason."""
+        by_key = {plan.spec.key: plan for plan in plans}
+
+        def record(key: str, status: int) -> None:
+            print(f"cell {key} {how_ended(status)}", file=sys.stderr)
+            if status:
+                record_death(by_key[key], self.bench, how_ended(status))
+
+        return record
 
     def _run_here(
         self, plans: list[Plan], lab: Laboratory, datasets: Mapping[str, Dataset], store: Store | None
@@ -157,7 +188,7 @@ class Session:
         open_cells = sum(state != "finished" for state in states)
         if not open_cells:
             return "finished", ""
-        state = "interrupted" if {"interrupted", "pending"} & set(states) else "failed"
+        state = "interrupted" if {"interrupted", "pending", "running"} & set(states) else "failed"
         return state, f"{open_cells} of {len(states)} cells are not finished"
 
     def _worker_arguments(self) -> list[str]:
@@ -188,6 +219,8 @@ class Session:
         print(summary_text(plans, self.bench))
         for line in unmeasured_lines(plans, self.bench):
             print(line)
+        for plan, holder in self._held(plans):
+            print(f"{plan.spec.name} is being run by {holder}: add --wait to wait for it")
         self._print_notes(lab, datasets)
         print(f"tables and figures: {command('report build')}    runs: {command('ui')}")
 
@@ -211,7 +244,3 @@ def choice_arguments(choice: Choice) -> list[str]:
     given = {"--openface": choice.openface, "--openface-version": choice.openface_version}
     optional = [text for name, value in given.items() if value is not None for text in (name, str(value))]
     return ["--au-instrument", choice.au, "--verifier", choice.verifier, *optional]
-
-
-def _tell_end(key: str, status: int) -> None:
-    print(f"cell {key} ended with status {status}", file=sys.stderr)

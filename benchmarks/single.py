@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from eggan.devices import add_device_argument, resolve_device
 from eggan.errors import UserError
+from eggan.files import lock_holder, try_lock
 from eggan.options import add_runs_argument, add_tracking_argument, command
 from eggan.outputs import add_force_argument
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:  # torch takes more than a second to import; `eggan --help` mu
     from eggan.tracking import TrackedRun
     from eggan.training import TrainingResult
 
+LOCK = ".lock"  # in a training's folder: held while it is trained in
 TRAIN_EXAMPLE = """examples:
   eggan train eggan --dataset data/synfacs-twin-64px-s0 --preset cpu
   eggan train eggan --dataset FOLDER --preset cpu --set weight_au=50 --set training.images=80000
@@ -114,13 +116,24 @@ def _add_edit_arguments(parser: argparse.ArgumentParser, default_output: str) ->
 def run_train(arguments: argparse.Namespace) -> int:
     """Train, track, leave a checkpoint; return 0, or 130 when stopped by a signal after saving."""
     from eggan.data.dataset import load_dataset
-    from eggan.training import Interrupted
 
     entry = trainable(arguments.method)
     config = resolve(entry, arguments.preset, arguments.config, arguments.assignments)
     dataset = load_dataset(arguments.dataset)
     folder = arguments.out or default_folder(arguments.runs, entry.name, dataset, arguments.seed)
     check_folder(folder, arguments.resume)
+    with try_lock(folder / LOCK) as ours:
+        if not ours:
+            holder = lock_holder(folder / LOCK) or "a process that has just ended"
+            raise UserError(f"{folder} is being trained in by {holder}: wait for it, or choose another --out")
+        return _train_in(arguments, entry, config, dataset, folder)
+
+
+def _train_in(
+    arguments: argparse.Namespace, entry: "MethodEntry", config: Any, dataset: "Dataset", folder: Path
+) -> int:
+    from eggan.training import Interrupted
+
     try:
         result = _train_tracked(arguments, entry, config, dataset, folder)
     except Interrupted as stopped:

@@ -1,10 +1,15 @@
 import json
+import os
+import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from benchmarks import launch
+from benchmarks.cells import LOCK, read_status
 from benchmarks.session import Session
 from eggan import tracking
 from eggan.machine import allowed_cores
@@ -57,11 +62,69 @@ def test_workers_share_the_cores_and_run_one_cell_each(tmp_path, monkeypatch):
     body += "json.dump([sys.argv[1:], *threads], open(path, 'w'))\n"
     fake.write_text(f"#!{sys.executable}\n{body}sys.exit(sys.argv[-1] == 'bad')\n")
     fake.chmod(0o755)
-    monkeypatch.setattr(launch.sys, "executable", str(fake))
+    monkeypatch.setattr(sys, "executable", str(fake))
     ended = {}
     launch.launch(["good", "bad", "third"], ["quick", "--offline"], 2, ended.__setitem__)
     assert ended == {"good": 0, "bad": 1, "third": 0}
     arguments, threads, policy = json.loads((tmp_path / "good.json").read_text())
-    assert arguments == ["-m", "eggan.cli", "bench", "run", "quick", "--offline", "--cell", "good"]
+    assert arguments == ["-P", "-m", "eggan.cli", "bench", "run", "quick", "--offline", "--cell", "good"]
     assert int(threads) == max(1, allowed_cores() // 2)
     assert policy == "PASSIVE"
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from eggan.files import try_lock
+with try_lock(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def held(tmp_path):
+    """A finished suite of which another process has taken one cell again, and that process."""
+    assert session(tmp_path, offline=True, only=["painter", "copy-source"]).run() == 0
+    (folder,) = (p for p in (tmp_path / "runs" / "cells").iterdir() if (p / "weights.safetensors").exists())
+    (folder / "cell.json").unlink()
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder / LOCK)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    yield folder, process
+    process.kill()
+    process.wait()
+
+
+def test_a_second_run_says_who_holds_a_cell_and_since_when(held, tmp_path, capsys):
+    folder, process = held
+    assert session(tmp_path, offline=True, only=["painter", "copy-source"]).run() == 1
+    out = capsys.readouterr().out
+    since = time.strftime("%Y-%m-%d", time.localtime((folder / LOCK).stat().st_mtime))
+    host = os.uname().nodename
+    assert f"painter/synfacs-fake/s0 is being run by process {process.pid} on {host} since {since}" in out
+    assert "copy-source/synfacs-fake/s0 is being run" not in out
+    assert tracking.read_record(tmp_path / "runs" / "suites" / "tiny").state == "interrupted"
+
+
+def test_a_second_run_that_waits_takes_over_what_the_first_left(held, tmp_path, capsys, monkeypatch):
+    _, process = held
+    monkeypatch.setattr("benchmarks.session.POLL_SECONDS", 0.05)
+    threading.Timer(1.0, process.kill).start()
+    assert session(tmp_path, offline=True, only=["painter", "copy-source"], wait=True).run() == 0
+    captured = capsys.readouterr()
+    assert f"waiting for painter/synfacs-fake/s0, which is being run by process {process.pid}" in captured.err
+    assert "is being run" not in captured.out
+
+
+def test_a_cell_whose_worker_died_before_it_began_has_a_reason(tmp_path, monkeypatch, capsys):
+    fake = tmp_path / "python"
+    fake.write_text("#!/bin/sh\nkill -9 $$\n")
+    fake.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(fake))
+    assert session(tmp_path, offline=True, only=["copy-source"], processes=2).run() == 1
+    (folder,) = (tmp_path / "runs" / "cells").iterdir()
+    status = read_status(folder)
+    assert (status.state, "was killed by SIGKILL before the cell began" in status.reason) == ("failed", True)
+    assert "was killed by SIGKILL before the cell began" in capsys.readouterr().out

@@ -81,8 +81,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="keep the folders of disturbed runs with faults here")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    rng = np.random.default_rng(arguments.seed)
-    total = sum(SHARES[name] for name in arguments.only)
+    rng, total = np.random.default_rng(arguments.seed), sum(SHARES[name] for name in arguments.only)
     rows, faults = [], []
     with tempfile.TemporaryDirectory() as scratch:
         eggan.tracking.open_store(
@@ -112,7 +111,7 @@ def disturb(
         status = wait(fork(work, root))
         usual = time.monotonic() - began
         if status != 0:
-            raise SystemExit(f"{name}: the undisturbed run fails: {log_of(root)}")
+            raise SystemExit(f"{name}: the undisturbed run fails: {Path(f'{root}.log').read_text()}")
     wanted, names = work.results(clean), left_in(clean)
     struck, faults = 0, []
     for number in range(kills):
@@ -155,7 +154,7 @@ def strike(work: Work, root: Path, moment: float, wanted: Any, names: set[str]) 
     faults = [] if work.whole(root) else ["torn: what a reader finds is neither old nor new"]
     faults += [f"orphan: process {pid} lives" for pid in survivors(family)]
     if wait(fork(work, root)) != 0:
-        return hit, [*faults, f"fails: {log_of(root).strip().splitlines()[-1][:300]}"]
+        return hit, [*faults, f"fails: {Path(f'{root}.log').read_text()[-300:]!r}"]
     got = work.results(root)
     if got != wanted:
         faults.append(f"differs: {difference(wanted, got)}")
@@ -203,7 +202,7 @@ def wait(child: int) -> int:
 
 
 def survivors(family: list[int]) -> list[int]:
-    """Return those of some processes that live on after a while."""
+    """Return the processes that live on after a while."""
     deadline = time.monotonic() + GRACE_SECONDS
     while time.monotonic() < deadline:
         family = [pid for pid in family if psutil.pid_exists(pid)]
@@ -216,18 +215,17 @@ def survivors(family: list[int]) -> list[int]:
     return family
 
 
-def log_of(root: Path) -> str:
-    """Return the last lines that a run printed."""
-    return "\n".join(Path(f"{root}.log").read_text().splitlines()[-20:]) or "it printed nothing"
-
-
 # --- results
 
 
 def left_in(root: Path) -> set[str]:
-    """Return the names of all files and folders, without what is drawn at random."""
+    """Return the names of all files and folders, without what is drawn at random.
+
+    A trial that repeats a dead one has a folder of its own, and takes over what the dead one had.
+    """
     names = {path.relative_to(root).as_posix() for path in root.rglob("*")}
-    return {DRAWN.sub("*", name) for name in names if not name.endswith(UNCOUNTED)}
+    names = {name for name in names if not name.endswith(UNCOUNTED)}
+    return {re.sub(r"trials/\d{4}", "trials/*", DRAWN.sub("*", name)) for name in names}
 
 
 def steady(value: Any) -> Any:
@@ -238,21 +236,16 @@ def steady(value: Any) -> Any:
             for key, item in value.items()
             if not any(word in str(key) for word in VOLATILE) and not str(key).startswith("cost/")
         }
-    if isinstance(value, list | tuple):
-        return [steady(item) for item in value]
-    return repr(value) if isinstance(value, float) else value
+    return [steady(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def bits(value: Any) -> Any:
     """Return nested values with tensors as hashes of their bytes."""
     if isinstance(value, torch.Tensor):
-        array = value.detach().cpu().contiguous()
-        return hashlib.sha256(array.reshape(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
+        return hashlib.sha256(value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()).hexdigest()
     if isinstance(value, dict):
         return {str(key): bits(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [bits(item) for item in value]
-    return value
+    return [bits(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def training_results(folder: Path) -> dict[str, Any]:
@@ -265,21 +258,20 @@ def training_results(folder: Path) -> dict[str, Any]:
                 logged.setdefault(metric, []).append([line["step"], repr(value)])
     record = json.loads((folder / "run.json").read_text())
     return {
-        "weights": file_hash(folder / "weights.safetensors"),
+        "weights": files.hash_files([folder / "weights.safetensors"]),
         "state": steady(bits(state)) if state else None,
         "logged": logged,
         "record": [record["state"], record["reason"], steady(record["params"])],
     }
 
 
-def file_hash(path: Path) -> str:
-    """Return the sha256 of a file, "" where there is none."""
-    return files.hash_files([path]) if path.is_file() else ""
-
-
 def folder_hashes(folder: Path) -> dict[str, str]:
     """Return the sha256 of each file below a folder."""
-    return {name: file_hash(folder / name) for name in files.files_in(folder)} if folder.exists() else {}
+    return (
+        {name: files.hash_files([folder / name]) for name in files.files_in(folder)}
+        if folder.exists()
+        else {}
+    )
 
 
 def store_results(runs: Path, experiment: str) -> list[Any]:
