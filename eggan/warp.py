@@ -106,7 +106,7 @@ class Parts:
     """What the network says about an edit, at its own resolution.
 
     `flow` (B, 2, H, W): from where a pixel comes, relative to its place, in half pictures (x, y); `moved`
-    (B, 3, H, W) the source after it; `colour` (B, 3, H, W) about [-1, 1]; `paint` (B, 1, H, W) in [0, 1].
+    (B, 3, H, W) the source after it; `colour` (B, 3, H, W) in [-1, 1]; `paint` (B, 1, H, W) in [0, 1].
     """
 
     flow: Tensor
@@ -179,11 +179,15 @@ class Finish(nn.Module):
         nn.init.constant_(self.heads.bias[3:], config.paint_start)
 
     def forward(self, x: Tensor, moved: Tensor) -> tuple[Tensor, Tensor]:
-        """Return colour, which starts as `moved`, and paint (B, 1, H, W)."""
+        """Return colour, which starts as `moved`, and paint (B, 1, H, W).
+
+        Colours are real ones, so that a change of much needs paint of much: a little paint of a colour beyond
+        white would do at this resolution and leave the old detail of a larger photograph in sight.
+        """
         fine = torch.cat([moved.to(x.dtype), F.pixel_shuffle(self.features(x), self.reduction)], dim=1)
         fine = self.detail(F.leaky_relu(fine, SLOPE))
         heads = self.heads(F.leaky_relu(fine, SLOPE)).float()
-        return moved + heads[:, :3], heads[:, 3:].sigmoid()
+        return (moved + heads[:, :3]).clamp(-1, 1), heads[:, 3:].sigmoid()
 
 
 class Editor(nn.Module):

@@ -130,6 +130,16 @@ def test_ablations_do_without_their_part(data):
     assert moved.parameter_counts()["finish"] == 0
 
 
+def test_what_is_painted_is_a_colour():
+    method = EGGANW(SMALL, 0, CPU)
+    with torch.no_grad():
+        method.editor.finish.heads.bias[:3] = torch.tensor([3.0, -3.0, 0.0])
+    parts = method.editor(pictures(), torch.zeros(2, 17))
+    assert (parts.colour[:, 0] == 1).all()
+    assert (parts.colour[:, 1] == -1).all()
+    assert torch.equal(parts.colour[:, 2], parts.moved[:, 2])
+
+
 @pytest.mark.parametrize(("share", "count"), [(0.0, 0), (0.25, 25), (0.5, 50), (1.0, 100)])
 def test_a_share_of_the_steps_is_disturbed_after_the_first_ones(share, count):
     method = EGGANW(replace(SMALL, disturb_share=share, disturb_after=40), 0, CPU)
