@@ -153,7 +153,7 @@ class Session:
         state, reason = "interrupted", "stopped"
         try:
             self._work(desk, study, store)
-            settle_all(study, self.folder, store)
+            settle_all(study, self.folder, store, self.place.keep_weights)
             state, reason = outcome(study, self.study)
         finally:
             run.finish(state, reason)
@@ -166,7 +166,7 @@ class Session:
         with locked(self.folder / ".repair.lock"):
             reap(study, self.study, Watch(self.folder))
             queue_forgotten(study)
-            settle_all(study, self.folder, None)
+            settle_all(study, self.folder, None, self.place.keep_weights)
         return study
 
     def _work(self, desk: Desk, study: optuna.Study, store: Store | None) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from eggan import tracking
 from eggan.checkpoint import CONFIG_FILE, STATE_FILE, WEIGHTS_FILE
@@ -151,9 +151,11 @@ def _read(path: Path) -> Any:
         return None
 
 
-def settle_all(study: optuna.Study, folder: Path, store: Store | None) -> None:
+def settle_all(study: optuna.Study, folder: Path, store: Store | None, keep_weights: bool = False) -> None:
     """Settle every finished trial whose folder tells another story, as after a crash."""
     for trial in study.get_trials(deepcopy=False):
+        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):  # nobody goes on with these
+            drop_training_files(trial_folder(folder, trial.number), keep_weights)
         if trial.state.is_finished():
             settle(trial, folder, store)
 

@@ -9,10 +9,11 @@ from eggan.errors import UserError
 from studies.desk import check_settings
 from studies.objective import interim_value
 from studies.storage import open_study
-from studies.track import RUN_ID, open_study_run, ship_study, trial_folder
+from studies.track import RUN_ID, open_study_run, settle_all, ship_study, trial_folder
 from studies.trials import trial_frame
 from studies.worker import Worker
 from tests.studies.desk import SMALL, TRAINING, PainterConfig, make_desk, make_study
+from tests.studies.fakes import fake_study
 
 
 def run_study(root, store=None, **settings):
@@ -233,3 +234,18 @@ def test_a_store_that_was_down_gets_everything_later(tmp_path):
     assert len(first) == 3
     run_id = tracking.run_id_in(trial_folder(desk.folder(), 1), store.uri)
     assert store.client.get_run(run_id).data.tags["state"] == "finished"
+
+
+def test_what_a_killed_worker_left_of_a_scored_trial_is_removed_unless_weights_are_kept(tmp_path):
+    folder = tmp_path / "s"
+    study = fake_study(folder, trials=4)
+    for number in (0, 2):  # trial 2 failed: who repeats it takes its state over
+        seed = folder / "trials" / f"{number:04d}" / "s0"
+        seed.mkdir(parents=True)
+        for name in ("training_state.pt", "weights.safetensors", "config.json"):
+            (seed / name).write_text("x")
+    settle_all(study, folder, None, keep_weights=True)
+    assert len(list((folder / "trials" / "0000" / "s0").iterdir())) == 2
+    settle_all(study, folder, None)
+    assert not (folder / "trials" / "0000" / "s0").exists()
+    assert len(list((folder / "trials" / "0002" / "s0").iterdir())) == 3
