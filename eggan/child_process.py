@@ -5,14 +5,31 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 PARENT = "EGGAN_PARENT_PROCESS"  # environment variable: the number of the process that waits for this one
+SAFE_PATH = "PYTHONSAFEPATH"
 LOOK_SECONDS = 1.0
 
 
 def python_command(module: str) -> list[str]:
     """Return the command that runs a module; a user's `statistics.py` is not taken for Python's."""
     return [sys.executable, "-P", "-m", module]
+
+
+@contextmanager
+def safe_path() -> Iterator[None]:
+    """Let Pythons that a library starts inside the block load no file of the working folder, as -P does."""
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[SAFE_PATH]
+        else:
+            os.environ[SAFE_PATH] = before
 
 
 def child_environment() -> dict[str, str]:

@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from typing import TypeVar
 
+from eggan.child_process import safe_path
 from eggan.errors import UserError
 from eggan.machine import default_workers
 
@@ -36,7 +37,9 @@ def spread(work: Callable[[Task], Result], tasks: Sequence[Task], workers: int) 
         yield from map(work, tasks)
         return
     try:
-        yield from pool.map(work, tasks)
+        with safe_path():  # starts the processes
+            results = pool.map(work, tasks)
+        yield from results
     except BrokenProcessPool:
         raise UserError(
             "a rendering process was killed, perhaps for want of memory: use fewer --workers"

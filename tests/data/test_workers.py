@@ -83,3 +83,21 @@ def test_a_number_of_workers_is_at_least_one() -> None:
     assert worker_count(None) >= 1
     with pytest.raises(UserError, match="workers"):
         worker_count(0)
+
+
+SPREAD = """
+from eggan.data.workers import spread
+if __name__ == "__main__":
+    print(list(spread(abs, [-1, -2], 2)))
+"""
+
+
+@pytest.mark.parametrize("name", ["pickle", "struct", "socket"])
+def test_workers_load_no_file_of_the_working_folder(tmp_path, name):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / f"{name}.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'w')\nraise SystemExit\n")
+    (tmp_path / "spread.py").write_text(SPREAD)
+    command = [sys.executable, str(tmp_path / "spread.py")]
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100)
+    assert (ran.stdout, (tmp_path / "executed").exists()) == ("[1, 2]\n", False), ran.stderr
