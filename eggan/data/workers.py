@@ -32,7 +32,8 @@ def spread(work: Callable[[Task], Result], tasks: Sequence[Task], workers: int) 
     Where the system lends no processes (a `/dev/shm` that cannot be written), a note says so and this process
     works alone. A worker that was killed is a `UserError`.
     """
-    pool = _pool(min(workers, len(tasks)))
+    with safe_path():  # starts the process that looks after semaphores
+        pool = _pool(min(workers, len(tasks)))
     if pool is None:
         yield from map(work, tasks)
         return
