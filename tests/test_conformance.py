@@ -1,15 +1,13 @@
 """What every entry of METHODS must do. A new method is tested by adding its tiny config to TINY."""
 
 import dataclasses
-import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load, save
-from torch import Tensor, nn
+from torch import Tensor
 
 from baselines.ganimation import GANimation
 from baselines.homointerpgan import HomoInterpGAN
@@ -17,6 +15,16 @@ from baselines.references import Reference
 from baselines.stargan import StarGAN
 from benchmarks.methods import METHODS
 from eggan.config import from_dict, to_dict
+from eggan.conformance.checks import (
+    CHECKS,
+    ROUND,
+    Subject,
+    differences,
+    failure_of,
+    flat,
+    modes_of,
+    parameters_of,
+)
 from eggan.data.training_set import load_training_set
 from eggan.errors import UserError
 from eggan.method import EditRequest, Method, MethodEntry, ReconstructionRequest, Reconstructs
@@ -27,7 +35,6 @@ from eggan.warp import EGGANW
 from tests.fake_device import META, fake_data
 from tests.tiny import context, narrow_config, tiny_dataset
 
-ROUND = 5  # updates after which every network of every method has had its turn
 BATCH = TrainingConfig(batch_size=4)
 FIELDS = {field.name for field in dataclasses.fields(EditRequest)}
 
@@ -112,72 +119,23 @@ def make(dataset, cache):
 
 
 @pytest.fixture
-def ask(data):
-    """Make an edit request for the given rows of the training set; the targets are the next rows."""
+def subject(data, make):
+    """Return a tiny method as the checks take it: `subject(name)`."""
 
-    def request(*rows: int) -> EditRequest:
-        sources = torch.tensor(rows)
-        targets = (sources + 5) % len(data)
-        return EditRequest(
-            source=data.images[sources].float() / 127.5 - 1,
-            source_aus=data.aus[sources],
-            target_aus=data.aus[targets],
-            target_expression=data.expression[targets],
-            reference=data.images[targets].float() / 127.5 - 1,
-        )
+    def of(name: str) -> Subject:
+        return Subject(METHODS[name], TINY[name].config, lambda seed: make(name, seed), data)
 
-    return request
-
-
-def train(method, data, first: int, last: int) -> None:
-    for step in range(first, last):
-        method.update(make_batch(data, BATCH, 0, step), step)
-
-
-def modules_of(method) -> Iterator[tuple[str, nn.Module]]:
-    for name, value in vars(method).items():
-        for key, module in value.items() if isinstance(value, dict) else [("", value)]:
-            if isinstance(module, nn.Module):
-                yield f"{name}.{key}", module
-
-
-def parameters_of(method, trainable: bool) -> dict[str, Tensor]:
-    """Return copies of the parameters whose `requires_grad` is `trainable`, by their path.
-
-    Running averages of a method's own networks are left out: they follow, whatever `requires_grad` says.
-    """
-    return {
-        f"{path}.{key}": parameter.detach().clone()
-        for path, module in modules_of(method)
-        for key, parameter in module.named_parameters()
-        if parameter.requires_grad == trainable and not path.startswith("average.")
-    }
-
-
-def flat(state: Any, path: str = "") -> dict[str, Any]:
-    """Return the leaves of nested dictionaries and lists by path; tensors are copied."""
-    if isinstance(state, dict):
-        return {k: v for key, value in state.items() for k, v in flat(value, f"{path}/{key}").items()}
-    if isinstance(state, list | tuple):
-        return {k: v for key, value in enumerate(state) for k, v in flat(value, f"{path}/{key}").items()}
-    return {path: state.clone() if isinstance(state, Tensor) else state}
-
-
-def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    assert one.keys() == other.keys()
-    equal = {k: torch.equal(v, other[k]) if isinstance(v, Tensor) else v == other[k] for k, v in one.items()}
-    return [key for key, same in equal.items() if not same]
-
-
-def through_a_file(state):
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    buffer.seek(0)
-    return torch.load(buffer, weights_only=True)
+    return of
 
 
 def test_every_method_has_a_tiny_config():
     assert set(TINY) == set(TRAINED)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_method_keeps_its_contract(name, check, subject):
+    assert failure_of(CHECKS[check], subject(name)) == ""
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -202,58 +160,11 @@ def test_presets_are_configs_with_a_source_for_every_value(name):
 
 @pytest.mark.parametrize("name", [n for n in REFERENCES if METHODS[n].edit is not None])
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_reference_keeps_shape_and_range(name, count, ask):
-    request = ask(*range(count))
+def test_a_reference_keeps_shape_and_range(name, count, subject):
+    request = subject(TRAINED[0]).request(*range(count))
     answer = METHODS[name].edit(request, request.reference)
     assert answer.shape == request.source.shape
     assert answer.abs().max() <= 1
-
-
-@pytest.mark.parametrize("name", TRAINED)
-def test_the_seed_and_nothing_else_decides_the_start(name, make):
-    before = torch.get_rng_state()
-    first = flat(make(name, seed=0).state())
-    torch.rand(3)
-    assert not differences(first, flat(make(name, seed=0).state()))
-    assert differences(first, flat(make(name, seed=1).state()))
-    torch.set_rng_state(before)
-    make(name, seed=0)
-    assert torch.equal(before, torch.get_rng_state())
-
-
-@pytest.mark.parametrize("name", TRAINED)
-def test_edits_keep_shape_and_range_for_any_batch(name, make, ask):
-    method = make(name)
-    assert isinstance(method, Method)
-    many = method.edit(ask(0, 1, 2))
-    one = method.edit(ask(1))
-    assert many.shape == (3, 3, 64, 64)
-    assert one.shape == (1, 3, 64, 64)
-    assert many.dtype == torch.float32
-    assert not many.requires_grad
-    assert many.abs().max() <= 1
-    assert torch.allclose(many[1:2], one, atol=1e-4)
-
-
-@pytest.mark.parametrize("name", TRAINED)
-def test_an_edit_reads_what_the_entry_says_and_nothing_else(name, make, data, ask):
-    method, request = make(name), ask(0, 1, 2)
-    train(method, data, 0, ROUND)  # EGGAN-W's first edit is its source, whatever the target
-    edit = method.edit(request)
-    other = {
-        "source": request.source.flip(2),
-        "source_aus": 5 - request.source_aus,
-        "target_aus": 5 - request.target_aus,
-        "target_expression": (request.target_expression + 1) % 8,
-        "reference": request.reference.flip(2),
-    }
-    assert set(other) == FIELDS
-    changed = {
-        field
-        for field, value in other.items()
-        if not torch.equal(edit, method.edit(dataclasses.replace(request, **{field: value})))
-    }
-    assert changed == set(METHODS[name].reads)
 
 
 def as_they_are(request: EditRequest, expression: Tensor) -> ReconstructionRequest:
@@ -261,30 +172,30 @@ def as_they_are(request: EditRequest, expression: Tensor) -> ReconstructionReque
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_reconstructions_keep_shape_and_range_for_any_batch_and_leave_no_trace(name, make, data, ask):
+def test_reconstructions_keep_shape_and_range_for_any_batch_and_leave_no_trace(name, make, data, subject):
     method = make(name)
     if not isinstance(method, Reconstructs):
         pytest.skip(f"{name} offers no self-reconstruction")
-    train(method, data, 0, 1)
-    modes = {path: module.training for path, module in modules_of(method)}
+    subject(name).train(method, 0, 1)
+    modes = modes_of(method)
     before, random = flat(method.state()), torch.get_rng_state()
-    many = method.reconstruct(as_they_are(ask(0, 1, 2), data.expression[:3]))
-    one = method.reconstruct(as_they_are(ask(1), data.expression[1:2]))
+    many = method.reconstruct(as_they_are(subject(name).request(0, 1, 2), data.expression[:3]))
+    one = method.reconstruct(as_they_are(subject(name).request(1), data.expression[1:2]))
     assert (many.shape, one.shape) == ((3, 3, 64, 64), (1, 3, 64, 64))
     assert many.dtype == torch.float32
     assert not many.requires_grad
     assert many.abs().max() <= 1
     assert torch.allclose(many[1:2], one, atol=1e-4)
     assert not differences(before, flat(method.state()))
-    assert {path: module.training for path, module in modules_of(method)} == modes
+    assert modes_of(method) == modes
     assert torch.equal(random, torch.get_rng_state())
 
 
 @pytest.mark.parametrize("name", ["eggan", "eggan-w", "stargan", "homointerpgan", "ganimation"])
-def test_a_reconstruction_is_the_edit_that_asks_for_what_is_there(name, make, data, ask):
+def test_a_reconstruction_is_the_edit_that_asks_for_what_is_there(name, make, data, subject):
     """HomoInterpGAN is not asked by a reference: there it is the edit at v = 0."""
-    method, request, own = make(name), ask(0, 1, 2), data.expression[:3]
-    train(method, data, 0, 1)
+    method, request, own = make(name), subject(name).request(0, 1, 2), data.expression[:3]
+    subject(name).train(method, 0, 1)
     still = dataclasses.replace(request, target_aus=request.source_aus, target_expression=own)
     if name == "homointerpgan":
         method.config = dataclasses.replace(method.config, strength=(0.0,) * len(method.config.strength))
@@ -292,64 +203,15 @@ def test_a_reconstruction_is_the_edit_that_asks_for_what_is_there(name, make, da
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_editing_leaves_no_trace(name, make, data, ask):
-    method = make(name)
-    train(method, data, 0, 1)
-    modes = {path: module.training for path, module in modules_of(method)}
-    before, random = flat(method.state()), torch.get_rng_state()
-    method.edit(ask(0, 1))
-    assert not differences(before, flat(method.state()))
-    assert {path: module.training for path, module in modules_of(method)} == modes
-    assert torch.equal(random, torch.get_rng_state())
-
-
-@pytest.mark.parametrize("name", TRAINED)
-def test_updates_change_all_of_the_methods_own_parameters_and_no_others(name, make, data):
-    method = make(name)
+def test_updates_change_all_of_the_methods_own_parameters_and_no_others(name, subject):
+    method = subject(name).build(0)
     own, held = parameters_of(method, trainable=True), parameters_of(method, trainable=False)
     random = torch.get_rng_state()
-    train(method, data, 0, ROUND)
+    subject(name).train(method, 0, ROUND)
     still = set(own) - set(differences(own, parameters_of(method, trainable=True)))
     assert {key.removeprefix("networks.").replace("..", ".") for key in still} == TINY[name].inert
     assert differences(held, parameters_of(method, trainable=False)) == []
     assert torch.equal(random, torch.get_rng_state())  # every draw comes from the batch's generator
-
-
-@pytest.mark.parametrize("name", TRAINED)
-def test_an_update_returns_finite_terms_and_leaves_its_batch_alone(name, make, data):
-    method = make(name)
-    for step in range(ROUND):
-        batch = make_batch(data, BATCH, 0, step)
-        tensors = {k: v for k, v in vars(batch).items() if isinstance(v, Tensor)}
-        copies = {k: v.clone() for k, v in tensors.items()}
-        terms = method.update(batch, step)
-        assert not differences(copies, tensors)
-        assert terms
-        assert all(term.shape == () and not term.requires_grad for term in terms.values())
-        assert all(term.isfinite() for term in terms.values())
-
-
-@pytest.mark.parametrize("name", TRAINED)
-def test_no_learning_rate_no_learning(name, make, data):
-    method = make(name)
-    own = parameters_of(method, trainable=True)
-    method.set_learning_rate(0.0)
-    train(method, data, 0, ROUND)
-    assert differences(own, parameters_of(method, trainable=True)) == []
-
-
-@pytest.mark.parametrize("name", TRAINED)
-def test_a_resumed_training_is_the_uninterrupted_one(name, make, data):
-    whole = make(name)
-    train(whole, data, 0, 7)
-    first = make(name)
-    train(first, data, 0, 3)
-    saved = through_a_file(first.state())
-    second = make(name)
-    second.load_state(saved)
-    assert not differences(flat(first.state()), flat(second.state()))
-    train(second, data, 3, 7)
-    assert not differences(flat(whole.state()), flat(second.state()))
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -362,13 +224,8 @@ def test_states_that_do_not_fit_are_refused(name, make):
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_inference_weights_restore_the_same_edits(name, make, data, ask):
-    method = make(name)
-    train(method, data, 0, ROUND)
-    weights = {key: value.contiguous() for key, value in method.inference_weights().items()}
-    weights = load(save(weights))
-    restored = METHODS[name].restore(TINY[name].config, weights, torch.device("cpu"))
-    assert torch.equal(method.edit(ask(0, 1)), restored.edit(ask(0, 1)))
+def test_inference_weights_that_lack_one_are_refused(name, make):
+    weights = {key: value.contiguous() for key, value in make(name).inference_weights().items()}
     # A weight, not batch norm's counter of batches, which torch fills in where old files lack it.
     weights.pop(min(key for key in weights if key.endswith(".weight")))
     with pytest.raises(UserError, match="do not fit"):
@@ -389,13 +246,3 @@ def test_updates_stay_on_their_device_and_never_wait_for_it(name, fake):
         terms = method.update(make_batch(fake_data(grouped=True), BATCH, 0, step), step)
         method.set_learning_rate(0.5)
     assert {term.device.type for term in terms.values()} == {"meta"}
-
-
-@pytest.mark.parametrize("name", TRAINED)
-def test_a_step_works_under_mixed_precision(name, make, data):
-    method = make(name)
-    with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
-        train(method, data, 0, ROUND)
-    assert all(value.isfinite().all() for value in method.inference_weights().values())
-    kinds = {parameter.dtype for _, module in modules_of(method) for parameter in module.parameters()}
-    assert kinds == {torch.float32}
