@@ -11,14 +11,8 @@ import pandas as pd
 
 from benchmarks import inception, scores
 from benchmarks.notes import notes_on
-from benchmarks.protocol import (
-    Protocol,
-    Request,
-    SplitData,
-    control_request,
-    path_request,
-    probe_request,
-)
+from benchmarks.protocol import Request, SplitData, control_request, path_request, probe_request
+from benchmarks.protocol_config import Protocol
 from benchmarks.reconstruction import GROUP as RECONSTRUCTION
 from benchmarks.reconstruction import (
     Reconstruct,

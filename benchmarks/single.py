@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # torch takes more than a second to import; `eggan --help` mu
     from benchmarks.editing import Model
     from eggan.data.dataset import Dataset
     from eggan.method import EditRequest, MethodEntry
-    from eggan.tracking import TrackedRun
+    from eggan.tracking import Store, TrackedRun
     from eggan.training import TrainingResult
 
 LOCK = ".lock"  # in a training's folder: held while it is trained in
@@ -122,20 +122,35 @@ def run_train(arguments: argparse.Namespace) -> int:
     dataset = load_dataset(arguments.dataset)
     folder = arguments.out or default_folder(arguments.runs, entry.name, dataset, arguments.seed)
     check_folder(folder, arguments.resume)
+    arguments.device = resolve_device(arguments.device)
+    store = _open_store(arguments)  # all that can be refused comes before the lock, which makes the folder
     with try_lock(folder / LOCK) as ours:
         if not ours:
             holder = lock_holder(folder / LOCK) or "a process that has just ended"
             raise UserError(f"{folder} is being trained in by {holder}: wait for it, or choose another --out")
-        return _train_in(arguments, entry, config, dataset, folder)
+        return _train_in(arguments, entry, config, dataset, folder, store)
+
+
+def _open_store(arguments: argparse.Namespace) -> "Store | None":
+    from eggan import tracking
+
+    if arguments.offline:
+        return None
+    return tracking.open_store(arguments.tracking_uri, arguments.runs, tracking.SINGLE)
 
 
 def _train_in(
-    arguments: argparse.Namespace, entry: "MethodEntry", config: Any, dataset: "Dataset", folder: Path
+    arguments: argparse.Namespace,
+    entry: "MethodEntry",
+    config: Any,
+    dataset: "Dataset",
+    folder: Path,
+    store: "Store | None",
 ) -> int:
     from eggan.training import Interrupted
 
     try:
-        result = _train_tracked(arguments, entry, config, dataset, folder)
+        result = _train_tracked(arguments, entry, config, dataset, folder, store)
     except Interrupted as stopped:
         print(f"{stopped} (with --resume); the state is in {folder}")
         return 130
@@ -228,7 +243,12 @@ def check_folder(folder: Path, resume: bool) -> None:
 
 
 def _train_tracked(
-    arguments: argparse.Namespace, entry: "MethodEntry", config: Any, dataset: "Dataset", folder: Path
+    arguments: argparse.Namespace,
+    entry: "MethodEntry",
+    config: Any,
+    dataset: "Dataset",
+    folder: Path,
+    store: "Store | None",
 ) -> "TrainingResult":
     """Train under tracking: whatever happens, the run's final state and its reason are recorded."""
     import torch
@@ -239,8 +259,8 @@ def _train_tracked(
     from eggan.signals import stop_as_interrupt
     from eggan.training import Interrupted, TrainingFailed, train
 
-    device, seed = torch.device(resolve_device(arguments.device)), arguments.seed
-    tracked = _open_run(arguments, entry.name, config, dataset, folder, str(device))
+    device, seed = torch.device(arguments.device), arguments.seed
+    tracked = _open_run(arguments, entry.name, config, dataset, folder, str(device), store)
     splits = config.training.splits
     context = BuildContext(dataset, seed, device, arguments.runs / "cache", progress_bar, splits)
     try:
@@ -269,15 +289,18 @@ def _train_tracked(
 
 
 def _open_run(
-    arguments: argparse.Namespace, method: str, config: Any, dataset: "Dataset", folder: Path, device: str
+    arguments: argparse.Namespace,
+    method: str,
+    config: Any,
+    dataset: "Dataset",
+    folder: Path,
+    device: str,
+    store: "Store | None",
 ) -> "TrackedRun":
     from eggan import tracking
     from eggan.checkpoint import STATE_FILE
     from eggan.config import to_dict
 
-    store = None
-    if not arguments.offline:
-        store = tracking.open_store(arguments.tracking_uri, arguments.runs, tracking.SINGLE)
     if not (folder / STATE_FILE).is_file():
         tracking.put_aside(folder)
     labels = {

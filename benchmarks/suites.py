@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from benchmarks.ablations import VARIANTS
-from benchmarks.protocol import Protocol
+from benchmarks.protocol_config import Protocol
 from benchmarks.tuned import NAME as TUNED
 from eggan.errors import UserError
 from eggan.training import TrainingConfig

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmarks.protocol import Protocol
+from benchmarks.protocol_config import Protocol
 from eggan.evaluation.statistics import Interval
 from reports.estimates import Group
 from reports.frame import Frame

@@ -11,7 +11,8 @@ import torch
 from benchmarks import scores
 from benchmarks.evaluate import Editor, Laboratory, both_readings
 from benchmarks.methods import find_method
-from benchmarks.protocol import Protocol, split_data
+from benchmarks.protocol import split_data
+from benchmarks.protocol_config import Protocol
 from benchmarks.scores import Instruments
 from benchmarks.truth import TruthCache
 from benchmarks.workbench import Workbench, open_instruments

@@ -3,6 +3,7 @@
 import io
 import os
 import pty
+import select
 import sys
 import time
 from collections.abc import Iterator
@@ -77,6 +78,14 @@ def test_one_long_step_is_not_silent(capsys):
     assert "train: 0 of 2 steps (0 %)" in capsys.readouterr().err
 
 
+def drained(terminal):
+    """Return all that a terminal holds; one read may return a part."""
+    parts = []
+    while select.select([terminal], [], [], 0.1)[0]:
+        parts.append(os.read(terminal, 100_000))
+    return b"".join(parts)
+
+
 @pytest.mark.usefixtures("_fast")
 def test_a_terminal_shows_a_bar(monkeypatch):
     ours, theirs = pty.openpty()
@@ -86,7 +95,7 @@ def test_a_terminal_shows_a_bar(monkeypatch):
         with working("load"):
             time.sleep(0.2)
         terminal.flush()
-        shown = os.read(ours, 100_000).decode()
+        shown = drained(ours).decode()
     os.close(ours)
     assert "render: 100%" in shown
     assert "3/3" in shown

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from benchmarks.methods import METHODS
-from benchmarks.protocol import Protocol
+from benchmarks.protocol_config import Protocol
 from benchmarks.scores import Instruments
 from benchmarks.suites import REFERENCES, Row, Suite
 from benchmarks.workbench import Workbench

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from baselines.lightcnn import LightCNN9, build_network, embed, framed, to_grey
-from benchmarks.protocol import Protocol
+from benchmarks.protocol_config import Protocol
 from benchmarks.scores import images_of
 from eggan.aus import AU_NUMBERS
 from eggan.checkpoint import ModelCard, save_checkpoint

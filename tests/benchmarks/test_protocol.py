@@ -3,7 +3,6 @@ import pandas as pd
 import pytest
 
 from benchmarks.protocol import (
-    Protocol,
     control_request,
     pair_manifest,
     pairs_hash,
@@ -13,6 +12,7 @@ from benchmarks.protocol import (
     split_data,
     store_pairs,
 )
+from benchmarks.protocol_config import Protocol
 from benchmarks.suites import SUITES
 from eggan.aus import AU_COLUMNS, AU_COUNT, EXPRESSIONS
 from eggan.data.dataset import Dataset

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from benchmarks.protocol import Protocol
+from benchmarks.protocol_config import Protocol
 from eggan.aus import AU_COLUMNS, AU_NUMBERS, EXPRESSIONS
 from reports.frame import CELL_COLUMNS, TABLES, Frame
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.protocol import Protocol
+from benchmarks.protocol_config import Protocol
 from reports import ablations, tables
 from reports.claims import claim_verdicts
 from reports.frame import TABLES, read_frame, write_frame

@@ -8,7 +8,8 @@ import pytest
 
 from baselines.references import COPY_SOURCE, TARGET_PASSTHROUGH, Reference
 from benchmarks.evaluate import Editor, Laboratory, evaluate
-from benchmarks.protocol import Protocol, split_data
+from benchmarks.protocol import split_data
+from benchmarks.protocol_config import Protocol
 from benchmarks.truth import TruthCache
 from benchmarks.workbench import load_instruments
 from eggan.aus import AU_COLUMNS
