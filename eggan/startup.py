@@ -26,6 +26,7 @@ def prepare() -> None:
     """Prepare this process; called first by every entry point, and harmless when called again."""
     prepare_streams()
     os.environ.update(thread_environment(os.environ))
+    os.environ["MPLBACKEND"] = "agg"  # figures go to files; a notebook's value can stop matplotlib's import
     prepare_caches()
 
 

@@ -23,6 +23,7 @@ PANELS_ACROSS = 5
 # Okabe and Ito's palette: told apart with every common colour vision. Fixed per method: figures agree.
 PALETTE: Mapping[str, str] = {
     "eggan": "#0072B2",
+    "eggan-w": "#56B4E9",
     "stargan": "#E69F00",
     "homointerpgan": "#009E73",
     "ganimation": "#CC79A7",

@@ -22,6 +22,7 @@ METHOD_TITLES = MappingProxyType(
         "stargan": "StarGAN",
         "ganimation": "GANimation",
         OUR_METHOD: "EGGAN",
+        "eggan-w": "EGGAN-W",
         tuned.NAME: tuned.TITLE,
         **{variant.name: variant.title for variant in VARIANTS},
         ORACLE: "Oracle (rendered truth)",

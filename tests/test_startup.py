@@ -140,3 +140,23 @@ class TestCaches:
         startup.prepare_caches()
         assert "NUMBA_CACHE_DIR" not in os.environ
         assert capsys.readouterr().err == ""
+
+
+def test_figures_do_not_depend_on_the_backend_of_a_notebook(tmp_path):
+    """A notebook hands its backend down, and matplotlib refuses to be imported under one that it lacks."""
+    code = (
+        "import sys; from eggan.cli import main\n"
+        "try: main(['report', 'build', '--runs', sys.argv[1]])\n"
+        "except SystemExit: pass\n"
+        "import matplotlib; print(matplotlib.get_backend())"
+    )
+    environment = os.environ | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.split()[-1].lower() == "agg", done.stderr
+    assert "Traceback" not in done.stderr
