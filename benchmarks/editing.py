@@ -7,23 +7,24 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.cells import all_cells, read_status
 from benchmarks.edit_targets import SUPPLIED
 from benchmarks.methods import all_methods, find_method
 from eggan.aus import AU_COUNT, AU_NUMBERS, parse_au
-from eggan.checkpoint import WEIGHTS_FILE, load_checkpoint
+from eggan.checkpoint import Checkpoint, load_checkpoint
 from eggan.config import from_dict
 from eggan.data.dataset import to_uint8
 from eggan.errors import UserError
 from eggan.evaluation.instruments import load_au_estimator
-from eggan.method import EditRequest, Method, MethodEntry
-from eggan.options import command
+from eggan.method import EditRequest, EditsLarge, Method, MethodEntry
+from eggan.shipped.weights import load_shipped, read_card
 from eggan.tracking import read_record
 
 RENDERED = "synfacs"  # how the names of rendered datasets begin
 GAP = 2  # white pixels between the frames of a strip
+LARGEST_SIDE = 2048  # pixels of an edit that is composed at the photograph's own size: bounds memory
 
 
 @dataclass(frozen=True)
@@ -44,43 +45,57 @@ class Model:
         """What it is and what it writes."""
         rendered = " (rendered faces)" if self.trained_on.startswith(RENDERED) else ""
         data = f"trained on {self.trained_on}{rendered}, " if self.trained_on else ""
-        return f"{data}writes {self.image_size} x {self.image_size} pixels"
+        size = f"{self.image_size} x {self.image_size} pixels"
+        if self.edits_large:
+            return f"{data}reads {size}, writes the photograph's own size"
+        return f"{data}writes {size}"
 
+    @property
+    def edits_large(self) -> bool:
+        """Whether its edits are composed at the photograph's own size."""
+        return isinstance(self.method, EditsLarge)
 
-def newest_checkpoint(runs: Path, method: str = "eggan") -> Path:
-    """Return the folder of the newest finished cell of `method`; none is a `UserError`."""
-    finished = [folder for folder in all_cells(runs) if _is_finished(folder, method)]
-    if not finished:
-        raise UserError(
-            f"no finished {method} cell in {runs / 'cells'}: run `{command('bench run quick')}` "
-            "or give --checkpoint"
-        )
-    return max(finished, key=lambda folder: (folder / WEIGHTS_FILE).stat().st_mtime)
+    def at_own_size(self, pixels: Tensor) -> Tensor:
+        """Return pictures (B, 3, S, S) at the size that the method reads."""
+        side = self.image_size
+        if pixels.shape[-1] == side:
+            return pixels
+        return F.interpolate(pixels, (side, side), mode="bilinear", align_corners=False, antialias=True)
 
-
-def _is_finished(folder: Path, method: str) -> bool:
-    status = read_status(folder)
-    spec = status.values.get("spec", {})
-    return status.state == "finished" and spec.get("method") == method and (folder / WEIGHTS_FILE).is_file()
+    def edit(self, request: EditRequest) -> Tensor:
+        """Return the edits (B, 3, S, S) in [-1, 1] of a request whose source may be larger where
+        `edits_large` holds.
+        """
+        if isinstance(self.method, EditsLarge):
+            return self.method.edit_large(request.source, request.target_aus)
+        return self.method.edit(request)
 
 
 def load_model(folder: Path, device: torch.device | str) -> Model:
     """Load a checkpoint folder; a missing, corrupted or foreign one is a `UserError`."""
-    checkpoint = load_checkpoint(folder)
+    return _restore(load_checkpoint(folder), str(folder), _trained_on(folder), device)
+
+
+def load_shipped_model(device: torch.device | str) -> Model:
+    """Load the weights that come with the package; damaged ones are a `UserError`."""
+    return _restore(load_shipped(), "the shipped weights", read_card()["data"]["name"], device)
+
+
+def _restore(checkpoint: Checkpoint, place: str, trained_on: str, device: torch.device | str) -> Model:
     card = checkpoint.card
     entry = find_method(card.method, all_methods())
     if not isinstance(entry, MethodEntry):
-        raise UserError(f"{folder} names the method {card.method!r}, which has no weights")
+        raise UserError(f"{place} names the method {card.method!r}, which has no weights")
     if card.method_version != entry.version:
         raise UserError(
-            f"{folder} is of {entry.name} version {card.method_version}, this software has {entry.version}: "
+            f"{place} is of {entry.name} version {card.method_version}, this software has {entry.version}: "
             "train again"
         )
     if not set(entry.reads) <= SUPPLIED:
         raise UserError(f"{entry.name} reads what no option supplies: {', '.join(entry.reads)}")
-    config: Any = from_dict(entry.config, card.config, where=f"{folder}/config.json")
+    config: Any = from_dict(entry.config, card.config, where=f"{place}/config.json")
     method = entry.restore(config, checkpoint.weights, torch.device(device))
-    return Model(entry.name, method, card.image_size, entry.reads, _trained_on(folder))
+    return Model(entry.name, method, card.image_size, entry.reads, trained_on)
 
 
 def _trained_on(folder: Path) -> str:
@@ -147,14 +162,13 @@ def interpolation(model: Model, request: EditRequest, steps: int) -> Tensor:
     one that reads no AUs is a `UserError`.
     """
     alpha = torch.linspace(0, 1, steps, device=request.source.device)
-    method = model.method
-    own = getattr(method, "interpolate", None)
+    own = getattr(model.method, "interpolate", None)
     if own is not None:
         return own(request, alpha)[0]
     if "target_aus" not in model.reads:
         raise UserError(f"{model.name} reads no AUs, so it has no frames in between: use `eggan edit`")
     between = torch.lerp(request.source_aus, request.target_aus, alpha[:, None])
-    return torch.cat([method.edit(replace(request, target_aus=aus[None])) for aus in between])
+    return torch.cat([model.edit(replace(request, target_aus=aus[None])) for aus in between])
 
 
 def to_picture(image: Tensor) -> np.ndarray:

@@ -102,9 +102,7 @@ def _add_edit_arguments(parser: argparse.ArgumentParser, default_output: str) ->
         "--source-au", action="append", default=[], metavar="N=INTENSITY", help="an AU of the source"
     )
     known.add_argument("--neutral", action="store_true", help="the source is neutral: all its AUs are 0")
-    parser.add_argument(
-        "--checkpoint", type=Path, help="default: the newest finished eggan cell in runs/cells"
-    )
+    parser.add_argument("--checkpoint", type=Path, help="default: the shipped EGGAN-W (`eggan weights list`)")
     add_runs_argument(parser)
     add_device_argument(parser)
     parser.add_argument(
@@ -326,7 +324,7 @@ def run_edit(arguments: argparse.Namespace) -> int:
     from eggan.pictures import save_picture
 
     model, request = _prepare(arguments, arguments.keep)
-    edited = model.method.edit(request)[0]
+    edited = model.edit(request)[0]
     print(f"wrote {save_picture(to_picture(edited), arguments.output)}")
     return 0
 
@@ -362,14 +360,15 @@ def _prepare(arguments: argparse.Namespace, read_source: bool) -> tuple["Model",
     wanted = editing.parse_aus(arguments.au)
     editing.parse_aus(arguments.source_au)
     device = resolve_device(arguments.device)
-    folder = arguments.checkpoint or editing.newest_checkpoint(arguments.runs)
-    model = editing.load_model(folder, device)
+    folder = arguments.checkpoint
+    model = editing.load_model(folder, device) if folder else editing.load_shipped_model(device)
     targets.check_read(model.name, model.reads)
-    print(f"{model.name} of {folder}, {model.description}")
+    print(f"{model.name} of {folder or 'the shipped weights'}, {model.description}")
     pixels, *references = (_load_face(path, model) for path in read)
     source = np.zeros(AU_COUNT, dtype=np.float32)
     if read_source or "source_aus" in model.reads:
-        source = editing.source_intensities(pixels, arguments.source_au, arguments.neutral, device)
+        small = model.at_own_size(pixels)
+        source = editing.source_intensities(small, arguments.source_au, arguments.neutral, device)
     target = editing.au_vector(source if arguments.keep else np.zeros(AU_COUNT), wanted)
     reference = references[0] if references else None
     request = editing.edit_request(pixels, source, target, device, targets.expression_index, reference)
@@ -389,10 +388,12 @@ def _targets(arguments: argparse.Namespace) -> "Targets":
 
 
 def _load_face(path: Path, model: "Model") -> "Tensor":
-    """Return a photograph (1, 3, S, S) at the model's size; say what was changed for it."""
+    """Return a photograph (1, 3, S, S) at the size that the model edits; say what was changed for it."""
+    from benchmarks.editing import LARGEST_SIDE
     from eggan.data.images import load_photograph
 
-    photograph = load_photograph(path, model.image_size)
+    largest = LARGEST_SIDE if model.edits_large else model.image_size
+    photograph = load_photograph(path, model.image_size, largest)
     for note in photograph.notes:
         print(f"note: {path} was {note}")
     if photograph.size != (model.image_size, model.image_size):

@@ -69,6 +69,17 @@ class Reconstructs(Protocol):
 
 
 @runtime_checkable
+class EditsLarge(Protocol):
+    """What a `Method` offers too where its edits can be composed at a photograph's own size."""
+
+    def edit_large(self, picture: Tensor, target_aus: Tensor) -> Tensor:
+        """Return the edits of squares (B, 3, S, S) of any size S, framed as the training images, at that
+        size; range, gradient and mode as for `edit`.
+        """
+        ...
+
+
+@runtime_checkable
 class Method(Protocol):
     """A trainable method; it may also be one that `Reconstructs`."""
 

@@ -15,6 +15,7 @@ L1 and SSIM, weighted towards what changes. No adversary, no classifier. What wa
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
@@ -283,10 +284,14 @@ class EGGANW:
                 self.networks["reader"] = channels_last(Reader(config.reader_channels)).to(device)
         self.reader = self.networks.get("reader")
         self.rate_factor = 1.0  # of the loop's schedule
-        self.optimizer = torch.optim.Adam(
+
+    @cached_property
+    def optimizer(self) -> torch.optim.Adam:
+        """The optimiser; an edit does without, and making one loads torch's compiler."""
+        return torch.optim.Adam(
             [parameter for network in self.networks.values() for parameter in network.parameters()],
-            lr=config.learning_rate,
-            betas=(config.beta1, config.beta2),
+            lr=self.config.learning_rate,
+            betas=(self.config.beta1, self.config.beta2),
             fused=True,
         )
 

@@ -30,8 +30,9 @@ class Photograph:
     size: tuple[int, int]
 
 
-def load_photograph(path: Path | str, size: int) -> Photograph:
-    """Read an image file of any common form and return it as a square of `size` pixels.
+def load_photograph(path: Path | str, size: int, largest: int | None = None) -> Photograph:
+    """Read an image file of any common form and return it as a square of `size` pixels, or of its own size
+    where that is between `size` and `largest`.
 
     It is decoded as `decode_rgb` says; the centre square is cut out and resampled (Lanczos). An image that
     already has the right size keeps its bytes. A missing, unreadable, truncated, oversized or unsupported
@@ -42,8 +43,11 @@ def load_photograph(path: Path | str, size: int) -> Photograph:
     square = _centre_square(decoded.image, notes)
     if square.width < size:
         notes.append(f"enlarged from {square.width} to {size} pixels: expect a blurred edit")
-    if square.width != size:
-        square = square.resize((size, size), Image.Resampling.LANCZOS)
+    side = min(max(square.width, size), largest or size)
+    if largest is not None and size < largest < square.width:
+        notes.append(f"reduced from {square.width} to {largest} pixels, the most that is edited at once")
+    if square.width != side:
+        square = square.resize((side, side), Image.Resampling.LANCZOS)
     array = np.array(square, dtype=np.uint8)
     pixels = torch.from_numpy(array).permute(2, 0, 1)[None]
     return Photograph(to_network_range(pixels), tuple(notes), decoded.image.size)

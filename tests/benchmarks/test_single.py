@@ -1,7 +1,6 @@
 """`eggan train`, `eggan edit`, `eggan interpolate` on a tiny dataset, in-process."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -14,6 +13,9 @@ from benchmarks import editing, single
 from benchmarks.suites import SUITES
 from eggan.aus import AU_COUNT, au_index
 from eggan.data.dataset import load_dataset, write_dataset
+from eggan.data.synfacs.nuisance import draw_nuisance
+from eggan.data.synfacs.picture import render
+from eggan.data.synfacs.plan import person
 from eggan.errors import UserError
 from eggan.method import EditRequest
 from eggan.model import ENTRY
@@ -273,23 +275,41 @@ class TestCheckpoints:
             editing.load_model(copy, "cpu")
 
 
-def cell(runs: Path, key: str, state: str, method: str, age: int) -> Path:
-    folder = runs / "cells" / key
-    folder.mkdir(parents=True)
-    (folder / "cell.json").write_text(json.dumps({"state": state, "spec": {"method": method}}))
-    (folder / "weights.safetensors").write_bytes(b"")
-    os.utime(folder / "weights.safetensors", (1e9 - age, 1e9 - age))
-    return folder
+def test_the_shipped_eggan_w_edits_when_no_checkpoint_is_named(workplace, eggan, tmp_path):
+    rendered = render(person(3, "twin", 1), np.zeros(AU_COUNT), draw_nuisance("single", 0), "frontal", 256)
+    Image.fromarray(rendered[:, :250]).save(tmp_path / "large.png")
+    words = ("edit", tmp_path / "large.png", "--runs", tmp_path / "runs", "--au", "12=5", "--au", "25=4")
+    status, out, err = eggan(*words, "-o", tmp_path / "out.png")
+    assert status == 0
+    assert "eggan-w of the shipped weights, trained on synfacs-crowd (rendered faces), reads 64 x 64" in out
+    assert "cut to the centre 250 x 250" in out
+    assert err.count("\n") == 1
+    assert "large.png has 250 x 256 pixels" in err
+    edited = np.asarray(Image.open(tmp_path / "out.png")).astype(int)
+    change = np.abs(edited - rendered[3:253, :250]).max(2)
+    assert change.shape == (250, 250)
+    assert change[150:].max() > 40
+    assert (change > 5).mean() < 0.3  # background, hair and clothes keep their own pixels
 
 
-def test_the_default_checkpoint_is_the_newest_finished_cell_of_eggan(tmp_path):
-    with pytest.raises(UserError, match="no finished eggan cell"):
-        editing.newest_checkpoint(tmp_path)
-    cell(tmp_path, "failed", "failed", "eggan", age=0)
-    cell(tmp_path, "other", "finished", "stargan", age=0)
-    cell(tmp_path, "old", "finished", "eggan", age=9)
-    wanted = cell(tmp_path, "new", "finished", "eggan", age=5)
-    assert editing.newest_checkpoint(tmp_path) == wanted
+def test_a_checkpoint_that_is_named_is_used_and_named(workplace, eggan, tmp_path):
+    status, out, _ = eggan(
+        "edit", "face.png", "--checkpoint", "m", "--au", "12=5", "-o", tmp_path / "out.png"
+    )
+    assert (status, "eggan of m, trained on tiny" in out) == (0, True)
+
+
+def test_the_shipped_weights_interpolate_at_the_photographs_own_size(workplace, eggan, tmp_path):
+    rendered = render(person(3, "twin", 1), np.zeros(AU_COUNT), draw_nuisance("single", 0), "frontal", 128)
+    Image.fromarray(rendered).save(tmp_path / "large.png")
+    words = ("interpolate", tmp_path / "large.png", "--au", "12=5", "--steps", 3)
+    assert eggan(*words, "-o", tmp_path / "strip.png")[0] == 0
+    strip = np.asarray(Image.open(tmp_path / "strip.png")).astype(int)
+    assert strip.shape == (128, 4 * 128 + 3 * editing.GAP, 3)
+    frames = [strip[:, k * (128 + editing.GAP) :][:, :128] for k in range(4)]
+    assert np.array_equal(frames[0], rendered)
+    moved = [np.abs(frame - frames[0]).mean() for frame in frames[1:]]
+    assert moved[0] < moved[1] < moved[2]
 
 
 def test_au_options_replace_only_what_they_name():

@@ -402,3 +402,18 @@ def test_a_failed_write_keeps_the_old_picture_and_leaves_no_litter(tmp_path, mon
         save_png(picture(8, 8), path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["out.png"]
+
+
+@pytest.mark.parametrize(
+    ("side", "largest", "wanted", "note"),
+    [
+        (100, 200, 100, ""),
+        (300, 200, 200, "reduced from 300 to 200 pixels"),
+        (30, 200, 64, "enlarged from 30 to 64 pixels"),
+    ],
+)
+def test_a_photograph_keeps_its_own_size_between_two_bounds(tmp_path, side, largest, wanted, note):
+    photograph = load_photograph(save(tmp_path, picture(side, side)), 64, largest)
+    assert photograph.pixels.shape == (1, 3, wanted, wanted)
+    assert note in " ".join(photograph.notes)
+    assert bool(photograph.notes) == bool(note)

@@ -1,0 +1,78 @@
+"""`eggan weights list | check`."""
+
+import argparse
+from typing import Any
+
+LIST_EXAMPLE = """example:
+  eggan weights list          what `eggan edit` and `eggan interpolate` use when no --checkpoint is named"""
+CHECK_EXAMPLE = """example:
+  eggan weights check         hashes and one edit of a rendered face; exit status 1 when an AU stays"""
+
+
+def register(subparsers: Any) -> None:
+    """Add `eggan weights`."""
+    parser = subparsers.add_parser("weights", help="list or check the weights that come with the package")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
+    _add(
+        actions,
+        "list",
+        "print the shipped weights, their held-out figures and hashes",
+        LIST_EXAMPLE,
+        run_list,
+    )
+    _add(actions, "check", "compare hashes, edit one rendered face, read its AUs", CHECK_EXAMPLE, run_check)
+
+
+def _add(actions: Any, name: str, summary: str, examples: str, run: Any) -> None:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = actions.add_parser(name, help=summary, description=summary, epilog=examples, formatter_class=raw)
+    parser.set_defaults(run=run)
+
+
+def run_list(arguments: argparse.Namespace) -> int:
+    """Print one block for each of the shipped weights; return 0."""
+    from eggan.shipped.weights import FOLDER, NAMES, read_card
+
+    for name in NAMES:
+        size = (FOLDER / f"{name}.safetensors").stat().st_size
+        print(describe(read_card(name), size))
+    return 0
+
+
+def describe(card: dict[str, Any], size: int) -> str:
+    """Return a card as text for a terminal; `size` in bytes."""
+    held_out = card["held_out"]
+    lines = [
+        f"{card['name']}: {card['method']}, {card['image_size']} px, {size / 1e6:.1f} MB, "
+        f"{card['parameters']:,} parameters",
+        f"  sha256 {card['sha256']}",
+        f"  on {held_out['pairs']} pairs of {held_out['people']} people ({held_out['split']}):",
+    ]
+    for which in ("a", "b"):
+        figures = held_out[f"estimator_{which}"]
+        mse, pcc, slope = (figures["edit"][key] for key in ("mse", "pcc", "slope"))
+        lines.append(f"  AU estimator {which}: MSE {mse:.3f}, PCC {pcc:.3f}, slope {slope:.2f}")
+    lines.append(
+        f"  same person {held_out['same_person_percent']:.1f} %, "
+        f"PSNR to the true edit {held_out['psnr']:.1f} dB"
+    )
+    return "\n".join(lines)
+
+
+def run_check(arguments: argparse.Namespace) -> int:
+    """Check hashes and one edit of each of the shipped weights; return 1 when an AU does not move."""
+    from eggan.shipped.check import read_one_edit
+    from eggan.shipped.weights import NAMES, load_shipped
+
+    wrong = 0
+    for name in NAMES:
+        load_shipped(name)
+        print(f"{name}: the file is the one that its card describes")
+        for reading in read_one_edit(name):
+            wrong += not reading.is_right
+            print(
+                f"{name}: AU{reading.au} = {reading.asked:g} asked of a neutral face; estimator a reads "
+                f"{reading.before:.2f} before, {reading.after:.2f} after: "
+                f"{'right' if reading.is_right else 'WRONG'}"
+            )
+    return 1 if wrong else 0

@@ -1,0 +1,149 @@
+"""The weights that come with the package, and `eggan weights list | check`."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from eggan.aus import AU_COUNT
+from eggan.checkpoint import Checkpoint, ModelCard
+from eggan.config import from_dict, to_dict
+from eggan.data.dataset import to_network_range, to_uint8
+from eggan.data.synfacs.nuisance import draw_nuisance
+from eggan.data.synfacs.picture import render
+from eggan.data.synfacs.plan import person
+from eggan.errors import UserError
+from eggan.files import hash_files
+from eggan.shipped import check, weights
+from eggan.warp import CPU, EGGANW, ENTRY, compose
+
+NARROW = replace(CPU, channels=(8, 8), blocks=1, embedding=8, detail_channels=4)
+
+
+def picture() -> torch.Tensor:
+    face = render(person(3, "twin", 1), np.zeros(AU_COUNT), draw_nuisance("shipped test", 0), "frontal", 64)
+    return to_network_range(torch.from_numpy(face).permute(2, 0, 1)[None])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for path in weights.FOLDER.glob(f"{weights.DEFAULT}.*"):
+        shutil.copy(path, tmp_path)
+    return tmp_path
+
+
+def test_the_files_are_small_and_are_what_their_cards_say():
+    sizes = 0
+    for name in weights.NAMES:
+        path, card = weights.FOLDER / f"{name}.safetensors", weights.read_card(name)
+        sizes += path.stat().st_size
+        assert hash_files([path]) == card["sha256"]
+        assert card["parameters"] == sum(t.numel() for t in weights.load_shipped(name).weights.values())
+        assert to_dict(from_dict(ENTRY.config, card["config"])) == card["config"]
+        assert {part["part"] for part in card["recipe"]} == {1, 2}
+        assert len(card["data"]["content_hash"]) == 64
+        for which in ("a", "b"):
+            assert len(card["held_out"][f"estimator_{which}"]["edit"]["per_au"]) == AU_COUNT
+    assert sizes <= 5e6
+
+
+def test_they_hold_a_person_and_reach_what_makes_them_worth_shipping():
+    held_out = weights.read_card()["held_out"]
+    assert held_out["same_person_percent"] >= 99.9
+    for which in ("a", "b"):
+        figures = held_out[f"estimator_{which}"]
+        assert figures["edit"]["pcc"] >= 0.94
+        assert figures["edit"]["mse"] <= 0.1 * figures["copy_source"]["mse"]
+
+
+def test_weights_are_stored_as_fp16_and_loaded_as_float32():
+    assert {tensor.dtype for tensor in weights.load_shipped().weights.values()} == {torch.float32}
+
+
+def test_edits_with_fp16_weights_are_those_of_float32_to_a_grey_level(tmp_path):
+    """The shipped weights with every value moved inside its half step: as any float32 that rounds to them."""
+    shipped = weights.load_shipped()
+    generator = torch.Generator().manual_seed(0)
+    full = {
+        key: value * (1 + (torch.rand(value.shape, generator=generator) - 0.5) * 2**-10 * 0.9)
+        for key, value in shipped.weights.items()
+    }
+    weights.save_shipped(Checkpoint(shipped.card, full), "again", weights.read_card(), tmp_path)
+    again = weights.load_shipped("again", tmp_path)
+    assert any(not torch.equal(again.weights[key], full[key]) for key in full)
+    config = from_dict(ENTRY.config, shipped.card.config)
+    targets = torch.eye(AU_COUNT) * 5
+    source = picture().expand(len(targets), -1, -1, -1)
+    levels = []
+    for state in (full, again.weights):
+        method = ENTRY.restore(config, state, torch.device("cpu"))
+        levels.append(to_uint8(method.edit_large(source, targets)).int())
+    assert (levels[0] - levels[1]).abs().max() <= 1
+    assert (levels[0] - to_uint8(source).int()).abs().max() > 20
+
+
+def test_a_damaged_file_is_refused(folder):
+    path = folder / f"{weights.DEFAULT}.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    for damaged in (bytes(content), bytes(content[:1000]), b""):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match="not the file that its card describes") as caught:
+            weights.load_shipped(folder=folder)
+        assert "\n" not in str(caught.value)
+    path.unlink()
+    with pytest.raises(UserError, match=r"eggan_w_64.safetensors is missing"):
+        weights.load_shipped(folder=folder)
+
+
+def test_a_file_that_holds_no_weights_is_refused_though_its_card_names_it(folder):
+    path, card = folder / f"{weights.DEFAULT}.safetensors", weights.read_card()
+    path.write_bytes(b"no tensors")
+    (folder / f"{weights.DEFAULT}.json").write_text(json.dumps(card | {"sha256": hash_files([path])}))
+    with pytest.raises(UserError, match="holds no weights"):
+        weights.load_shipped(folder=folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not a valid card"),
+        ("[1]", "card version None"),
+        ('{"card_version": 9}', "card version 9, this software reads 1"),
+        ('{"card_version": 1}', "config is missing"),
+        (None, "eggan_w_64.json is missing"),
+    ],
+)
+def test_a_damaged_card_is_refused(folder, text, message):
+    path = folder / f"{weights.DEFAULT}.json"
+    path.unlink() if text is None else path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        weights.load_shipped(folder=folder)
+
+
+def test_list_prints_what_the_card_holds(eggan):
+    status, out, err = eggan("weights", "list")
+    assert (status, err) == (0, "")
+    card = weights.read_card()
+    for text in ("eggan_w_64: eggan-w, 64 px, 4.4 MB", card["sha256"], "same person 100.0 %", "MSE 0.171"):
+        assert text in out
+
+
+def test_check_finds_the_shipped_weights_right(eggan):
+    status, out, err = eggan("weights", "check")
+    assert (status, err) == (0, "")
+    assert "AU12 = 4" in out
+    assert "WRONG" not in out
+
+
+def test_check_finds_weights_that_edit_nothing_wrong(eggan, monkeypatch):
+    untrained = EGGANW(NARROW, 0, torch.device("cpu"))
+    source = picture()
+    assert torch.equal(compose(untrained.editor(source, torch.full((1, AU_COUNT), 5.0))), source)
+    card = ModelCard("eggan-w", ENTRY.version, to_dict(NARROW), 64)
+    monkeypatch.setattr(check, "load_shipped", lambda name: Checkpoint(card, untrained.inference_weights()))
+    status, out, _ = eggan("weights", "check")
+    assert (status, out.count("WRONG")) == (1, 2)
