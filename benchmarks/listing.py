@@ -72,7 +72,7 @@ def summary_text(plans: "Sequence[Plan]", bench: "Workbench") -> str:
 def _headline(folder: Path, status: CellStatus) -> list[str]:
     if status.state != "finished":
         return ["-"] * len(HEADLINE)
-    values = json.loads((folder / "scores" / "summary.json").read_text())
+    values = json.loads((folder / "scores" / "summary.json").read_text(encoding="utf-8"))
     return ["-" if values.get(name) is None else f"{values[name]:.3f}" for name in HEADLINE.values()]
 
 
@@ -86,10 +86,14 @@ def unmeasured_lines(plans: "Sequence[Plan]", bench: "Workbench") -> list[str]:
         folder = bench.cell_folder(plan.spec.key)
         if read_status(folder).state != "finished":
             continue
-        for metric, reason in json.loads((folder / "scores" / "not_measured.json").read_text()).items():
+        for metric, reason in json.loads(
+            (folder / "scores" / "not_measured.json").read_text(encoding="utf-8")
+        ).items():
             if reason not in METHOD_REASONS:
                 reasons.setdefault(reason, []).append(metric.partition("/")[2])
-        unread += _unread_lines(plan, json.loads((folder / "scores" / "summary.json").read_text()))
+        unread += _unread_lines(
+            plan, json.loads((folder / "scores" / "summary.json").read_text(encoding="utf-8"))
+        )
     told = [f"not measured: {', '.join(dict.fromkeys(names))}: {why}" for why, names in reasons.items()]
     return told + unread
 

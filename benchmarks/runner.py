@@ -210,7 +210,7 @@ def _run_claimed(
 
 def _keep_traceback(folder: Path) -> None:
     try:
-        (folder / "traceback.txt").write_text(traceback.format_exc())
+        (folder / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
     except OSError:  # a full disk is what is being reported
         return
 

@@ -30,7 +30,7 @@ def serve(uri: str, runs: Path, host: str, port: int, allowed_hosts: str | None)
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
     log = log_file(runs)
-    with log.open("w") as stream, stop_as_interrupt():
+    with log.open("w", encoding="utf-8") as stream, stop_as_interrupt():
         # An own process group, so that the server's workers go with it.
         server = subprocess.Popen(
             command, env=environment, stdout=stream, stderr=stream, start_new_session=True

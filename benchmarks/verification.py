@@ -35,7 +35,7 @@ def stored_threshold(
     """Return the threshold stored at `path`; where there is none yet, fit and store it."""
     if not path.exists():
         write_json(fit_threshold(dataset, embed, device, progress), path)
-    return dict(json.loads(path.read_text()))
+    return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 def fit_threshold(dataset: Dataset, embed: Embed, device: str, progress: Progress) -> dict[str, float]:

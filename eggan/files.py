@@ -325,7 +325,7 @@ def is_locked(path: Path) -> bool:
     import fcntl  # filelock knows no shared lock, and an exclusive one would be in the way of others
 
     try:
-        with path.open() as stream:
+        with path.open(encoding="utf-8") as stream:
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False

@@ -151,12 +151,12 @@ def _read_cell(store: Store, cell: TrackedCell, scratch: Path) -> dict[str, Any]
     reasons = folder / "not_measured.json"
     if reasons.exists():
         part["not_measured"] = pd.DataFrame(
-            json.loads(reasons.read_text()).items(), columns=["metric", "reason"]
+            json.loads(reasons.read_text(encoding="utf-8")).items(), columns=["metric", "reason"]
         )
     part["showcase"] = _read_arrays(folder / "showcase.npz")
     laboratory = folder / "laboratory.json"
     if laboratory.exists():
-        told = json.loads(laboratory.read_text())
+        told = json.loads(laboratory.read_text(encoding="utf-8"))
         part["instruments"] = told["instruments"]
         part["notes"] = pd.DataFrame({"note": told["notes"]}, dtype=object)
     return part
@@ -283,7 +283,7 @@ def write_frame(frame: Frame, folder: Path) -> Path:
             "instruments": frame.instruments,
             "superseded": superseded_records(frame),
         }
-        (staging / HEAD).write_text(json.dumps(head, indent=1, sort_keys=True) + "\n")
+        (staging / HEAD).write_text(json.dumps(head, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return folder
 
 

@@ -39,7 +39,8 @@ class LostTrial(Exception):
 def this_host() -> str:
     """Return a name of this machine since its last start: process numbers mean nothing beyond it."""
     boot = Path("/proc/sys/kernel/random/boot_id")
-    return f"{socket.gethostname()}:{boot.read_text().strip() if boot.exists() else psutil.boot_time()}"
+    start = boot.read_text(encoding="utf-8").strip() if boot.exists() else psutil.boot_time()
+    return f"{socket.gethostname()}:{start}"
 
 
 def owner_of_this_process() -> dict[str, Any]:
@@ -71,7 +72,7 @@ class Watch:
 
     def _read(self) -> dict[str, list[float]]:
         try:
-            kept = json.loads(self._path.read_text())
+            kept = json.loads(self._path.read_text(encoding="utf-8"))
             return dict(kept["seen"]) if kept["host"] == this_host() else {}
         except (OSError, ValueError, KeyError, TypeError):
             return {}

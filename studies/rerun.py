@@ -57,7 +57,7 @@ def plan_reruns(trials: Sequence[int], seeds: Sequence[int], images: int) -> lis
 def read_result(folder: Path) -> dict[str, Any] | None:
     """Return what `result.json` holds; None where the re-run has not ended, or its file is broken."""
     try:
-        return json.loads((folder / RESULT).read_text())
+        return json.loads((folder / RESULT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 

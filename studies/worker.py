@@ -112,7 +112,7 @@ class Worker:
         except Exception as bug:  # a bug that some parameters hit must not take the study with it
             if is_disk_full(bug):
                 raise
-            self._folder(trial).joinpath("traceback.txt").write_text(traceback.format_exc())
+            self._folder(trial).joinpath("traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
             self._tell(trial, started, f"{type(bug).__name__}: {bug}", TrialState.FAIL)
         else:
             self._complete(trial, started, scores)

@@ -117,3 +117,28 @@ def test_functions_are_short():
     assert lengths[len(lengths) // 2] <= 12
     assert lengths[int(len(lengths) * 0.9)] <= 40
     assert lengths[-1] <= 120
+
+
+def texts_in_the_locales_encoding(source: str) -> list[int]:
+    """Return the lines that read or write text files without naming their encoding."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+            continue
+        named = any(keyword.arg == "encoding" for keyword in node.keywords)
+        plain = {"read_text": 0, "write_text": 1}.get(node.func.attr)
+        if plain is not None and not named and len(node.args) <= plain:
+            found.append(node.lineno)
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_texts_name_their_encoding(path):
+    assert texts_in_the_locales_encoding(path.read_text(encoding="utf-8")) == []
+
+
+def test_a_text_in_the_locales_encoding_is_found():
+    source = (
+        "p.read_text()\np.write_text(t)\np.read_text(encoding='utf-8')\np.write_text(t, encoding='utf-8')"
+    )
+    assert texts_in_the_locales_encoding(source) == [1, 2]

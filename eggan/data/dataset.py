@@ -251,5 +251,7 @@ def write_dataset(
             "parameters": parameters,
             "content_hash": hash_files([staging / "manifest.parquet", staging / "images.npy"]),
         }
-        (staging / "dataset.json").write_text(json.dumps(info, indent=2, sort_keys=True) + "\n")
+        (staging / "dataset.json").write_text(
+            json.dumps(info, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+        )
     return folder

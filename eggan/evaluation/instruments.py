@@ -102,7 +102,7 @@ def read_card(name: str, folder: Path | None = None) -> dict[str, Any]:
     """Return the card of `au_a`, `au_b` or `verifier`."""
     path = (folder or WEIGHTS) / f"{name}.json"
     try:
-        card = json.loads(path.read_text())
+        card = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise _missing(path) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -128,7 +128,7 @@ def save_instrument(
         weights = staging / f"{name}.safetensors"
         save_file(to_storage(network), weights)
         complete = {**card, "card_version": CARD_VERSION, "name": name, "sha256": hash_files([weights])}
-        weights.with_suffix(".json").write_text(json.dumps(complete, indent=1) + "\n")
+        weights.with_suffix(".json").write_text(json.dumps(complete, indent=1) + "\n", encoding="utf-8")
     return complete
 
 

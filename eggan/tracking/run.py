@@ -57,7 +57,7 @@ class TrackedRun:
             return
         self._last_step |= dict.fromkeys(fresh, step)
         line = json.dumps({"step": step, "time_ms": int(time.time() * 1000), "values": fresh})
-        with (self.folder / METRICS_FILE).open("a") as stream:
+        with (self.folder / METRICS_FILE).open("a", encoding="utf-8") as stream:
             stream.write(line + "\n")
         if time.monotonic() >= self._next_attempt:
             self.ship()

@@ -101,7 +101,7 @@ def is_built(folder: Path, parameters: dict[str, object], seed: int) -> bool:
     if not folder.exists():
         return False
     try:
-        info = json.loads((folder / "dataset.json").read_text())
+        info = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise UserError(
             f"{folder} is there but is no dataset: move it away or choose another place with --out"

@@ -86,7 +86,7 @@ def mesh_parts(root: Path) -> tuple[np.ndarray, np.ndarray]:
     wanted |= {"helper-lower-teeth": LOWER_TEETH, "helper-l-eye": EYE, "helper-r-eye": EYE}
     wanted |= {f"helper-{side}-eyelashes-{row}": LASH for side in "lr" for row in (1, 2)}
     quads, regions, group = [], [], ""
-    for line in (root / "data/mpfb2/3dobjs/base.obj").read_text().splitlines():
+    for line in (root / "data/mpfb2/3dobjs/base.obj").read_text(encoding="utf-8").splitlines():
         words = line.split()
         if words[:1] == ["g"]:
             group = words[1]
