@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -25,6 +24,7 @@ from baselines.stargan import Generator as StarGANGenerator
 from baselines.stargan import StarGANConfig
 from baselines.vgg import VGGTrunk
 from eggan.aus import AU_COUNT, EXPRESSIONS
+from eggan.checkpoint import load_tensors
 from eggan.errors import UserError
 
 State = dict[str, Tensor]
@@ -50,7 +50,7 @@ BRANCHES: dict[int, tuple[tuple[int, ...], tuple[float, ...]]] = {
 def read_state(path: Path) -> State:
     """Return the tensors in an official file by their plain names; a defect is a `UserError`."""
     try:
-        loaded = torch.load(path, weights_only=True, map_location="cpu")
+        loaded = load_tensors(path, "cpu")
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
     except (*UNREADABLE, SafetensorError) as error:  # torch reads files of that name by that library

@@ -99,7 +99,7 @@ class TrainedNetworks:
             for name, network in self.networks.items():
                 network.load_state_dict(state["networks"][name])
             load_optimizers(self.optimizers, state["optimizers"])
-        except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+        except Exception as error:  # on a state with other values torch raises anything
             raise UserError(f"{self.title} state does not fit this config: {_first_line(error)}") from None
 
     def inference_weights(self) -> dict[str, Tensor]:

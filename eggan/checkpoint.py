@@ -5,6 +5,7 @@ one.
 """
 
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +98,7 @@ def load_training_state(folder: Path, device: torch.device | str) -> dict[str, A
     if not path.is_file():
         return None
     try:
-        state = torch.load(path, weights_only=True, map_location=device)
+        state = load_tensors(path, device)
         version = state.get("format_version")
     except Exception:  # a damaged pickle raises whatever its bytes happen to ask for
         raise UserError(f"{path} is corrupted: delete it to start this training again") from None
@@ -108,13 +109,25 @@ def load_training_state(folder: Path, device: torch.device | str) -> dict[str, A
     return state
 
 
+def load_tensors(path: Path, device: torch.device | str) -> Any:
+    """Return what `torch.save` wrote, tensors and plain values only, without torch's warnings on odd files.
+
+    On a damaged file it raises anything.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.load(path, weights_only=True, map_location=device)
+
+
 def load_optimizers(
     optimizers: Mapping[str, torch.optim.Optimizer], states: Mapping[str, dict[str, Any]]
 ) -> None:
     """Restore optimizers by name; moments or settings that no step could use are a `ValueError`."""
     for name, optimizer in optimizers.items():
         before = [dict(group) for group in optimizer.param_groups]
-        optimizer.load_state_dict(states[name])
+        with warnings.catch_warnings():  # torch warns of odd moments before it raises
+            warnings.simplefilter("ignore")
+            optimizer.load_state_dict(states[name])
         for old, group in zip(before, optimizer.param_groups, strict=True):
             wrong = [
                 key for key, value in old.items() if value is not None and type(group[key]) is not type(value)

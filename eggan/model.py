@@ -159,7 +159,7 @@ class EGGAN:
             for name, network in self.average.items():
                 network.load_state_dict(state["average"][name])
             load_optimizers(self.optimizers, state["optimizers"])
-        except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+        except Exception as error:  # on a state with other values torch raises anything
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"EGGAN state does not fit this config: {reason}") from None
 

@@ -16,6 +16,7 @@ import pandas as pd
 from eggan.errors import UserError
 from eggan.files import files_in, read_json, replaced_folder, restore_folder
 from eggan.options import command
+from eggan.tables import read_table
 from eggan.tracking.read import TrackedCell, download_artifacts, metric_history, search_cells
 from eggan.tracking.store import Store
 from reports.readers import all_cards
@@ -55,6 +56,13 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "notes": ("run_id", "note"),
     "reconstruction": ("run_id", "dataset", "method", "seed", "split", "source_row", "source_identity"),
 }
+# The columns of `TABLES` that hold numbers, but for the value of a setting; the others hold text.
+NUMBERS = frozenset(
+    (
+        *("seed", "protocol_version", "started_ms", "seconds", "value", "pair", "probed_au", "read_au"),
+        *("change", "sequence", "spearman", "slope", "monotone", "step", "source_row"),
+    )
+)
 HEAD = "frame.json"
 FILES = (HEAD, *(f"{name}.parquet" for name in TABLES), "showcases/*.npz")
 LATER = ("reconstruction",)  # tables that frames exported before them lack
@@ -145,9 +153,9 @@ def _read_cell(store: Store, cell: TrackedCell, scratch: Path) -> dict[str, Any]
             f"({cell.artifact_uri}): bring them there, or ship them with `{command('bench sync')}`"
         )
     found = sorted(folder.glob("pairs-*.parquet"))
-    part["pairs"] = [pd.read_parquet(p).assign(split=p.stem.removeprefix("pairs-")) for p in found]
+    part["pairs"] = [read_table(p).assign(split=p.stem.removeprefix("pairs-")) for p in found]
     for name in ("response", "control", "reconstruction"):
-        part[name] = [pd.read_parquet(p) for p in folder.glob(f"{name}.parquet")]
+        part[name] = [read_table(p) for p in folder.glob(f"{name}.parquet")]
     reasons = folder / "not_measured.json"
     if reasons.exists():
         part["not_measured"] = pd.DataFrame(
@@ -323,24 +331,15 @@ def _read_table(folder: Path, name: str) -> pd.DataFrame:
     path = folder / f"{name}.parquet"
     if name in LATER and not path.exists():
         return pd.DataFrame(columns=list(TABLES[name]))
-    table = pd.read_parquet(path)
+    numbers = set(TABLES[name]) & NUMBERS - ({"value"} if name == "settings" else set())
+    table = read_table(path, text=set(TABLES[name]) - numbers, numbers=numbers)
     if name == "cells" and "protocol_version" not in table:
         return table.assign(protocol_version=FIRST_VERSION)
     return table
 
 
 def _check_table(table: pd.DataFrame, name: str, folder: Path) -> None:
-    """Raise a `UserError` unless a table has its columns once each, with plain values in them."""
+    """Raise a `UserError` unless a table has its columns."""
     missing = [column for column in TABLES[name] if column not in table.columns]
     if missing:
         raise UserError(f"{folder}: {name}.parquet lacks the column {missing[0]!r}")
-    if table.columns.has_duplicates:
-        raise UserError(f"{folder}: {name}.parquet has the column {_first_twice(table)!r} twice")
-    for column in table.columns:
-        nested = table[column].map(lambda value: isinstance(value, list | dict | np.ndarray))
-        if nested.any():
-            raise UserError(f"{folder}: {name}.parquet has lists in the column {column!r}")
-
-
-def _first_twice(table: pd.DataFrame) -> str:
-    return str(table.columns[table.columns.duplicated()][0])

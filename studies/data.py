@@ -19,12 +19,13 @@ from optuna.trial import FrozenTrial, TrialState
 from eggan.errors import UserError
 from eggan.files import files_in, read_json, replaced_folder, write_json
 from eggan.options import command
+from eggan.tables import read_table
 from studies.config import SPEC_FILE, StudySpec, read_spec, write_spec
 from studies.liveness import BEAT, OWNER
-from studies.rerun import read_reruns
+from studies.rerun import KEYS, read_reruns
 from studies.storage import open_study
 from studies.track import RUN_ID
-from studies.trials import trial_frame
+from studies.trials import SCORES, trial_frame
 
 TRIALS_JSON, TRIALS, RERUNS, RERUN_PAIRS = (
     "trials.json",
@@ -32,6 +33,7 @@ TRIALS_JSON, TRIALS, RERUNS, RERUN_PAIRS = (
     "reruns.parquet",
     "rerun_pairs.parquet",
 )
+RERUN_TEXT = ("state", "reason", "run_id")
 LOCAL = (OWNER, BEAT)  # trial attributes that mean nothing elsewhere
 
 
@@ -131,8 +133,9 @@ def read_frame(folder: Path) -> StudyData:
         )
     try:
         listed = read_json(folder / TRIALS_JSON)
-        frames = [pd.read_parquet(folder / name) for name in (RERUNS, RERUN_PAIRS)]
-        data = StudyData(read_spec(folder), listed, *frames)
+        reruns = _read_columns(folder / RERUNS, RERUN_TEXT, (*KEYS, "seconds", *SCORES))
+        pairs = _read_columns(folder / RERUN_PAIRS, (), KEYS)
+        data = StudyData(read_spec(folder), listed, reruns, pairs)
         _ = data.trials
     except UserError:
         raise
@@ -140,3 +143,12 @@ def read_frame(folder: Path) -> StudyData:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{folder} is not a whole export: write it again ({reason})") from None
     return data
+
+
+def _read_columns(path: Path, text: tuple[str, ...], numbers: tuple[str, ...]) -> pd.DataFrame:
+    """Read a table that must have all of these columns."""
+    table = read_table(path, text, numbers)
+    missing = [name for name in (*numbers, *text) if name not in table]
+    if missing:
+        raise UserError(f"{path} lacks the column {missing[0]!r}: export the study again")
+    return table

@@ -19,6 +19,7 @@ from eggan import tracking
 from eggan.checkpoint import STATE_FILE
 from eggan.config import to_dict
 from eggan.files import try_lock, write_atomically, write_json
+from eggan.tables import read_table
 from eggan.tracking import RunRecord, Store, TrackedRun
 from eggan.training import Interrupted, TrainingFailed
 from studies.desk import Desk
@@ -77,7 +78,7 @@ def read_reruns(study_folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         told = {name: result[name] for name in ("state", "reason", "seconds", "run_id")}
         rows.append({**keys, **told, **{name: result["scores"].get(name) for name in SCORES}})
         if result["state"] == "finished":
-            tables.append(pd.read_parquet(folder / PAIRS).assign(**keys))
+            tables.append(read_table(folder / PAIRS, numbers=KEYS).assign(**keys))
     columns = [*KEYS, "state", "reason", "seconds", "run_id", *SCORES]
     frame = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(("seconds", *SCORES), float))
     pairs = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(KEYS))

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
+from eggan.checkpoint import load_training_state
 from eggan.data.dataset import Dataset, load_dataset
+from eggan.errors import UserError
 from eggan.evaluation import instruments
 from tests.conftest import TINY_TRAINING
 
@@ -286,6 +289,10 @@ class TestCheckpoints:
             lambda s: optimizer_of(s)["param_groups"][0].update(lr="fast"),
             lambda s: optimizer_of(s)["state"][0].pop("exp_avg"),
             lambda s: optimizer_of(s)["state"][0].update(exp_avg=torch.zeros(0)),
+            lambda s: optimizer_of(s).update(state=torch.zeros(2)),
+            lambda s: optimizer_of(s)["state"].update({0: torch.zeros(2)}),
+            lambda s: optimizer_of(s).update(param_groups=[torch.zeros(2)]),
+            lambda s: s["method"].update(optimizers=torch.zeros(2)),
         ],
     )  # fmt: skip
     def test_a_training_state_with_other_values(self, eggan, place, change):
@@ -305,6 +312,14 @@ class TestCheckpoints:
         (place / "m" / "training_state.pt").write_bytes(content)
         command = ("train", "eggan", "--dataset", "tiny", "--preset", "quick", "--offline", "--out", "m")
         one_line(eggan(*command, *TINY_TRAINING, "--resume"), "training_state.pt")
+
+    def test_torch_adds_no_warning_to_the_refusal_of_an_odd_pickle(self, place):
+        (place / "m" / "training_state.pt").write_bytes(b"\x80\x71N.")
+        with warnings.catch_warnings(record=True) as shown:
+            warnings.simplefilter("always")
+            with pytest.raises(UserError, match="corrupted"):
+                load_training_state(place / "m", "cpu")
+        assert not shown
 
     def test_a_corrupted_training_state_is_not_resumed(self, eggan, place):
         weights = (place / "m" / "weights.safetensors").read_bytes()

@@ -21,6 +21,7 @@ from eggan.aus import AU_COLUMNS, EXPRESSIONS, MAX_INTENSITY
 from eggan.data.file_tree import comparable, composed
 from eggan.errors import UserError
 from eggan.files import hash_files, read_json, replaced_folder, restore_folder
+from eggan.tables import read_table
 
 if TYPE_CHECKING:  # half a second to import, which an edit need not wait for
     import pandas as pd
@@ -115,8 +116,6 @@ def to_uint8(images: Tensor) -> Tensor:
 
 def load_dataset(folder: Path) -> Dataset:
     """Open a dataset folder; every defect is a `UserError` with one line that names it."""
-    import pandas as pd
-
     folder = Path(folder)
     restore_folder(folder)
     for name in FILES:
@@ -126,9 +125,11 @@ def load_dataset(folder: Path) -> Dataset:
             )
     try:
         info = read_json(folder / "dataset.json")
-        manifest = pd.read_parquet(folder / "manifest.parquet")
+        manifest = read_table(folder / "manifest.parquet")
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # on damaged files pandas, pyarrow and numpy raise anything
+    except UserError:
+        raise
+    except Exception as error:  # on damaged files numpy raises anything
         raise UserError(f"{folder} cannot be read: {_reason(error)}") from None
     _check_info(info, folder)
     _check_images(images, folder)

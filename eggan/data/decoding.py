@@ -5,6 +5,7 @@ of one line; what was done to a usable one beyond decoding is in `Decoded.notes`
 """
 
 import importlib.util
+import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -46,6 +47,8 @@ UPRIGHT = {
 }
 DEPTHS = (8, 10, 12, 14, 16)  # bits per channel that sensors deliver
 DARK = 63  # of 255: the most that 14 bits reach in 16
+# Pillow logs what it cannot decode before it raises; unhandled, that would be a second line on stderr.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 STRIP = 1024  # rows that are composed at once: a whole picture of the largest size takes a gigabyte
 
 

@@ -417,3 +417,22 @@ def test_a_photograph_keeps_its_own_size_between_two_bounds(tmp_path, side, larg
     assert photograph.pixels.shape == (1, 3, wanted, wanted)
     assert note in " ".join(photograph.notes)
     assert bool(photograph.notes) == bool(note)
+
+
+def test_what_pillow_logs_before_it_refuses_a_file_is_no_second_line(tmp_path):
+    """In a process of its own: pytest's handlers would hide what an unhandled record does to stderr."""
+    directory = b"".join(
+        struct.pack("<HHII", tag, 3 if tag != 273 else 4, 1, value)
+        for tag, value in ((256, 8), (257, 8), (258, 8), (259, 1), (262, 2), (273, 8), (277, 480))
+    )
+    (tmp_path / "odd.tif").write_bytes(b"II*\0\x08\0\0\0" + struct.pack("<H", 7) + directory + bytes(4))
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom eggan.data.decoding import decode_rgb\n"
+        "from eggan.errors import UserError\n"
+        "try: decode_rgb(Path(sys.argv[1]))\nexcept UserError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "odd.tif")], capture_output=True, text=True, check=True
+    )
+    assert "odd.tif is not an image that Pillow can read" in done.stdout
+    assert done.stderr == ""

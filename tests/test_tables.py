@@ -1,0 +1,89 @@
+"""Tables of others: what is read equals what pandas reads, and every other column is one line."""
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from eggan.errors import UserError
+from eggan.tables import read_table
+
+PLAIN = pd.DataFrame(
+    {"name": ["a", None, "\u00e9"], "count": [1, 2, 3], "score": [0.5, float("nan"), -1.0], "is": [True] * 3}
+)
+
+
+def written(path: Path, **columns: pa.Array) -> Path:
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def spoilt(path: Path) -> Path:
+    """Write a table and put a byte that no UTF-8 has into its text."""
+    pq.write_table(pa.table({"name": ["marker"] * 3}), path, compression="none", write_statistics=False)
+    content = path.read_bytes()
+    assert b"marker" in content
+    path.write_bytes(content.replace(b"marker", b"m\xffrker"))
+    return path
+
+
+def test_what_pandas_wrote_is_read_as_pandas_reads_it(tmp_path):
+    PLAIN.to_parquet(tmp_path / "t.parquet", index=False)
+    read = read_table(tmp_path / "t.parquet", text=["name"], numbers=["count", "score"])
+    pd.testing.assert_frame_equal(read, pd.read_parquet(tmp_path / "t.parquet"))
+
+
+def test_categories_are_their_values(tmp_path):
+    PLAIN.astype({"name": "category", "count": "category"}).to_parquet(tmp_path / "t.parquet", index=False)
+    read = read_table(tmp_path / "t.parquet", text=["name"], numbers=["count", "score"])
+    pd.testing.assert_frame_equal(read, PLAIN)
+
+
+def test_columns_without_values_have_the_type_of_what_is_missing(tmp_path):
+    path = written(tmp_path / "t.parquet", name=pa.nulls(2), score=pa.nulls(2))
+    read = read_table(path, text=["name"], numbers=["score"])
+    assert not read["name"].str.startswith("a").any()
+    assert not (read["score"] < 1).any()
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (pa.array([["x"], ["y"]]), "t.parquet has lists in the column 'name'"),
+        (pa.array([{"x": 1}, None]), "t.parquet has lists in the column 'name'"),
+        (pa.array([True, False]), "the column 'name' holds bool, not text"),
+        (pa.array([1, 2]), "the column 'name' holds int64, not text"),
+        (pa.array([b"x", b"\xff"]), "the column 'name' holds binary, not text"),
+        (pa.array([1, 2]).dictionary_encode(), "the column 'name' holds int64, not text"),
+    ],
+)
+def test_columns_of_another_kind(tmp_path, column, message):
+    with pytest.raises(UserError, match=message):
+        read_table(written(tmp_path / "t.parquet", name=column), text=["name"])
+
+
+def test_text_where_numbers_belong(tmp_path):
+    with pytest.raises(UserError, match="'score' holds string, not numbers"):
+        read_table(written(tmp_path / "t.parquet", score=pa.array(["x"])), numbers=["score"])
+
+
+def test_a_column_twice(tmp_path):
+    table = pa.table([pa.array([1]), pa.array([2])], names=["a", "a"])
+    pq.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(UserError, match=r"t\.parquet has the column 'a' twice"):
+        read_table(tmp_path / "t.parquet")
+
+
+def test_text_that_is_no_utf8(tmp_path):
+    with pytest.raises(UserError, match=r"t\.parquet cannot be read: .*UTF8") as caught:
+        read_table(spoilt(tmp_path / "t.parquet"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + b"\xff" * 64 + b"PAR1"])
+def test_no_parquet_at_all(tmp_path, content):
+    (tmp_path / "t.parquet").write_bytes(content)
+    with pytest.raises(UserError, match=r"t\.parquet cannot be read"):
+        read_table(tmp_path / "t.parquet")
