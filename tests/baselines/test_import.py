@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from baselines.vgg import VGGTrunk
 from eggan.aus import EXPRESSIONS
 from eggan.checkpoint import load_checkpoint
 from eggan.config import from_dict
+from eggan.errors import UserError
 from eggan.method import EditRequest
 from tests.baselines.filling import images
 
@@ -239,6 +241,29 @@ def test_branch_counts_without_a_meaning_are_refused(eggan, ours, save, tmp_path
     save(three, "interp.pth")
     status, _, message = eggan("import", "homointerpgan", tmp_path, "-o", tmp_path / "out")
     assert (status, "3 branches" in message) == (2, True)
+
+
+@pytest.mark.parametrize("new", [True, False], ids=["zip", "of 2019"])
+def test_damaged_files_are_refused_in_one_line(tmp_path, new):
+    """Whatever byte is lost or changed: torch's readers raise a dozen kinds of errors on such pickles."""
+    path = tmp_path / "200000-G.ckpt"
+    torch.save({"main.0.weight": torch.zeros(3, 4)}, path, _use_new_zipfile_serialization=new)
+    content = path.read_bytes()
+    for place in range(0, len(content), 3):
+        for damaged in (
+            content[:place],
+            content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :],
+            content[:place] + content[place + 1 :],
+        ):
+            path.write_bytes(damaged)
+            with suppress(UserError):
+                official.read_state(path)
+
+
+def test_names_that_are_no_text_are_refused(tmp_path):
+    torch.save({1: torch.zeros(2)}, tmp_path / "x.pth")
+    with pytest.raises(UserError, match="not a state dictionary"):
+        official.read_state(tmp_path / "x.pth")
 
 
 def test_a_pickle_that_runs_code_is_refused(eggan, tmp_path):

@@ -23,6 +23,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from baselines.official import read_state
 from benchmarks.editing import load_model
 from benchmarks.single import resolve, trainable
 from eggan.checkpoint import load_training_state, model_card
@@ -86,7 +87,7 @@ class Images(Subject):
     build`), and in one of 200 `eggan edit` itself.
     """
 
-    share = 52
+    share = 50
 
     @cached_property
     def seeds(self) -> list[bytes]:
@@ -436,6 +437,30 @@ def damage_state(state: Any, random: Random) -> Any:
     return pick((None, 0, -1, 10**9, "x", [], {}, float("nan"), torch.zeros(2)), random)
 
 
+class OfficialFiles(Subject):
+    """Checkpoints in torch's formats of today and of 2019: `read_state` (`eggan import`)."""
+
+    share = 2
+
+    @cached_property
+    def seeds(self) -> list[bytes]:
+        """One state dictionary in both formats, bare and wrapped."""
+        state = {"main.0.weight": torch.zeros(3, 4), "main.1.bias": torch.ones(5).half()}
+        found = []
+        for value in (state, {"state_dict": {f"module.{key}": v for key, v in state.items()}, "epoch": 3}):
+            for new in (True, False):
+                stream = io.BytesIO()
+                torch.save(value, stream, _use_new_zipfile_serialization=new)
+                found.append(stream.getvalue())
+        return found
+
+    def attempt(self, random: Random, place: Path) -> None:
+        """Damage bytes."""
+        path = place / pick(("200000-G.ckpt", "x.pth", "x.pth.tar", "x.safetensors"), random)
+        path.write_bytes(damage_bytes(pick(self.seeds, random), random))
+        read_state(path)
+
+
 class Frames(Subject):
     """Exported frames of suites and studies: `reports.frame.read_frame` and `merge_frames` (`report merge`,
     `report build --frame`), and `studies.data.read_frame` (`study report`).
@@ -464,5 +489,5 @@ class Frames(Subject):
 
 
 SUBJECTS: tuple[type[Subject], ...] = (
-    *(Images, Tables, Configs, Datasets, Folders, Checkpoints, States, Frames),
+    *(Images, Tables, Configs, Datasets, Folders, Checkpoints, States, OfficialFiles, Frames),
 )
