@@ -53,6 +53,11 @@ def _defaults() -> dict[str, Any]:
     return {name: value for name, value in mpl.rcParamsDefault.items() if not name.startswith("backend")}
 
 
+def literal(text: str) -> str:
+    """Return a text for a figure in which no dollar sign starts a formula."""
+    return text.replace("$", r"\$")
+
+
 @contextmanager
 def style() -> Iterator[None]:
     """Draw under the house style inside the block."""

@@ -155,7 +155,7 @@ def ablation_table(found: Ablations) -> Table:
     in_paper = {variant.name: variant.in_paper for variant in VARIANTS}
     rows += [
         Row(
-            method_title(group.method),
+            group.title,
             _entries(found, group),
             group=PAPERS if in_paper[group.method] else FURTHER,
             evidence=group.evidence,

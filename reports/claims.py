@@ -7,7 +7,7 @@ import numpy as np
 
 from reports.ablations import Ablations, Effects
 from reports.frame import Frame
-from reports.labels import OUR_METHOD, Metric, method_title, split_title
+from reports.labels import OUR_METHOD, Metric, split_title
 from reports.tables import SIGNIFICANT, p_text
 from reports.verdicts import SEEDS_FOR_CLAIMS, Verdict
 
@@ -67,7 +67,7 @@ def _on_section(found: Ablations) -> list[Verdict]:
         return [Verdict("bad", f"Ablations on {where}: EGGAN has no scores to compare with.")]
     said = []
     for group in found.groups:
-        name = f"{method_title(group.method)} on {where}"
+        name = f"{group.title} on {where}"
         effects = found.effects.get(group.method)
         if effects is None:
             said.append(Verdict("bad", f"{name}: nothing to judge ({group.failure or 'no common pairs'})."))

@@ -38,6 +38,7 @@ class Group:
     dataset: str
     split: str
     method: str
+    title: str
     pairs: pd.DataFrame
     evidence: Evidence
 
@@ -83,7 +84,7 @@ def _group(frame: Frame, cells: pd.DataFrame, dataset: str, split: str, method: 
     )
     per_seed = len(pairs) // max(1, len(done))
     evidence = Evidence(per_seed, len(done), len(mine), failures, tuple(mine["run_id"]))
-    return Group(dataset, split, method, pairs.reset_index(drop=True), evidence)
+    return Group(dataset, split, method, frame.names.title(method), pairs.reset_index(drop=True), evidence)
 
 
 def with_average(statistic: Statistic) -> Statistic:

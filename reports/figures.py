@@ -1,5 +1,6 @@
 """Figures: frame -> matplotlib figure."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
@@ -11,41 +12,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.drawing import FAINT, INK, Picture, style
+from benchmarks.drawing import FAINT, INK, Picture, literal, style
 from benchmarks.drawing import save as save  # for those who draw with this module
 from eggan.aus import AU_COUNT, AU_NUMBERS, EXPRESSIONS
 from reports.frame import Frame
-from reports.labels import ABLATIONS, ORACLE, method_kind, method_rank, method_title, short_title
+from reports.labels import ABLATIONS, ORACLE, method_kind, method_rank
+from reports.method_names import MethodNames
 from reports.sections import Section
 
 ROWS = 8  # of images in one figure, about
 PANELS_ACROSS = 5
-# Okabe and Ito's palette: told apart with every common colour vision. Fixed per method: figures agree.
-PALETTE: Mapping[str, str] = {
-    "eggan": "#0072B2",
-    "eggan-w": "#56B4E9",
-    "stargan": "#E69F00",
-    "homointerpgan": "#009E73",
-    "ganimation": "#CC79A7",
-    "copy-source": "#9AA5B1",
-    "mean-au": "#616E7C",
-    "target-passthrough": "#D55E00",
-    "oracle": "#323F4B",
-    "eggan-tuned": "#332288",  # from here on Tol's muted scheme; no suite has ablations beside the baselines
-    "eggan-wtp": "#CC6677",
-    "eggan-wti": "#DDCC77",
-    "eggan-wts": "#117733",
-    "eggan-no-dz": "#88CCEE",
-    "eggan-no-dimg": "#882255",
-    "eggan-l1-only": "#44AA99",
-    "eggan-unrounded": "#AA4499",
-}
-SPARE_COLOUR = "#56B4E9"
-
-
-def colour(method: str) -> str:
-    """Return a method's colour."""
-    return PALETTE.get(method, SPARE_COLOUR)
+LABEL_CHARACTERS = 24  # in one line of the label of a row of images
 
 
 def pictures(frame: Frame, sections: Sequence[Section]) -> list[Picture]:
@@ -61,7 +38,9 @@ def pictures(frame: Frame, sections: Sequence[Section]) -> list[Picture]:
 
 def _faces(frame: Frame, dataset: str) -> list[Picture]:
     shown = showcases(frame, dataset)
-    return [expression_grid(shown, dataset), interpolation_strips(shown, dataset)] if shown else []
+    if not shown:
+        return []
+    return [expression_grid(shown, dataset, frame.names), interpolation_strips(shown, dataset, frame.names)]
 
 
 def showcases(frame: Frame, dataset: str) -> dict[str, Mapping[str, np.ndarray]]:
@@ -71,17 +50,19 @@ def showcases(frame: Frame, dataset: str) -> dict[str, Mapping[str, np.ndarray]]
     return {method: frame.showcases[first[method]] for method in sorted(first.index, key=method_rank)}
 
 
-def expression_grid(shown: Mapping[str, Mapping[str, np.ndarray]], dataset: str) -> Picture:
+def expression_grid(
+    shown: Mapping[str, Mapping[str, np.ndarray]], dataset: str, names: MethodNames
+) -> Picture:
     """Return Fig. 2: per face the source, the true edits, and each method's edits to eight expressions."""
     any_case = next(iter(shown.values()))
     edited = _edited(shown)
     faces = _faces_to_show(any_case["source"], len(edited) + 1)
-    rows = [row for face in faces for row in _grid_rows(edited, any_case, face)]
-    names = target_names(any_case)
-    figure = image_rows(rows, ["source", *names], len(rows) // len(faces))
-    kind = "expressions" if names[0] in EXPRESSIONS else "targets"
+    rows = [row for face in faces for row in _grid_rows(edited, any_case, face, names)]
+    targets = target_names(any_case)
+    figure = image_rows(rows, ["source", *targets], len(rows) // len(faces))
+    kind = "expressions" if targets[0] in EXPRESSIONS else "targets"
     caption = (
-        f"Edits of neutral test faces to {len(names)} {kind}. "
+        f"Edits of neutral test faces to {len(targets)} {kind}. "
         f"{'“True edit” is the rendered answer. ' if 'truth' in any_case else ''}{pixels_text(any_case)} "
         "Faces and targets are the protocol's, the same for every method; lowest finished seed."
     )
@@ -111,27 +92,32 @@ def pixels_text(case: Mapping[str, np.ndarray]) -> str:
 
 
 def _grid_rows(
-    shown: Mapping[str, Mapping[str, np.ndarray]], case: Mapping[str, np.ndarray], face: int
+    shown: Mapping[str, Mapping[str, np.ndarray]],
+    case: Mapping[str, np.ndarray],
+    face: int,
+    names: MethodNames,
 ) -> list[tuple[str, list[np.ndarray | None]]]:
     source = case["source"][face]
     rows: list[tuple[str, list[np.ndarray | None]]] = []
     if "truth" in case:
         rows.append(("True edit", [source, *case["truth"][face]]))
     rows += [
-        (method_title(m), [None if rows or i else source, *c["edits"][face]])
+        (names.title(m), [None if rows or i else source, *c["edits"][face]])
         for i, (m, c) in enumerate(shown.items())
     ]
     return rows
 
 
-def interpolation_strips(shown: Mapping[str, Mapping[str, np.ndarray]], dataset: str) -> Picture:
+def interpolation_strips(
+    shown: Mapping[str, Mapping[str, np.ndarray]], dataset: str, names: MethodNames
+) -> Picture:
     """Return Fig. 3: frames along Eq. 8 per method, the rendered true frames beneath."""
     any_case = next(iter(shown.values()))
     edited = _edited(shown)
     faces = _faces_to_show(any_case["source"], len(edited) + 1)
     rows: list[tuple[str, list[np.ndarray | None]]] = []
     for face in faces:
-        rows += [(method_title(m), list(case["interpolation"][face])) for m, case in edited.items()]
+        rows += [(names.title(m), list(case["interpolation"][face])) for m, case in edited.items()]
         if "interpolation_truth" in any_case:
             rows.append(("True frames", list(any_case["interpolation_truth"][face])))
     headings = [f"α = {alpha:.2f}".rstrip("0").rstrip(".") for alpha in any_case["alpha"]]
@@ -158,7 +144,7 @@ def image_rows(
             figure.text(
                 (label - 0.08) / width,
                 (bottom + tile / 2) / height,
-                name,
+                literal(textwrap.fill(name, LABEL_CHARACTERS)),
                 ha="right",
                 va="center",
                 fontsize=7.5,
@@ -175,7 +161,12 @@ def image_rows(
         for across, heading in enumerate(headings):
             place = (label + tile * (across + 0.5) - 0.015) / width
             figure.text(
-                place, (height - top + 0.06) / height, heading, ha="center", va="bottom", fontsize=7.5
+                place,
+                (height - top + 0.06) / height,
+                literal(heading),
+                ha="center",
+                va="bottom",
+                fontsize=7.5,
             )
     return figure
 
@@ -216,7 +207,9 @@ def bars(section: Section, metric: str) -> Picture:
         f"{section.readers.first}. Whiskers: 95 % crossed bootstrap over source identities × targets × seeds."
     )
     absent = [
-        method_title(m) for m in methods if np.isnan(section.intervals[m, metric].estimate[:AU_COUNT]).all()
+        section.names.title(m)
+        for m in methods
+        if np.isnan(section.intervals[m, metric].estimate[:AU_COUNT]).all()
     ]
     if absent:
         caption += f" Without variation in the edits there is no PCC: {', '.join(absent)}."
@@ -229,7 +222,13 @@ def _bar_series(
     found = section.intervals[method, metric]
     below = np.clip(found.estimate - found.low, 0, None)
     above = np.clip(found.high - found.estimate, 0, None)
-    axes.bar(places, found.estimate, width * 0.92, color=colour(method), label=short_title(method))
+    axes.bar(
+        places,
+        found.estimate,
+        width * 0.92,
+        color=section.names.colour(method),
+        label=literal(section.names.short(method)),
+    )
     whiskers = np.nan_to_num(np.stack([below, above]))
     axes.errorbar(
         places,
@@ -265,7 +264,7 @@ def response_matrices(frame: Frame, section: Section) -> Picture | None:
         panels = grid.ravel()
         for axes, method, table in zip(panels, methods, tables, strict=False):
             drawn = _heat(axes, table, limit)
-            axes.set_title(short_title(method), fontsize=9)
+            axes.set_title(literal(frame.names.short(method)), fontsize=9)
         for axes in panels[len(methods) :]:
             axes.set_axis_off()
         for axes in grid[:, 0]:
@@ -312,11 +311,14 @@ def curves(frame: Frame, dataset: str) -> Picture | None:
         figure = Figure(figsize=(1.95 * across, 1.45 * down + 0.35), layout="constrained")
         panels = figure.subplots(down, across, squeeze=False).ravel()
         for axes, name in zip(panels, names, strict=False):
-            _curve_panel(axes, logged[logged["metric"] == name], name.removeprefix("train/"))
+            _curve_panel(axes, logged[logged["metric"] == name], name.removeprefix("train/"), frame.names)
         for axes in panels[len(names) :]:
             axes.set_axis_off()
         methods = sorted(set(logged["method"]), key=method_rank)
-        handles = [mpl.lines.Line2D([], [], color=colour(m), label=short_title(m)) for m in methods]
+        handles = [
+            mpl.lines.Line2D([], [], color=frame.names.colour(m), label=literal(frame.names.short(m)))
+            for m in methods
+        ]
         figure.legend(
             handles=handles, loc="outside upper center", ncols=max(1, min(8, len(methods))), handlelength=1.4
         )
@@ -324,10 +326,12 @@ def curves(frame: Frame, dataset: str) -> Picture | None:
     return Picture(f"training-{dataset}", f"Training ({dataset})", caption, figure)
 
 
-def _curve_panel(axes: Axes, rows: pd.DataFrame, name: str) -> None:
+def _curve_panel(axes: Axes, rows: pd.DataFrame, name: str, names: MethodNames) -> None:
     for (method, _), line in rows.groupby(["method", "seed"]):
         ordered = line.sort_values("step")
-        axes.plot(ordered["step"], ordered["value"], color=colour(str(method)), linewidth=0.9, alpha=0.85)
+        axes.plot(
+            ordered["step"], ordered["value"], color=names.colour(str(method)), linewidth=0.9, alpha=0.85
+        )
     axes.set_title(name, fontsize=7, loc="left")
     axes.tick_params(labelsize=6)
     axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(3))

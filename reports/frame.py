@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from eggan.options import command
 from eggan.tables import read_table
 from eggan.tracking.read import TrackedCell, download_artifacts, metric_history, search_cells
 from eggan.tracking.store import Store
+from reports.method_names import MethodNames, names_in
 from reports.readers import all_cards
 from reports.superseded import FIRST_VERSION, superseded_records, without_superseded
 
@@ -31,6 +33,7 @@ CELL_COLUMNS = (
     "suite",
     "dataset",
     "method",
+    "title",
     "seed",
     "state",
     "reason",
@@ -66,6 +69,10 @@ NUMBERS = frozenset(
 HEAD = "frame.json"
 FILES = (HEAD, *(f"{name}.parquet" for name in TABLES), "showcases/*.npz")
 LATER = ("reconstruction",)  # tables that frames exported before them lack
+LATER_COLUMNS: Mapping[str, int | str] = {
+    "protocol_version": FIRST_VERSION,
+    "title": "",
+}  # columns of `cells` likewise
 IDENTIFIERS = ["run_id", "suite", "dataset", "method", "seed"]
 
 
@@ -97,6 +104,11 @@ class Frame:
     def suite(self) -> str:
         """The suite's name."""
         return str(self.cells["suite"].iloc[0])
+
+    @cached_property
+    def names(self) -> MethodNames:
+        """What the suite's methods are called, and their colours."""
+        return names_in(self.cells)
 
 
 def read_store(store: Store, suite: str | None, instruments: Mapping[str, Any], progress: Progress) -> Frame:
@@ -247,7 +259,10 @@ def _cell_row(suite: str, cell: TrackedCell) -> dict[str, Any]:
     return {
         "run_id": cell.run_id,
         "suite": suite,
-        **{name: tags.get(name, "") for name in ("dataset", "method", "cell", "reason", "commit", "dirty")},
+        **{
+            name: tags.get(name, "")
+            for name in ("dataset", "method", "title", "cell", "reason", "commit", "dirty")
+        },
         "state": tags.get("state", "unknown"),
         "seed": _seed(cell),
         "machine": _machine(tags),
@@ -333,8 +348,10 @@ def _read_table(folder: Path, name: str) -> pd.DataFrame:
         return pd.DataFrame(columns=list(TABLES[name]))
     numbers = set(TABLES[name]) & NUMBERS - ({"value"} if name == "settings" else set())
     table = read_table(path, text=set(TABLES[name]) - numbers, numbers=numbers)
-    if name == "cells" and "protocol_version" not in table:
-        return table.assign(protocol_version=FIRST_VERSION)
+    if name == "cells":
+        for column, value in LATER_COLUMNS.items():
+            if column not in table:
+                table[column] = value
     return table
 
 

@@ -11,7 +11,7 @@ from benchmarks.pages import render
 from reports import published
 from reports.figures import Picture
 from reports.frame import Frame
-from reports.labels import METRICS, OUR_METHOD, method_rank, method_title, split_title
+from reports.labels import METRICS, OUR_METHOD, method_rank, split_title
 from reports.layout import Table
 from reports.sections import Section
 from reports.verdicts import Verdict
@@ -61,7 +61,7 @@ def render_page(
         training=training,
         verdicts=said,
         runs=list(frame.cells.to_dict("records")),
-        method_title=method_title,
+        method_title=frame.names.title,
         duration=duration,
         metrics=METRICS,
         margin_definition=MARGIN_DEFINITION,

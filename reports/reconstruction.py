@@ -9,7 +9,7 @@ from eggan.evaluation.statistics import Interval, crossed_bootstrap, weighted_me
 from eggan.randomness import numpy_generator
 from reports.estimates import LEVEL, RESAMPLES, Group
 from reports.frame import Frame
-from reports.labels import AS_IT_IS, METRICS, Metric, method_kind, method_title
+from reports.labels import AS_IT_IS, METRICS, Metric, method_kind
 from reports.layout import Entry, Evidence, Row, Table
 from reports.sections import Section
 from reports.tables import INTERVALS, entry, failure_notes, missing_words, where, with_best
@@ -59,7 +59,7 @@ def _shown(frame: Frame, section: Section) -> list[Metric]:
 
 def _row(frame: Frame, group: Group, sources: pd.DataFrame, metrics: list[Metric]) -> tuple[Row, str]:
     """Return a method's row, and the note that says why it has none."""
-    title = method_title(group.method)
+    title = group.title
     if not len(sources):
         words, note = _absence(frame, group)
         entries = tuple(Entry(words=words) for _ in metrics)

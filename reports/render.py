@@ -56,7 +56,7 @@ def markdown(table: Table) -> str:
         "",
         table.caption,
         "",
-        _bar(header),
+        _bar(list(map(_md, header))),
         _bar(["---"] + ["---:"] * (len(header) - 1)),
     ]
     for group in table.groups:

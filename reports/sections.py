@@ -15,6 +15,7 @@ from reports.estimates import (
 )
 from reports.frame import Frame, Progress
 from reports.labels import SPLIT_ORDER
+from reports.method_names import MethodNames
 from reports.readers import Readers, readers_of
 
 
@@ -34,6 +35,7 @@ class Section:
     skills: Mapping[str, Interval]
     margins: Mapping[str, Interval]
     readers: Readers = field(default_factory=Readers)
+    names: MethodNames = field(default_factory=MethodNames)
 
     @property
     def key(self) -> str:
@@ -74,4 +76,4 @@ def _section(frame: Frame, dataset: str, split: str) -> Section:
         if margin is not None:
             margins[group.method] = margin
     readers = readers_of(frame.cells, frame.instruments, dataset)
-    return Section(dataset, split, groups, intervals, skills, margins, readers)
+    return Section(dataset, split, groups, intervals, skills, margins, readers, frame.names)

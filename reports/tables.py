@@ -33,6 +33,7 @@ from reports.labels import (
     split_title,
 )
 from reports.layout import Entry, Row, Table, mark_best
+from reports.method_names import MethodNames
 from reports.sections import Section
 
 AU_HEADINGS = {"mse": "MSE ↓", "pcc": "PCC ↑"}
@@ -62,9 +63,7 @@ def missing_words(group: Group) -> str:
 
 def failure_notes(groups: Iterable[Group]) -> tuple[str, ...]:
     """Return a line per method with unfinished seeds, with the reasons."""
-    return tuple(
-        f"{method_title(g.method)}: {'; '.join(g.evidence.failures)}" for g in groups if g.evidence.failures
-    )
+    return tuple(f"{g.title}: {'; '.join(g.evidence.failures)}" for g in groups if g.evidence.failures)
 
 
 def where(section: Section) -> str:
@@ -96,7 +95,7 @@ def table1(section: Section) -> Table:
 def unread_notes(section: Section) -> tuple[str, ...]:
     """Return a line per method with edits that the AU instrument could not read."""
     return tuple(
-        f"{method_title(group.method)}: {section.readers.a} could not read {unread:,} of "
+        f"{group.title}: {section.readers.a} could not read {unread:,} of "
         f"{len(group.pairs):,} edits; the AUs are those of the others"
         for group in section.groups
         if len(group.pairs) and (unread := int((~read_mask(group.pairs)).sum()))
@@ -113,7 +112,7 @@ def _table1_row(section: Section, group: Group, metric: str) -> Row:
         average = Entry(
             average.value, average.low, average.high, digits=3, words=average.words, remark=f"{defined} AUs"
         )
-    label = method_title(group.method)
+    label = group.title
     return Row(label, (*entries, average), method_kind(group.method), evidence=group.evidence)
 
 
@@ -144,7 +143,7 @@ def table1_averages(section: Section) -> Table:
     full = table1(section)
     by_group = {(row.group, row.label): row for row in full.rows}
     labels = [row.label for row in full.rows if row.group == AU_HEADINGS["mse"]]
-    methods = {method_title(group.method): group for group in section.groups}
+    methods = {group.title: group for group in section.groups}
     skills = [_skill_entry(section, methods[x]) if x in methods else Entry(words="–") for x in labels]
     eligible = [by_group[AU_HEADINGS["mse"], label].kind == "method" for label in labels]
     rows = []
@@ -175,9 +174,7 @@ def table1_by_au(section: Section) -> Table:
             entries = [entry(section.intervals[group.method, metric], 2, position) for group in shown]
             eligible = [method_kind(group.method) == "method" for group in shown]
             rows.append(Row(label, mark_best(entries, eligible, DIRECTIONS[metric]), group=heading))
-    columns = tuple(
-        f"{method_title(g.method)}, n {g.evidence.pairs:,} × {g.evidence.seeds_text} seeds" for g in shown
-    )
+    columns = tuple(f"{g.title}, n {g.evidence.pairs:,} × {g.evidence.seeds_text} seeds" for g in shown)
     return Table(
         f"table1-by-au-{section.key}",
         f"Table 1 by AU, with intervals ({where(section)})",
@@ -227,7 +224,7 @@ def _table2_row(frame: Frame, group: Group) -> Row:
         entry(column_interval(group, "similarity"), 3, words=words),
         seed_entry(frame, group, "identity/similarity_p05", 3),
     )
-    return Row(method_title(group.method), entries, method_kind(group.method), evidence=group.evidence)
+    return Row(group.title, entries, method_kind(group.method), evidence=group.evidence)
 
 
 def _real_row(frame: Frame, section: Section) -> Row:
@@ -269,7 +266,7 @@ def cost(frame: Frame, section: Section) -> Table | None:
     rows = []
     for group in shown:
         entries = tuple(_summary_entry(frame, section, group, metric) for metric in metrics)
-        rows.append(Row(method_title(group.method), entries, evidence=group.evidence))
+        rows.append(Row(group.title, entries, evidence=group.evidence))
     if not rows:
         return None
     return Table(
@@ -302,7 +299,7 @@ def summary(frame: Frame, section: Section) -> Table:
             )
         )
     columns = tuple(
-        f"{method_title(g.method)}, n {g.evidence.pairs:,} × {g.evidence.seeds_text} seeds, "
+        f"{g.title}, n {g.evidence.pairs:,} × {g.evidence.seeds_text} seeds, "
         f"{len(g.evidence.failures)} failed"
         for g in section.groups
     )
@@ -360,7 +357,7 @@ def differences(section: Section) -> Table | None:
     for metric in ("mse", "pcc"):
         found = [compare(other, ours, metric) for other in others]
         rows += _difference_rows(found, AU_HEADINGS[metric])
-    columns = tuple(f"{method_title(g.method)} − EGGAN" for g in others)
+    columns = tuple(f"{g.title} − EGGAN" for g in others)
     return Table(
         f"differences-{section.key}",
         f"Paired differences from EGGAN ({where(section)})",
@@ -408,7 +405,7 @@ def estimator_agreement(section: Section) -> Table:
             notes = ["not measured: these runs have no second AU estimator"]
             break
         frame = frame.assign(rank_a=_ranks(frame["a"], metric), rank_b=_ranks(frame["b"], metric))
-        rows += [_agreement_row(line, AU_HEADINGS[metric]) for line in frame.itertuples()]
+        rows += [_agreement_row(line, AU_HEADINGS[metric], section.names) for line in frame.itertuples()]
         notes.append(f"{AU_HEADINGS[metric][:3]}: {_rank_correlation(frame)}")
     return Table(
         f"agreement-{section.key}",
@@ -432,13 +429,13 @@ def _ranks(values: pd.Series, metric: str) -> pd.Series:
     return values.round(6).rank(ascending=metric == "mse", method="min").astype(int)
 
 
-def _agreement_row(line: object, heading: str) -> Row:
+def _agreement_row(line: object, heading: str, names: MethodNames) -> Row:
     entries = tuple(
         Entry(float(getattr(line, name)), digits=d)
         for name, d in (("a", 3), ("b", 3), ("rank_a", 0), ("rank_b", 0))
     )
     method = str(getattr(line, "method", ""))
-    return Row(method_title(method), entries, method_kind(method), heading)
+    return Row(names.title(method), entries, method_kind(method), heading)
 
 
 def _rank_correlation(frame: pd.DataFrame) -> str:

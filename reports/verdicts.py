@@ -7,7 +7,7 @@ from benchmarks.protocol_config import Protocol
 from eggan.evaluation.statistics import Interval
 from reports.estimates import Group
 from reports.frame import Frame
-from reports.labels import ABLATIONS, method_kind, method_title, split_title
+from reports.labels import ABLATIONS, method_kind, split_title
 from reports.sections import Section
 from reports.superseded import superseded_records
 
@@ -39,7 +39,7 @@ def verdicts(frame: Frame, sections: list[Section]) -> list[Verdict]:
 
 
 def _on_method(section: Section, group: Group) -> Verdict:
-    name = f"{method_title(group.method)} on {section.dataset}, {split_title(section.split)}"
+    name = f"{group.title} on {section.dataset}, {split_title(section.split)}"
     if not len(group.pairs):
         return Verdict("bad", f"{name}: nothing to judge ({group.failure}).")
     skill = section.skills[group.method]

@@ -58,6 +58,7 @@ def run(method: str, seed: int, state: str = "finished", reason: str = "") -> di
         "suite": SUITE,
         "dataset": DATASET,
         "method": method,
+        "title": "",
         "seed": seed,
         "state": state,
         "reason": reason,
