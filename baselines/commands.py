@@ -66,11 +66,13 @@ def _check_folder(
     folder: Path, arguments: argparse.Namespace, card: "ModelCard", weights: "dict[str, Tensor]"
 ) -> None:
     """Raise a `UserError` where a file of the folder would be lost; the same import again loses none."""
-    from eggan.checkpoint import CONFIG_FILE, WEIGHTS_FILE
-    from eggan.outputs import check_output
+    from eggan.checkpoint import CONFIG_FILE, STATE_FILE, WEIGHTS_FILE
+    from eggan.outputs import check_output, refuse_existing
+    from eggan.tracking.record import METRICS_FILE, RECORD_FILE
 
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: name a folder with --out")
+    refuse_existing(folder, (STATE_FILE, RECORD_FILE, METRICS_FILE), "import")
     again = _holds(folder, card, weights)
     for name in (WEIGHTS_FILE, CONFIG_FILE):
         check_output(folder / name, arguments.files, lambda _: again, arguments.force)

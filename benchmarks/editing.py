@@ -102,7 +102,7 @@ def _trained_on(folder: Path) -> str:
     record = read_record(folder)
     contexts = ("train", "train and test")
     datasets = [] if record is None else record.datasets
-    return next((entry["name"] for entry in datasets if entry["context"] in contexts), "")
+    return next((entry["name"] for entry in datasets if entry.get("context") in contexts), "")
 
 
 def parse_aus(texts: Sequence[str]) -> dict[int, float]:

@@ -14,6 +14,8 @@ from eggan.errors import UserError
 from eggan.files import files_in
 
 PAGE = "index.html"
+# What `house.html` puts into a page's head; the second is in pages of versions that did not name themselves.
+MARKS = ('<meta name="generator" content="eggan">', ":root { --ink: #1f2933; --soft: #52606d;")
 LINKED = re.compile(r'(?:href|src)="((?:tables|figures)/[^"/]+)"')
 
 
@@ -37,9 +39,10 @@ def report_files(folder: Path) -> list[str]:
     if not folder.exists() or (folder.is_dir() and not files_in(folder)):
         return []
     try:
-        linked = LINKED.findall((folder / PAGE).read_text(encoding="utf-8"))
+        page = (folder / PAGE).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        linked = []
-    if not linked:
+        page = ""
+    linked = LINKED.findall(page)
+    if not linked or not any(mark in page for mark in MARKS):
         raise UserError(f"{folder} exists and is not a report: choose another folder with --out")
     return [PAGE, *map(escape, sorted(set(linked)))]

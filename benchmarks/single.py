@@ -225,19 +225,18 @@ def check_folder(folder: Path, resume: bool) -> None:
     """Refuse to write over a training or over other files, and to resume where there is none."""
     from eggan.checkpoint import CONFIG_FILE, STATE_FILE, WEIGHTS_FILE
     from eggan.files import check_writable
+    from eggan.outputs import refuse_existing
+    from eggan.tracking import read_record
+    from eggan.tracking.record import METRICS_FILE, SHIPPED_FILE
 
     check_writable(folder)
-    from eggan.tracking import read_record
-
     exists = (folder / STATE_FILE).is_file()
     if exists and not resume:
         raise UserError(f"{folder} already holds a training: add --resume to go on, or choose another --out")
     if resume and not exists:
         raise UserError(f"nothing to resume: {folder} holds no training state")
     if not exists and read_record(folder) is None:  # a training that was stopped early has left its record
-        for name in (WEIGHTS_FILE, CONFIG_FILE):
-            if (folder / name).exists():
-                raise UserError(f"{folder} holds a {name} that no training wrote: choose another --out")
+        refuse_existing(folder, (WEIGHTS_FILE, CONFIG_FILE, METRICS_FILE, SHIPPED_FILE), "training")
 
 
 def _train_tracked(

@@ -35,6 +35,7 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # of a file system that 
 NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 CHUNK = 1 << 20
 LOCK_POLL_SECONDS = 0.01
+HOLDER_START = b'{"pid": '  # of what a lock file holds, if anything
 
 _swept: set[Path] = set()
 
@@ -302,8 +303,12 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def try_lock(path: Path) -> Iterator[bool]:
-    """Hold the lock file `path` for the block; yields False, at once, where another process holds it."""
+    """Hold the lock file `path` for the block; yields False, at once, where another process holds it.
+
+    A file of that name with other content than a lock's is a `UserError`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _refuse_foreign_lock(path)
     lock = waiting_lock(path, _sign)
     while True:
         try:
@@ -342,6 +347,13 @@ def lock_holder(path: Path) -> Holder | None:
         return Holder(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):  # it is being taken at this moment
         return Holder(0, "?", time.time())
+
+
+def _refuse_foreign_lock(path: Path) -> None:
+    """Raise a `UserError` for a file with content that `_sign` has not even begun to write."""
+    with suppress(FileNotFoundError):
+        if not HOLDER_START.startswith(path.read_bytes()[: len(HOLDER_START)]):
+            raise UserError(f"{path} is no lock of this program: move it away, or choose another folder")
 
 
 def _sign(descriptor: int) -> None:

@@ -38,6 +38,13 @@ def check_output(
         raise UserError(f"{path} exists and is no earlier result: choose another name, or add --force")
 
 
+def refuse_existing(folder: Path, names: Iterable[str], writer: str) -> None:
+    """Raise a `UserError` where `folder` has one of the files `names`; `writer` is what did not write it."""
+    for name in names:
+        if (folder / name).exists() or (folder / name).is_symlink():
+            raise UserError(f"{folder} holds a {name} that no {writer} wrote: choose another --out")
+
+
 def _same(path: Path, given: Path) -> bool:
     try:
         return path.samefile(given)

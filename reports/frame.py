@@ -293,7 +293,7 @@ def _machine(tags: Mapping[str, str]) -> str:
 
 def write_frame(frame: Frame, folder: Path) -> Path:
     """Write a frame to a folder: parquet per table, npz per showcase, `frame.json`; whole or not at all."""
-    if folder.exists() and (not folder.is_dir() or (files_in(folder) and not (folder / HEAD).is_file())):
+    if folder.exists() and (not folder.is_dir() or (files_in(folder) and not _has_head(folder))):
         raise UserError(f"{folder} exists and is not an exported frame: choose another place")
     with replaced_folder(folder, FILES) as staging:
         for name in TABLES:
@@ -308,6 +308,14 @@ def write_frame(frame: Frame, folder: Path) -> Path:
         }
         (staging / HEAD).write_text(json.dumps(head, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return folder
+
+
+def _has_head(folder: Path) -> bool:
+    try:
+        head = read_json(folder / HEAD)
+    except (OSError, ValueError):
+        return False
+    return isinstance(head, dict) and {"format_version", "instruments"} <= head.keys()
 
 
 def _write_table(table: pd.DataFrame, path: Path) -> None:

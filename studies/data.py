@@ -110,7 +110,7 @@ def _time(text: str | None) -> datetime | None:
 
 def write_frame(data: StudyData, folder: Path) -> Path:
     """Write the export; one that is there is replaced, another folder's content is a `UserError`."""
-    if folder.exists() and (not folder.is_dir() or (files_in(folder) and not _is_frame(folder))):
+    if folder.exists() and (not folder.is_dir() or (files_in(folder) and not _is_earlier(folder))):
         raise UserError(f"{folder} exists and is not an exported study: choose another folder")
     tables = {TRIALS: data.trials, RERUNS: data.reruns, RERUN_PAIRS: data.pairs}
     with replaced_folder(folder, (SPEC_FILE, TRIALS_JSON, *tables)) as staging:
@@ -123,6 +123,15 @@ def write_frame(data: StudyData, folder: Path) -> Path:
 
 def _is_frame(folder: Path) -> bool:
     return (folder / SPEC_FILE).is_file() and (folder / TRIALS_JSON).is_file()
+
+
+def _is_earlier(folder: Path) -> bool:
+    """Return whether the two files that `_is_frame` asks for hold what an export writes."""
+    try:
+        read_spec(folder)
+        return isinstance(read_json(folder / TRIALS_JSON), list)
+    except (UserError, OSError, ValueError):
+        return False
 
 
 def read_frame(folder: Path) -> StudyData:

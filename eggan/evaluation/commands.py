@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eggan.machine import default_workers
+from eggan.outputs import add_force_argument
 
 if TYPE_CHECKING:
     from eggan.evaluation.train_instruments import Kind
@@ -46,6 +47,7 @@ def _register_train(actions: Any) -> None:
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="change a recipe field"
     )
     train.add_argument("--out", type=Path, help="folder for weights and cards (default: the package's)")
+    add_force_argument(train)
     train.set_defaults(run=run_train)
 
 
@@ -68,9 +70,11 @@ def run_train(args: argparse.Namespace) -> int:
 
     from eggan.config import override
     from eggan.evaluation.instrument_data import DataRecipe
+    from eggan.evaluation.instruments import check_place
     from eggan.evaluation.make_instruments import make_instrument
     from eggan.evaluation.train_instruments import RECIPES
 
+    check_place(CHOICES[args.which], args.out, args.force)
     data, workers = DataRecipe(), args.workers or default_workers()
     if args.identities is not None:
         data = replace(data, identities=args.identities)

@@ -8,7 +8,7 @@ card's is refused.
 import contextlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from eggan.aus import MAX_INTENSITY
 from eggan.errors import UserError
 from eggan.evaluation.networks import FaceEmbedder, MixerAUNet, ResidualAUNet
-from eggan.files import files_in, hash_files, replaced_folder
+from eggan.files import check_writable, files_in, hash_files, read_json, refuse_foreign, replaced_folder
+from eggan.outputs import check_output
 
 Which = Literal["a", "b"]
 WEIGHTS = Path(__file__).parent / "weights"
@@ -102,16 +103,39 @@ def read_card(name: str, folder: Path | None = None) -> dict[str, Any]:
     """Return the card of `au_a`, `au_b` or `verifier`."""
     path = (folder or WEIGHTS) / f"{name}.json"
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = read_json(path)
     except FileNotFoundError:
         raise _missing(path) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise UserError(f"{path.name} is not a valid card: {error}") from None
+    if not isinstance(card, dict):
+        raise UserError(f"{path.name} is not a valid card: it holds {type(card).__name__}")
     if card.get("card_version") != CARD_VERSION:
         raise UserError(
             f"{path.name} has card version {card.get('card_version')}, this software reads {CARD_VERSION}"
         )
     return card
+
+
+def check_place(names: Iterable[str], folder: Path | None, force: bool = False) -> None:
+    """Raise a `UserError` where instruments of these names would take the place of files of the user's.
+
+    Earlier instruments may be replaced, and so may all in the package's own folder.
+    """
+    check_writable(folder or WEIGHTS)
+    refuse_foreign(folder or WEIGHTS, FILES)
+    if folder is None:
+        return
+    for name in names:
+        for file in (folder / f"{name}.safetensors", folder / f"{name}.json"):
+            check_output(file, [], lambda path: _is_instrument(path.stem, path.parent), force)
+
+
+def _is_instrument(name: str, folder: Path) -> bool:
+    try:
+        return read_card(name, folder).get("sha256") == hash_files([folder / f"{name}.safetensors"])
+    except (UserError, OSError):
+        return False
 
 
 def save_instrument(

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from eggan import files
 from eggan.errors import UserError
 from eggan.files import write_json
 
@@ -35,10 +36,37 @@ class RunRecord:
     ended_ms: int | None = None
 
 
+KINDS: Mapping[str, tuple[type, ...]] = {  # of the values of a record's fields in JSON
+    **dict.fromkeys(("name", "state", "reason"), (str,)),
+    **dict.fromkeys(("tags", "params"), (dict,)),
+    **dict.fromkeys(("datasets", "artifacts"), (list,)),
+    "parent": (str, type(None)),
+    "started_ms": (int,),
+    "ended_ms": (int, type(None)),
+}
+
+
 def read_record(folder: Path) -> RunRecord | None:
-    """Return the record of the run in `folder`, None where there is none."""
+    """Return the record of the run in `folder`, None where there is none; any other file is a `UserError`."""
     values = read_json(folder / RECORD_FILE)
-    return None if values is None else RunRecord(**values)
+    if values is None:
+        return None
+    if not _is_record(values):
+        raise UserError(
+            f"{folder / RECORD_FILE} is no record of a run: move it away, or choose another folder"
+        )
+    return RunRecord(**values)
+
+
+def _is_record(values: Any) -> bool:
+    """Return whether a JSON value has a record's fields, and only those, with their kinds of values."""
+    if not isinstance(values, dict) or not {"name", "tags"} <= values.keys() <= KINDS.keys():
+        return False
+    if not all(isinstance(value, KINDS[name]) for name, value in values.items()):
+        return False
+    texts = *values["tags"].values(), *values.get("params", {}).values(), *values.get("artifacts", [])
+    entries = values.get("datasets", [])
+    return all(isinstance(text, str) for text in texts) and all(isinstance(entry, dict) for entry in entries)
 
 
 def write_record(record: RunRecord, folder: Path) -> None:
@@ -49,7 +77,7 @@ def write_record(record: RunRecord, folder: Path) -> None:
 def read_json(path: Path) -> Any:
     """Return what a JSON file holds, None where there is none; a damaged one is a `UserError`."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return files.read_json(path)
     except FileNotFoundError:
         return None
     except ValueError:
@@ -71,13 +99,26 @@ def flat_params(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 def logged_values(folder: Path) -> list[dict[str, Any]]:
     """Return the complete lines of a run's metrics log: mappings with `step`, `time_ms` and `values`.
 
-    A last line without its end is left out, and left alone: the run's own process may be writing it.
+    A last line without its end is left out, and left alone: the run's own process may be writing it. Any
+    other line that is none of these is a `UserError`.
     """
     path = folder / METRICS_FILE
     if not path.exists():
         return []
     text = path.read_bytes()
-    return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
+    lines = text[: text.rfind(b"\n") + 1].splitlines()
+    return [_logged(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+
+
+def _logged(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        logged = json.loads(line)
+        kinds = isinstance(logged["step"], int), isinstance(logged["time_ms"], int)
+        if not all(kinds) or not all(isinstance(value, float | int) for value in logged["values"].values()):
+            raise ValueError
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise UserError(f"{where} is no logged value: remove the line, or move the file away") from None
+    return dict(logged)
 
 
 def drop_torn_line(folder: Path) -> None:

