@@ -40,7 +40,7 @@ def run_check_method(arguments: argparse.Namespace) -> int:
     """Print a line per check; return 0, or 1 when one failed."""
     import tempfile
 
-    from benchmarks.single import trainable
+    from benchmarks.train_command import trainable
     from eggan.config import override, to_dict
     from eggan.conformance.checks import CHECKS, failure_of
 

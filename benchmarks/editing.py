@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.edit_targets import SUPPLIED
-from benchmarks.methods import all_methods, find_method
+from benchmarks.suites.methods import all_methods, find_method
 from eggan.aus import AU_COUNT, AU_NUMBERS, parse_au
 from eggan.checkpoint import Checkpoint, load_checkpoint
 from eggan.config import from_dict
 from eggan.data.dataset import to_uint8
+from eggan.edit.edit_targets import SUPPLIED
 from eggan.errors import UserError
 from eggan.evaluation.instruments import load_au_estimator
 from eggan.method import EditRequest, EditsLarge, Method, MethodEntry

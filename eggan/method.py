@@ -1,7 +1,7 @@
 """The contract of a method: what it is given, what it must do, what it never owns.
 
 A method learns from a dataset and edits faces. It owns its networks and optimisers; it owns no loop, no
-logger and no file. The loop is `eggan.training`, the METHODS table is `benchmarks.methods`.
+logger and no file. The loop is `eggan.training`, the METHODS table is `benchmarks.suites.methods`.
 """
 
 from collections.abc import Callable, Mapping

@@ -8,7 +8,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from eggan.errors import UserError
 from eggan.signals import stop_as_interrupt
-from studies.storage import open_study
+from studies.storage.study_storage import open_study
 
 INSTALL = "optuna-dashboard is not installed: pip install 'eggan[dashboard]'"
 HOST = "127.0.0.1"

@@ -14,9 +14,9 @@ from optuna.trial import Trial
 from eggan.checkpoint import model_card
 from eggan.method import Method
 from eggan.training import TrainingConfig, TrainingFailed, train
-from studies.config import StudyConfig
-from studies.desk import Desk, validate, validate_pairs
-from studies.trials import SCORES
+from studies.storage.trial_table import SCORES
+from studies.study_config import StudyConfig
+from studies.study_context import Desk, validate, validate_pairs
 
 Log = Callable[[int, dict[str, float]], None]
 PROBES = "probes"  # trial attribute: [[images, {score: value}], ...]

@@ -10,8 +10,8 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from eggan.randomness import derive_seed
-from studies.config import StudyConfig
-from studies.liveness import RETRY_OF
+from studies.storage.liveness import RETRY_OF
+from studies.study_config import StudyConfig
 
 
 class KeyedSampler(BaseSampler):

@@ -18,8 +18,9 @@ from eggan.errors import UserError
 from eggan.files import locked
 from eggan.tracking import Store
 from eggan.training import Interrupted, TrainingFailed
-from studies.desk import Desk
-from studies.liveness import (
+from studies.objective import PROBES, TrialRun, floor_constraint, objective_values
+from studies.sampling import KeyedSampler, make_pruner
+from studies.storage.liveness import (
     ATTEMPT,
     CLOSED_ERRORS,
     REASON,
@@ -31,10 +32,9 @@ from studies.liveness import (
     count_trials,
     reap,
 )
-from studies.objective import PROBES, TrialRun, floor_constraint, objective_values
-from studies.sampling import KeyedSampler, make_pruner
-from studies.track import RUN_ID, drop_training_files, open_trial_run, settle, trial_folder
-from studies.trials import FLOOR
+from studies.storage.trial_table import FLOOR
+from studies.storage.trial_tracking import RUN_ID, drop_training_files, open_trial_run, settle, trial_folder
+from studies.study_context import Desk
 
 ACCURACY = "val/identity/accuracy"
 

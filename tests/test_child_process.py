@@ -9,7 +9,7 @@ import pytest
 
 from eggan.child_process import PARENT, child_environment, how_ended, python_command
 from eggan.tracking.store import server_command
-from studies.launch import own_command
+from studies.study_workers import own_command
 
 MINE = "raise SystemExit('a file of the user was executed')\n"
 

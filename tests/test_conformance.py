@@ -13,7 +13,7 @@ from baselines.ganimation import GANimation
 from baselines.homointerpgan import HomoInterpGAN
 from baselines.references import Reference
 from baselines.stargan import StarGAN
-from benchmarks.methods import METHODS
+from benchmarks.suites.methods import METHODS
 from eggan.config import from_dict, to_dict
 from eggan.conformance.checks import (
     CHECKS,

@@ -64,8 +64,8 @@ def test_every_command_with_a_device_defaults_to_auto():
 
 
 def test_bench_and_study_compute_where_auto_says(monkeypatch, tmp_path):
-    from benchmarks.session import Session
-    from studies.place import Place
+    from benchmarks.running.bench_session import Session
+    from studies.study_options import Place
 
     machine(monkeypatch, cuda=1)
     for words, read in (

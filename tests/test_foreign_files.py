@@ -17,9 +17,9 @@ from eggan.evaluation import make_instruments
 from eggan.evaluation.instruments import save_instrument
 from eggan.evaluation.networks import FaceEmbedder
 from eggan.tracking.record import METRICS_FILE, RECORD_FILE, logged_values, read_record
-from reports.frame import write_frame
-from studies.data import read_study
-from studies.data import write_frame as write_study
+from reports.suite.frame import write_frame
+from studies.study_export import read_study
+from studies.study_export import write_frame as write_study
 from tests.baselines.test_import import official_state
 from tests.reports.fakes import make_frame
 from tests.studies.fakes import fake_study

@@ -59,7 +59,8 @@ def test_the_states_of_studies_need_their_storage_alone(tmp_path):
 
 def test_reports_draw_without_torch():
     """Of what a report imports, before it has read anything."""
-    code = "import sys, reports.build, reports.frame\nprint('IMPORTED', *({modules} & set(sys.modules)))"
+    code = "import sys, reports.suite.suite_report, reports.suite.frame\n"
+    code += "print('IMPORTED', *({modules} & set(sys.modules)))"
     code = code.format(modules={"torch", "torchvision", "sklearn", "numba", "lpips"})
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.split() == ["IMPORTED"], done.stderr

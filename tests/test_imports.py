@@ -58,7 +58,7 @@ def test_imports_go_one_way(path):
 @pytest.mark.parametrize(
     ("source", "package", "fault"),
     [
-        ("import benchmarks.runner", "eggan", "benchmarks.runner"),
+        ("import benchmarks.running.suite_run", "eggan", "benchmarks.running.suite_run"),
         ("def f():\n    from reports import tables", "benchmarks", "reports"),
         ("from mlflow import MlflowClient", "reports", "mlflow"),
         ("import studies", "reports", "studies"),

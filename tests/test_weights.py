@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import inception
+from benchmarks.scoring import inception
 from eggan import weights
 from eggan.errors import UserError
 from eggan.evaluation import pixels, realism

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.methods import METHODS
-from benchmarks.protocol_config import Protocol
-from benchmarks.scores import Instruments
-from benchmarks.suites import REFERENCES, Row, Suite
-from benchmarks.workbench import Workbench
+from benchmarks.protocol.protocol_config import Protocol
+from benchmarks.running.environment import Workbench
+from benchmarks.scoring.scores import Instruments
+from benchmarks.suites.methods import METHODS
+from benchmarks.suites.suite import REFERENCES, Row, Suite
 from eggan.aus import AU_COLUMNS, AU_COUNT, EXPRESSIONS, GAZES
 from eggan.config import setting
 from eggan.data.dataset import Dataset, load_dataset, write_dataset

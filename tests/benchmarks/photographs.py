@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from baselines.lightcnn import LightCNN9, build_network, embed, framed, to_grey
-from benchmarks.protocol_config import Protocol
-from benchmarks.scores import images_of
+from benchmarks.protocol.protocol_config import Protocol
+from benchmarks.scoring.scores import images_of
 from eggan.aus import AU_NUMBERS
 from eggan.checkpoint import ModelCard, save_checkpoint
 from eggan.data.align import EYE_DISTANCE, EYE_LINE

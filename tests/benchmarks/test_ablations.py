@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 import torch
 
-from benchmarks.ablations import VARIANTS
-from benchmarks.methods import ABLATIONS, METHODS
-from benchmarks.produce import preset_config
-from benchmarks.suites import find_suite
+from benchmarks.running.cell_run import preset_config
+from benchmarks.suites.ablated_methods import VARIANTS
+from benchmarks.suites.methods import ABLATIONS, METHODS
+from benchmarks.suites.suite import find_suite
 from eggan import model
 from eggan.config import from_dict, to_dict
 from eggan.data.training_set import load_training_set

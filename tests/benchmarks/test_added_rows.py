@@ -4,11 +4,11 @@ import dataclasses
 
 import pytest
 
-from benchmarks.added_rows import with_added_rows
-from benchmarks.listing import status_text
-from benchmarks.methods import all_methods
-from benchmarks.session import Session
-from benchmarks.suites import SUITES, find_suite
+from benchmarks.running.bench_console import status_text
+from benchmarks.running.bench_session import Session
+from benchmarks.suites.added_rows import with_added_rows
+from benchmarks.suites.methods import all_methods
+from benchmarks.suites.suite import SUITES, find_suite
 from eggan import tracking
 from eggan.config import setting
 from eggan.errors import UserError

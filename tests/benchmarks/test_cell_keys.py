@@ -2,10 +2,10 @@
 
 import pytest
 
-from benchmarks.cells import CellSpec
-from benchmarks.methods import all_methods
-from benchmarks.produce import preset_config
-from benchmarks.suites import find_suite
+from benchmarks.running.cell_run import preset_config
+from benchmarks.running.cells import CellSpec
+from benchmarks.suites.methods import all_methods
+from benchmarks.suites.suite import find_suite
 from eggan.config import to_dict
 
 KEYS = {

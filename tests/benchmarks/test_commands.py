@@ -3,8 +3,8 @@ import time
 
 import pytest
 
-from benchmarks import methods
-from benchmarks.suites import SUITES, find_suite
+from benchmarks.suites import methods
+from benchmarks.suites.suite import SUITES, find_suite
 from eggan.config import to_dict
 from eggan.errors import UserError
 from eggan.method import MethodEntry

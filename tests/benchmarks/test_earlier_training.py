@@ -6,8 +6,8 @@ import json
 import pytest
 from safetensors.numpy import load_file
 
-from benchmarks import runner, workbench
-from benchmarks.cells import read_status
+from benchmarks.running import environment, suite_run
+from benchmarks.running.cells import read_status
 from eggan.checkpoint import WEIGHTS_FILE
 from eggan.tracking.record import logged_values
 from tests.benchmarks.fakes import TRAINING, PaintingMethod, fake_instruments, make_bench, tiny_suite
@@ -30,10 +30,10 @@ def run(root, training=TRAINING, **protocol):
     """Run the painter's cell and return its folder."""
     bench, suite = make_bench(root), tiny_suite(references=False, training=training)
     suite = dataclasses.replace(suite, protocol=dataclasses.replace(suite.protocol, **protocol))
-    datasets = workbench.suite_datasets(suite, bench)
-    lab = workbench.open_laboratory(suite, bench, datasets, fake_instruments())
-    (plan,) = runner.plan_suite(suite, bench, lab, datasets)
-    assert runner.run_cell(plan, lab, bench, datasets, None) == "finished"
+    datasets = environment.suite_datasets(suite, bench)
+    lab = environment.open_laboratory(suite, bench, datasets, fake_instruments())
+    (plan,) = suite_run.plan_suite(suite, bench, lab, datasets)
+    assert suite_run.run_cell(plan, lab, bench, datasets, None) == "finished"
     return bench.cell_folder(plan.spec.key)
 
 

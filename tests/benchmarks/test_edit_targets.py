@@ -10,9 +10,9 @@ from PIL import Image
 
 from baselines import homointerpgan, stargan
 from benchmarks import editing
-from benchmarks.edit_targets import Targets
 from benchmarks.editing import GAP
 from eggan.checkpoint import model_card, save_checkpoint
+from eggan.edit.edit_targets import Targets
 from eggan.errors import UserError
 
 CPU = torch.device("cpu")

@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import instruments, scores, workbench
-from benchmarks.commands import register
-from benchmarks.evaluate import NO_SECOND, NOTHING_READ, Editor, evaluate, evaluate_answer
-from benchmarks.instruments import Choice, choose_instruments
-from benchmarks.session import choice_arguments, choice_of
+from benchmarks.bench_commands import register
+from benchmarks.running import environment
+from benchmarks.running.bench_session import choice_arguments, choice_of
+from benchmarks.scoring import instrument_choice, scores
+from benchmarks.scoring.evaluate import NO_SECOND, NOTHING_READ, Editor, evaluate, evaluate_answer
+from benchmarks.scoring.instrument_choice import Choice, choose_instruments
 from eggan.aus import AU_COLUMNS
 from eggan.data.dataset import to_network_range
 from eggan.data.labels.openface_run import OpenFace
@@ -99,7 +100,7 @@ class TestChoice:
         assert chosen.b == fake_instruments().a
 
     def test_synfacs_keeps_the_shipped_ones_and_their_hashes(self, tmp_path):
-        assert workbench.open_instruments(make_bench(tmp_path)).hashes == fake_instruments().hashes
+        assert environment.open_instruments(make_bench(tmp_path)).hashes == fake_instruments().hashes
 
 
 class TestOpenFace:
@@ -136,7 +137,7 @@ class TestUnread:
         bench = dataclasses.replace(make_bench(tmp_path), dataset=rafd.folder)
         chosen = choose(Choice("openface", "synfacs", openface), rafd, tmp_path)
         suite = dataclasses.replace(tiny_suite(), protocol=PROTOCOL)
-        return workbench.open_laboratory(suite, bench, workbench.suite_datasets(suite, bench), chosen)
+        return environment.open_laboratory(suite, bench, environment.suite_datasets(suite, bench), chosen)
 
     def test_they_are_left_out_and_counted(self, lab):
         answer = evaluate(Editor(lambda request, truth: request.reference, ("reference",)), lab)
@@ -190,5 +191,5 @@ def _painter(lab):
 
 
 def test_dataset_parameters_say_whether_the_eyes_are_in_place(rafd, tmp_path):
-    assert instruments.is_aligned(rafd)
-    assert not instruments.is_aligned(dataclasses.replace(rafd, info={**rafd.info, "parameters": {}}))
+    assert instrument_choice.is_aligned(rafd)
+    assert not instrument_choice.is_aligned(dataclasses.replace(rafd, info={**rafd.info, "parameters": {}}))

@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import methods, suites, workbench
-from benchmarks.cells import all_cells, read_status
-from benchmarks.evaluate import Editor, evaluate
-from benchmarks.instruments import Choice, choose_instruments
-from benchmarks.methods import METHODS
-from benchmarks.showcase import showcase
-from benchmarks.suites import REFERENCES, Row
+from benchmarks.running import environment
+from benchmarks.running.cells import all_cells, read_status
+from benchmarks.running.showcase import showcase
+from benchmarks.scoring.evaluate import Editor, evaluate
+from benchmarks.scoring.instrument_choice import Choice, choose_instruments
+from benchmarks.suites import methods, suite
+from benchmarks.suites.methods import METHODS
+from benchmarks.suites.suite import REFERENCES, Row
 from eggan.data.dataset import load_dataset
 from eggan.training import TrainingConfig
 from tests.benchmarks.fakes import fake_entry, fake_instruments, make_bench, silent, tiny_suite
@@ -36,7 +37,7 @@ def here(tmp_path, monkeypatch):
     """An empty folder to work in, with the suite `tiny` and the method `painter` beside the real ones."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(suites, "SUITES", {**suites.SUITES, "tiny": SUITE})
+    monkeypatch.setattr(suite, "SUITES", {**suite.SUITES, "tiny": SUITE})
     monkeypatch.setattr(methods, "METHODS", {**METHODS, "painter": fake_entry()})
     return tmp_path
 
@@ -142,7 +143,7 @@ def test_the_same_images_have_the_same_numbers_on_synfacs_and_as_photographs(tmp
         choice = Choice(au="openface", verifier=f"lightcnn:{folder}", openface=openface)
         chosen = choose_instruments(choice, faces, "cpu", tmp_path / "cache", fake_instruments, silent)
         bench = dataclasses.replace(make_bench(tmp_path), dataset=faces.folder)
-        lab = workbench.open_laboratory(SUITE, bench, workbench.suite_datasets(SUITE, bench), chosen)
+        lab = environment.open_laboratory(SUITE, bench, environment.suite_datasets(SUITE, bench), chosen)
         passthrough = METHODS["target-passthrough"]
         results[name] = evaluate(Editor(passthrough.edit, passthrough.reads), lab)
     rendered, photographed = results["synfacs-fake"], results["rafd"]
@@ -171,8 +172,8 @@ class TestWithoutExpressions:
     def test_sources_are_the_calmest_faces_and_the_readers_are_told(self, tmp_path):
         faces = write_photographs(tmp_path / "d", "mine", expression="unlabelled")
         bench = dataclasses.replace(make_bench(tmp_path), dataset=faces.folder)
-        lab = workbench.open_laboratory(
-            SUITE, bench, workbench.suite_datasets(SUITE, bench), fake_instruments()
+        lab = environment.open_laboratory(
+            SUITE, bench, environment.suite_datasets(SUITE, bench), fake_instruments()
         )
         sources = faces.aus(np.unique(lab.splits[0].pairs["source_row"]))
         assert (sources == 0).all()
@@ -182,8 +183,8 @@ class TestWithoutExpressions:
     def test_figures_show_images_by_the_sum_of_their_aus(self, tmp_path):
         faces = write_photographs(tmp_path / "d", "mine", expression="unlabelled")
         bench = dataclasses.replace(make_bench(tmp_path), dataset=faces.folder)
-        lab = workbench.open_laboratory(
-            SUITE, bench, workbench.suite_datasets(SUITE, bench), fake_instruments()
+        lab = environment.open_laboratory(
+            SUITE, bench, environment.suite_datasets(SUITE, bench), fake_instruments()
         )
         shown = showcase(Editor(lambda request, truth: request.reference, ("reference",)), lab)
         assert shown["names"].tolist() == [f"target {k}" for k in range(1, 9)]
@@ -193,7 +194,7 @@ class TestWithoutExpressions:
     @pytest.mark.slow
     def test_a_method_that_learns_from_labels_fails_alone_with_its_reason(self, here, eggan, monkeypatch):
         rows = (Row("stargan", "cpu", TRAINING), Row("painter", "good", TRAINING), *REFERENCES[:1])
-        monkeypatch.setitem(suites.SUITES, "tiny", dataclasses.replace(SUITE, rows=rows))
+        monkeypatch.setitem(suite.SUITES, "tiny", dataclasses.replace(SUITE, rows=rows))
         write_photographs(here / "data" / "mine-64px", "mine", expression="unlabelled")
         status, out, _ = eggan(
             "bench", "run", "tiny", "--dataset", "mine", "--au-instrument", "synfacs", "--verifier",
@@ -215,15 +216,15 @@ def test_expressions_that_a_dataset_lacks_are_left_out_of_the_figures(tmp_path):
     faces = dataclasses.replace(faces, manifest=faces.manifest.assign(
         split=np.where(kept, faces.manifest["split"], "dense")
     ))  # fmt: skip
-    data = workbench.split_data(PROTOCOL, "test", faces, faces)
-    lab = workbench.Laboratory(PROTOCOL, [data], fake_instruments(), make_truth(tmp_path), "cpu", silent)
+    data = environment.split_data(PROTOCOL, "test", faces, faces)
+    lab = environment.Laboratory(PROTOCOL, [data], fake_instruments(), make_truth(tmp_path), "cpu", silent)
     shown = showcase(Editor(lambda request, truth: request.source, ("source",)), lab)
     assert shown["edits"].shape[1] == len(shown["names"]) == 7
     assert "contemptuous" not in shown["names"]
 
 
 def make_truth(folder):
-    return workbench.TruthCache(folder / "truth", 1)
+    return environment.TruthCache(folder / "truth", 1)
 
 
 def test_a_loaded_dataset_keeps_its_name(tmp_path):

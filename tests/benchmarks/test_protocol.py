@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.protocol import (
+from benchmarks.protocol.edit_requests import (
     control_request,
     pair_manifest,
     pairs_hash,
@@ -12,8 +12,8 @@ from benchmarks.protocol import (
     split_data,
     store_pairs,
 )
-from benchmarks.protocol_config import Protocol
-from benchmarks.suites import SUITES
+from benchmarks.protocol.protocol_config import Protocol
+from benchmarks.suites.suite import SUITES
 from eggan.aus import AU_COLUMNS, AU_COUNT, EXPRESSIONS
 from eggan.data.dataset import Dataset
 from eggan.errors import UserError

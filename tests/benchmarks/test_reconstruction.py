@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import scores, workbench
-from benchmarks.evaluate import NO_RECONSTRUCTION, REFERENCE_AS_IT_IS, Editor, editor_of, evaluate
+from benchmarks.running import environment
+from benchmarks.scoring import scores
+from benchmarks.scoring.evaluate import NO_RECONSTRUCTION, REFERENCE_AS_IT_IS, Editor, editor_of, evaluate
 from eggan.errors import UserError
 from tests.benchmarks.fakes import FakeConfig, PaintingMethod, fake_instruments, make_bench, tiny_suite
 
@@ -16,7 +17,9 @@ NAMES = ("accuracy", "similarity", "psnr", "msssim_w3", "lpips", "au_mse")
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     bench, suite = make_bench(tmp_path_factory.mktemp("reconstruction")), tiny_suite()
-    return workbench.open_laboratory(suite, bench, workbench.suite_datasets(suite, bench), fake_instruments())
+    return environment.open_laboratory(
+        suite, bench, environment.suite_datasets(suite, bench), fake_instruments()
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cells, runner, workbench
-from benchmarks.cells import read_status, write_status
-from benchmarks.evaluate import Scores
-from benchmarks.listing import status_text, summary_text
-from benchmarks.suites import SUITES
+from benchmarks.running import cells, environment, suite_run
+from benchmarks.running.bench_console import status_text, summary_text
+from benchmarks.running.cells import read_status, write_status
+from benchmarks.scoring.evaluate import Scores
+from benchmarks.suites.suite import SUITES
 from eggan import tracking
 from eggan.errors import UserError
 from eggan.tracking.read import search_cells
@@ -34,13 +34,13 @@ class Desk:
         self.bench = make_bench(root, version)
         self.suite = dataclasses.replace(tiny_suite(**suite_options), name=name)
         self.store = store
-        self.datasets = workbench.suite_datasets(self.suite, self.bench)
-        self.lab = workbench.open_laboratory(self.suite, self.bench, self.datasets, fake_instruments())
-        self.plans = runner.plan_suite(self.suite, self.bench, self.lab, self.datasets)
-        runner.open_suite_run(self.suite, self.bench, store, self.plans)
+        self.datasets = environment.suite_datasets(self.suite, self.bench)
+        self.lab = environment.open_laboratory(self.suite, self.bench, self.datasets, fake_instruments())
+        self.plans = suite_run.plan_suite(self.suite, self.bench, self.lab, self.datasets)
+        suite_run.open_suite_run(self.suite, self.bench, store, self.plans)
 
     def run(self, number: int = 0) -> str:
-        return runner.run_cell(self.plans[number], self.lab, self.bench, self.datasets, self.store)
+        return suite_run.run_cell(self.plans[number], self.lab, self.bench, self.datasets, self.store)
 
     def folder(self, number: int = 0) -> Path:
         return self.bench.cell_folder(self.plans[number].spec.key)
@@ -99,7 +99,7 @@ def test_a_crash_in_a_method_fails_its_cell_alone_and_keeps_the_traceback(tmp_pa
 
 
 def test_a_method_that_only_pleases_itself_flags_its_cell(tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmarks.alarms.ALARM_GAP", -100.0)
+    monkeypatch.setattr("benchmarks.scoring.exploitation_alarm.ALARM_GAP", -100.0)
     desk = Desk(tmp_path, references=False)
     assert desk.run() == "finished"
     assert read_status(desk.folder()).reason == "alarm: exploitation"
@@ -107,7 +107,7 @@ def test_a_method_that_only_pleases_itself_flags_its_cell(tmp_path, monkeypatch)
 
 def test_an_alarm_survives_a_kill_after_the_trainings_last_save(tmp_path, monkeypatch):
     """The training has ended and saved, `cell.json` does not say so yet: nothing is left to be probed."""
-    monkeypatch.setattr("benchmarks.alarms.ALARM_GAP", -100.0)
+    monkeypatch.setattr("benchmarks.scoring.exploitation_alarm.ALARM_GAP", -100.0)
     desk = Desk(tmp_path, references=False)
 
     def killed(folder, state, **values):
@@ -116,7 +116,7 @@ def test_an_alarm_survives_a_kill_after_the_trainings_last_save(tmp_path, monkey
         write_status(folder, state, **values)
 
     with monkeypatch.context() as patch:
-        patch.setattr("benchmarks.produce.write_status", killed)
+        patch.setattr("benchmarks.running.cell_run.write_status", killed)
         with pytest.raises(SystemExit):
             desk.run()
     assert read_status(desk.folder()).state == "interrupted"
@@ -142,7 +142,7 @@ def count_updates(monkeypatch) -> list[int]:
 def test_a_corrupted_checkpoint_fails_the_cell_and_the_next_run_trains_again(tmp_path, monkeypatch, store):
     desk = Desk(tmp_path, references=False, store=store, version=13)
     with monkeypatch.context() as patch:
-        patch.setattr("benchmarks.produce.evaluate", lambda editor, lab: 1 / 0)
+        patch.setattr("benchmarks.running.cell_run.evaluate", lambda editor, lab: 1 / 0)
         assert desk.run() == "failed"
     (desk.folder() / "weights.safetensors").write_bytes(b"not weights")
     assert desk.run() == "failed"
@@ -163,7 +163,7 @@ def test_a_corrupted_checkpoint_fails_the_cell_and_the_next_run_trains_again(tmp
 def test_a_kill_while_a_broken_checkpoint_is_dropped_ends_in_a_training(tmp_path, monkeypatch, place):
     desk = Desk(tmp_path, references=False)
     with monkeypatch.context() as patch:
-        patch.setattr("benchmarks.produce.evaluate", lambda editor, lab: 1 / 0)
+        patch.setattr("benchmarks.running.cell_run.evaluate", lambda editor, lab: 1 / 0)
         desk.run()
     (desk.folder() / "weights.safetensors").write_bytes(b"not weights")
     unlink = Path.unlink
@@ -180,7 +180,7 @@ def test_a_kill_while_a_broken_checkpoint_is_dropped_ends_in_a_training(tmp_path
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", unlink_or_die)
-        patch.setattr("benchmarks.produce.write_status", write_or_die)
+        patch.setattr("benchmarks.running.cell_run.write_status", write_or_die)
         with pytest.raises(SystemExit):
             desk.run()
     steps = count_updates(monkeypatch)
@@ -190,10 +190,10 @@ def test_a_kill_while_a_broken_checkpoint_is_dropped_ends_in_a_training(tmp_path
 
 def test_a_training_that_has_ended_is_not_repeated_after_a_failed_scoring(tmp_path, monkeypatch):
     desk = Desk(tmp_path, references=False)
-    monkeypatch.setattr("benchmarks.produce.evaluate", lambda editor, lab: 1 / 0)
+    monkeypatch.setattr("benchmarks.running.cell_run.evaluate", lambda editor, lab: 1 / 0)
     desk.run()
     monkeypatch.undo()
-    monkeypatch.setattr("benchmarks.produce.train", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr("benchmarks.running.cell_run.train", lambda *_, **__: pytest.fail("trained again"))
     assert desk.run() == "finished"
 
 
@@ -296,7 +296,7 @@ def test_a_suites_list_of_cells_follows_the_suite_and_keeps_other_datasets(tmp_p
         assert lists[version] == desk.plans[0].spec.key
     assert lists[1] != lists[2]
     spec = dataclasses.replace(desk.plans[0].spec, datasets={"twin": "another" + "0" * 60})
-    runner.open_suite_run(desk.suite, desk.bench, store, [dataclasses.replace(desk.plans[0], spec=spec)])
+    suite_run.open_suite_run(desk.suite, desk.bench, store, [dataclasses.replace(desk.plans[0], spec=spec)])
     tags = store.client.get_run(run_id).data.tags
     listed = {value for name, value in tags.items() if name.startswith("cells.")}
     assert listed == {lists[2], spec.key}
@@ -311,17 +311,17 @@ def test_a_suite_run_offline_is_shipped_with_its_list(tmp_path, store):
     own = {"version": 12}
     desk = Desk(tmp_path, references=False, name="offline", **own)
     desk.run()
-    runner.sync(desk.bench.runs, store)
+    suite_run.sync(desk.bench.runs, store)
     other = Desk(tmp_path, references=False, name="later", **own)
-    runner.sync(other.bench.runs, store)
+    suite_run.sync(other.bench.runs, store)
     assert [cell.tags["suite"] for cell in search_cells(store, "later")] == ["offline"]
 
 
 def test_a_cell_run_offline_is_shipped_by_sync_once(tmp_path, store):
     desk = Desk(tmp_path, references=False)
     desk.run()
-    first = runner.sync(desk.bench.runs, store)
-    assert first == runner.sync(desk.bench.runs, store)
+    first = suite_run.sync(desk.bench.runs, store)
+    assert first == suite_run.sync(desk.bench.runs, store)
     assert set(first.runs) == {desk.bench.runs / "suites" / "tiny", desk.folder()}
     history = store.client.get_metric_history(first.runs[desk.folder()], "train/loss")
     assert [point.step for point in history] == [2, 4, 6, 8]
@@ -338,18 +338,18 @@ def test_a_store_that_dies_stops_no_training_and_loses_nothing(tmp_path, store, 
     with pytest.warns(UserWarning, match="bench sync"):
         assert desk.run() == "finished"
     monkeypatch.undo()
-    run_id = runner.sync(desk.bench.runs, store).runs[desk.folder()]
+    run_id = suite_run.sync(desk.bench.runs, store).runs[desk.folder()]
     assert store.client.get_run(run_id).data.tags["state"] == "finished"
     assert "test/au/mse" in store.client.get_run(run_id).data.metrics
 
 
 def test_choosing_cells(tmp_path):
     plans = Desk(tmp_path).plans
-    assert [plan.spec.method for plan in runner.select(plans, ["oracle"], [])] == ["oracle"]
+    assert [plan.spec.method for plan in suite_run.select(plans, ["oracle"], [])] == ["oracle"]
     with pytest.raises(UserError, match=r"unknown method 'magic'.*painter, copy-source"):
-        runner.select(plans, ["magic"], [])
+        suite_run.select(plans, ["magic"], [])
     with pytest.raises(UserError, match="seeds: 0"):
-        runner.select(plans, [], [7])
+        suite_run.select(plans, [], [7])
 
 
 def test_instruments_are_part_of_the_key(tmp_path, monkeypatch):
@@ -359,6 +359,6 @@ def test_instruments_are_part_of_the_key(tmp_path, monkeypatch):
         make_bench(tmp_path), instruments=lambda device: dataclasses.replace(fake_instruments(), a=other)
     )
     suite = tiny_suite()
-    datasets = workbench.suite_datasets(suite, bench)
-    lab = workbench.open_laboratory(suite, bench, datasets, bench.instruments("cpu"))
-    assert runner.plan_suite(suite, bench, lab, datasets)[0].spec.key != first
+    datasets = environment.suite_datasets(suite, bench)
+    lab = environment.open_laboratory(suite, bench, datasets, bench.instruments("cpu"))
+    assert suite_run.plan_suite(suite, bench, lab, datasets)[0].spec.key != first

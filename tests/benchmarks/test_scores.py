@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import runner, scores, workbench
-from benchmarks.evaluate import NO_SECOND_IMAGE, NO_SINGLE_AU, Editor, evaluate, evaluate_answer
+from benchmarks.running import environment, suite_run
+from benchmarks.scoring import scores
+from benchmarks.scoring.evaluate import NO_SECOND_IMAGE, NO_SINGLE_AU, Editor, evaluate, evaluate_answer
 from eggan.aus import AU_COLUMNS, AU_COUNT
 from eggan.data.dataset import write_dataset
 from tests.benchmarks.fakes import fake_instruments, make_bench, make_dataset, render, tiny_suite
@@ -19,7 +20,9 @@ def bench(tmp_path_factory):
 @pytest.fixture
 def lab(bench):
     suite = tiny_suite()
-    return workbench.open_laboratory(suite, bench, workbench.suite_datasets(suite, bench), fake_instruments())
+    return environment.open_laboratory(
+        suite, bench, environment.suite_datasets(suite, bench), fake_instruments()
+    )
 
 
 def reference(bench, name):
@@ -105,11 +108,11 @@ def test_true_edits_are_rendered_once_for_all_cells(bench):
 
     suite = tiny_suite()
     counting = replace(bench, render=counted, runs=bench.runs.parent / "counted")
-    lab = workbench.open_laboratory(
-        suite, counting, workbench.suite_datasets(suite, counting), fake_instruments()
+    lab = environment.open_laboratory(
+        suite, counting, environment.suite_datasets(suite, counting), fake_instruments()
     )
     for _ in range(2):
-        runner.prepare_truth(lab)
+        suite_run.prepare_truth(lab)
     assert len(calls) == 1
 
 
@@ -138,8 +141,8 @@ class TestPeopleWithASingleImage:
         manifest = data.manifest.iloc[kept].reset_index(drop=True)
         write_dataset(folder / "some", "synfacs-fake", manifest, np.asarray(data.images)[kept], 0, {}, "1")
         bench, suite = replace(make_bench(folder), dataset=folder / "some"), tiny_suite()
-        return workbench.open_laboratory(
-            suite, bench, workbench.suite_datasets(suite, bench), fake_instruments()
+        return environment.open_laboratory(
+            suite, bench, environment.suite_datasets(suite, bench), fake_instruments()
         )
 
     def test_they_are_left_out_and_counted(self, tmp_path):

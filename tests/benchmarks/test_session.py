@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import launch
-from benchmarks.cells import LOCK, read_status
-from benchmarks.session import Session
+from benchmarks.running import cell_workers
+from benchmarks.running.bench_session import Session
+from benchmarks.running.cells import LOCK, read_status
 from eggan import tracking
 from eggan.machine import allowed_cores
 from tests.benchmarks.fakes import make_bench, tiny_suite
@@ -47,7 +47,7 @@ def test_an_interruption_says_how_to_go_on(tmp_path, capsys, monkeypatch):
     def stopped(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("benchmarks.session.run_cell", stopped)
+    monkeypatch.setattr("benchmarks.running.bench_session.run_cell", stopped)
     with pytest.raises(KeyboardInterrupt):
         session(tmp_path, offline=True).run()
     assert "the same command goes on" in capsys.readouterr().err
@@ -64,7 +64,7 @@ def test_workers_share_the_cores_and_run_one_cell_each(tmp_path, monkeypatch):
     fake.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(fake))
     ended = {}
-    launch.launch(["good", "bad", "third"], ["quick", "--offline"], 2, ended.__setitem__)
+    cell_workers.launch(["good", "bad", "third"], ["quick", "--offline"], 2, ended.__setitem__)
     assert ended == {"good": 0, "bad": 1, "third": 0}
     arguments, threads, policy = json.loads((tmp_path / "good.json").read_text())
     assert arguments == ["-P", "-m", "eggan.cli", "bench", "run", "quick", "--offline", "--cell", "good"]
@@ -110,7 +110,7 @@ def test_a_second_run_says_who_holds_a_cell_and_since_when(held, tmp_path, capsy
 
 def test_a_second_run_that_waits_takes_over_what_the_first_left(held, tmp_path, capsys, monkeypatch):
     _, process = held
-    monkeypatch.setattr("benchmarks.session.POLL_SECONDS", 0.05)
+    monkeypatch.setattr("benchmarks.running.bench_session.POLL_SECONDS", 0.05)
     threading.Timer(1.0, process.kill).start()
     assert session(tmp_path, offline=True, only=["painter", "copy-source"], wait=True).run() == 0
     captured = capsys.readouterr()

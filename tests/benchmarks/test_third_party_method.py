@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.added_rows import with_added_rows
-from benchmarks.methods import all_methods
-from benchmarks.session import Session
+from benchmarks.running.bench_session import Session
+from benchmarks.suites.added_rows import with_added_rows
+from benchmarks.suites.methods import all_methods
 from eggan import tracking
 from eggan.conformance.checks import CHECKS
 from tests.benchmarks.fakes import make_bench, tiny_suite

@@ -13,30 +13,30 @@ from pathlib import Path
 import pytest
 from mlflow.server.security_utils import is_allowed_host_header, should_block_cors_request
 
-from benchmarks import ui
+from benchmarks import mlflow_ui
 from eggan import loopback
 from eggan.errors import UserError
 from eggan.tracking import RunRecord, TrackedRun, open_store
 
 
 def test_hosts_are_allowed_by_name_with_any_port_and_may_use_the_api():
-    _, hosts, _, origins = ui.host_options("gpu1.example.org, 10.0.0.7")
+    _, hosts, _, origins = mlflow_ui.host_options("gpu1.example.org, 10.0.0.7")
     for host in ("gpu1.example.org:5000", "10.0.0.7:80", "localhost:5000", "127.0.0.1"):
         assert is_allowed_host_header(hosts.split(","), host)
         assert not should_block_cors_request(f"http://{host}", "POST", origins.split(","))
     assert not is_allowed_host_header(hosts.split(","), "elsewhere.example.org:5000")
     assert should_block_cors_request("http://elsewhere.example.org:5000", "POST", origins.split(","))
-    assert ui.host_options(None) == []
+    assert mlflow_ui.host_options(None) == []
     with pytest.raises(UserError, match="--allowed-hosts"):
-        ui.host_options("http://gpu1")
+        mlflow_ui.host_options("http://gpu1")
 
 
 def test_listening_beyond_this_machine_is_warned_of_and_says_how_others_get_in():
-    assert ui.open_to_others("127.0.0.1", None) == ui.open_to_others("localhost", None) == []
-    warning, note = ui.open_to_others("0.0.0.0", None)
+    assert mlflow_ui.open_to_others("127.0.0.1", None) == mlflow_ui.open_to_others("localhost", None) == []
+    warning, note = mlflow_ui.open_to_others("0.0.0.0", None)
     assert "no password" in warning
     assert "--allowed-hosts" in note
-    assert ui.open_to_others("0.0.0.0", "gpu1") == [warning]
+    assert mlflow_ui.open_to_others("0.0.0.0", "gpu1") == [warning]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
@@ -56,11 +56,11 @@ def test_the_own_server_is_asked_past_the_proxy(host, monkeypatch, tmp_path):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "")
-    monkeypatch.setattr(ui, "START_SECONDS", 3)
+    monkeypatch.setattr(mlflow_ui, "START_SECONDS", 3)
     server = ThreadingHTTPServer((host, 0), Healthy)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        ui._wait_until_up(Living(), host, server.server_port, tmp_path / "log")
+        mlflow_ui._wait_until_up(Living(), host, server.server_port, tmp_path / "log")
     finally:
         server.shutdown()
         server.server_close()

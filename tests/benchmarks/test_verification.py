@@ -9,9 +9,9 @@ import torch
 
 from baselines import lightcnn
 from baselines.official import lightcnn_key
-from benchmarks import verification
-from benchmarks.instruments import Choice, choose_instruments
-from benchmarks.verification import fit_threshold
+from benchmarks.scoring import verification
+from benchmarks.scoring.instrument_choice import Choice, choose_instruments
+from benchmarks.scoring.verification import fit_threshold
 from eggan.checkpoint import ModelCard, save_checkpoint
 from eggan.data.align import EYE_DISTANCE, EYE_LINE
 from eggan.errors import UserError

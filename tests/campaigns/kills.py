@@ -344,7 +344,7 @@ def training(shared: Path) -> Work:
 
 def bench(shared: Path) -> Work:
     """`eggan bench run` of a suite with one method that learns and two references, tracked in a store."""
-    from benchmarks.session import Session
+    from benchmarks.running.bench_session import Session
     from tests.benchmarks import fakes
 
     fakes.make_bench(shared)
@@ -378,11 +378,11 @@ def study(shared: Path) -> Work:
     """A study of four trials, as `eggan study run` runs it: create or open, put right, work, settle."""
     from eggan import tracking
     from eggan.tracking.store import STUDIES
-    from studies.liveness import Watch, queue_forgotten, reap
-    from studies.track import open_study_run, settle_all
-    from studies.trials import trial_frame
+    from studies.storage.liveness import Watch, queue_forgotten, reap
+    from studies.storage.trial_table import trial_frame
+    from studies.storage.trial_tracking import open_study_run, settle_all
     from studies.worker import Worker
-    from tests.studies import desk as small
+    from tests.studies import study_context as small
 
     small.TRAINING = dataclasses.replace(small.TRAINING, checkpoint_every_seconds=0.0)
     settings = {"trials": 5, "startup_trials": 5, "max_retries": 3}
@@ -436,14 +436,14 @@ def rendering(shared: Path) -> Work:
 
 def reporting(shared: Path) -> Work:
     """`eggan report build` over an earlier report of other runs."""
-    from benchmarks import drawing
-    from reports import estimates
-    from reports.build import build
+    from reports.style import figure_style
+    from reports.suite import estimates
+    from reports.suite.suite_report import build
     from tests.benchmarks.fakes import silent
     from tests.reports.fakes import make_frame
 
     estimates.RESAMPLES = estimates.DIFFERENCE_RESAMPLES = 100
-    drawing.DPI = 50
+    figure_style.DPI = 50
     frame = make_frame(seeds=1)
     build(make_frame(seeds=1, failed=False), shared / "old", silent)
     old = folder_hashes(shared / "old")
@@ -465,8 +465,8 @@ def reporting(shared: Path) -> Work:
 
 def syncing(shared: Path) -> Work:
     """`eggan bench sync` of a suite that was run offline."""
-    from benchmarks.runner import sync
-    from benchmarks.session import Session
+    from benchmarks.running.bench_session import Session
+    from benchmarks.running.suite_run import sync
     from eggan import tracking
     from tests.benchmarks import fakes
 

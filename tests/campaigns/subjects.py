@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 
 from baselines.official import read_state
 from benchmarks.editing import load_model
-from benchmarks.single import resolve, trainable
+from benchmarks.train_command import resolve, trainable
 from eggan.checkpoint import load_training_state, model_card
 from eggan.cli import main
 from eggan.config import from_dict
@@ -38,9 +38,9 @@ from eggan.data.photos.records import read_photo
 from eggan.data.photos.split import read_split
 from eggan.method import BuildContext
 from eggan.training import Interrupted, TrainingConfig, TrainingFailed, train
-from reports.frame import read_frame
-from reports.merge import merge_frames
-from studies.data import read_frame as read_study_frame
+from reports.suite.frame import read_frame
+from reports.suite.merge import merge_frames
+from studies.study_export import read_frame as read_study_frame
 from tests.campaigns.mutations import JUNK, Random, damage_bytes, damage_json, damage_text
 from tests.data.published import image_text, sequence_text, write_table
 
@@ -462,8 +462,8 @@ class OfficialFiles(Subject):
 
 
 class Frames(Subject):
-    """Exported frames of suites and studies: `reports.frame.read_frame` and `merge_frames` (`report merge`,
-    `report build --frame`), and `studies.data.read_frame` (`study report`).
+    """Exported frames of suites and studies: `reports.suite.frame.read_frame` and `merge_frames` (`report
+    merge`, `report build --frame`), and `studies.study_export.read_frame` (`study report`).
     """
 
     share = 1.5

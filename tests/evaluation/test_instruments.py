@@ -5,7 +5,7 @@ import torch
 
 from eggan.errors import UserError
 from eggan.evaluation import instruments
-from eggan.evaluation.commands import describe
+from eggan.evaluation.instrument_commands import describe
 from eggan.evaluation.networks import FaceEmbedder, MixerAUNet, ResidualAUNet, to_input_size
 
 KINDS = ("au_a", "au_b", "verifier")

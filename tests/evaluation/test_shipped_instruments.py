@@ -6,7 +6,7 @@ import torch
 
 from eggan.aus import AU_COUNT
 from eggan.evaluation import instruments
-from eggan.evaluation.commands import KINDS, describe
+from eggan.evaluation.instrument_commands import KINDS, describe
 
 
 def test_all_are_there_within_twelve_megabytes_and_described():

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from benchmarks.protocol_config import Protocol
+from benchmarks.protocol.protocol_config import Protocol
 from eggan.aus import AU_COLUMNS, AU_NUMBERS, EXPRESSIONS
-from reports.frame import CELL_COLUMNS, TABLES, Frame
+from reports.suite.frame import CELL_COLUMNS, TABLES, Frame
 
 SUITE = "quick"
 DATASET = "synfacs-twin-64"

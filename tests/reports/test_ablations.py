@@ -8,12 +8,13 @@ import pytest
 
 from eggan.aus import AU_COLUMNS
 from eggan.evaluation.statistics import holm
-from reports import ablations, estimates, figures, render, verdicts
-from reports.ablation_figures import ablation_grids
-from reports.build import build, section_tables
-from reports.claims import CLAIMS, claim_verdicts
-from reports.labels import ABLATIONS, method_kind, method_rank, method_title
-from reports.sections import sections_of
+from reports.style import table_writers
+from reports.style.metric_catalogue import ABLATIONS, method_kind, method_rank, method_title
+from reports.suite import ablation_tables, estimates, suite_figures, verdicts
+from reports.suite.ablation_figures import ablation_grids
+from reports.suite.claims import CLAIMS, claim_verdicts
+from reports.suite.sections import sections_of
+from reports.suite.suite_report import build, section_tables
 from tests.reports.fakes import make_frame, run, showcase
 from tests.reports.test_tables import quiet
 
@@ -73,7 +74,7 @@ def quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(estimates, "RESAMPLES", 100)
         patch.setattr(estimates, "DIFFERENCE_RESAMPLES", 1000)
-        patch.setattr(figures, "ROWS", 4)
+        patch.setattr(suite_figures, "ROWS", 4)
         yield
 
 
@@ -89,7 +90,7 @@ def section(frame):
 
 @pytest.fixture(scope="module")
 def found(frame, section):
-    return ablations.ablations_of(frame, section)
+    return ablation_tables.ablations_of(frame, section)
 
 
 def change(found, method, key):
@@ -137,7 +138,7 @@ def test_edits_that_the_instrument_cannot_read_are_left_out_of_both_sides_aus_al
     blind.loc[unread, READ] = np.nan
     faked = dataclasses.replace(frame, pairs=blind)
     section = sections_of(faked, quiet)[0]
-    found = ablations.ablations_of(faked, section)
+    found = ablation_tables.ablations_of(faked, section)
     kept = frame.pairs[frame.pairs["pair"] >= 10]
     parts = {}
     for method in ("eggan", "eggan-wts"):
@@ -157,7 +158,7 @@ def test_p_values_are_adjusted_over_the_variants(found):
 
 
 def test_the_table_shows_values_changes_one_seed_rows_and_failures(found):
-    table = ablations.ablation_table(found)
+    table = ablation_tables.ablation_table(found)
     rows = {row.label: row for row in table.rows}
     assert table.columns[0] == "MSE, estimator A ↓"
     assert "LPIPS ↓" not in table.columns  # not measured in these runs
@@ -165,19 +166,19 @@ def test_the_table_shows_values_changes_one_seed_rows_and_failures(found):
     wts = rows["E_wtS (no MS-SSIM)"]
     assert wts.entries[0].best
     assert wts.entries[0].remark.startswith("p")
-    assert (wts.group, wts.evidence.seeds_text) == (ablations.PAPERS, "3")
+    assert (wts.group, wts.evidence.seeds_text) == (ablation_tables.PAPERS, "3")
     one = rows["no D_z (no latent adversary)"]
-    assert (one.group, one.evidence.seeds_text) == (ablations.FURTHER, "1")
+    assert (one.group, one.evidence.seeds_text) == (ablation_tables.FURTHER, "1")
     assert {e.text for e in rows[method_title("eggan-l1-only")].entries} == {"failed"}
     notes = " ".join(table.notes)
     assert "One training: no D_z (no latent adversary), no D_img (no image adversary)." in notes
     assert "loss id became NaN" in notes
-    assert "E_wtS" in render.markdown(table)
-    assert r"\(" not in render.latex(table)
+    assert "E_wtS" in table_writers.markdown(table)
+    assert r"\(" not in table_writers.latex(table)
 
 
 def verdict_on(frame, section, method, word=""):
-    said = claim_verdicts(frame, [ablations.ablations_of(frame, section)])
+    said = claim_verdicts(frame, [ablation_tables.ablations_of(frame, section)])
     (one,) = [v for v in said if v.text.startswith(method_title(method)) and word in v.text]
     return one
 
@@ -218,10 +219,13 @@ def test_a_full_model_of_one_seed_carries_no_claim_either(frame):
 
 def test_a_failed_variant_and_features_of_c_id_are_told(frame, section):
     assert "seed 0 failed: loss id became NaN" in verdict_on(frame, section, "eggan-l1-only").text
-    said = claim_verdicts(frame, [ablations.ablations_of(frame, section)])
+    said = claim_verdicts(frame, [ablation_tables.ablations_of(frame, section)])
     assert "features of C_id" in said[-1].text
     plain = dataclasses.replace(frame, settings=frame.settings[frame.settings["value"] != "c_id"])
-    assert "features of C_id" not in claim_verdicts(plain, [ablations.ablations_of(plain, section)])[-1].text
+    assert (
+        "features of C_id"
+        not in claim_verdicts(plain, [ablation_tables.ablations_of(plain, section)])[-1].text
+    )
 
 
 def test_a_claim_whose_metric_was_not_measured_is_not_tested(frame):
@@ -234,7 +238,7 @@ def test_a_claim_whose_metric_was_not_measured_is_not_tested(frame):
 def test_without_eggans_scores_nothing_is_judged(frame):
     alone = dataclasses.replace(frame, pairs=frame.pairs[frame.pairs["method"] != "eggan"])
     section = sections_of(alone, quiet)[0]
-    found = ablations.ablations_of(alone, section)
+    found = ablation_tables.ablations_of(alone, section)
     (said,) = (v for v in claim_verdicts(alone, [found]) if v.text.startswith("Ablations on"))
     assert said.tone == "bad"
     assert "ablations" not in section_tables(alone, section, found)
@@ -243,14 +247,14 @@ def test_without_eggans_scores_nothing_is_judged(frame):
 def test_claims_are_judged_once_per_dataset_on_the_headline_split():
     frame = with_variants(make_frame(splits=("wide", "test"), failed=False))
     sections = sections_of(frame, quiet)
-    said = claim_verdicts(frame, [ablations.ablations_of(frame, s) for s in sections])
+    said = claim_verdicts(frame, [ablation_tables.ablations_of(frame, s) for s in sections])
     assert len([v for v in said if "E_wtI" in v.text and "the paper says" in v.text]) == 1
     assert all("wide test split" in v.text for v in said if "the paper says" in v.text)
 
 
 def test_every_claim_is_about_a_variant_and_a_metric_of_the_table():
     assert {claim.method for claim in CLAIMS} <= set(ABLATIONS)
-    assert {claim.metric for claim in CLAIMS} <= set(ablations.KEYS)
+    assert {claim.metric for claim in CLAIMS} <= set(ablation_tables.KEYS)
 
 
 def test_one_seed_variants_do_not_make_the_suite_preliminary(frame, section):
@@ -262,7 +266,7 @@ def test_one_seed_variants_do_not_make_the_suite_preliminary(frame, section):
 def test_a_suite_without_ablations_has_no_ablation_table_or_figure():
     plain = make_frame(seeds=1)
     section = sections_of(plain, quiet)[0]
-    assert ablations.ablations_of(plain, section) is None
+    assert ablation_tables.ablations_of(plain, section) is None
     assert "ablations" not in section_tables(plain, section)
     assert ablation_grids(plain) == []
     assert claim_verdicts(plain, []) == []
@@ -289,14 +293,14 @@ def test_fig_4_shows_the_same_face_source_truth_eggan_and_each_finished_variant(
 
 
 def test_fig_2_leaves_the_variants_to_fig_4(frame):
-    (grid, *_) = figures.pictures(frame, [])
+    (grid, *_) = suite_figures.pictures(frame, [])
     assert not {method_title(name) for name in ABLATIONS} & {t.get_text() for t in grid.figure.texts}
 
 
 @pytest.mark.slow
 def test_the_page_has_the_table_the_grid_and_the_claims(frame, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmarks.drawing.DPI", 40)
+        patch.setattr("reports.style.figure_style.DPI", 40)
         report = build(frame, tmp_path / "report", quiet)
     page = report.page.read_text()
     assert "EGGAN without its parts" in page

@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import drawing
-from benchmarks.added_rows import with_added_rows
-from benchmarks.session import Session
-from reports import estimates
-from reports.figures import bars, curves, pictures
-from reports.frame import read_frame, read_store, write_frame
-from reports.labels import METHOD_TITLES
-from reports.method_names import PALETTE, SPARE_COLOURS, names_in
-from reports.sections import sections_of
+from benchmarks.running.bench_session import Session
+from benchmarks.suites.added_rows import with_added_rows
+from reports.style import figure_style
+from reports.style.metric_catalogue import METHOD_TITLES
+from reports.suite import estimates
+from reports.suite.frame import read_frame, read_store, write_frame
+from reports.suite.method_names import PALETTE, SPARE_COLOURS, names_in
+from reports.suite.sections import sections_of
+from reports.suite.suite_figures import bars, curves, pictures
 from tests.benchmarks.fakes import fake_entry, make_bench, tiny_suite
 from tests.reports.fakes import make_frame
 from tests.reports.test_tables import quiet
@@ -34,7 +34,7 @@ def coarse():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(estimates, "RESAMPLES", 50)
         patch.setattr(estimates, "DIFFERENCE_RESAMPLES", 50)
-        patch.setattr(drawing, "DPI", 40)
+        patch.setattr(figure_style, "DPI", 40)
         yield
 
 

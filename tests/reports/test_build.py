@@ -7,13 +7,14 @@ import matplotlib as mpl
 import pandas as pd
 import pytest
 
-from benchmarks import drawing
 from eggan.errors import UserError
-from reports import commands, estimates
-from reports.build import build
-from reports.frame import read_frame, write_frame
-from reports.page import render_page, settings
-from reports.verdicts import verdicts
+from reports import report_commands
+from reports.style import figure_style
+from reports.suite import estimates
+from reports.suite.frame import read_frame, write_frame
+from reports.suite.suite_page import render_page, settings
+from reports.suite.suite_report import build
+from reports.suite.verdicts import verdicts
 from tests.reports.fakes import make_frame
 from tests.reports.test_tables import quiet
 
@@ -24,7 +25,7 @@ def coarse_and_quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(estimates, "RESAMPLES", 100)
         patch.setattr(estimates, "DIFFERENCE_RESAMPLES", 100)
-        patch.setattr(drawing, "DPI", 50)
+        patch.setattr(figure_style, "DPI", 50)
         yield
 
 
@@ -123,7 +124,7 @@ def test_frame_round_trip(tmp_path):
 def test_command_prints_both_tables_the_page_and_the_ui_command(tmp_path, capsys):
     folder = write_frame(make_frame(seeds=1), tmp_path / "frame")
     arguments = argparse.Namespace(frame=folder, out=tmp_path / "report", suite=None, tracking_uri=None)
-    assert commands.run_build(arguments) == 0
+    assert report_commands.run_build(arguments) == 0
     printed = capsys.readouterr().out
     assert "Table 1, means over 17 AUs" in printed
     assert "Table 2: same person" in printed
@@ -136,5 +137,5 @@ def test_missing_store_says_what_to_run(tmp_path):
     runs = tmp_path / "runs"
     arguments = argparse.Namespace(frame=None, out=tmp_path / "r", suite="quick", runs=runs, tracking_uri=uri)
     with pytest.raises(UserError, match="run `eggan bench run quick` first"):
-        commands.run_build(arguments)
+        report_commands.run_build(arguments)
     assert not (tmp_path / "none.db").exists()

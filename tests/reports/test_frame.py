@@ -13,8 +13,8 @@ from eggan.errors import UserError
 from eggan.tracking import CELL_LIST, RunRecord, TrackedRun, open_store
 from eggan.tracking.address import sqlite_file
 from eggan.tracking.read import TrackedCell
-from reports import commands
-from reports.frame import newest_of_each, read_store
+from reports import report_commands
+from reports.suite.frame import newest_of_each, read_store
 from tests.reports.fakes import pair_table, showcase
 from tests.reports.test_tables import quiet
 
@@ -97,7 +97,7 @@ def test_files_that_are_elsewhere_are_one_line_until_they_are_shipped_again(stor
     with pytest.raises(
         UserError, match=r"files of eggan .* are not where the store says .*bench sync"
     ) as caught:
-        commands.run_build(arguments)
+        report_commands.run_build(arguments)
     assert len(str(caught.value).splitlines()) == 1
     assert (out / "index.html").read_text() == "the old report"
     tracking.sync([home], moved, home)
@@ -109,4 +109,4 @@ def test_a_report_that_cannot_be_written_is_told_before_anything_is_read(tmp_pat
     out = tmp_path / "file" / "report"
     arguments = argparse.Namespace(frame=None, out=out, suite=None, runs=tmp_path, tracking_uri="sqlite://")
     with pytest.raises(UserError, match=r"cannot write .*file is a file"):
-        commands.run_build(arguments)
+        report_commands.run_build(arguments)

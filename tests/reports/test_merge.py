@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from eggan.errors import UserError
-from reports import commands
-from reports.frame import TABLES, read_frame, write_frame
-from reports.merge import merge_frames
+from reports import report_commands
+from reports.suite.frame import TABLES, read_frame, write_frame
+from reports.suite.merge import merge_frames
 from tests.reports.fakes import make_frame
 
 
@@ -70,6 +70,6 @@ def test_frames_that_share_no_table_are_refused(column, value, message):
 def test_command_merges_and_counts(tmp_path, capsys):
     folders = [write_frame(f, tmp_path / str(i)) for i, f in enumerate(sittings(make_frame()))]
     arguments = argparse.Namespace(folder=tmp_path / "both", frames=folders)
-    assert commands.run_merge(arguments) == 0
+    assert report_commands.run_merge(arguments) == 0
     assert "eggan 3" in capsys.readouterr().out
     assert len(read_frame(tmp_path / "both").cells) == len(make_frame().cells)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from eggan.aus import AU_COUNT
-from reports import published
+from reports.suite import published
 
 
 @pytest.mark.parametrize("metric", ["mse", "pcc"])

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from eggan.aus import AU_COLUMNS
-from reports import estimates, tables, verdicts
-from reports.readers import Readers, all_cards, readers_of
-from reports.sections import sections_of
+from reports.suite import estimates, suite_tables, verdicts
+from reports.suite.instrument_names import Readers, all_cards, readers_of
+from reports.suite.sections import sections_of
 from tests.reports.fakes import DATASET, make_frame
 from tests.reports.test_tables import quiet, row
 
@@ -44,16 +44,18 @@ def section(frame):
 def test_unread_pairs_have_no_part_in_the_au_scores_and_are_counted(frame, section):
     read = frame.pairs[(frame.pairs["method"] == "eggan") & ~frame.pairs["pair"].isin([0, 3, 4])]
     by_hand = np.mean((read["a_au12"] - read["target_au12"]) ** 2)
-    table = tables.table1(section)
-    assert row(table, "EGGAN", "MSE ↓").entries[tables.COLUMNS.index("12")].value == pytest.approx(by_hand)
+    table = suite_tables.table1(section)
+    assert row(table, "EGGAN", "MSE ↓").entries[suite_tables.COLUMNS.index("12")].value == pytest.approx(
+        by_hand
+    )
     assert any("EGGAN: estimator A could not read 6 of 80 edits" in note for note in table.notes)
-    summary = tables.summary(frame, section)
+    summary = suite_tables.summary(frame, section)
     shown = dict(zip(summary.columns, row(summary, "Edits not read (%) ↓").entries, strict=True))
     values = {name.split(",")[0]: entry.value for name, entry in shown.items()}
     assert values["EGGAN"] == pytest.approx(7.5)
     assert values["Copy source"] == 0
     everyone = frame.pairs[frame.pairs["method"] == "eggan"]["same"].mean()
-    assert row(tables.table2(frame, section), "EGGAN").entries[0].value == pytest.approx(100 * everyone)
+    assert row(suite_tables.table2(frame, section), "EGGAN").entries[0].value == pytest.approx(100 * everyone)
 
 
 def test_a_difference_is_over_the_pairs_that_both_were_read_of(frame, section):
@@ -71,15 +73,15 @@ def test_a_difference_is_over_the_pairs_that_both_were_read_of(frame, section):
 def test_all_read_means_no_row_and_no_note():
     frame = make_frame(seeds=1, failed=False)
     section = sections_of(frame, quiet)[0]
-    assert not any("could not read" in note for note in tables.table1(section).notes)
-    assert "Edits not read (%) ↓" not in {r.label for r in tables.summary(frame, section).rows}
+    assert not any("could not read" in note for note in suite_tables.table1(section).notes)
+    assert "Edits not read (%) ↓" not in {r.label for r in suite_tables.summary(frame, section).rows}
 
 
 def test_without_a_second_estimator_nothing_is_ranked_by_it(frame, section):
-    table = tables.estimator_agreement(section)
+    table = suite_tables.estimator_agreement(section)
     assert table.rows == ()
     assert table.notes == ("not measured: these runs have no second AU estimator",)
-    shown = row(tables.summary(frame, section), "MSE, estimator B ↓").entries
+    shown = row(suite_tables.summary(frame, section), "MSE, estimator B ↓").entries
     assert all(entry.text.startswith("not measured") for entry in shown)
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports import tables
-from reports.build import section_tables
-from reports.frame import read_frame, write_frame
-from reports.labels import method_title
-from reports.reconstruction import OLDER, self_reconstruction
-from reports.sections import sections_of
+from reports.style.metric_catalogue import method_title
+from reports.suite import suite_tables
+from reports.suite.frame import read_frame, write_frame
+from reports.suite.reconstruction_table import OLDER, self_reconstruction
+from reports.suite.sections import sections_of
+from reports.suite.suite_report import section_tables
 from tests.reports.fakes import DATASET, make_frame
 from tests.reports.test_ablations import with_variants
 from tests.reports.test_tables import quiet
@@ -109,14 +109,14 @@ def test_a_suite_without_any_has_rows_of_not_measured_and_no_summary_rows():
     _, rows = rows_of(frame)
     assert {entry.text for entry in rows["EGGAN"].values()} == {"not measured"}
     (section,) = sections_of(frame, quiet)
-    assert not any("Redrawn" in row.label for row in tables.summary(frame, section).rows)
+    assert not any("Redrawn" in row.label for row in suite_tables.summary(frame, section).rows)
     assert "reconstruction" in section_tables(frame, section)
 
 
 def test_the_summary_has_the_tracked_means():
     frame = redrawn(make_frame(seeds=2))
     (section,) = sections_of(frame, quiet)
-    rows = {row.label: row for row in tables.summary(frame, section).rows}
+    rows = {row.label: row for row in suite_tables.summary(frame, section).rows}
     assert "0.850" in " ".join(entry.text for entry in rows["Redrawn: MS-SSIM (window 3) ↑"].entries)
 
 

@@ -3,8 +3,8 @@ import io
 
 import pytest
 
-from reports import render
-from reports.layout import Entry, Evidence, Row, Table, mark_best
+from reports.style import table_writers
+from reports.style.table import Entry, Evidence, Row, Table, mark_best
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def table():
 
 
 def test_markdown_golden(table):
-    assert render.markdown(table) == (
+    assert table_writers.markdown(table) == (
         "### Table\n\n50 % caption.\n\n"
         "| Method | Avg | B | n | seeds | failed |\n"
         "| --- | ---: | ---: | ---: | ---: | ---: |\n"
@@ -31,7 +31,7 @@ def test_markdown_golden(table):
 
 
 def test_latex_golden(table):
-    assert render.latex(table) == (
+    assert table_writers.latex(table) == (
         "\\begin{table*}[t]\n\\centering\n\\caption{Table. 50 \\% caption.}\n\\label{tab:t}\n"
         "\\resizebox{\\linewidth}{!}{%\n\\begin{tabular}{lrrrrr}\n\\toprule\n"
         "Method & Avg & B & n & seeds & failed \\\\\n\\midrule\n"
@@ -43,7 +43,7 @@ def test_latex_golden(table):
 
 
 def test_csv_has_full_precision_evidence_and_words(table):
-    lines = list(csv.DictReader(io.StringIO(render.csv_text(table))))
+    lines = list(csv.DictReader(io.StringIO(table_writers.csv_text(table))))
     assert [line["value"] for line in lines] == ["0.244", "", "0.24", "97.04"]
     assert lines[0]["low"] == "0.2"
     assert lines[0]["n"] == "1392"
@@ -54,7 +54,7 @@ def test_csv_has_full_precision_evidence_and_words(table):
 
 
 def test_terminal_aligns_columns(table):
-    lines = [line for line in render.terminal(table).splitlines() if line.startswith("EGGAN")]
+    lines = [line for line in table_writers.terminal(table).splitlines() if line.startswith("EGGAN")]
     assert lines[0].index("2/3") + 2 == lines[1].rindex("–")
 
 

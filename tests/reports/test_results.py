@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 import reports
-from benchmarks import tuned
-from reports.claims import CLAIMS
-from reports.frame import read_frame
-from reports.labels import method_title
-from reports.superseded import superseded_records
-from studies.choose import ACCURACY, ERROR, row_of
-from studies.data import read_frame as read_study
-from studies.fresh import fresh_trials
+from benchmarks.suites import tuned_methods
+from reports.style.metric_catalogue import method_title
+from reports.suite.claims import CLAIMS
+from reports.suite.frame import read_frame
+from reports.suite.superseded import superseded_records
+from studies.reruns.rerun_statistics import fresh_trials
+from studies.selection import ACCURACY, ERROR, row_of
+from studies.study_export import read_frame as read_study
 
 ROOT = Path(reports.__file__).parent
 FRAMES = sorted(path.parent for path in (ROOT / "results").glob("*/frame.json"))
@@ -89,10 +89,10 @@ def test_the_readme_tells_the_changes_of_the_kept_ablations():
 
 
 def test_the_readme_tells_the_scores_of_the_kept_study():
-    data = read_study(ROOT / "results" / tuned.STUDY)
+    data = read_study(ROOT / "results" / tuned_methods.STUDY)
     told = README[README.index("### What a study found") : README.index("## Baselines")]
     fresh = fresh_trials(data.spec.study, data.reruns).groupby("trial")[[ERROR, ACCURACY]].mean()
-    assert set(fresh.index) == {tuned.TRIAL, 25, 5, 0}
+    assert set(fresh.index) == {tuned_methods.TRIAL, 25, 5, 0}
     for trial, means in fresh.iterrows():
         row = next(line for line in told.splitlines() if line.startswith(f"| {trial} "))
         first = [cell.split()[0] if cell.strip() else "" for cell in row.split("|")[1:-1]]

@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.protocol_config import Protocol
-from reports import ablations, tables
-from reports.claims import claim_verdicts
-from reports.frame import TABLES, read_frame, write_frame
-from reports.merge import merge_frames
-from reports.sections import sections_of
-from reports.superseded import SUPERSEDED, superseded_records, without_superseded
-from reports.verdicts import verdicts
+from benchmarks.protocol.protocol_config import Protocol
+from reports.suite import ablation_tables, suite_tables
+from reports.suite.claims import claim_verdicts
+from reports.suite.frame import TABLES, read_frame, write_frame
+from reports.suite.merge import merge_frames
+from reports.suite.sections import sections_of
+from reports.suite.superseded import SUPERSEDED, superseded_records, without_superseded
+from reports.suite.verdicts import verdicts
 from tests.reports.fakes import make_frame
 from tests.reports.test_ablations import with_variants
 from tests.reports.test_tables import quiet
@@ -80,7 +80,7 @@ def test_real_pairs_are_withdrawn_of_photographs_alone():
 def test_a_withdrawn_metric_shows_its_reason_in_tables_and_findings():
     found = without_superseded(scored_under(1))
     (section,) = sections_of(found, quiet)
-    rows = {row.label: row for row in tables.summary(found, section).rows}
+    rows = {row.label: row for row in suite_tables.summary(found, section).rows}
     assert {entry.text for entry in rows["MS-SSIM (window 3) ↑"].entries} == {MS_SSIM.reason, "failed"}
     assert {entry.text for entry in rows["KID ↓"].entries} == {KID.reason, "failed"}
     said = [v.text for v in verdicts(found, [section]) if "protocol version" in v.text]
@@ -94,8 +94,8 @@ def test_a_withdrawn_metric_shows_its_reason_in_tables_and_findings():
 def test_ablations_neither_show_nor_judge_by_a_withdrawn_metric():
     old = without_superseded(scored_under(1, with_variants(make_frame(seeds=3, failed=False))))
     (section,) = sections_of(old, quiet)
-    found = ablations.ablations_of(old, section)
-    table = ablations.ablation_table(found)
+    found = ablation_tables.ablations_of(old, section)
+    table = ablation_tables.ablation_table(found)
     assert not any("MS-SSIM" in column for column in table.columns)
     assert f"MS-SSIM (window 3): {MS_SSIM.reason}" in table.notes
     said = [v for v in claim_verdicts(old, [found]) if "global facial shape" in v.text]

@@ -3,8 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from reports import estimates, render, tables, verdicts
-from reports.sections import sections_of
+from reports.style import table_writers
+from reports.suite import estimates, suite_tables, verdicts
+from reports.suite.sections import sections_of
 from tests.reports.fakes import make_frame
 
 
@@ -29,33 +30,33 @@ def row(table, label, group=None):
 def test_table1_value_is_the_mse_of_the_pairs(frame, section):
     pairs = frame.pairs[frame.pairs["method"] == "eggan"]
     by_hand = np.mean((pairs["a_au12"] - pairs["target_au12"]) ** 2)
-    shown = row(tables.table1(section), "EGGAN", "MSE ↓").entries[tables.COLUMNS.index("12")]
+    shown = row(suite_tables.table1(section), "EGGAN", "MSE ↓").entries[suite_tables.COLUMNS.index("12")]
     assert shown.value == pytest.approx(by_hand)
     assert shown.low <= shown.value <= shown.high
     assert shown.high > shown.low
 
 
 def test_undefined_pcc_is_shown_and_the_mean_says_over_how_many(section):
-    shown = row(tables.table1(section), "EGGAN", "PCC ↑")
+    shown = row(suite_tables.table1(section), "EGGAN", "PCC ↑")
     assert shown.entries[-2].text == "undefined"
     assert shown.entries[-1].remark == "16 AUs"
 
 
 def test_failed_cell_is_visible_with_its_reason(section):
-    table = tables.table1(section)
+    table = suite_tables.table1(section)
     assert {entry.text for entry in row(table, "StarGAN").entries} == {"failed"}
     assert row(table, "StarGAN").evidence.seeds_text == "0/1"
     assert "StarGAN: seed 0 failed: loss au became NaN at step 12" in table.notes
 
 
 def test_published_rows_stand_beside_ours_and_are_labelled(section):
-    text = render.markdown(tables.table1(section))
+    text = table_writers.markdown(suite_tables.table1(section))
     assert "| EGGAN, published | 0.13 | 0.13 | 0.49 |" in text
     assert "not comparable with ours" in text
 
 
 def test_table2_golden_rows(frame, section):
-    table = tables.table2(frame, section)
+    table = suite_tables.table2(frame, section)
     assert [entry.text for entry in row(table, "Real pairs (upper bound)").entries] == [
         "98.75",
         "1.50",
@@ -69,13 +70,13 @@ def test_table2_golden_rows(frame, section):
 
 
 def test_summary_says_why_a_metric_was_not_measured_and_leaves_nothing_blank(frame, section):
-    table = tables.summary(frame, section)
+    table = suite_tables.summary(frame, section)
     assert {e.text for e in row(table, "LPIPS ↓").entries} == {"not measured: weights missing", "failed"}
     assert all(entry.text for line in table.rows for entry in line.entries)
 
 
 def test_cost_stands_beside_quality_for_trained_methods_alone(frame, section):
-    table = tables.cost(frame, section)
+    table = suite_tables.cost(frame, section)
     assert [line.label for line in table.rows] == ["StarGAN", "EGGAN"]
     columns = dict(zip(table.columns, row(table, "EGGAN").entries, strict=True))
     assert columns["Training time (s) ↓"].value == 60.0
@@ -86,7 +87,7 @@ def test_cost_stands_beside_quality_for_trained_methods_alone(frame, section):
 
 def test_a_suite_without_trained_methods_has_no_cost_table(frame, section):
     references = [group for group in section.groups if group.method in ("copy-source", "oracle")]
-    assert tables.cost(frame, dataclasses.replace(section, groups=references)) is None
+    assert suite_tables.cost(frame, dataclasses.replace(section, groups=references)) is None
 
 
 def test_skill_and_margin_of_a_known_method(section):
@@ -139,9 +140,11 @@ def test_differences_are_paired_and_holm_is_no_smaller_than_the_raw_p(section):
 
 
 def test_rank_agreement_is_printed(section):
-    assert "Spearman" in tables.estimator_agreement(section).notes[0]
+    assert "Spearman" in suite_tables.estimator_agreement(section).notes[0]
 
 
 def test_same_frame_gives_the_same_text(frame, section):
     again = sections_of(frame, quiet)[0]
-    assert render.csv_text(tables.table1(section)) == render.csv_text(tables.table1(again))
+    assert table_writers.csv_text(suite_tables.table1(section)) == table_writers.csv_text(
+        suite_tables.table1(again)
+    )

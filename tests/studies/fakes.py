@@ -10,10 +10,10 @@ from optuna.trial import Trial, TrialState
 
 from eggan.config import to_dict
 from eggan.model_config import paper_preset, quick_preset
-from studies.config import StudyConfig, StudySpec, write_spec
-from studies.rerun import PAIRS, RESULT, plan_reruns
-from studies.storage import create_study
-from studies.trials import FLOOR
+from studies.reruns.rerun import PAIRS, RESULT, plan_reruns
+from studies.storage.study_storage import create_study
+from studies.storage.trial_table import FLOOR
+from studies.study_config import StudyConfig, StudySpec, write_spec
 
 REFERENCES = {"paper": paper_preset(), "preset": quick_preset()}
 

@@ -1,13 +1,13 @@
 import pytest
 
-from benchmarks.methods import METHODS
-from benchmarks.single import resolve
+from benchmarks.suites.methods import METHODS
+from benchmarks.train_command import resolve
 from eggan.config import read_toml, to_dict
 from eggan.errors import UserError
 from eggan.model_config import quick_preset
-from studies import choose
-from studies.best import config_text, pick
-from studies.data import read_study
+from studies import selection
+from studies.best_trial import config_text, pick
+from studies.study_export import read_study
 from tests.studies.fakes import fake_study
 
 ALL = ("critic_steps", "latent_dim", "learning_rate")
@@ -66,7 +66,7 @@ def test_the_header_names_study_trial_and_scores_and_stays_a_comment(data):
 
 
 def test_the_user_may_choose_another_trial(data):
-    number = choose.complete(data.trials)["number"].iloc[-1]
+    number = selection.complete(data.trials)["number"].iloc[-1]
     assert pick(data, int(number))["number"] == number
     with pytest.raises(UserError, match="trial 2 is not a complete trial"):
         pick(data, 2)

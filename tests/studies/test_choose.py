@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from eggan.errors import UserError
-from studies import choose
-from studies.config import StudyConfig
+from studies import selection
+from studies.study_config import StudyConfig
 
 PARETO = StudyConfig(objective="pareto")
 
@@ -28,50 +28,50 @@ def test_the_front_holds_what_nothing_beats_in_both():
         (0.1, 99.0, "pruned"),
         (np.nan, np.nan, "failed"),
     )
-    assert choose.pareto_front(table) == [0, 1, 3]
+    assert selection.pareto_front(table) == [0, 1, 3]
 
 
 def test_equal_trials_are_both_on_the_front():
-    assert choose.pareto_front(frame((1.0, 50.0, "complete"), (1.0, 50.0, "complete"))) == [0, 1]
+    assert selection.pareto_front(frame((1.0, 50.0, "complete"), (1.0, 50.0, "complete"))) == [0, 1]
 
 
 def test_the_knee_is_nearest_to_the_best_of_both():
     table = frame(
         (1.0, 29.0, "complete"), (1.1, 80.0, "complete"), (1.9, 88.0, "complete"), (2.0, 90.0, "complete")
     )
-    assert choose.ranked(PARETO, table)[0] == 1
-    assert set(choose.ranked(PARETO, table)) == {0, 1, 2, 3}
-    assert choose.best(PARETO, table) == 1
+    assert selection.ranked(PARETO, table)[0] == 1
+    assert set(selection.ranked(PARETO, table)) == {0, 1, 2, 3}
+    assert selection.best(PARETO, table) == 1
 
 
 def test_of_two_objectives_accuracy_is_one_and_has_no_floor():
     table = frame((1.0, 5.0, "complete"), (2.0, 8.0, "complete"), (2.5, 6.0, "complete"))
-    assert set(choose.ranked(PARETO, table)) == {0, 1}
+    assert set(selection.ranked(PARETO, table)) == {0, 1}
 
 
 def test_the_best_of_one_objective_keeps_the_floor():
     table = frame(
         (0.5, 10.0, "complete"), (1.0, 40.0, "complete"), (0.9, 31.0, "complete"), (0.1, 90.0, "pruned")
     )
-    assert choose.ranked(StudyConfig(), table) == [2, 1]
+    assert selection.ranked(StudyConfig(), table) == [2, 1]
 
 
 def test_without_a_trial_above_the_floor_the_user_has_to_choose():
     with pytest.raises(
         UserError, match=r"keeps the floor of 30 %.*--trial N, in `confirm` --trials N \(complete: 0\)"
     ):
-        choose.best(StudyConfig(), frame((1.0, 10.0, "complete"), (1.0, 90.0, "failed")))
+        selection.best(StudyConfig(), frame((1.0, 10.0, "complete"), (1.0, 90.0, "failed")))
 
 
 @pytest.mark.parametrize("study", [StudyConfig(), PARETO])
 def test_without_a_complete_trial_there_is_no_best(study):
     with pytest.raises(UserError, match="no complete trial yet"):
-        choose.best(study, frame((1.0, 90.0, "failed")))
+        selection.best(study, frame((1.0, 90.0, "failed")))
 
 
 def test_only_complete_trials_can_be_chosen():
     table = frame((1.0, 40.0, "complete"), (1.0, 40.0, "pruned"))
-    assert choose.chosen(table, [0, 0]) == [0]
+    assert selection.chosen(table, [0, 0]) == [0]
     for number in (1, 7):
         with pytest.raises(UserError, match=f"trial {number} is not a complete trial"):
-            choose.chosen(table, [number])
+            selection.chosen(table, [number])

@@ -3,9 +3,9 @@ import shlex
 import pytest
 
 from eggan.config import to_dict
-from studies.commands import register
-from studies.session import Session, study_config
-from studies.trials import trial_frame
+from studies.storage.trial_table import trial_frame
+from studies.study_commands import register
+from studies.study_session import Session, study_config
 from tests.studies.fakes import fake_study
 
 
@@ -101,7 +101,7 @@ def test_a_study_of_eggan_from_its_command_with_two_workers(eggan, trained, tmp_
     words += [word for setting in settings for word in ("--set", setting)]
     status, out, err = eggan("study", "run", "loss-weights", *words)
     assert status == 0, err
-    from studies.storage import open_study
+    from studies.storage.study_storage import open_study
 
     study = open_study(tmp_path / "runs" / "studies" / "loss-weights-constrained")
     frame = trial_frame(study)

@@ -2,12 +2,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import scores
+from benchmarks.scoring import scores
 from eggan.aus import AU_COLUMNS
-from studies import fresh
-from studies.choose import ACCURACY, ERROR, SKILL
-from studies.config import StudyConfig
-from studies.fresh import RankCheck, rank_checks
+from studies.reruns import rerun_statistics
+from studies.reruns.rerun_statistics import RankCheck, rank_checks
+from studies.selection import ACCURACY, ERROR, SKILL
+from studies.study_config import StudyConfig
 
 STUDY = StudyConfig(images=100)
 
@@ -33,11 +33,13 @@ def test_reduced_pairs_have_the_scores_of_the_whole_table():
     for column in AU_COLUMNS:
         frame[f"b_{column}"] = frame[f"a_{column}"]
     summary = scores.au_summary(frame, scores.per_au_table(frame, "val"))
-    pairs = fresh.pair_scores(frame).assign(seed=1)
+    pairs = rerun_statistics.pair_scores(frame).assign(seed=1)
     assert (len(pairs), int(pairs["error"].isna().sum())) == (24, 1)  # unread: no AUs, but still a person
     for metric, name in ((ERROR, "au/mse"), (SKILL, "au/skill")):
-        assert float(fresh.estimate(pairs, metric).estimate) == pytest.approx(summary[name])
-    assert float(fresh.estimate(pairs, ACCURACY).estimate) == pytest.approx(100 * pairs["same"].mean())
+        assert float(rerun_statistics.estimate(pairs, metric).estimate) == pytest.approx(summary[name])
+    assert float(rerun_statistics.estimate(pairs, ACCURACY).estimate) == pytest.approx(
+        100 * pairs["same"].mean()
+    )
 
 
 def made_pairs(trial, error, seeds=(1, 2, 3), images=100, noise=0.0):
@@ -59,7 +61,7 @@ def made_pairs(trial, error, seeds=(1, 2, 3), images=100, noise=0.0):
 
 
 def test_an_interval_covers_its_estimate_and_widens_with_noise():
-    quiet, loud = (fresh.estimate(made_pairs(0, 1.0, noise=n), ERROR, 0) for n in (0.05, 0.5))
+    quiet, loud = (rerun_statistics.estimate(made_pairs(0, 1.0, noise=n), ERROR, 0) for n in (0.05, 0.5))
     for interval in (quiet, loud):
         assert interval.low < interval.estimate < interval.high
     assert loud.high - loud.low > 5 * (quiet.high - quiet.low)
@@ -70,11 +72,11 @@ def test_a_comparison_is_paired_by_seed_and_pair():
     first, second = (
         made_pairs(trial, level).assign(error=level + noise) for trial, level in ((0, 1.0), (1, 1.2))
     )
-    difference = fresh.compare(first, second.sample(frac=1, random_state=0), ERROR)
+    difference = rerun_statistics.compare(first, second.sample(frac=1, random_state=0), ERROR)
     assert float(difference.low) == pytest.approx(-0.2)  # what is common to both does not widen it
     assert float(difference.high) == pytest.approx(-0.2)
     assert float(difference.p_value) < 0.01
-    assert fresh.compare(first, second.assign(seed=second["seed"] + 10), ERROR) is None
+    assert rerun_statistics.compare(first, second.assign(seed=second["seed"] + 10), ERROR) is None
 
 
 def reruns(*rows):
@@ -122,4 +124,4 @@ def test_one_trial_alone_has_no_rank():
 def test_fresh_are_other_seeds_on_the_studys_budget():
     table = reruns((0, 0, 100, 0.2, 1.0), (0, 7, 100, 0.2, 1.0), (0, 7, 400, 0.2, 1.0))
     table = pd.concat([table, table.iloc[[1]].assign(seed=8, state="failed")])
-    assert list(fresh.fresh_trials(STUDY, table)["seed"]) == [7]
+    assert list(rerun_statistics.fresh_trials(STUDY, table)["seed"]) == [7]

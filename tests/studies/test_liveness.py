@@ -5,8 +5,9 @@ import time
 import pytest
 from optuna.trial import TrialState
 
-from studies import liveness
-from studies.liveness import (
+from studies.sampling import KeyedSampler, trial_key
+from studies.storage import liveness
+from studies.storage.liveness import (
     AGAIN,
     ATTEMPT,
     BEAT,
@@ -24,9 +25,8 @@ from studies.liveness import (
     this_host,
     why_dead,
 )
-from studies.sampling import KeyedSampler, trial_key
-from studies.storage import create_study
-from studies.trials import trial_frame
+from studies.storage.study_storage import create_study
+from studies.storage.trial_table import trial_frame
 from tests.studies.fakes import fake_spec
 
 DISTRIBUTIONS = fake_spec().space.distributions

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from studies import launch
-from studies.liveness import GONE
-from studies.storage import open_study
-from studies.trials import trial_frame
-from tests.studies import desk as small
-from tests.studies.desk import make_desk, make_study
+from studies import study_workers
+from studies.storage.liveness import GONE
+from studies.storage.study_storage import open_study
+from studies.storage.trial_table import trial_frame
+from tests.studies import study_context as small
+from tests.studies.study_context import make_desk, make_study
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
@@ -86,10 +86,10 @@ def test_workers_are_told_to_stop_with_their_launcher(tmp_path):
     program = "import sys, time; print('up', flush=True); time.sleep(600)"
     command = [sys.executable, "-c", program]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launch.time, "sleep", lambda seconds: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(study_workers.time, "sleep", lambda seconds: (_ for _ in ()).throw(KeyboardInterrupt))
         started = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
-            launch.run_workers(command, 2, {})
+            study_workers.run_workers(command, 2, {})
     assert time.monotonic() - started < 60
 
 

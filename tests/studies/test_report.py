@@ -7,15 +7,16 @@ import pytest
 from optuna.trial import TrialState
 from PIL import Image
 
-from benchmarks.drawing import save
 from eggan.errors import UserError
-from studies import choose, figures
-from studies.choose import ACCURACY, ERROR
-from studies.config import read_spec, write_spec
-from studies.data import read_frame, read_study, write_frame
-from studies.importance import FANOVA, PED_ANOVA, importances
-from studies.report import build
-from studies.storage import create_study
+from reports.study import study_figures as figures
+from reports.study.importance import FANOVA, PED_ANOVA, importances
+from reports.study.study_report import build
+from reports.style.figure_style import save
+from studies import selection
+from studies.selection import ACCURACY, ERROR
+from studies.storage.study_storage import create_study
+from studies.study_config import read_spec, write_spec
+from studies.study_export import read_frame, read_study, write_frame
 from tests.benchmarks.fakes import silent
 from tests.studies.fakes import fake_reruns, fake_spec, fake_study
 
@@ -37,7 +38,7 @@ def told(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("told") / "s"
     study = fake_study(folder, request.param, 16)
     data = read_study(folder)
-    trials = [*choose.ranked(data.spec.study, data.trials)[:2], 0]
+    trials = [*selection.ranked(data.spec.study, data.trials)[:2], 0]
     fake_reruns(folder, study, trials, [101, 102, 103], data.spec.study.images)
     fake_reruns(folder, study, trials, [0], 51_200)
     data = read_study(folder)
@@ -78,7 +79,7 @@ def test_the_page_names_evaluators_and_budget_and_asks_for_nothing_outside(told)
 
 def test_the_best_are_shown_with_the_bias_of_their_selection(told):
     data, report = told
-    top = choose.best(data.spec.study, data.trials)
+    top = selection.best(data.spec.study, data.trials)
     rows = {row[0]: row for row in report.fresh.rows}
     assert rows[str(top)][1].startswith("best 1")
     assert rows[str(top)][2] == "3"
@@ -117,7 +118,7 @@ def test_a_score_that_never_changes_has_no_importances(told):
         for scores in (attrs, *(probe[1] for probe in attrs["probes"])):
             scores[ACCURACY] = 0.0
     entries = importances(dataclasses.replace(data, listed=flat))
-    assert [entry.metric for entry in entries] == [choose.headline(data.spec.study)[0]]
+    assert [entry.metric for entry in entries] == [selection.headline(data.spec.study)[0]]
 
 
 def test_pruned_trials_count_by_what_they_had_when_the_first_was_stopped(told):
@@ -237,7 +238,7 @@ def test_the_history_has_room_for_trials_without_scores_and_for_the_floor(tmp_pa
         assert low < 0
         assert high > 8
     low, high = axes.get_ylim()
-    assert low < choose.complete(data.trials)[ACCURACY].min() < 90 < high
+    assert low < selection.complete(data.trials)[ACCURACY].min() < 90 < high
 
 
 def test_only_a_study_of_one_objective_shows_the_floor(tmp_path):

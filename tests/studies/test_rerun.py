@@ -8,17 +8,17 @@ import pytest
 
 from eggan import tracking
 from eggan.errors import UserError
-from studies.commands import register
-from studies.config import read_spec
-from studies.data import read_study
-from studies.desk import reopen_desk
-from studies.place import Place
-from studies.rerun import Rerun, plan_reruns, read_reruns, read_result, run_reruns
-from studies.rerun_session import RerunSession
-from studies.track import RUN_ID, open_study_run, ship_study
+from studies.reruns.rerun import Rerun, plan_reruns, read_reruns, read_result, run_reruns
+from studies.reruns.rerun_session import RerunSession
+from studies.storage.trial_tracking import RUN_ID, open_study_run, ship_study
+from studies.study_commands import register
+from studies.study_config import read_spec
+from studies.study_context import reopen_desk
+from studies.study_export import read_study
+from studies.study_options import Place
 from studies.worker import Worker
-from tests.studies.desk import StudiedPainter, make_desk, make_study
 from tests.studies.fakes import fake_reruns, fake_study
+from tests.studies.study_context import StudiedPainter, make_desk, make_study
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import pytest
 from eggan.config import content_hash
 from eggan.errors import UserError
 from eggan.model_config import paper_preset, quick_preset
-from studies.config import StudyConfig, read_spec, write_spec
 from studies.sampling import expected_part
 from studies.space import find_space
+from studies.study_config import StudyConfig, read_spec, write_spec
 from tests.studies.fakes import fake_spec
 
 

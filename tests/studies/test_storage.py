@@ -4,8 +4,7 @@ import sys
 import pytest
 
 from eggan.errors import UserError
-from studies.config import write_spec
-from studies.storage import (
+from studies.storage.study_storage import (
     ADDRESS_VARIABLE,
     JOURNAL_FILE,
     SystemLock,
@@ -15,7 +14,8 @@ from studies.storage import (
     open_study,
     without_password,
 )
-from studies.trials import trial_frame
+from studies.storage.trial_table import trial_frame
+from studies.study_config import write_spec
 from tests.studies.fakes import fake_spec, fake_study
 
 URL = "postgresql+psycopg://me:secret@host/eggan"
@@ -51,7 +51,8 @@ def test_a_line_that_a_crash_cut_off_is_dropped_from_the_journal(tmp_path):
 @pytest.mark.slow
 def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path):
     program = (
-        "import os, signal, sys; from pathlib import Path; from studies.storage import SystemLock\n"
+        "import os, signal, sys; from pathlib import Path\n"
+        "from studies.storage.study_storage import SystemLock\n"
         "SystemLock(Path(sys.argv[1])).acquire(); os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "lock")])

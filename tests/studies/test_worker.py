@@ -6,14 +6,14 @@ from optuna.trial import TrialState
 
 from eggan import tracking
 from eggan.errors import UserError
-from studies.desk import check_settings
 from studies.objective import interim_value
-from studies.storage import open_study
-from studies.track import RUN_ID, open_study_run, settle_all, ship_study, trial_folder
-from studies.trials import trial_frame
+from studies.storage.study_storage import open_study
+from studies.storage.trial_table import trial_frame
+from studies.storage.trial_tracking import RUN_ID, open_study_run, settle_all, ship_study, trial_folder
+from studies.study_context import check_settings
 from studies.worker import Worker
-from tests.studies.desk import SMALL, TRAINING, PainterConfig, make_desk, make_study
 from tests.studies.fakes import fake_study
+from tests.studies.study_context import SMALL, TRAINING, PainterConfig, make_desk, make_study
 
 
 def run_study(root, store=None, **settings):

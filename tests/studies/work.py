@@ -12,9 +12,9 @@ import sys
 import time
 from pathlib import Path
 
-from studies.storage import open_study
+from studies.storage.study_storage import open_study
 from studies.worker import Worker
-from tests.studies import desk as small
+from tests.studies import study_context as small
 
 
 def meet(root: Path, number: str, together: int) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eggan.aus import AU_NUMBERS
-from eggan.data.labels.commands import agreement
+from eggan.data.labels.label_commands import agreement
 from eggan.data.labels.plain import read_plain
 from eggan.data.labels.pyfeat import read_probabilities, second_opinion
 from eggan.data.labels.read import read_labels

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from baselines.references import COPY_SOURCE, TARGET_PASSTHROUGH, Reference
-from benchmarks.evaluate import Editor, Laboratory, evaluate
-from benchmarks.protocol import split_data
-from benchmarks.protocol_config import Protocol
-from benchmarks.truth import TruthCache
-from benchmarks.workbench import load_instruments
+from benchmarks.protocol.edit_requests import split_data
+from benchmarks.protocol.protocol_config import Protocol
+from benchmarks.protocol.true_edits import TruthCache
+from benchmarks.running.environment import load_instruments
+from benchmarks.scoring.evaluate import Editor, Laboratory, evaluate
 from eggan.aus import AU_COLUMNS
 from eggan.cli import main
 from eggan.data.dataset import Dataset, load_dataset

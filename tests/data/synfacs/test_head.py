@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eggan.data.synfacs.commands import run_head
 from eggan.data.synfacs.head import HEAD_FILE, PHENOTYPE_FACTORS, Shapes, load_head, phenotype_factors
+from eggan.data.synfacs.synfacs_commands import run_head
 from eggan.errors import UserError
 
 AVERAGE = {

@@ -1,0 +1,211 @@
+"""`eggan bench` and `eggan ui`. Heavy imports wait until a command runs, so that `--help` is quick."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eggan.tracking import Store, Synced
+
+from eggan.devices import add_device_argument
+from eggan.options import add_runs_argument, add_tracking_argument
+
+BENCH_EXAMPLES = """examples:
+  eggan bench list                          the suites
+  eggan bench run quick --dry-run           what would run, how long, how much disk
+  eggan bench run quick                     train and score what is not finished yet
+  eggan bench run standard --only eggan --seed 1
+  eggan bench run standard --add mymethod:cpu   an installed method beside the suite's own
+  eggan bench run paper --dataset rafd --openface OpenFace/build/bin --verifier lightcnn:lightcnn29v2
+  eggan bench status                        the state of every cell, with reasons
+  eggan bench sync --tracking-uri http://localhost:5000
+"""
+UI_EXAMPLES = """examples:
+  eggan ui                                  http://127.0.0.1:5000 over runs/mlflow.db
+  eggan ui --port 8080
+"""
+
+
+def register(subparsers: Any) -> None:
+    """Add `eggan bench`."""
+    bench = _parser(subparsers, "bench", "run benchmark suites and look at their state", BENCH_EXAMPLES)
+    actions = bench.add_subparsers(title="actions", metavar="ACTION", required=True)
+    _add_run(_parser(actions, "run", "run the cells of a suite that are not finished", BENCH_EXAMPLES))
+    listing = _parser(actions, "list", "list the suites", BENCH_EXAMPLES)
+    listing.set_defaults(run=list_suites)
+    status = _parser(actions, "status", "show the state of every cell", BENCH_EXAMPLES)
+    add_runs_argument(status)
+    status.set_defaults(run=show_status)
+    sync = _parser(actions, "sync", "ship all local runs to the tracking store, studies too", BENCH_EXAMPLES)
+    sync.add_argument(
+        "folders", nargs="*", type=Path, metavar="FOLDER", help="further folders, as of `eggan train --out`"
+    )
+    add_runs_argument(sync)
+    add_tracking_argument(sync)
+    sync.set_defaults(run=sync_runs)
+
+
+def register_ui(subparsers: Any) -> None:
+    """Add `eggan ui`."""
+    parser = _parser(subparsers, "ui", "serve the tracked runs in the MLflow UI", UI_EXAMPLES)
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: this machine only)"
+    )
+    parser.add_argument("--port", type=int, default=5000, help="port (default: 5000)")
+    parser.add_argument(
+        "--allowed-hosts",
+        metavar="NAMES",
+        help="names or addresses by which other machines may use the UI, with commas; for --host 0.0.0.0",
+    )
+    add_runs_argument(parser)
+    add_tracking_argument(parser)
+    parser.set_defaults(run=run_ui)
+
+
+def _parser(subparsers: Any, name: str, text: str, examples: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name,
+        help=text,
+        description=text,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("suite", help="name of the suite: see `eggan bench list`")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the cells, what is cached, time and disk"
+    )
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="METHOD", help="only this method (repeatable)"
+    )
+    parser.add_argument(
+        "--add",
+        action="append",
+        default=[],
+        metavar="METHOD[:PRESET]",
+        help="train and score this method too, on as many images as the suite's own (repeatable)",
+    )
+    parser.add_argument("--seed", action="append", default=[], type=int, help="only this seed (repeatable)")
+    add_device_argument(parser)
+    parser.add_argument(
+        "--dataset", type=Path, metavar="NAME", help="rafd, mmi, .. or a dataset folder in place of SynFACS"
+    )
+    add_instruments(parser)
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets (default: data)")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="cells at a time; they share the cores (default: 1)"
+    )
+    parser.add_argument(
+        "--workers", type=int, help="processes that render (default: as many as cores and memory allow)"
+    )
+    parser.add_argument(
+        "--offline", action="store_true", help="track locally only; `eggan bench sync` ships later"
+    )
+    parser.add_argument(
+        "--wait",
+        action="store_true",
+        help="wait for cells that another process runs (default: skip them)",
+    )
+    parser.add_argument("--cell", action="append", default=[], help=argparse.SUPPRESS)
+    add_runs_argument(parser)
+    add_tracking_argument(parser)
+    parser.set_defaults(run=run_suite)
+
+
+def add_instruments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `benchmarks.running.bench_session.choice_of` reads: which scorers to use."""
+    parser.add_argument(
+        "--au-instrument",
+        default="auto",
+        metavar="NAME",
+        help="synfacs (the shipped estimators) or openface (default: auto: openface on photographs, or with "
+        "--openface)",
+    )
+    parser.add_argument(
+        "--verifier",
+        default="auto",
+        metavar="NAME",
+        help="synfacs (the shipped one) or lightcnn:FOLDER, of `eggan import lightcnn` (default: auto)",
+    )
+    parser.add_argument("--openface", type=Path, help="OpenFace's program or bin folder (default: PATH)")
+    parser.add_argument("--openface-version", help="its version, such as 2.2.0: the program does not tell")
+
+
+def run_suite(arguments: argparse.Namespace) -> int:
+    """Run a suite; 0 when every chosen cell is finished, 1 when one failed."""
+    from benchmarks.running.bench_session import Session
+    from eggan.child_process import end_with_parent
+    from eggan.errors import UserError
+    from eggan.startup import set_threads
+
+    if arguments.processes < 1:
+        raise UserError("--processes must be at least 1")
+    if arguments.workers is not None and arguments.workers < 1:
+        raise UserError("--workers must be at least 1")
+    end_with_parent()
+    set_threads(arguments.processes)
+    session = Session.of(arguments)
+    return session.dry_run() if arguments.dry_run else session.run()
+
+
+def list_suites(arguments: argparse.Namespace) -> int:
+    """Print the suites and the methods."""
+    from benchmarks.running.bench_console import suites_text
+    from benchmarks.suites.methods import all_methods
+
+    print(suites_text())
+    print("methods:", ", ".join(all_methods()))
+    return 0
+
+
+def show_status(arguments: argparse.Namespace) -> int:
+    """Print the state of every cell."""
+    from benchmarks.running.bench_console import status_text
+
+    print(status_text(arguments.runs))
+    return 0
+
+
+def sync_runs(arguments: argparse.Namespace) -> int:
+    """Ship every run below the folder of results, and below further folders, to the store."""
+    from benchmarks.running.suite_run import sync
+    from eggan import tracking
+    from eggan.errors import UserError
+
+    for folder in arguments.folders:
+        if not folder.is_dir():
+            raise UserError(f"there is no folder {folder}")
+    store = tracking.open_store(arguments.tracking_uri, arguments.runs)
+    print_synced(sync(arguments.runs, store, arguments.folders), store)
+    return 0
+
+
+def print_synced(done: "Synced", store: "Store") -> None:
+    """Print what a sync has shipped, and a line for each reason why something is left."""
+    from eggan.tracking.address import without_password
+
+    for folder, run_id in done.runs.items():
+        print(f"{run_id}  {folder}")
+    for reason, folders in done.left.items():
+        print(f"not all of {len(folders)} runs could be shipped, such as {folders[0]}: {reason}")
+    print(f"{len(done.runs)} runs are up to date in {without_password(store.uri)}")
+
+
+def run_ui(arguments: argparse.Namespace) -> int:
+    """Serve the UI, or say where the server of a remote store is."""
+    from benchmarks.mlflow_ui import check_port, open_to_others, serve
+    from eggan import tracking
+
+    uri = arguments.tracking_uri or tracking.default_uri(arguments.runs)
+    if uri.startswith(("http://", "https://")):
+        print(f"MLflow UI: {uri}")
+        return 0
+    check_port(arguments.host, arguments.port)
+    for line in open_to_others(arguments.host, arguments.allowed_hosts):
+        print(line, file=sys.stderr)
+    uri = tracking.servable(uri, arguments.runs)
+    return serve(uri, arguments.runs, arguments.host, arguments.port, arguments.allowed_hosts)

@@ -1,0 +1,158 @@
+"""What a cell's run produces: a trained checkpoint where there is something to train, scores, pictures,
+costs.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from baselines.references import Reference
+from benchmarks.running.cells import TRAINED, CellSpec, read_status, write_status
+from benchmarks.running.earlier_training import WEIGHTS_OF, take_over_training
+from benchmarks.running.environment import Workbench
+from benchmarks.running.showcase import probe_sheet, showcase, write_showcase
+from benchmarks.scoring.edit_cost import edit_costs
+from benchmarks.scoring.evaluate import Editor, Laboratory, Scores, editor_of, evaluate, evaluate_answer
+from benchmarks.scoring.exploitation_alarm import EXPLOITATION, exploitation_probe
+from benchmarks.suites.methods import find_method
+from benchmarks.suites.suite import Row
+from eggan.checkpoint import STATE_FILE, WEIGHTS_FILE, load_checkpoint, model_card
+from eggan.config import from_dict
+from eggan.data.dataset import Dataset
+from eggan.errors import UserError
+from eggan.files import write_atomically
+from eggan.method import BuildContext, Method, MethodEntry
+from eggan.training import train
+
+Log = Callable[[int, dict[str, float]], None]
+
+
+@dataclass
+class Produced:
+    """The results of a cell."""
+
+    scores: Scores
+    costs: dict[str, float]
+    alarms: tuple[str, ...] = ()
+
+
+def produce(
+    row: Row, spec: CellSpec, folder: Path, lab: Laboratory, bench: Workbench, dataset: Dataset, log: Log
+) -> Produced:
+    """Train (or go on, or reuse a complete training), score, and write the pictures of one cell.
+
+    A finished cell that was trained alike and scored otherwise lends its weights.
+    """
+    entry = find_method(spec.method, bench.methods)
+    if isinstance(entry, Reference):
+        return Produced(_reference_scores(entry, folder, lab, dataset), {})
+    if not is_trained(folder):
+        taken = take_over_training(spec, folder, bench.runs, log)
+        if taken is None:
+            trained, alarms = _train(entry, row, spec, folder, lab, bench, dataset, log)
+            taken = {TRAINED: trained, "alarms": alarms}
+        write_status(folder, "running", **taken)
+    method = _restore(entry, spec, folder, bench.device)
+    editor = editor_of(method, entry.reads)
+    told = read_status(folder).values
+    costs = told[TRAINED] | edit_costs(method, lab.splits[0], bench.device)
+    scores = evaluate(editor, lab)
+    if WEIGHTS_OF in told:
+        scores.laboratory = scores.laboratory | {"notes": [*scores.laboratory["notes"], told[WEIGHTS_OF]]}
+    _write_pictures(editor, folder, lab)
+    return Produced(scores, costs, tuple(told["alarms"]))
+
+
+def is_trained(folder: Path) -> bool:
+    """Return whether a cell's training has reached its end."""
+    return read_status(folder).values.get(TRAINED) is not None
+
+
+def preset_config(entry: MethodEntry, row: Row) -> Any:
+    """Return the method's config that a suite row names; an unknown preset is a `UserError`."""
+    if row.preset is None or row.preset not in entry.presets:
+        raise UserError(f"{entry.name} has no preset {row.preset!r} (known: {', '.join(entry.presets)})")
+    return entry.presets[row.preset]
+
+
+def _reference_scores(reference: Reference, folder: Path, lab: Laboratory, dataset: Dataset) -> Scores:
+    if reference.edit is None:
+        if reference.answer is None:
+            raise ValueError(f"the reference {reference.name} answers nothing")
+        return evaluate_answer(reference.answer(dataset.aus(dataset.rows("train"))), lab)
+    editor = Editor(reference.edit, reference.reads)
+    scores = evaluate(editor, lab)
+    _write_pictures(editor, folder, lab)
+    return scores
+
+
+def _train(
+    entry: MethodEntry,
+    row: Row,
+    spec: CellSpec,
+    folder: Path,
+    lab: Laboratory,
+    bench: Workbench,
+    dataset: Dataset,
+    log: Log,
+) -> tuple[dict[str, float], list[str]]:
+    """Train to the end and return its costs and the alarms: collapses, and exploitation at the last probe.
+
+    `cost/build_seconds` is what was done before the loop, such as pre-training a classifier (0 from a cache).
+    """
+    if row.training is None:
+        raise UserError(f"the suite gives no training for the method {spec.method}")
+    config, device = preset_config(entry, row), torch.device(bench.device)
+    context = BuildContext(dataset, spec.seed, device, bench.cache, bench.progress, row.training.splits)
+    started = time.monotonic()
+    method = entry.build(config, context)
+    build_seconds = time.monotonic() - started
+
+    def log_training(step: int, values: dict[str, float]) -> None:
+        if EXPLOITATION in values:  # kept at once: no probe comes again after the training's last save
+            write_status(folder, "running", exploited=bool(values[EXPLOITATION]))
+        log(step, {f"train/{name}": value for name, value in values.items()})
+
+    result = train(
+        method,
+        dataset,
+        row.training,
+        model_card(entry.name, entry.version, config, spec.image_size),
+        run_folder=folder,
+        seed=spec.seed,
+        device=device,
+        on_log=log_training,
+        on_probe=exploitation_probe(dataset, lab.instruments.a, bench.device, log_training),
+        progress=bench.progress,
+    )
+    costs = {
+        "cost/build_seconds": build_seconds,
+        "cost/train_seconds": result.seconds,
+        "cost/images_per_second": result.images_per_second,
+    }
+    exploited = read_status(folder).values.get("exploited", False)
+    return costs, [*result.alarms, *(["exploitation"] if exploited else [])]
+
+
+def _restore(entry: MethodEntry, spec: CellSpec, folder: Path, device: str) -> Method:
+    """Load the checkpoint as any user would. A defect fails the cell; its next run then trains again."""
+    try:
+        checkpoint = load_checkpoint(folder)
+        config: Any = from_dict(entry.config, checkpoint.card.config, where="config.json")
+        return entry.restore(config, checkpoint.weights, torch.device(device))
+    except UserError:
+        # The state goes first: with it the next run would only export the same weights again.
+        for name in (STATE_FILE, WEIGHTS_FILE):
+            (folder / name).unlink(missing_ok=True)
+        write_status(folder, "running", **{TRAINED: None})
+        raise
+
+
+def _write_pictures(editor: Editor, folder: Path, lab: Laboratory) -> None:
+    arrays = showcase(editor, lab)
+    write_showcase(arrays, folder / "scores" / "showcase.npz")
+    write_atomically(folder / "images" / "probe_sheet.png", probe_sheet(arrays).save)

@@ -1,0 +1,132 @@
+"""What a suite run stands on: folders, device, methods, instruments, datasets."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.protocol.edit_requests import split_data, store_pairs
+from benchmarks.protocol.true_edits import TruthCache, is_synfacs, render_synfacs
+from benchmarks.scoring.evaluate import Laboratory
+from benchmarks.scoring.instrument_choice import Choice, choose_instruments
+from benchmarks.scoring.scores import Instruments
+from benchmarks.suites.methods import Entry, all_methods
+from benchmarks.suites.suite import Suite
+from eggan.data.dataset import Dataset, load_dataset
+from eggan.errors import UserError
+from eggan.machine import default_workers
+from eggan.progress import progress_bar
+
+SPLIT_DATASETS = {"test": "twin", "wide": "wide"}  # protocol split -> which SynFACS build holds its sources
+
+
+def load_instruments(device: str) -> Instruments:
+    """Load the frozen scorers; a missing weight file is a `UserError`."""
+    from eggan.evaluation.instruments import load_au_estimator, load_verifier
+
+    return Instruments(load_au_estimator("a", device), load_au_estimator("b", device), load_verifier(device))
+
+
+def build_synfacs(split: str, size: int, seed: int, workers: int, out: Path) -> Path:
+    """Render one SynFACS dataset, with a progress bar."""
+    from eggan.data.synfacs import build
+
+    return build(split=split, size=size, seed=seed, workers=workers, out=out)
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """Folders, device and the replaceable parts of a suite run.
+
+    `dataset` replaces the suite's twin; `instruments` loads the shipped scorers, `choice` says which to use.
+    """
+
+    runs: Path = Path("runs")
+    data: Path = Path("data")
+    device: str = "cpu"
+    dataset: Path | None = None
+    workers: int = field(default_factory=default_workers)
+    progress: Callable[..., Any] = progress_bar
+    methods: Mapping[str, Entry] = field(default_factory=all_methods)
+    instruments: Callable[[str], Instruments] = load_instruments
+    choice: Choice = field(default_factory=Choice)
+    build: Callable[..., Path] = build_synfacs
+    render: Callable[..., Any] = render_synfacs
+
+    @property
+    def cache(self) -> Path:
+        """Content-addressed things that cells share."""
+        return self.runs / "cache"
+
+    def cell_folder(self, key: str) -> Path:
+        """The folder of a cell."""
+        return self.runs / "cells" / key
+
+    def dataset_folder(self, suite: Suite, role: str) -> Path:
+        """Where a SynFACS build of a suite lies."""
+        return self.data / f"synfacs-{role}-{suite.image_size}px-s{suite.dataset_seed}"
+
+
+def named_dataset(name: Path | None, data: Path, image_size: int) -> Path | None:
+    """Return the folder that `--dataset` names: a folder, or the short name of a build such as rafd.
+
+    A name without its build is a `UserError` that says how to build it.
+    """
+    if name is None or (name / "dataset.json").exists() or len(name.parts) > 1:
+        return name
+    folder = data / f"{name}-{image_size}px"
+    if folder.exists():
+        return folder
+    if name.exists():
+        return name  # the loader says what is wrong with it
+    raise UserError(
+        f"there is no dataset {folder}: `eggan data build {name} --size {image_size} --root DIR` builds it"
+    )
+
+
+def open_instruments(bench: Workbench) -> Instruments:
+    """Return the scorers of a suite run; a missing one is a `UserError`."""
+    dataset = None if bench.dataset is None else load_dataset(bench.dataset)
+    if bench.choice == Choice() and (dataset is None or is_synfacs(dataset)):
+        return bench.instruments(bench.device)
+    return choose_instruments(
+        bench.choice, dataset, bench.device, bench.cache, bench.instruments, bench.progress
+    )
+
+
+def suite_datasets(suite: Suite, bench: Workbench, build: bool = True) -> dict[str, Dataset]:
+    """Return the datasets of a suite by role, rendering missing ones; a role that cannot be had is left out.
+
+    With `build` false nothing is rendered.
+    """
+    if bench.dataset is not None:
+        dataset = load_dataset(bench.dataset)
+        if dataset.size != suite.image_size:
+            raise UserError(
+                f"{bench.dataset} has {dataset.size} px images, the suite {suite.name} {suite.image_size} px"
+            )
+        return {"twin": dataset} | ({"wide": dataset} if len(dataset.rows("wide")) else {})
+    found = {}
+    for role in dict.fromkeys(["twin", *(SPLIT_DATASETS[split] for split in suite.protocol.splits)]):
+        folder = bench.dataset_folder(suite, role)
+        if build:  # keeps a folder that was built with the same parameters
+            bench.build(role, suite.image_size, suite.dataset_seed, bench.workers, folder)
+        if folder.exists():
+            found[role] = load_dataset(folder)
+    return found
+
+
+def open_laboratory(
+    suite: Suite, bench: Workbench, datasets: Mapping[str, Dataset], instruments: Instruments
+) -> Laboratory:
+    """Return protocol, pairs, instruments and true-edit cache of a suite; pair manifests are stored."""
+    protocol, targets = suite.protocol, datasets["twin"]
+    splits = [
+        split_data(protocol, split, datasets[SPLIT_DATASETS[split]], targets)
+        for split in protocol.splits
+        if SPLIT_DATASETS[split] in datasets
+    ]
+    for data in splits:
+        store_pairs(data, bench.cache)
+    truth = TruthCache(bench.cache, bench.workers, bench.render)
+    return Laboratory(protocol, splits, instruments, truth, bench.device, bench.progress)

@@ -1,0 +1,288 @@
+"""The suite runner: plans cells, runs those that are not finished, and keeps what happened to each.
+
+A finished cell is reused, a killed one goes on from its checkpoint, a failed one stays visible with its
+reason and is tried again by the next run. Every result lies in the cell's folder before it is shipped to the
+tracking store.
+"""
+
+import dataclasses
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.protocol.edit_requests import pairs_hash
+from benchmarks.protocol.true_edits import is_synfacs
+from benchmarks.running import cells
+from benchmarks.running.cell_run import Produced, is_trained, preset_config, produce
+from benchmarks.running.cells import CellSpec, claim, read_status, write_status
+from benchmarks.running.environment import Workbench
+from benchmarks.scoring.edit_cost import peak_memory_mib, reset_peak_memory
+from benchmarks.scoring.evaluate import Laboratory
+from benchmarks.suites.methods import find_method
+from benchmarks.suites.suite import Row, Suite
+from eggan import tracking
+from eggan.checkpoint import STATE_FILE
+from eggan.cli import is_disk_full
+from eggan.config import to_dict
+from eggan.data.dataset import Dataset
+from eggan.errors import UserError
+from eggan.method import MethodEntry
+from eggan.signals import stop_as_interrupt
+from eggan.tracking import RunRecord, Store, Synced, TrackedRun
+from eggan.training import Interrupted, TrainingFailed
+
+ARTIFACTS = [
+    "cell.json",
+    "config.json",
+    "weights.safetensors",
+    "metrics.jsonl",
+    "traceback.txt",
+    "scores/*",
+    "images/*",
+]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One cell to run: its row and its full specification."""
+
+    row: Row
+    spec: CellSpec
+
+
+def plan_suite(
+    suite: Suite, bench: Workbench, lab: Laboratory, datasets: Mapping[str, Dataset]
+) -> list[Plan]:
+    """Return all cells of a suite in running order; without true edits there is no cell of the oracle."""
+    pairs = {data.split: pairs_hash(data.pairs) for data in lab.splits}
+    hashes = {role: dataset.content_hash for role, dataset in datasets.items()}
+    label = suite.dataset if bench.dataset is None else datasets["twin"].name
+    plans = []
+    for row, seed in suite.cells():
+        entry = find_method(row.method, bench.methods)
+        if "truth" in entry.reads and not all(is_synfacs(data.sources) for data in lab.splits):
+            continue
+        spec = CellSpec(
+            suite=suite.name,
+            title=entry.title,
+            method=row.method,
+            method_version=entry.version,
+            dataset=label,
+            image_size=suite.image_size,
+            seed=seed,
+            config=to_dict(preset_config(entry, row)) if isinstance(entry, MethodEntry) else {},
+            training=to_dict(row.training) if row.training else {},
+            protocol=to_dict(suite.protocol),
+            datasets=hashes,
+            instruments=lab.instruments.hashes,
+            pairs=pairs,
+        )
+        plans.append(Plan(row, spec))
+    return plans
+
+
+def select(plans: list[Plan], only: list[str], seeds: list[int], keys: list[str] | None = None) -> list[Plan]:
+    """Return the cells of the given methods, seeds and keys (empty: all); nothing left is a `UserError`."""
+    methods = list(dict.fromkeys(plan.spec.method for plan in plans))
+    for name in only:
+        if name not in methods:
+            raise UserError(f"unknown method {name!r} in this suite (known: {', '.join(methods)})")
+    chosen = [
+        plan
+        for plan in plans
+        if (not only or plan.spec.method in only)
+        and (not seeds or plan.spec.seed in seeds)
+        and (not keys or plan.spec.key in keys)
+    ]
+    if not chosen:
+        there = ", ".join(sorted({str(plan.spec.seed) for plan in plans}))
+        raise UserError(f"no cell of this suite is left by --only and --seed (seeds: {there})")
+    return chosen
+
+
+def prepare_truth(lab: Laboratory) -> None:
+    """Render the true edits of all pairs before any cell needs them."""
+    for data in lab.splits:
+        lab.truth.of(data.request, f"true {data.split} pairs")
+
+
+def open_suite_run(suite: Suite, bench: Workbench, store: Store | None, plans: list[Plan]) -> TrackedRun:
+    """Return the parent run of a suite's cells; one per suite and runs folder.
+
+    It lists the keys of all cells of the suite, dataset by dataset: a cell that another suite has run names
+    that one as its suite, and belongs to this one too.
+    """
+    folder = bench.runs / "suites" / suite.name
+    before = tracking.read_record(folder)
+    listed = {k: v for k, v in (before.tags if before else {}).items() if k.startswith(tracking.CELL_LIST)}
+    dataset = plans[0].spec.datasets["twin"]
+    listed[f"{tracking.CELL_LIST}{dataset[:12]}"] = " ".join(plan.spec.key for plan in plans)
+    record = RunRecord(
+        name=suite.name,
+        tags={"suite": suite.name, "kind": "suite", **tracking.code_version(), **listed},
+        params=tracking.flat_params({"protocol": to_dict(suite.protocol), "seeds": list(suite.seeds)}),
+    )
+    return TrackedRun(folder, record, store)
+
+
+def run_cell(
+    plan: Plan, lab: Laboratory, bench: Workbench, datasets: Mapping[str, Dataset], store: Store | None
+) -> str:
+    """Run one cell if it is not finished and return its state (`busy` where another process runs it).
+
+    A failure is recorded and returned as `failed`; an interruption is recorded and raised, so is a full disk.
+    """
+    folder = bench.cell_folder(plan.spec.key)
+    with claim(folder) as ours:
+        if not ours:
+            return "busy"
+        if read_status(folder).state == "finished":
+            settle(folder, store)
+            return "finished"
+        return _run_claimed(folder, plan, lab, bench, datasets, store)
+
+
+def record_death(plan: Plan, bench: Workbench, how: str) -> None:
+    """Give a cell whose worker ended before it began the cell a reason."""
+    folder = bench.cell_folder(plan.spec.key)
+    with claim(folder) as ours:
+        if ours and read_status(folder).state == "pending":
+            reason = f"its process {how} before the cell began; it has printed why"
+            spec = dataclasses.asdict(plan.spec)
+            write_status(folder, "failed", reason=reason, spec=spec, name=plan.spec.name)
+
+
+def settle(folder: Path, store: Store | None) -> None:
+    """Let the run record of a cell that no process holds tell its true end, and ship it where that is not
+    done.
+
+    A process may have died before it could; `cell.json` and its lock know better.
+    """
+    record, status = tracking.read_record(folder), read_status(folder)
+    if record is None:
+        return
+    if record.state != status.state:
+        write_status(folder, status.state, reason=status.reason)
+        TrackedRun(folder, record, store).finish(status.state, status.reason)
+    elif store is not None:
+        TrackedRun(folder, record, store)
+
+
+def _run_claimed(
+    folder: Path,
+    plan: Plan,
+    lab: Laboratory,
+    bench: Workbench,
+    datasets: Mapping[str, Dataset],
+    store: Store | None,
+) -> str:
+    started = time.time()
+    before = float(read_status(folder).values.get("seconds", 0.0))
+    if not is_trained(folder) and not (folder / STATE_FILE).is_file():
+        tracking.put_aside(folder)
+    write_status(folder, "running", spec=dataclasses.asdict(plan.spec), name=plan.spec.name)
+    tracked = TrackedRun(folder, _record(plan.spec, bench, datasets), store)
+    state, reason = "finished", ""
+    error: BaseException | None = None
+    produced: Produced | None = None
+    reset_peak_memory(bench.device)
+    try:
+        with stop_as_interrupt():
+            produced = produce(plan.row, plan.spec, folder, lab, bench, datasets["twin"], tracked.log)
+        reason = f"alarm: {', '.join(produced.alarms)}" if produced.alarms else ""
+    except (Interrupted, KeyboardInterrupt) as stop:
+        state, reason, error = "interrupted", str(stop) or "stopped by the user", stop
+    except (UserError, TrainingFailed) as known:
+        state, reason, error = "failed", str(known), known
+    except Exception as unexpected:  # a bug in one method must not take the other cells with it
+        state, reason, error = "failed", f"{type(unexpected).__name__}: {unexpected}", unexpected
+        _keep_traceback(folder)
+    measured = {"seconds": before + time.time() - started, "peak_memory_mib": peak_memory_mib(bench.device)}
+    _conclude(folder, tracked, state, reason, measured, produced)
+    if isinstance(error, Interrupted):
+        raise KeyboardInterrupt from error
+    if error is not None and (state == "interrupted" or is_disk_full(error)):
+        raise error
+    return state
+
+
+def _keep_traceback(folder: Path) -> None:
+    try:
+        (folder / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
+    except OSError:  # a full disk is what is being reported
+        return
+
+
+def _conclude(
+    folder: Path,
+    tracked: TrackedRun,
+    state: str,
+    reason: str,
+    measured: dict[str, float],
+    produced: Produced | None,
+) -> None:
+    """Write the end of a cell: costs, summary metrics, state. The state `finished` comes last."""
+    try:
+        if produced is not None:
+            costs = {"cost/peak_memory_mib": measured["peak_memory_mib"], **produced.costs}
+            produced.scores.summary |= costs
+            produced.scores.write(folder / "scores")
+            tracked.log(0, produced.scores.summary)
+            (folder / "traceback.txt").unlink(missing_ok=True)
+        run_id = tracking.run_id_in(folder, tracked.store.uri) if tracked.store else None
+        write_status(folder, state, reason=reason, mlflow_run_id=run_id, **measured)
+        tracked.finish(state, reason)
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        raise UserError(
+            f"the disk is full: finished cells are kept; free some space and run again ({error})"
+        ) from None
+
+
+def _record(spec: CellSpec, bench: Workbench, datasets: Mapping[str, Dataset]) -> RunRecord:
+    params = {"config": spec.config, "training": spec.training, "protocol": spec.protocol}
+    plain = {"seed": spec.seed, "image_size": spec.image_size, "method_version": spec.method_version}
+    hashes = {"instrument": spec.instruments, "pairs": spec.pairs}
+    return RunRecord(
+        name=spec.name,
+        tags={
+            "kind": "cell",
+            "suite": spec.suite,
+            "dataset": spec.dataset,
+            "method": spec.method,
+            "title": spec.title,
+            "seed": str(spec.seed),
+            "cell": spec.key,
+            "state": "running",
+            **tracking.code_version(),
+            **tracking.describe_machine(bench.device),
+        },
+        params=tracking.flat_params(params | plain | hashes),
+        datasets=[_dataset_entry(role, dataset) for role, dataset in datasets.items()],
+        artifacts=ARTIFACTS,
+        parent=f"../../suites/{spec.suite}",
+    )
+
+
+def _dataset_entry(role: str, dataset: Dataset) -> dict[str, str]:
+    return {
+        "name": f"{dataset.name}-{dataset.size}",
+        "digest": dataset.content_hash,
+        "context": "train and test" if role == "twin" else role,
+        "version": str(dataset.info["version"]),
+        "seed": str(dataset.info["seed"]),
+    }
+
+
+def sync(runs: Path, store: Store, folders: Sequence[Path] = ()) -> Synced:
+    """Ship every run below `runs` and the further `folders`; cells whose process died say so first.
+
+    A store that stops answering is a `UserError`.
+    """
+    for folder in cells.all_cells(runs):
+        if not cells.is_claimed(folder):
+            settle(folder, None)
+    return tracking.sync([runs, *folders], store, runs)

@@ -1,0 +1,46 @@
+"""What the readers of a suite's scores must know about the data and instruments beneath them."""
+
+from collections.abc import Iterator, Sequence
+
+from benchmarks.protocol.edit_requests import SplitData, has_neutral
+from benchmarks.protocol.true_edits import is_synfacs
+from benchmarks.scoring.scores import Instruments, described, single_image_people
+
+SHIPPED_NAMES = ("au_a", "au_b", "verifier")  # of the instruments that learnt from renderings
+
+
+def notes_on(splits: Sequence[SplitData], instruments: Instruments) -> list[str]:
+    """Return one sentence per thing that is other than on SynFACS with the shipped instruments."""
+    return list(dict.fromkeys(note for data in splits for note in _notes(data, instruments)))
+
+
+def _notes(data: SplitData, instruments: Instruments) -> Iterator[str]:
+    dataset = data.sources
+    if not is_synfacs(dataset):
+        yield (
+            f"{dataset.name} has no ground truth: right pixels are not measured and the reference oracle is "
+            "left out"
+        )
+        read_by = {described(scorer)["name"] for scorer in (instruments.a, instruments.verifier)}
+        learnt = sorted(read_by.intersection(SHIPPED_NAMES))
+        if learnt:
+            yield (
+                f"{dataset.name} has photographs, but {' and '.join(learnt)} learnt from renderings: these "
+                "scores are a makeshift"
+            )
+    alone = single_image_people(data)
+    if alone:
+        yield (
+            f"{len(alone)} of {data.pairs['source_identity'].nunique()} people of {dataset.name}'s split "
+            f"{data.split} have a single image: they are left out of the real pairs"
+        )
+    if not has_neutral(dataset, data.split):
+        yield (
+            f"no image of {dataset.name}'s split {data.split} is labelled neutral: the source of each person "
+            "is the image with the smallest sum of AUs"
+        )
+    if described(instruments.verifier).get("framing") == "the dataset's":
+        yield (
+            f"the faces of {dataset.name} are not known to be aligned by the eyes: LightCNN sees another "
+            "framing than its own"
+        )

@@ -1,0 +1,158 @@
+"""Which frozen scorers a benchmark uses: the shipped ones on SynFACS, the paper's on photographs.
+
+On photographs OpenFace reads AUs (Table 1) and LightCNN tells people apart (Table 2), as in the paper. The
+shipped instruments learnt from renderings; they score photographs only when asked to, and every table then
+says so. Nothing is replaced in silence.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from baselines import lightcnn
+from benchmarks.protocol.true_edits import is_synfacs
+from benchmarks.scoring.scores import AUEstimator, Instruments, Progress, Verifier
+from benchmarks.scoring.verification import stored_threshold
+from eggan.data.align import EYE_DISTANCE, EYE_LINE
+from eggan.data.dataset import Dataset
+from eggan.data.labels.pyfeat import REFUSED
+from eggan.errors import UserError
+from eggan.files import hash_files
+
+AUTO, SHIPPED, OPENFACE = "auto", "synfacs", "openface"
+PYFEAT = ("pyfeat", "py-feat", "feat")
+LIGHTCNN = "lightcnn:"
+ALIGNED = "dlib"  # the alignment of `eggan data build` that puts the eyes where SynFACS has them
+GET_LIGHTCNN = "import it (`eggan import lightcnn FILE -o FOLDER`) and pass --verifier lightcnn:FOLDER"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the user asked for. `verifier` is auto, synfacs, or lightcnn:FOLDER of `eggan import lightcnn`."""
+
+    au: str = AUTO
+    verifier: str = AUTO
+    openface: Path | None = None
+    openface_version: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.au in PYFEAT:
+            raise UserError(f"{REFUSED}; choose --au-instrument {OPENFACE} or {SHIPPED}")
+        if self.au not in (AUTO, SHIPPED, OPENFACE):
+            raise UserError(f"unknown AU instrument {self.au!r} (known: {AUTO}, {SHIPPED}, {OPENFACE})")
+        if self.au == SHIPPED and (self.openface or self.openface_version):
+            raise UserError(f"--openface and --au-instrument {SHIPPED} contradict each other")
+        if self.verifier == "lightcnn" or self.verifier == LIGHTCNN:
+            raise UserError(f"--verifier lightcnn needs the folder of the weights: {GET_LIGHTCNN}")
+        if self.verifier not in (AUTO, SHIPPED) and not self.verifier.startswith(LIGHTCNN):
+            raise UserError(
+                f"unknown verifier {self.verifier!r} (known: {AUTO}, {SHIPPED}, {LIGHTCNN}FOLDER)"
+            )
+
+    @property
+    def wants_openface(self) -> bool:
+        """Whether OpenFace was asked for by name or by place."""
+        return self.au == OPENFACE or self.openface is not None or self.openface_version is not None
+
+
+def choose_instruments(
+    choice: Choice,
+    dataset: Dataset | None,
+    device: str,
+    cache: Path,
+    shipped: Callable[[str], Instruments],
+    progress: Progress,
+) -> Instruments:
+    """Return the scorers for a dataset (None: a suite's own SynFACS); a missing one is a `UserError`.
+
+    "auto" is the shipped scorer on SynFACS, else OpenFace or, for the verifier, a `UserError` that says how
+    to get LightCNN. Beside OpenFace there is no second estimator on photographs: on SynFACS the shipped
+    estimator a takes that place.
+    """
+    rendered = dataset is None or is_synfacs(dataset)
+    if choice.verifier == AUTO and not rendered:
+        raise UserError(
+            f"photographs are verified by LightCNN: {GET_LIGHTCNN}, or pass --verifier {SHIPPED} (learnt "
+            "from renderings)"
+        )
+    chosen = shipped(device)
+    if choice.wants_openface or (choice.au == AUTO and not rendered):
+        chosen = replace(chosen, a=_openface(choice, cache), b=chosen.a if rendered else None)
+    if choice.verifier.startswith(LIGHTCNN):
+        chosen = replace(chosen, verifier=_lightcnn(choice, dataset, device, cache, progress))
+    return chosen
+
+
+def _openface(choice: Choice, cache: Path) -> AUEstimator:
+    from eggan.data.labels.openface_run import find_openface
+    from eggan.evaluation.openface_instrument import OpenFaceEstimator
+
+    found = find_openface(choice.openface, choice.openface_version)
+    if found is None:
+        raise UserError(
+            "AUs of photographs are read by OpenFace, which is not on PATH: pass --openface with its bin "
+            f"folder, or --au-instrument {SHIPPED} (learnt from renderings)"
+        )
+    return OpenFaceEstimator(found, cache)
+
+
+@dataclass(frozen=True)
+class LightCNNVerifier:
+    """LightCNN with a threshold fixed on real pairs of training identities; `card` says how well it does.
+
+    `aligned`: the faces' eyes stand where `eggan.data.align` puts them, so they are framed as LightCNN's own.
+    """
+
+    name: str
+    sha256: str
+    card: dict[str, Any]
+    network: nn.Module
+    aligned: bool
+
+    @property
+    def threshold(self) -> float:
+        """Cosine at the equal-error point, the mean over folds."""
+        return float(self.card["threshold"]["cosine"])
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Return unit-norm embeddings (B, 256) of images (B, 3, H, W) in [-1, 1]."""
+        return embed_faces(self.network, self.aligned, images)
+
+
+def embed_faces(network: nn.Module, aligned: bool, images: Tensor) -> Tensor:
+    """Return LightCNN's unit-norm embeddings (B, 256), of faces in its own framing where that is known."""
+    faces = lightcnn.framed(images, EYE_LINE, EYE_DISTANCE) if aligned else images
+    return lightcnn.embed(network, faces)
+
+
+def is_aligned(dataset: Dataset) -> bool:
+    """Return whether the eyes of a dataset's faces stand at the places of `eggan.data.align`."""
+    return is_synfacs(dataset) or dict(dataset.info.get("parameters", {})).get("align") == ALIGNED
+
+
+def _lightcnn(
+    choice: Choice, dataset: Dataset | None, device: str, cache: Path, progress: Progress
+) -> Verifier:
+    folder = Path(choice.verifier.removeprefix(LIGHTCNN))
+    if dataset is None:
+        raise UserError(
+            f"--verifier {LIGHTCNN}FOLDER needs --dataset: its threshold is fixed on training people"
+        )
+    network, aligned = lightcnn.load_lightcnn(folder, torch.device(device)), is_aligned(dataset)
+    weights = hash_files([folder / "weights.safetensors"])
+    framing = f"eyes at {EYE_LINE} {EYE_DISTANCE}" if aligned else "as it is"
+    sha256 = hashlib.sha256(f"{weights} {framing}".encode()).hexdigest()
+    path = cache / f"threshold-{sha256[:16]}-{dataset.content_hash[:16]}.json"
+    embed = partial(embed_faces, network, aligned)
+    card = {
+        "title": f"LightCNN-{lightcnn.variant_of(network)} (weights {weights[:12]})",
+        "framing": "its own" if aligned else "the dataset's",
+        "threshold": stored_threshold(path, dataset, embed, device, progress),
+    }
+    return LightCNNVerifier("lightcnn", sha256, card, network, aligned)

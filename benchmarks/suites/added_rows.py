@@ -1,0 +1,71 @@
+"""Rows that a user adds to a suite: `eggan bench run SUITE --add METHOD[:PRESET]`.
+
+An added row trains on as many images as the suite's own rows, at the suite's image size and with its seeds,
+and is scored on the same pairs by the same instruments. The suite's own cells keep their keys.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from benchmarks.suites.methods import Entry, find_method
+from benchmarks.suites.suite import Row, Suite
+from eggan.config import to_dict
+from eggan.errors import UserError
+from eggan.method import MethodEntry
+
+
+def with_added_rows(suite: Suite, added: Sequence[str], methods: Mapping[str, Entry]) -> Suite:
+    """Return `suite` with a row for each of `added`, such as `mymethod` or `mymethod:cpu`.
+
+    A method that is unknown, learns nothing or is in the suite already, and a preset that is unknown or of
+    another image size are a `UserError`.
+    """
+    rows = list(suite.rows)
+    for text in added:
+        name, _, preset = text.partition(":")
+        entry = find_method(name, methods)
+        if not isinstance(entry, MethodEntry):
+            raise UserError(f"--add {text}: {name} is a reference, which every suite has already")
+        if any(row.method == name for row in rows):
+            raise UserError(f"--add {text}: {name} is in the suite {suite.name} already")
+        rows.append(_row(suite, entry, preset, text))
+    return dataclasses.replace(suite, rows=tuple(rows))
+
+
+def _row(suite: Suite, entry: MethodEntry, preset: str, text: str) -> Row:
+    trained = [row for row in suite.rows if row.training is not None]
+    chosen = preset or _default_preset(suite, entry, trained, text)
+    if chosen not in entry.presets:
+        known = ", ".join(entry.presets)
+        raise UserError(f"--add {text}: {entry.name} has no preset {chosen!r} (known: {known})")
+    if not _fits(suite, entry, chosen):
+        raise UserError(
+            f"--add {text}: the preset {chosen!r} is for {_image_size(entry, chosen)} px, "
+            f"the suite {suite.name} has {suite.image_size} px"
+        )
+    minutes = max(row.expected_minutes for row in trained)
+    return Row(entry.name, chosen, trained[0].training, minutes)
+
+
+def _default_preset(suite: Suite, entry: MethodEntry, trained: Sequence[Row], text: str) -> str:
+    """Return the preset of the suite's own rows, or the only one that has the suite's image size."""
+    fitting = [name for name in entry.presets if _fits(suite, entry, name)]
+    own = [row.preset for row in trained if row.preset in fitting]
+    if own and own[0] is not None:
+        return own[0]
+    if len(fitting) == 1:
+        return fitting[0]
+    known = ", ".join(entry.presets)
+    raise UserError(
+        f"--add {text}: say which preset of {entry.name} to train at {suite.image_size} px, "
+        f"--add {entry.name}:PRESET (known: {known})"
+    )
+
+
+def _fits(suite: Suite, entry: MethodEntry, preset: str) -> bool:
+    """Return whether a preset is for the suite's image size; one that names no size is for any."""
+    return _image_size(entry, preset) in (None, suite.image_size)
+
+
+def _image_size(entry: MethodEntry, preset: str) -> int | None:
+    return to_dict(entry.presets[preset]).get("image_size")

@@ -1,0 +1,136 @@
+"""Suites: named, immutable lists of cells and the protocol that scores them.
+
+Times are of two CPU cores; they serve `--dry-run` until a finished cell of the same row has a measured one.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from benchmarks.protocol.protocol_config import Protocol
+from benchmarks.suites.ablated_methods import VARIANTS
+from benchmarks.suites.tuned_methods import NAME as TUNED
+from eggan.errors import UserError
+from eggan.training import TrainingConfig
+
+QUICK_IMAGES = 38_400
+STANDARD_IMAGES = 32_000  # a cell trains in less than 20 minutes beside another one on two quiet cores
+# Mirrored faces have the same AUs, and 52 identities are few.
+QUICK_TRAINING = TrainingConfig(batch_size=16, images=QUICK_IMAGES, horizontal_flip=True, log_every=20)
+STANDARD_TRAINING = TrainingConfig(batch_size=16, images=STANDARD_IMAGES, horizontal_flip=True)
+STANDARD_PROTOCOL = Protocol(name="standard")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method of a suite; `preset` and `training` are None for references, which run once, with seed 0.
+
+    `seeds` are those of the suite's seeds that the method runs with, None for all of them.
+    """
+
+    method: str
+    preset: str | None = None
+    training: TrainingConfig | None = None
+    expected_minutes: float = 0.5
+    seeds: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Methods x seeds on SynFACS at one image size."""
+
+    name: str
+    title: str
+    image_size: int
+    seeds: tuple[int, ...]
+    rows: tuple[Row, ...]
+    protocol: Protocol
+    dataset_seed: int = 0
+
+    @property
+    def dataset(self) -> str:
+        """The dataset's label in run names."""
+        return f"synfacs-{self.image_size}"
+
+    def cells(self) -> Iterable[tuple[Row, int]]:
+        """Yield (row, seed) of every cell, seed by seed: a suite that is stopped has whole comparisons."""
+        for seed in self.seeds:
+            for row in self.rows:
+                if row.training:
+                    if row.seeds is None or seed in row.seeds:
+                        yield row, seed
+                elif seed == self.seeds[0]:
+                    yield row, 0
+
+
+REFERENCES = tuple(Row(name) for name in ("copy-source", "target-passthrough", "mean-au", "oracle"))
+
+SUITES: Mapping[str, Suite] = MappingProxyType(
+    {
+        "quick": Suite(
+            name="quick",
+            title="64 px, one seed, a few minutes of training: shows that everything works",
+            image_size=64,
+            seeds=(0,),
+            rows=(
+                *REFERENCES,
+                Row("eggan", "quick", QUICK_TRAINING, 9.0),
+            ),
+            protocol=Protocol(
+                name="quick", splits=("test",), pairs=464, probe_sources=6, sequences=28, alphas=5, showcase=4
+            ),
+        ),
+        "standard": Suite(
+            name="standard",
+            title="64 px, three seeds, all pairs, 9 and 64 unseen identities",
+            image_size=64,
+            seeds=(0, 1, 2),
+            rows=(
+                *REFERENCES,
+                Row("eggan", "cpu", STANDARD_TRAINING, 12.0),
+                Row("stargan", "cpu", STANDARD_TRAINING, 14.0),
+                Row("homointerpgan", "cpu", STANDARD_TRAINING, 11.0),
+                Row("ganimation", "cpu", STANDARD_TRAINING, 20.0),
+                Row(TUNED, "cpu", STANDARD_TRAINING, 12.0),
+            ),
+            protocol=STANDARD_PROTOCOL,
+        ),
+        "paper": Suite(
+            name="paper",
+            title="128 px, the paper's settings, three seeds: a GPU and VGG19 weights",
+            image_size=128,
+            seeds=(0, 1, 2),
+            rows=(
+                *REFERENCES,
+                *(
+                    Row(method, "paper", TrainingConfig(), 20 * 60.0)
+                    for method in ("eggan", "stargan", "homointerpgan", "ganimation")
+                ),
+            ),
+            protocol=Protocol(name="paper"),
+        ),
+        # EGGAN and the references are the cells of `standard`: whichever suite runs first makes them.
+        "ablations": Suite(
+            name="ablations",
+            title="EGGAN without each of its parts (Fig. 4), as standard; beyond the paper one seed",
+            image_size=64,
+            seeds=(0, 1, 2),
+            rows=(
+                *REFERENCES,
+                Row("eggan", "cpu", STANDARD_TRAINING, 12.0),
+                *(
+                    Row(v.name, "cpu", STANDARD_TRAINING, 12.0, seeds=None if v.in_paper else (0,))
+                    for v in VARIANTS
+                ),
+            ),
+            protocol=STANDARD_PROTOCOL,
+        ),
+    }
+)
+
+
+def find_suite(name: str) -> Suite:
+    """Return the suite called `name`; an unknown name is a `UserError` that lists the known ones."""
+    if name not in SUITES:
+        raise UserError(f"unknown suite {name!r} (known: {', '.join(SUITES)})")
+    return SUITES[name]

@@ -1,0 +1,404 @@
+"""Single commands beside the suites: `eggan train`, `eggan edit`, `eggan interpolate`."""
+
+import argparse
+import dataclasses
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eggan.devices import add_device_argument, resolve_device
+from eggan.errors import UserError
+from eggan.files import lock_holder, try_lock
+from eggan.options import add_runs_argument, add_tracking_argument, command
+from eggan.outputs import add_force_argument
+
+if TYPE_CHECKING:  # torch takes more than a second to import; `eggan --help` must not
+    from torch import Tensor
+
+    from benchmarks.editing import Model
+    from eggan.data.dataset import Dataset
+    from eggan.edit.edit_targets import Targets
+    from eggan.method import EditRequest, MethodEntry
+    from eggan.tracking import Store, TrackedRun
+    from eggan.training import TrainingResult
+
+LOCK = ".lock"  # in a training's folder: held while it is trained in
+TRAIN_EXAMPLE = """examples:
+  eggan train eggan --dataset data/synfacs-twin-64px-s0 --preset cpu
+  eggan train eggan --dataset FOLDER --preset cpu --set weight_au=50 --set training.images=80000
+  eggan train eggan --dataset FOLDER --preset cpu --resume
+A TOML file for --config has the tables [method] and [training]; what it leaves out comes from the preset."""
+EDIT_EXAMPLE = """examples:
+  eggan edit face.png --au 12=4 --au 6=3 -o smile.png    these two AUs, every other AU 0
+  eggan edit face.png --au 12=4 --keep -o smile.png      the other AUs stay as the AU estimator reads them
+  eggan edit face.png --checkpoint weights/stargan --expression happy -o smile.png
+  eggan edit face.png --checkpoint weights/homointerpgan --reference laughing.png -o smile.png"""
+INTERPOLATE_EXAMPLE = """example:
+  eggan interpolate face.png --au 12=5 --au 6=4 --steps 9 -o strip.png"""
+
+
+def register_train(subparsers: Any) -> None:
+    """Add `eggan train`."""
+    parser = _parser(subparsers, "train", "train one method on one dataset", TRAIN_EXAMPLE)
+    parser.add_argument("method", metavar="METHOD", help="a trainable method, such as eggan")
+    parser.add_argument("--dataset", type=Path, required=True, help="dataset folder")
+    parser.add_argument("--preset", default="cpu", help="paper, cpu or quick (default: cpu)")
+    parser.add_argument("--config", type=Path, help="TOML file whose values replace the preset's")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", dest="assignments")
+    parser.add_argument("--seed", type=int, default=0)
+    add_device_argument(parser)
+    parser.add_argument("--out", type=Path, help="folder for the checkpoint (default: under runs/single)")
+    parser.add_argument("--resume", action="store_true", help="go on with the training in the folder")
+    add_runs_argument(parser)
+    add_tracking_argument(parser)
+    parser.add_argument(
+        "--offline", action="store_true", help="track in the run's folder; `eggan bench sync` ships it later"
+    )
+    parser.set_defaults(run=run_train)
+
+
+def register_edit(subparsers: Any) -> None:
+    """Add `eggan edit`."""
+    parser = _parser(subparsers, "edit", "edit a photograph by action units", EDIT_EXAMPLE)
+    _add_edit_arguments(parser, default_output="edit.png")
+    parser.add_argument(
+        "--keep", action="store_true", help="leave the AUs that no --au names as the source has them"
+    )
+    parser.set_defaults(run=run_edit)
+
+
+def register_interpolate(subparsers: Any) -> None:
+    """Add `eggan interpolate`."""
+    parser = _parser(
+        subparsers, "interpolate", "a strip of frames from the source to an edit", INTERPOLATE_EXAMPLE
+    )
+    _add_edit_arguments(parser, default_output="strip.png")
+    parser.add_argument("--steps", type=int, default=9, help="number of frames (default: 9)")
+    parser.set_defaults(run=run_interpolate, keep=False)
+
+
+def _parser(subparsers: Any, name: str, summary: str, examples: str) -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    return subparsers.add_parser(
+        name, help=summary, description=summary, epilog=examples, formatter_class=raw
+    )
+
+
+def _add_edit_arguments(parser: argparse.ArgumentParser, default_output: str) -> None:
+    parser.add_argument("image", type=Path, help="photograph of one centred face")
+    parser.add_argument(
+        "--au", action="append", default=[], metavar="N=INTENSITY", help="target, 0 to 5; repeat it"
+    )
+    parser.add_argument(
+        "--expression", metavar="NAME", help="target, for methods that read one: neutral, happy, angry, .."
+    )
+    parser.add_argument(
+        "--reference", type=Path, metavar="FILE", help="target face, for methods that read one"
+    )
+    known = parser.add_mutually_exclusive_group()
+    known.add_argument(
+        "--source-au", action="append", default=[], metavar="N=INTENSITY", help="an AU of the source"
+    )
+    known.add_argument("--neutral", action="store_true", help="the source is neutral: all its AUs are 0")
+    parser.add_argument("--checkpoint", type=Path, help="default: the shipped EGGAN-W (`eggan weights list`)")
+    add_runs_argument(parser)
+    add_device_argument(parser)
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path(default_output), help=f"default: {default_output}"
+    )
+    add_force_argument(parser)
+
+
+def run_train(arguments: argparse.Namespace) -> int:
+    """Train, track, leave a checkpoint; return 0, or 130 when stopped by a signal after saving."""
+    from eggan.data.dataset import load_dataset
+
+    entry = trainable(arguments.method)
+    config = resolve(entry, arguments.preset, arguments.config, arguments.assignments)
+    dataset = load_dataset(arguments.dataset)
+    folder = arguments.out or default_folder(arguments.runs, entry.name, dataset, arguments.seed)
+    check_folder(folder, arguments.resume)
+    arguments.device = resolve_device(arguments.device)
+    store = _open_store(arguments)  # all that can be refused comes before the lock, which makes the folder
+    with try_lock(folder / LOCK) as ours:
+        if not ours:
+            holder = lock_holder(folder / LOCK) or "a process that has just ended"
+            raise UserError(f"{folder} is being trained in by {holder}: wait for it, or choose another --out")
+        return _train_in(arguments, entry, config, dataset, folder, store)
+
+
+def _open_store(arguments: argparse.Namespace) -> "Store | None":
+    from eggan import tracking
+
+    if arguments.offline:
+        return None
+    return tracking.open_store(arguments.tracking_uri, arguments.runs, tracking.SINGLE)
+
+
+def _train_in(
+    arguments: argparse.Namespace,
+    entry: "MethodEntry",
+    config: Any,
+    dataset: "Dataset",
+    folder: Path,
+    store: "Store | None",
+) -> int:
+    from eggan.training import Interrupted
+
+    try:
+        result = _train_tracked(arguments, entry, config, dataset, folder, store)
+    except Interrupted as stopped:
+        print(f"{stopped} (with --resume); the state is in {folder}")
+        return 130
+    for alarm in result.alarms:
+        print(f"collapse alarm: {alarm}")
+    print(
+        f"{result.images_seen} images in {result.seconds:.0f} s ({result.images_per_second:.1f} per second)"
+    )
+    if arguments.offline:
+        print("tracked in its folder only; ship it:", command(sync_words(arguments.runs, folder)))
+    print("edit with it:", command(f"edit IMAGE --au 12=4 --checkpoint {shlex.quote(str(folder))}"))
+    return 0
+
+
+def trainable(name: str) -> "MethodEntry":
+    """Return the entry of a method that learns; an unknown one or a reference is a `UserError`."""
+    from benchmarks.suites.methods import all_methods, find_method
+    from eggan.method import MethodEntry
+
+    methods = all_methods()
+    entry = find_method(name, methods)
+    if not isinstance(entry, MethodEntry):
+        learning = ", ".join(name for name, entry in methods.items() if isinstance(entry, MethodEntry))
+        raise UserError(f"{name} is a reference and learns nothing; methods that can be trained: {learning}")
+    return entry
+
+
+def training_of(preset: str) -> Any:
+    """Return the training budget that the suites give to a preset; the paper's where no suite knows it."""
+    from benchmarks.suites.suite import SUITES
+    from eggan.training import TrainingConfig
+
+    rows = (row for suite in SUITES.values() for row in suite.rows if row.preset == preset)
+    return next((row.training for row in rows if row.training), TrainingConfig())
+
+
+def resolve(entry: "MethodEntry", preset: str, path: Path | None, assignments: Sequence[str]) -> Any:
+    """Return a config with the fields `method` and `training`: preset, then file, then assignments.
+
+    An assignment without a group, such as `weight_au=50`, is one of the method's.
+    """
+    from eggan.config import from_dict, override, read_toml, to_dict
+    from eggan.training import TrainingConfig
+
+    if preset not in entry.presets:
+        raise UserError(f"{entry.name} has no preset {preset!r} (known: {', '.join(entry.presets)})")
+    kind = dataclasses.make_dataclass(
+        "RunConfig", [("method", entry.config), ("training", TrainingConfig)], frozen=True
+    )
+    config = kind(entry.presets[preset], training_of(preset))
+    if path is not None:
+        config = from_dict(kind, _merged(to_dict(config), read_toml(path)), where=path.name)
+    groups = ("method.", "training.")
+    return override(config, [text if text.startswith(groups) else f"method.{text}" for text in assignments])
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    both = {name: base[name] | changes[name] for name in base if isinstance(changes.get(name), dict)}
+    return base | changes | both
+
+
+def sync_words(runs: Path, folder: Path) -> str:
+    """Return the command that ships a training's run; one outside `runs` is named."""
+    return "bench sync" if folder.is_relative_to(runs) else f"bench sync {shlex.quote(str(folder))}"
+
+
+def default_folder(runs: Path, method: str, dataset: "Dataset", seed: int) -> Path:
+    """Return where a training goes when the user names no folder; other images, another folder."""
+    images = f"{dataset.name}-{dataset.size}-{dataset.content_hash[:8]}"
+    return runs / "single" / f"{method}-{images}-s{seed}"
+
+
+def check_folder(folder: Path, resume: bool) -> None:
+    """Refuse to write over a training or over other files, and to resume where there is none."""
+    from eggan.checkpoint import CONFIG_FILE, STATE_FILE, WEIGHTS_FILE
+    from eggan.files import check_writable
+    from eggan.outputs import refuse_existing
+    from eggan.tracking import read_record
+    from eggan.tracking.record import METRICS_FILE, SHIPPED_FILE
+
+    check_writable(folder)
+    exists = (folder / STATE_FILE).is_file()
+    if exists and not resume:
+        raise UserError(f"{folder} already holds a training: add --resume to go on, or choose another --out")
+    if resume and not exists:
+        raise UserError(f"nothing to resume: {folder} holds no training state")
+    if not exists and read_record(folder) is None:  # a training that was stopped early has left its record
+        refuse_existing(folder, (WEIGHTS_FILE, CONFIG_FILE, METRICS_FILE, SHIPPED_FILE), "training")
+
+
+def _train_tracked(
+    arguments: argparse.Namespace,
+    entry: "MethodEntry",
+    config: Any,
+    dataset: "Dataset",
+    folder: Path,
+    store: "Store | None",
+) -> "TrainingResult":
+    """Train under tracking: whatever happens, the run's final state and its reason are recorded."""
+    import torch
+
+    from eggan.checkpoint import model_card
+    from eggan.method import BuildContext
+    from eggan.progress import progress_bar
+    from eggan.signals import stop_as_interrupt
+    from eggan.training import Interrupted, TrainingFailed, train
+
+    device, seed = torch.device(arguments.device), arguments.seed
+    tracked = _open_run(arguments, entry.name, config, dataset, folder, str(device), store)
+    splits = config.training.splits
+    context = BuildContext(dataset, seed, device, arguments.runs / "cache", progress_bar, splits)
+    try:
+        with stop_as_interrupt():  # while the method is built; the training saves first
+            result = train(
+                entry.build(config.method, context),
+                dataset,
+                config.training,
+                model_card(entry.name, entry.version, config.method, dataset.size),
+                run_folder=folder,
+                seed=seed,
+                device=device,
+                on_log=lambda step, values: tracked.log(step, {f"train/{k}": v for k, v in values.items()}),
+            )
+    except (Interrupted, KeyboardInterrupt) as stopped:
+        tracked.finish("interrupted", str(stopped))
+        raise
+    except TrainingFailed as failure:
+        tracked.finish("failed", str(failure))
+        raise UserError(f"the training failed: {failure}") from None
+    except Exception as error:
+        tracked.finish("failed", str(error) or type(error).__name__)
+        raise
+    tracked.finish("finished")
+    return result
+
+
+def _open_run(
+    arguments: argparse.Namespace,
+    method: str,
+    config: Any,
+    dataset: "Dataset",
+    folder: Path,
+    device: str,
+    store: "Store | None",
+) -> "TrackedRun":
+    from eggan import tracking
+    from eggan.checkpoint import STATE_FILE
+    from eggan.config import to_dict
+
+    if not (folder / STATE_FILE).is_file():
+        tracking.put_aside(folder)
+    labels = {
+        "kind": "training",
+        "suite": "single",
+        "dataset": dataset.name,
+        "method": method,
+        "seed": str(arguments.seed),
+    }
+    record = tracking.RunRecord(
+        name=f"{method}/{dataset.name}/s{arguments.seed}",
+        tags=labels | tracking.code_version() | tracking.describe_machine(device),
+        params=tracking.flat_params(to_dict(config)),
+        datasets=[{"name": dataset.name, "digest": dataset.content_hash, "context": "train"}],
+        artifacts=["weights.safetensors", "config.json"],
+    )
+    return tracking.TrackedRun(folder, record, store)
+
+
+def run_edit(arguments: argparse.Namespace) -> int:
+    """Write one edited picture and return 0."""
+    from benchmarks.editing import to_picture
+    from eggan.pictures import save_picture
+
+    model, request = _prepare(arguments, arguments.keep)
+    edited = model.edit(request)[0]
+    print(f"wrote {save_picture(to_picture(edited), arguments.output)}")
+    return 0
+
+
+def run_interpolate(arguments: argparse.Namespace) -> int:
+    """Write a strip: the source, then `steps` frames from its AUs to the target's (Eq. 8). Return 0."""
+    import torch
+
+    from benchmarks.editing import interpolation, strip
+    from eggan.pictures import save_picture
+
+    if arguments.steps < 2:
+        raise UserError(f"--steps is {arguments.steps}: an interpolation has at least 2 frames")
+    model, request = _prepare(arguments, read_source=True)
+    frames = interpolation(model, request, arguments.steps)
+    path = save_picture(strip(torch.cat([request.source, frames])), arguments.output)
+    print(f"wrote {path}: the source, then {arguments.steps} frames")
+    return 0
+
+
+def _prepare(arguments: argparse.Namespace, read_source: bool) -> tuple["Model", "EditRequest"]:
+    """Check all that was asked before anything slow, then load checkpoint and photograph."""
+    import numpy as np
+
+    from benchmarks import editing
+    from eggan.aus import AU_COUNT
+    from eggan.pictures import check_picture_output
+
+    targets = _targets(arguments)
+    targets.check()
+    read = [arguments.image, *([targets.reference] if targets.reference else [])]
+    check_picture_output(arguments.output, read, arguments.force)
+    wanted = editing.parse_aus(arguments.au)
+    editing.parse_aus(arguments.source_au)
+    device = resolve_device(arguments.device)
+    folder = arguments.checkpoint
+    model = editing.load_model(folder, device) if folder else editing.load_shipped_model(device)
+    targets.check_read(model.name, model.reads)
+    print(f"{model.name} of {folder or 'the shipped weights'}, {model.description}")
+    pixels, *references = (_load_face(path, model) for path in read)
+    source = np.zeros(AU_COUNT, dtype=np.float32)
+    if read_source or "source_aus" in model.reads:
+        small = model.at_own_size(pixels)
+        source = editing.source_intensities(small, arguments.source_au, arguments.neutral, device)
+    target = editing.au_vector(source if arguments.keep else np.zeros(AU_COUNT), wanted)
+    reference = references[0] if references else None
+    request = editing.edit_request(pixels, source, target, device, targets.expression_index, reference)
+    return model, request
+
+
+def _targets(arguments: argparse.Namespace) -> "Targets":
+    from eggan.edit.edit_targets import Targets
+
+    given = (
+        ("--source-au", arguments.source_au),
+        ("--neutral", arguments.neutral),
+        ("--keep", arguments.keep),
+    )
+    beside = [option for option, value in given if value]
+    return Targets(arguments.au, arguments.expression, arguments.reference, beside)
+
+
+def _load_face(path: Path, model: "Model") -> "Tensor":
+    """Return a photograph (1, 3, S, S) at the size that the model edits; say what was changed for it."""
+    from benchmarks.editing import LARGEST_SIDE
+    from eggan.data.images import load_photograph
+
+    largest = LARGEST_SIDE if model.edits_large else model.image_size
+    photograph = load_photograph(path, model.image_size, largest)
+    for note in photograph.notes:
+        print(f"note: {path} was {note}")
+    if photograph.size != (model.image_size, model.image_size):
+        width, height = photograph.size
+        print(
+            f"warning: {path} has {width} x {height} pixels; {model.name}, {model.description}",
+            file=sys.stderr,
+        )
+    return photograph.pixels

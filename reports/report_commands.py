@@ -1,0 +1,113 @@
+"""`eggan report build` and `eggan report export`."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eggan.errors import UserError
+from eggan.files import check_writable
+from eggan.options import add_runs_argument, add_tracking_argument, command
+from eggan.progress import progress_bar
+
+if TYPE_CHECKING:  # pandas, matplotlib and MLflow take seconds to import; `eggan --help` must not
+    from reports.suite.frame import Frame
+    from reports.suite.suite_report import Report
+
+INSTRUMENTS = {"AU estimator A": "au_a", "AU estimator B": "au_b", "Face verifier": "verifier"}
+SIGNS = {"good": "+", "bad": "!", "open": "?"}
+
+
+def register(subparsers: Any) -> None:
+    """Add `report` with its two actions."""
+    parser = subparsers.add_parser("report", help="tables, figures and an HTML page of the tracked runs")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    made = actions.add_parser("build", help="write the report of a suite")
+    made.add_argument("--out", type=Path, help="folder of the report (default: report in --runs)")
+    made.add_argument("--frame", type=Path, help="build from an exported frame instead of tracked runs")
+    made.set_defaults(run=run_build)
+    exported = actions.add_parser(
+        "export", help="write all facts of a suite's runs to a folder of parquet files"
+    )
+    exported.add_argument("folder", type=Path)
+    exported.set_defaults(run=run_export)
+    merged = actions.add_parser(
+        "merge", help="put exported frames of one suite together: sittings, seeds, machines"
+    )
+    merged.add_argument("folder", type=Path, help="where the merged frame is written")
+    merged.add_argument("frames", type=Path, nargs="+", metavar="FRAME")
+    merged.set_defaults(run=run_merge)
+    for action in (made, exported):
+        action.add_argument("--suite", help="suite to report (default: the one that ran last)")
+        add_runs_argument(action)
+        add_tracking_argument(action)
+
+
+def run_build(args: argparse.Namespace) -> int:
+    """Build a report and print its overview."""
+    from reports.suite.frame import read_frame
+    from reports.suite.suite_report import build
+
+    if args.frame and (args.suite or args.tracking_uri):
+        raise UserError("--frame holds one suite already: leave out --suite and --tracking-uri")
+    out = args.out or args.runs / "report"
+    check_writable(out)
+    frame = read_frame(args.frame) if args.frame else _tracked(args)
+    report = build(frame, out, progress_bar)
+    print(overview(report))
+    return 0
+
+
+def run_export(args: argparse.Namespace) -> int:
+    """Export the frame of a suite."""
+    from reports.suite.frame import write_frame
+
+    check_writable(args.folder)
+    print(f"frame written to {write_frame(_tracked(args), args.folder)}")
+    return 0
+
+
+def run_merge(args: argparse.Namespace) -> int:
+    """Merge exported frames and say how many cells of each method are finished."""
+    from reports.suite.frame import read_frame, write_frame
+    from reports.suite.merge import merge_frames
+
+    check_writable(args.folder)
+    frame = merge_frames([read_frame(folder) for folder in args.frames])
+    done = frame.cells[frame.cells["state"] == "finished"].groupby("method").size()
+    print(f"frame written to {write_frame(frame, args.folder)}")
+    print("finished cells: " + ", ".join(f"{method} {count}" for method, count in done.items()))
+    return 0
+
+
+def overview(report: "Report") -> str:
+    """Return both tables, the sentences, the page's path and the command that opens MLflow."""
+    from reports.style.table_writers import terminal
+
+    lines = [""]
+    for table in report.overview:
+        lines += [terminal(table), *(f"  {note}" for note in table.notes), ""]
+    lines += [f"{SIGNS[verdict.tone]} {verdict.text}" for verdict in report.verdicts]
+    return "\n".join([*lines, "", f"report  {report.page.resolve().as_uri()}", f"runs    {command('ui')}"])
+
+
+def _tracked(args: argparse.Namespace) -> "Frame":
+    from eggan import tracking
+    from reports.suite.frame import read_store
+
+    store = tracking.read_store(args.tracking_uri, args.runs, suite=args.suite)
+    return read_store(store, args.suite, instrument_cards(), progress_bar)
+
+
+def instrument_cards() -> dict[str, dict[str, Any]]:
+    """Return the cards of the shipped instruments; a missing one is named, since tables do not need it."""
+    from eggan.evaluation.instruments import read_card  # brings torch
+
+    cards: dict[str, dict[str, Any]] = {}
+    for title, name in INSTRUMENTS.items():
+        try:
+            cards[title] = read_card(name)
+        except UserError as error:
+            print(f"warning: {error}", file=sys.stderr)
+            cards[title] = {"missing": str(error)}
+    return cards

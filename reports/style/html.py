@@ -1,0 +1,48 @@
+"""HTML pages from templates: everything that comes from runs is escaped, a missing value is an error.
+
+The pages' common head and look is `base.html`, beside this file.
+"""
+
+import re
+from glob import escape
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from eggan.errors import UserError
+from eggan.files import files_in
+
+PAGE = "index.html"
+# What `base.html` puts into a page's head; the second is in pages of versions that did not name themselves.
+MARKS = ('<meta name="generator" content="eggan">', ":root { --ink: #1f2933; --soft: #52606d;")
+LINKED = re.compile(r'(?:href|src)="((?:tables|figures)/[^"/]+)"')
+
+
+def render(template: Path, **values: Any) -> str:
+    """Return the page that `template` makes of `values`; it may include `base.html`."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([template.parent, Path(__file__).parent]),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template(template.name).render(**values)
+
+
+def report_files(folder: Path) -> list[str]:
+    """Return patterns of the files of the report in `folder`: its page and what that links.
+
+    There are none where nothing is; a folder that holds anything but a report is a `UserError`.
+    """
+    if not folder.exists() or (folder.is_dir() and not files_in(folder)):
+        return []
+    try:
+        page = (folder / PAGE).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        page = ""
+    linked = LINKED.findall(page)
+    if not linked or not any(mark in page for mark in MARKS):
+        raise UserError(f"{folder} exists and is not a report: choose another folder with --out")
+    return [PAGE, *map(escape, sorted(set(linked)))]

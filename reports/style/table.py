@@ -1,0 +1,118 @@
+"""The shape of a table, free of any output format: entries with intervals, rows with their evidence."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from reports.style.metric_catalogue import Kind
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One value with its interval or spread, or the words that stand in its place (never blank)."""
+
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    spread: float = math.nan  # standard deviation over seeds (ddof = 1)
+    digits: int = 2
+    words: str = ""  # shown when there is no value: "failed", "undefined", "not measured: ..."
+    remark: str = ""  # short addition, such as "16 AUs" where the mean leaves one out
+    best: bool = False
+
+    @property
+    def measured(self) -> bool:
+        """Whether there is a number to show."""
+        return not self.words and math.isfinite(self.value)
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether both ends of an interval are known."""
+        return self.measured and math.isfinite(self.low) and math.isfinite(self.high)
+
+    @property
+    def number(self) -> str:
+        """The value as text, or the words in its place."""
+        if not self.measured:
+            return self.words or "undefined"
+        return _fixed(self.value, self.digits)
+
+    @property
+    def interval(self) -> str:
+        """`[low, high]`, `± sd`, or nothing."""
+        if self.has_interval:
+            return f"[{_fixed(self.low, self.digits)}, {_fixed(self.high, self.digits)}]"
+        return f"± {_fixed(self.spread, self.digits)}" if self.measured and math.isfinite(self.spread) else ""
+
+    @property
+    def text(self) -> str:
+        """Number, interval and remark on one line."""
+        return " ".join(
+            part for part in (self.number, self.interval, f"({self.remark})" if self.remark else "") if part
+        )
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a row rests on: pairs per seed, finished seeds, owed seeds, reasons of failures, run ids."""
+
+    pairs: int = 0
+    seeds: int = 0
+    owed: int = 0
+    failures: tuple[str, ...] = ()
+    run_ids: tuple[str, ...] = ()
+
+    @property
+    def seeds_text(self) -> str:
+        """`2/3` where seeds are missing, `3` where all are there."""
+        return str(self.seeds) if self.seeds == self.owed else f"{self.seeds}/{self.owed}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table; `group` is the heading it stands under."""
+
+    label: str
+    entries: tuple[Entry, ...]
+    kind: Kind = "method"
+    group: str = ""
+    evidence: Evidence | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: `columns` name the entries of each row; `wide` leaves per-entry intervals to HTML and CSV."""
+
+    key: str
+    title: str
+    caption: str
+    corner: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    wide: bool = False
+
+    @property
+    def has_evidence(self) -> bool:
+        """Whether rows carry n, seeds and failures of their own."""
+        return any(row.evidence for row in self.rows)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Headings in order of first appearance."""
+        return tuple(dict.fromkeys(row.group for row in self.rows))
+
+
+def mark_best(entries: Sequence[Entry], eligible: Sequence[bool], direction: str) -> tuple[Entry, ...]:
+    """Mark the best of two or more eligible measured entries, with ties at printed precision."""
+    scored = [(i, round(e.value, e.digits)) for i, e in enumerate(entries) if eligible[i] and e.measured]
+    if direction not in ("min", "max") or len(scored) < 2:
+        return tuple(entries)
+    top = (min if direction == "min" else max)(value for _, value in scored)
+    winners = {index for index, value in scored if value == top}
+    return tuple(replace(e, best=True) if i in winners else e for i, e in enumerate(entries))
+
+
+def _fixed(value: float, digits: int) -> str:
+    text = f"{value:,.{digits}f}"  # counts and seconds get thousands separators
+    return text.removeprefix("-") if round(value, digits) == 0 else text

@@ -1,0 +1,220 @@
+"""What each part of EGGAN does here: how every metric changes without it, on the same pairs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.suites.ablated_methods import VARIANTS
+from eggan.aus import AU_COLUMNS
+from eggan.evaluation.statistics import (
+    Difference,
+    Interval,
+    Statistic,
+    crossed_bootstrap,
+    holm,
+    mean_over_aus,
+)
+from eggan.randomness import numpy_generator
+from reports.style.metric_catalogue import ABLATIONS, METRICS, OUR_METHOD, Metric, method_title, split_title
+from reports.style.table import Entry, Row, Table
+from reports.suite.estimates import (
+    LEVEL,
+    RESAMPLES,
+    Group,
+    au_statistic,
+    column_statistic,
+    difference_of,
+    match_pairs,
+    named,
+    read_mask,
+    skill_statistic,
+)
+from reports.suite.frame import Frame
+from reports.suite.sections import Section
+from reports.suite.suite_tables import SIGNIFICANT, entry, failure_notes, heading_in, missing_words, p_text
+
+KEYS = ("au/mse", "au/pcc", "au/skill", "identity/accuracy", "pixels/lpips", "pixels/psnr", "pixels/msssim")
+PAPERS, FURTHER = "Change without a part, as in the paper's Fig. 4", "Change without a part, beyond the paper"
+
+
+@dataclass(frozen=True)
+class Effects:
+    """The changes that one variant makes: variant - EGGAN, an entry per metric of `Ablations.metrics`.
+
+    `adjusted`: p-values after Holm over the variants of the section, metric by metric. `seeds`: finished
+    trainings of the variant or of EGGAN, whichever has fewer.
+    """
+
+    difference: Difference
+    adjusted: np.ndarray
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Ablations:
+    """All ablations of a section.
+
+    `full`: EGGAN's group, None where it has no scores; `groups`: the variants', failed ones included.
+    `unmeasured`: why a metric that EGGAN has no value of has none, by its key without the split.
+    """
+
+    section: Section
+    metrics: tuple[Metric, ...]
+    full: Group | None
+    groups: tuple[Group, ...]
+    effects: Mapping[str, Effects]
+    unmeasured: Mapping[str, str] = field(default_factory=dict)
+
+    def position(self, key: str) -> int:
+        """Return where the metric whose key starts with `key` stands, -1 where it was not measured."""
+        return next((i for i, metric in enumerate(self.metrics) if metric.key.startswith(key)), -1)
+
+
+def ablations_of(frame: Frame, section: Section) -> Ablations | None:
+    """Return the ablations of a section; None where the suite has none."""
+    groups = tuple(group for group in section.groups if group.method in ABLATIONS)
+    if not groups:
+        return None
+    full = named(section.groups, OUR_METHOD)
+    if full is None or not len(full.pairs):
+        return Ablations(section, (), None, groups, {})
+    metrics = _measured(frame, section, full)
+    found = [(g, d) for g in groups if (d := _difference(g, full, metrics)) is not None]
+    adjusted = _adjusted([difference.p_value for _, difference in found])
+    effects = {
+        group.method: Effects(difference, p, min(group.evidence.seeds, full.evidence.seeds))
+        for (group, difference), p in zip(found, adjusted, strict=True)
+    }
+    return Ablations(section, metrics, full, groups, effects, _reasons(frame, section, full))
+
+
+def _reasons(frame: Frame, section: Section, full: Group) -> dict[str, str]:
+    told = frame.not_measured[frame.not_measured["run_id"].isin(full.evidence.run_ids)]
+    keys = told["metric"].str.removeprefix(f"{section.split}/")
+    found = dict(zip(keys, told["reason"], strict=True))
+    return {key: str(reason) for key, reason in found.items() if key.startswith(KEYS)}
+
+
+def _adjusted(p_values: list[np.ndarray]) -> list[np.ndarray]:
+    """Return the variants' p-values (M,) after Holm over the variants, metric by metric."""
+    return list(np.array([holm(column) for column in np.array(p_values).T]).T) if p_values else []
+
+
+def _measured(frame: Frame, section: Section, full: Group) -> tuple[Metric, ...]:
+    """Return the metrics of `KEYS` that the runs of this section hold."""
+    tracked = set(frame.metrics["metric"].str.removeprefix(f"{section.split}/"))
+    windows = [m for m in METRICS if not m.recorded_only or m.key in tracked]
+    chosen = [m for key in KEYS for m in windows if m.key.startswith(key)]
+    return tuple(m for m in chosen if metric_statistic(full.pairs, m) is not None)
+
+
+def metric_statistic(pairs: pd.DataFrame, metric: Metric) -> Statistic | None:
+    """Return a metric of a pair table as a statistic, (R,), in the metric's unit; None where not measured."""
+    if metric.pair_column:
+        return column_statistic(pairs, metric.pair_column, 100.0 if metric.unit == "%" else 1.0)
+    made: dict[str, Callable[[], Statistic]] = {
+        "au/mse": lambda: mean_over_aus(au_statistic(pairs, "mse")),
+        "au/pcc": lambda: mean_over_aus(au_statistic(pairs, "pcc")),
+        "au/skill": lambda: skill_statistic(pairs),
+    }
+    return made[metric.key]()
+
+
+def _stacked(pairs: pd.DataFrame, metrics: tuple[Metric, ...]) -> Statistic:
+    """Return the metrics side by side, (R, M), all on the same resamples; NaN for one without values."""
+    parts = [metric_statistic(pairs, metric) for metric in metrics]
+    undefined: Statistic = lambda weights: np.full(len(weights), np.nan)  # noqa: E731
+    return lambda weights: np.column_stack([(part or undefined)(weights) for part in parts])
+
+
+def _difference(variant: Group, full: Group, metrics: tuple[Metric, ...]) -> Difference | None:
+    """Return variant - full; a variant with one seed is compared with every seed of the full one."""
+    first, second = match_pairs(variant.pairs, full.pairs)
+    if not len(first):
+        return None
+    first, second = _read_in_both(first, second)
+    generator = numpy_generator("report", "ablation", full.dataset, full.split, variant.method)
+    statistics = [_stacked(pairs, metrics) for pairs in (first, second)]
+    return difference_of(first, second, statistics, generator)[0]
+
+
+def _read_in_both(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Blank the AU readings of matched pairs that the instrument could not read in one of the two tables."""
+    both = read_mask(first) & read_mask(second)
+    columns = [f"a_{column}" for column in AU_COLUMNS]
+    one, two = (pairs.assign(**{c: pairs[c].where(both) for c in columns}) for pairs in (first, second))
+    return one, two
+
+
+def ablation_table(found: Ablations) -> Table:
+    """Return the change of each metric without each part, EGGAN's own values above."""
+    section = found.section
+    rows = [_full_row(found.full, found.metrics)] if found.full else []
+    in_paper = {variant.name: variant.in_paper for variant in VARIANTS}
+    rows += [
+        Row(
+            group.title,
+            _entries(found, group),
+            group=PAPERS if in_paper[group.method] else FURTHER,
+            evidence=group.evidence,
+        )
+        for group in found.groups
+    ]
+    return Table(
+        f"ablations-{section.key}",
+        f"EGGAN without its parts ({section.dataset}, {split_title(section.split)})",
+        "Change of each metric when a part is left out: variant − EGGAN on the same pairs and the same "
+        "resamples; a change in the direction of the column's arrow means that EGGAN is better without the "
+        "part. Brackets: 95 % crossed bootstrap over source identities × targets × seeds. p: two-sided "
+        "bootstrap, adjusted with Holm's method over the variants of a column; bold: p < .05.",
+        "Without",
+        tuple(heading_in(metric, section) for metric in found.metrics),
+        tuple(rows),
+        (*_notes(found), *_left_out(found), *failure_notes(found.groups)),
+    )
+
+
+def _full_row(full: Group, metrics: tuple[Metric, ...]) -> Row:
+    generator = numpy_generator("report", "ablation", full.dataset, full.split, full.method)
+    values = crossed_bootstrap(_stacked(full.pairs, metrics), full.factors, generator, RESAMPLES, LEVEL)
+    return Row("EGGAN, all parts (values)", _all_entries(values, metrics), evidence=full.evidence)
+
+
+def _all_entries(values: Interval, metrics: tuple[Metric, ...]) -> tuple[Entry, ...]:
+    return tuple(entry(values, metric.digits, i) for i, metric in enumerate(metrics))
+
+
+def _entries(found: Ablations, group: Group) -> tuple[Entry, ...]:
+    effects = found.effects.get(group.method)
+    if effects is None:
+        words = "not measured: no common pairs" if len(group.pairs) else missing_words(group)
+        return tuple(Entry(words=words) for _ in found.metrics)
+    plain = _all_entries(effects.difference, found.metrics)
+    return tuple(
+        Entry(e.value, e.low, e.high, digits=e.digits, remark=p_text(p), best=p < SIGNIFICANT)
+        if e.measured
+        else e
+        for e, p in zip(plain, map(float, effects.adjusted), strict=True)
+    )
+
+
+def _left_out(found: Ablations) -> tuple[str, ...]:
+    """Return a line per metric that has no column, with the reason."""
+    titles = {metric.key: metric.title for metric in METRICS}
+    return tuple(
+        f"{titles.get(key, key)}: {reason}"
+        for key, reason in found.unmeasured.items()
+        if found.position(key) < 0
+    )
+
+
+def _notes(found: Ablations) -> tuple[str, ...]:
+    single = [method_title(method) for method, effects in found.effects.items() if effects.seeds == 1]
+    if not single:
+        return ()
+    return (
+        f"One training: {', '.join(single)}. It is compared with every finished seed of EGGAN; the "
+        "interval does not span the chance of that training and is too narrow for a claim.",
+    )

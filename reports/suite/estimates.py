@@ -1,0 +1,246 @@
+"""Estimates with intervals from the pair frame, by the crossed bootstrap over sources, targets and seeds."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from eggan.aus import AU_COLUMNS
+from eggan.evaluation.statistics import (
+    Difference,
+    Interval,
+    Statistic,
+    crossed_bootstrap,
+    holm,
+    mean_over_aus,
+    paired_difference,
+    weighted_mean,
+    weighted_mse,
+    weighted_pcc,
+)
+from eggan.randomness import numpy_generator
+from reports.style.metric_catalogue import COPY, PASSTHROUGH, method_rank
+from reports.style.table import Evidence
+from reports.suite.frame import Frame
+
+RESAMPLES = 1000
+DIFFERENCE_RESAMPLES = 4000  # the smallest p-value is 2 / 4001: small enough to survive Holm over 17 AUs
+LEVEL = 0.95
+AUMetric = Literal["mse", "pcc"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The finished pairs of one method on one dataset and split, all seeds together, and what is missing."""
+
+    dataset: str
+    split: str
+    method: str
+    title: str
+    pairs: pd.DataFrame
+    evidence: Evidence
+
+    @property
+    def failure(self) -> str:
+        """Why there is nothing to show; empty where there is something."""
+        return "" if len(self.pairs) else "; ".join(self.evidence.failures) or "no pairs of this split"
+
+    @property
+    def factors(self) -> dict[str, np.ndarray]:
+        """Levels of the crossed bootstrap."""
+        return pair_factors(self.pairs)
+
+
+def pair_factors(pairs: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return the resampled factors of a pair table: source identity, target, seed."""
+    names = {"source": "source_identity", "target": "target_row", "seed": "seed"}
+    return {name: pairs[column].to_numpy() for name, column in names.items()}
+
+
+def au_matrix(pairs: pd.DataFrame, prefix: str) -> np.ndarray:
+    """Return the AU columns `prefix_au01..au45` as float64 (n, 17)."""
+    return pairs[[f"{prefix}_{column}" for column in AU_COLUMNS]].to_numpy(dtype=np.float64)
+
+
+def groups_of(frame: Frame, dataset: str, split: str) -> list[Group]:
+    """Return a group per method that the suite has on this dataset, failed ones included, in table order."""
+    cells = frame.cells[frame.cells["dataset"] == dataset]
+    return [
+        _group(frame, cells, dataset, split, method)
+        for method in sorted(set(cells["method"]), key=method_rank)
+    ]
+
+
+def _group(frame: Frame, cells: pd.DataFrame, dataset: str, split: str, method: str) -> Group:
+    mine = cells[cells["method"] == method]
+    done = mine[mine["state"] == "finished"]
+    pairs = frame.pairs[frame.pairs["run_id"].isin(done["run_id"]) & (frame.pairs["split"] == split)]
+    lost = mine[mine["state"] != "finished"]
+    failures = tuple(
+        ": ".join(filter(None, (f"seed {row['seed']} {row['state']}", str(row["reason"]))))
+        for _, row in lost.iterrows()
+    )
+    per_seed = len(pairs) // max(1, len(done))
+    evidence = Evidence(per_seed, len(done), len(mine), failures, tuple(mine["run_id"]))
+    return Group(dataset, split, method, frame.names.title(method), pairs.reset_index(drop=True), evidence)
+
+
+def with_average(statistic: Statistic) -> Statistic:
+    """Append the mean over the defined AUs: (R, 17) -> (R, 18), all on the same resamples."""
+    average = mean_over_aus(statistic)
+    return lambda weights: np.column_stack([statistic(weights), average(weights)])
+
+
+def read_mask(pairs: pd.DataFrame, reading: str = "a") -> np.ndarray:
+    """Return which pairs an AU instrument (`a`, `b`) could read, edit and source: bool (n,)."""
+    return ~np.isnan(au_matrix(pairs, reading) + au_matrix(pairs, "source_a")).any(axis=1)
+
+
+def au_statistic(pairs: pd.DataFrame, metric: AUMetric, reading: str = "a") -> Statistic:
+    """Return MSE or PCC between targets and a reading (`a`, `b`, `source_a`), per AU, (R, 17).
+
+    Pairs that the instrument could not read have no weight; those of the source's reading are those of `a`.
+    """
+    kept = read_mask(pairs, "a" if reading == "source_a" else reading)
+    truth, read = au_matrix(pairs, "target")[kept], au_matrix(pairs, reading)[kept]
+    statistic = weighted_mse(truth, read) if metric == "mse" else weighted_pcc(truth, read)
+    return statistic if kept.all() else lambda weights: statistic(weights[:, kept])
+
+
+def interval(group: Group, statistic: Statistic, purpose: str) -> Interval:
+    """Return a statistic's estimate and interval on a group's pairs; the bootstrap is seeded by the names."""
+    generator = numpy_generator("report", purpose, group.dataset, group.split, group.method)
+    return crossed_bootstrap(statistic, group.factors, generator, RESAMPLES, LEVEL)
+
+
+def au_interval(group: Group, metric: AUMetric, reading: str = "a") -> Interval:
+    """Return Table 1's 17 values and their mean, (18,), with intervals."""
+    return interval(group, with_average(au_statistic(group.pairs, metric, reading)), f"{metric}-{reading}")
+
+
+def skill_interval(group: Group) -> Interval:
+    """Return 1 - MSE / MSE of copy-source on the same pairs, of the means over AUs, with its interval."""
+    return interval(group, skill_statistic(group.pairs), "skill")
+
+
+def skill_statistic(pairs: pd.DataFrame) -> Statistic:
+    """Return the statistic "skill over copy-source", (R,)."""
+    error = mean_over_aus(au_statistic(pairs, "mse"))
+    copied = mean_over_aus(au_statistic(pairs, "mse", "source_a"))
+    return lambda weights: 1 - error(weights) / copied(weights)
+
+
+def column_interval(group: Group, column: str, scale: float = 1.0) -> Interval | None:
+    """Return the mean of a pair column times `scale` with its interval; None where it was not measured."""
+    statistic = column_statistic(group.pairs, column, scale)
+    return None if statistic is None else interval(group, statistic, column)
+
+
+def column_statistic(pairs: pd.DataFrame, column: str, scale: float = 1.0) -> Statistic | None:
+    """Return the statistic "mean of a pair column times `scale`", (R,); None where it was not measured."""
+    values = pd.to_numeric(pairs.get(column, pd.Series(dtype=float)), errors="coerce").to_numpy(np.float64)
+    if not len(values) or np.isnan(values).all():
+        return None
+    return weighted_mean(scale * values)
+
+
+def margin_interval(group: Group, passthrough: Group) -> Interval | None:
+    """Return how far a method is above every mix of copy-source and target passthrough, with its interval.
+
+    A coin that returns the source or the reference image moves on a straight line in the plane of Table 1's
+    mean MSE and Table 2's accuracy. Expression gained (0 copy, 1 passthrough) plus identity kept (1 copy, 0
+    passthrough) is 1 on that line; the margin is the sum minus 1. At or below 0 a method does no better than
+    the coin.
+    """
+    theirs = passthrough.pairs.drop_duplicates("pair").set_index("pair")
+    if not len(theirs) or not len(group.pairs) or not group.pairs["pair"].isin(theirs.index).all():
+        return None
+    theirs = theirs.loc[group.pairs["pair"]]
+    error, copied = (mean_over_aus(au_statistic(group.pairs, "mse", r)) for r in ("a", "source_a"))
+    passed = mean_over_aus(weighted_mse(au_matrix(group.pairs, "target"), au_matrix(theirs, "a")))
+    kept, passed_kept = (weighted_mean(pairs["same"].to_numpy(np.float64)) for pairs in (group.pairs, theirs))
+
+    def margin(weights: np.ndarray) -> np.ndarray:
+        start, floor = copied(weights), passed_kept(weights)
+        gained = (start - error(weights)) / (start - passed(weights))
+        return gained + (kept(weights) - floor) / (1 - floor) - 1
+
+    return interval(group, margin, "margin")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A paired difference other - ours per AU and for the mean (18,); `adjusted`: Holm over the 17 AUs."""
+
+    difference: Difference
+    adjusted: np.ndarray
+    pairs: int
+    seeds: int
+
+
+def compare(other: Group, ours: Group, metric: AUMetric) -> Comparison | None:
+    """Return `other` - `ours` on their common pairs; None where they have none.
+
+    Seeds are matched by number; a side with one seed (a reference) is compared with every seed of the other.
+    """
+    first, second = match_pairs(other.pairs, ours.pairs)
+    both = read_mask(first) & read_mask(second)
+    first, second = first[both], second[both]
+    if not len(first):
+        return None
+    statistics = [with_average(au_statistic(pairs, metric)) for pairs in (first, second)]
+    generator = numpy_generator("report", "difference", metric, ours.dataset, ours.split, other.method)
+    difference, factors = difference_of(first, second, statistics, generator)
+    seeds = len(np.unique(factors["seed"]))
+    return Comparison(difference, holm(difference.p_value[:17]), len(first) // seeds, seeds)
+
+
+def difference_of(
+    first: pd.DataFrame, second: pd.DataFrame, statistics: Sequence[Statistic], generator: np.random.Generator
+) -> tuple[Difference, dict[str, np.ndarray]]:
+    """Return the paired difference of two statistics of two matched pair tables, and the resampled factors.
+
+    Seeds are resampled where either table has several.
+    """
+    factors = pair_factors(first if first["seed"].nunique() > 1 else second)
+    one, two = statistics
+    return paired_difference(one, two, factors, generator, DIFFERENCE_RESAMPLES, LEVEL), factors
+
+
+def match_pairs(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows of two pair tables in matching order: by (pair, seed), by pair if one has one seed."""
+    if not len(first) or not len(second):
+        return first.iloc[:0], second.iloc[:0]
+    single = first["seed"].nunique() == 1 or second["seed"].nunique() == 1
+    keys = ["pair"] if single else ["pair", "seed"]
+    left = first[keys].assign(first=np.arange(len(first)))
+    right = second[keys].assign(second=np.arange(len(second)))
+    both = left.merge(right, on=keys).sort_values(["second", "first"])
+    return first.iloc[both["first"]].reset_index(drop=True), second.iloc[both["second"]].reset_index(
+        drop=True
+    )
+
+
+def agreement(groups: list[Group], metric: AUMetric) -> pd.DataFrame:
+    """Return method, a, b: the mean MSE or PCC by both estimators, for methods that have pairs."""
+    rows = [
+        (g.method, *(_mean(g, metric, reading) for reading in ("a", "b"))) for g in groups if len(g.pairs)
+    ]
+    return pd.DataFrame(rows, columns=["method", "a", "b"])
+
+
+def _mean(group: Group, metric: AUMetric, reading: str) -> float:
+    statistic: Callable[[np.ndarray], np.ndarray] = mean_over_aus(au_statistic(group.pairs, metric, reading))
+    return float(statistic(np.ones((1, len(group.pairs))))[0])
+
+
+def named(groups: list[Group], method: str) -> Group | None:
+    """Return the group of a method, None where the suite has none."""
+    return next((group for group in groups if group.method == method), None)
+
+
+def trivial(groups: list[Group]) -> tuple[Group | None, Group | None]:
+    """Return the groups of copy-source and target passthrough."""
+    return named(groups, COPY), named(groups, PASSTHROUGH)

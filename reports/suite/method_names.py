@@ -1,0 +1,101 @@
+"""What the methods of one report are called, and the colour that each has in every figure.
+
+Methods that come with the project are listed in `reports.style.metric_catalogue` and here. Any other one, such as a row that
+`eggan bench run --add` put into a suite, has the title that its runs recorded and a spare colour.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from reports.style.metric_catalogue import METHOD_TITLES, method_title, short_title
+
+# Okabe and Ito's palette: told apart with every common colour vision. Fixed per method: figures agree.
+PALETTE: Mapping[str, str] = {
+    "eggan": "#0072B2",
+    "eggan-w": "#56B4E9",
+    "stargan": "#E69F00",
+    "homointerpgan": "#009E73",
+    "ganimation": "#CC79A7",
+    "copy-source": "#9AA5B1",
+    "mean-au": "#616E7C",
+    "target-passthrough": "#D55E00",
+    "oracle": "#323F4B",
+    "eggan-tuned": "#332288",  # from here on Tol's muted scheme; no suite has ablations beside the baselines
+    "eggan-wtp": "#CC6677",
+    "eggan-wti": "#DDCC77",
+    "eggan-wts": "#117733",
+    "eggan-no-dz": "#88CCEE",
+    "eggan-no-dimg": "#882255",
+    "eggan-l1-only": "#44AA99",
+    "eggan-unrounded": "#AA4499",
+}
+# Each as far as can be, in Oklab, from those above and before it.
+SPARE_COLOURS = ("#4BD22D", "#8769FF", "#FFA5FF", "#874B00", "#781EC3", "#1EF0B4", "#968700", "#1E3CD2")
+SHORT = 24  # characters of a title that a legend has room for
+
+
+@dataclass(frozen=True)
+class MethodNames:
+    """Titles and colours of the methods of a report that the project does not list; others have their own."""
+
+    titles: Mapping[str, str] = field(default_factory=dict)
+    colours: Mapping[str, str] = field(default_factory=dict)
+
+    def title(self, method: str) -> str:
+        """Return the display name of a method; no two methods of a report share one."""
+        return self.titles.get(method) or method_title(method)
+
+    def short(self, method: str) -> str:
+        """Return the name of a method for legends and panels."""
+        title = self.titles.get(method)
+        if title is None:
+            return short_title(method)
+        return title if len(title) <= SHORT else f"{title[: SHORT - 1].rstrip()}…"
+
+    def colour(self, method: str) -> str:
+        """Return the colour of a method, `#RRGGBB`; no two methods of a report share one."""
+        return PALETTE.get(method) or self.colours[method]
+
+
+def names_in(cells: pd.DataFrame) -> MethodNames:
+    """Return the names of a frame's methods, from the titles that the runs recorded (empty: not recorded)."""
+    added = cells[~cells["method"].isin(list(METHOD_TITLES))].sort_values(["method", "started_ms"])
+    titles: dict[str, str] = {}
+    for method, recorded in zip(added["method"], added["title"].fillna(""), strict=True):
+        newest = " ".join(str(recorded).split())
+        titles[method] = newest or titles.get(method, method)
+    return MethodNames(_without_twins(titles), _spare_colours(titles))
+
+
+def _without_twins(titles: Mapping[str, str]) -> dict[str, str]:
+    """Add the method's name to each title that another method has as well."""
+    all_titles = [*METHOD_TITLES.values(), *titles.values()]
+    return {
+        method: f"{title} ({method})" if all_titles.count(title) > 1 else title
+        for method, title in titles.items()
+    }
+
+
+def _spare_colours(methods: Iterable[str]) -> dict[str, str]:
+    """Give each method the spare colour that its name points at, or the next one that is still free.
+
+    So a method keeps its colour from report to report, unless it meets another one that points at the same.
+    Beyond the spare colours come darker ones of the same hues.
+    """
+    chosen: dict[str, str] = {}
+    for method in sorted(methods):
+        shade = len(chosen) // len(SPARE_COLOURS)
+        start = int.from_bytes(hashlib.sha256(method.encode()).digest()[:4], "big")
+        wheel = [
+            _darker(SPARE_COLOURS[(start + i) % len(SPARE_COLOURS)], shade) for i in range(len(SPARE_COLOURS))
+        ]
+        chosen[method] = next(colour for colour in wheel if colour not in chosen.values())
+    return chosen
+
+
+def _darker(colour: str, shade: int) -> str:
+    parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(part * 0.7**shade):02X}" for part in parts)

@@ -1,0 +1,79 @@
+"""One section of a report: all estimates of one dataset and split, shared by tables and figures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from eggan.evaluation.statistics import Interval
+from reports.style.metric_catalogue import SPLIT_ORDER
+from reports.suite.estimates import (
+    Group,
+    au_interval,
+    groups_of,
+    margin_interval,
+    read_mask,
+    skill_interval,
+    trivial,
+)
+from reports.suite.frame import Frame, Progress
+from reports.suite.instrument_names import Readers, readers_of
+from reports.suite.method_names import MethodNames
+
+
+@dataclass(frozen=True)
+class Section:
+    """Groups of one dataset and split with their intervals.
+
+    `intervals`: (method, `mse` | `pcc` | `mse-b` | `pcc-b`) -> (18,) values, the mean last. `skills`: method
+    -> skill over copy-source. `margins`: method -> margin over mixtures of the two trivial references.
+    `readers` names the instruments that scored the section. What no instrument read has no interval.
+    """
+
+    dataset: str
+    split: str
+    groups: list[Group]
+    intervals: Mapping[tuple[str, str], Interval]
+    skills: Mapping[str, Interval]
+    margins: Mapping[str, Interval]
+    readers: Readers = field(default_factory=Readers)
+    names: MethodNames = field(default_factory=MethodNames)
+
+    @property
+    def key(self) -> str:
+        """Name for files and links."""
+        return f"{self.dataset}-{self.split}"
+
+
+def sections_of(frame: Frame, progress: Progress) -> list[Section]:
+    """Return a section per dataset and split that has pairs; the split that carries the headline first."""
+    datasets = sorted(set(frame.cells["dataset"]))
+    found = [
+        (dataset, split)
+        for dataset in datasets
+        for split in sorted(set(frame.pairs.loc[frame.pairs["dataset"] == dataset, "split"]), key=_split_rank)
+    ]
+    return [_section(frame, dataset, split) for dataset, split in progress(found, len(found), "bootstrap")]
+
+
+def _split_rank(split: str) -> tuple[int, str]:
+    return (SPLIT_ORDER.index(split) if split in SPLIT_ORDER else len(SPLIT_ORDER), split)
+
+
+def _section(frame: Frame, dataset: str, split: str) -> Section:
+    groups = groups_of(frame, dataset, split)
+    intervals: dict[tuple[str, str], Interval] = {}
+    skills, margins = {}, {}
+    _, passthrough = trivial(groups)
+    for group in groups:
+        if not len(group.pairs):
+            continue
+        intervals[group.method, "mse"] = au_interval(group, "mse")
+        intervals[group.method, "pcc"] = au_interval(group, "pcc")
+        if read_mask(group.pairs, "b").any():
+            intervals[group.method, "mse-b"] = au_interval(group, "mse", "b")
+            intervals[group.method, "pcc-b"] = au_interval(group, "pcc", "b")
+        skills[group.method] = skill_interval(group)
+        margin = None if passthrough is None else margin_interval(group, passthrough)
+        if margin is not None:
+            margins[group.method] = margin
+    readers = readers_of(frame.cells, frame.instruments, dataset)
+    return Section(dataset, split, groups, intervals, skills, margins, readers, frame.names)

@@ -1,0 +1,154 @@
+"""One static page with everything: no scripts, no requests, images beside it, readable from a file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from reports.style.html import render
+from reports.style.metric_catalogue import METRICS, OUR_METHOD, method_rank, split_title
+from reports.style.table import Table
+from reports.suite import published
+from reports.suite.frame import Frame
+from reports.suite.sections import Section
+from reports.suite.suite_figures import Picture
+from reports.suite.verdicts import Verdict
+
+TEMPLATE = Path(__file__).with_name("suite_page.html")
+MARGIN_DEFINITION = (
+    "Margin over mixtures: a coin that returns either the source (copy-source) or the reference image "
+    "(target passthrough) "
+    "moves on a straight line between these two in the plane of mean MSE and accuracy. Expression gained (0 "
+    "at copy-source, "
+    "1 at passthrough) plus identity kept (1 at copy-source, 0 at passthrough) is 1 all along that line. "
+    "The margin is the "
+    "sum minus 1. At or below 0 a method lies between the two references and has learnt nothing."
+)
+
+
+@dataclass(frozen=True)
+class SectionPage:
+    """What the page shows of one section."""
+
+    section: Section
+    tables: Mapping[str, Table]
+    pictures: Sequence[Picture]
+
+    @property
+    def title(self) -> str:
+        """Heading."""
+        return f"{self.section.dataset}: {split_title(self.section.split)}"
+
+
+def render_page(
+    frame: Frame,
+    sections: Sequence[SectionPage],
+    faces: Sequence[Picture],
+    training: Sequence[Picture],
+    said: Sequence[Verdict],
+) -> str:
+    """Return the page as HTML; everything that comes from runs is escaped."""
+    return render(
+        TEMPLATE,
+        frame=frame,
+        ours=OUR_METHOD,
+        title=f"EGGAN benchmark: suite {frame.suite}",
+        facts=facts(frame),
+        sections=sections,
+        faces=faces,
+        training=training,
+        verdicts=said,
+        runs=list(frame.cells.to_dict("records")),
+        method_title=frame.names.title,
+        duration=duration,
+        metrics=METRICS,
+        margin_definition=MARGIN_DEFINITION,
+        instruments=instrument_cards(frame),
+        settings=settings(frame),
+        published=published,
+    )
+
+
+def facts(frame: Frame) -> list[tuple[str, str]]:
+    """Return the lines of the page's head: suite, cells, code, machine, data, dates."""
+    cells = frame.cells
+    finished = int((cells["state"] == "finished").sum())
+    started = pd.to_datetime(cells["started_ms"], unit="ms")
+    return [
+        ("Suite", frame.suite),
+        ("Cells", f"{finished} finished of {len(cells)}"),
+        ("Commit", "; ".join(sorted({_commit(row) for _, row in cells.iterrows()}))),
+        ("Machine", "; ".join(sorted(set(cells["machine"])))),
+        ("Data", "; ".join(sorted(set(cells["dataset_digest"])) or ["not recorded"])),
+        ("Runs started", f"{started.min():%Y-%m-%d %H:%M} to {started.max():%Y-%m-%d %H:%M} UTC"),
+        ("Machine time", duration(float(cells["seconds"].sum()))),
+    ]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the trained methods were set: a value per method and setting, in the order of `methods`."""
+
+    methods: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def settings(frame: Frame) -> Settings:
+    """Return every setting of the trained methods; seeds of one method share theirs, `–` is no such setting.
+
+    Seeds (or datasets) that were set differently show all their values.
+    """
+    owners = frame.settings.merge(frame.cells[["run_id", "method"]], on="run_id")
+    methods = tuple(sorted(set(owners["method"]), key=method_rank))
+    found = owners.groupby(["setting", "method"])["value"].agg(
+        lambda values: " / ".join(dict.fromkeys(values))
+    )
+    names = sorted(set(owners["setting"]))
+    rows = tuple((name, tuple(str(found.get((name, method), "–")) for method in methods)) for name in names)
+    return Settings(methods, rows)
+
+
+def _commit(row: pd.Series) -> str:
+    changed = " with uncommitted changes" if row["dirty"] == "true" else ""
+    return f"{str(row['commit'])[:12] or 'unknown'}{changed}"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as `1 h 02 min`, `3 min 05 s` or `12 s`."""
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
+
+
+def instrument_cards(frame: Frame) -> list[dict[str, Any]]:
+    """Return name, sha256, held-out figures and whether the runs used this very file, per instrument."""
+    used = " ".join(frame.cells["instruments"].fillna("").astype(str))
+    cards = []
+    for name, card in frame.instruments.items():
+        digest = str(card.get("sha256", ""))
+        held_out = [(title, _scalars(values)) for title, values in dict(card.get("held_out", {})).items()]
+        cards.append(
+            {
+                "name": name,
+                "title": card.get("title", ""),
+                "sha256": digest,
+                "missing": card.get("missing", ""),
+                "used": bool(digest) and digest in used,
+                "held_out": [(title, values) for title, values in held_out if values],
+                "threshold": _scalars(card.get("threshold", {})),
+                "seed": card.get("seed", ""),
+            }
+        )
+    return cards
+
+
+def _scalars(values: Any) -> list[tuple[str, str]]:
+    if not isinstance(values, Mapping):
+        return []
+    plain = {k: v for k, v in values.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    return [
+        (str(k).replace("_", " "), f"{v:.4g}" if isinstance(v, float) else f"{v:,}") for k, v in plain.items()
+    ]

@@ -1,0 +1,85 @@
+"""A whole report from a frame: tables, figures and the page, in a folder that appears whole or not at all."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from eggan.files import refuse_foreign, replaced_folder
+from reports.style import table_writers
+from reports.style.html import PAGE, report_files
+from reports.style.table import Table
+from reports.suite import suite_figures, suite_tables
+from reports.suite.ablation_figures import ablation_grids
+from reports.suite.ablation_tables import Ablations, ablation_table, ablations_of
+from reports.suite.claims import claim_verdicts
+from reports.suite.frame import Frame, Progress
+from reports.suite.reconstruction_table import self_reconstruction
+from reports.suite.sections import Section, sections_of
+from reports.suite.suite_figures import Picture
+from reports.suite.suite_page import SectionPage, render_page
+from reports.suite.verdicts import Verdict, verdicts
+
+
+@dataclass(frozen=True)
+class Report:
+    """A built report: where it is, and what the terminal shows of it."""
+
+    page: Path
+    overview: list[Table]
+    verdicts: list[Verdict]
+
+
+def build(frame: Frame, out: Path, progress: Progress) -> Report:
+    """Write `tables/`, `figures/` and `index.html` under `out`, replacing an earlier report there."""
+    known = report_files(out)
+    refuse_foreign(out, known)
+    sections = sections_of(frame, progress)
+    ablations = {s.key: found for s in sections if (found := ablations_of(frame, s))}
+    said = claim_verdicts(frame, list(ablations.values())) + verdicts(frame, sections)
+    pictures = suite_figures.pictures(frame, sections) + ablation_grids(frame)
+    pages = [
+        SectionPage(
+            s, section_tables(frame, s, ablations.get(s.key)), [p for p in pictures if p.key.endswith(s.key)]
+        )
+        for s in sections
+    ]
+    with replaced_folder(out, known) as staging:
+        _write_tables([table for page in pages for table in page.tables.values()], staging / "tables")
+        for picture in progress(pictures, len(pictures), "figures"):
+            suite_figures.save(picture, staging / "figures")
+        faces, training = _named(pictures, "fig"), _named(pictures, "training")
+        (staging / PAGE).write_text(render_page(frame, pages, faces, training, said), encoding="utf-8")
+    told = ("averages", "table2", "ablations")
+    overview = [page.tables[place] for page in pages for place in told if place in page.tables]
+    return Report(out / PAGE, overview, said)
+
+
+def section_tables(frame: Frame, section: Section, ablations: Ablations | None = None) -> dict[str, Table]:
+    """Return every table of a section by its place on the page."""
+    made = {
+        "averages": suite_tables.table1_averages(section),
+        "table1": suite_tables.table1(section),
+        "table2": suite_tables.table2(frame, section),
+        "by_au": suite_tables.table1_by_au(section),
+        "summary": suite_tables.summary(frame, section),
+        "agreement": suite_tables.estimator_agreement(section),
+    }
+    optional = {
+        "ablations": ablation_table(ablations) if ablations and ablations.full else None,
+        "cost": suite_tables.cost(frame, section),
+        "differences": suite_tables.differences(section),
+        "reconstruction": self_reconstruction(frame, section),
+    }
+    return made | {name: table for name, table in optional.items() if table}
+
+
+def _named(pictures: Sequence[Picture], start: str) -> list[Picture]:
+    return [picture for picture in pictures if picture.key.startswith(start)]
+
+
+def _write_tables(made: Sequence[Table], folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for table in made:
+        (folder / f"{table.key}.md").write_text(table_writers.markdown(table), encoding="utf-8")
+        (folder / f"{table.key}.tex").write_text(table_writers.latex(table), encoding="utf-8")
+        (folder / f"{table.key}.csv").write_text(table_writers.csv_text(table), encoding="utf-8")

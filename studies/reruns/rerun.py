@@ -1,0 +1,174 @@
+"""A trial trained again: with a fresh seed, which shows what being selected added, or on another budget.
+
+Re-runs are no trials: the sampler never sees them. Each has a folder in the study's, `result.json` in it says
+how it ended, and it is an MLflow run under the study's.
+"""
+
+import dataclasses
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+
+from eggan import tracking
+from eggan.checkpoint import STATE_FILE
+from eggan.config import to_dict
+from eggan.files import try_lock, write_atomically, write_json
+from eggan.tables import read_table
+from eggan.tracking import RunRecord, Store, TrackedRun
+from eggan.training import Interrupted, TrainingFailed
+from studies.objective import check_finite, train_and_score
+from studies.reruns.rerun_statistics import pair_scores
+from studies.storage.trial_table import SCORES
+from studies.storage.trial_tracking import RUN_ID, dataset_input, drop_training_files
+from studies.study_context import Desk
+
+FOLDER, RESULT, PAIRS = "reruns", "result.json", "pairs.parquet"
+KEYS = ("trial", "seed", "images")
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """One training to be done again: whose parameters, with which seed, on how many images."""
+
+    trial: int
+    seed: int
+    images: int
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return f"t{self.trial:04d}-i{self.images}-s{self.seed}"
+
+    def folder(self, study_folder: Path) -> Path:
+        """Return its folder."""
+        return study_folder / FOLDER / self.name
+
+
+def plan_reruns(trials: Sequence[int], seeds: Sequence[int], images: int) -> list[Rerun]:
+    """Return the re-runs, seed by seed, so that every trial has one early."""
+    return [Rerun(trial, seed, images) for seed in dict.fromkeys(seeds) for trial in dict.fromkeys(trials)]
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """Return what `result.json` holds; None where the re-run has not ended, or its file is broken."""
+    try:
+        return json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def read_reruns(study_folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the re-runs that have ended, and their pair tables.
+
+    Columns: trial, seed, images, state (finished, failed), reason, seconds, run_id and the final `SCORES`;
+    trial, seed, images and those of `fresh.pair_scores`.
+    """
+    rows, tables = [], []
+    for folder in sorted((study_folder / FOLDER).glob("t*")):
+        result = read_result(folder)
+        if result is None:
+            continue
+        keys = {name: result[name] for name in KEYS}
+        told = {name: result[name] for name in ("state", "reason", "seconds", "run_id")}
+        rows.append({**keys, **told, **{name: result["scores"].get(name) for name in SCORES}})
+        if result["state"] == "finished":
+            tables.append(read_table(folder / PAIRS, numbers=KEYS).assign(**keys))
+    columns = [*KEYS, "state", "reason", "seconds", "run_id", *SCORES]
+    frame = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(("seconds", *SCORES), float))
+    pairs = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(KEYS))
+    return frame, pairs
+
+
+def run_reruns(
+    desk: Desk, study: optuna.Study, reruns: Sequence[Rerun], store: Store | None, keep_weights: bool = False
+) -> list[Rerun]:
+    """Run what has not ended yet; return those that another process is at work on.
+
+    A training that fails is recorded; an interruption or a full disk is raised after the state is saved.
+    """
+    trials = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
+    held = []
+    for rerun in reruns:
+        folder = rerun.folder(desk.folder())
+        with try_lock(folder / ".lock") as alone:
+            if not alone:
+                held.append(rerun)
+            elif read_result(folder) is None:
+                trial = trials[rerun.trial]
+                _run(desk, rerun, trial.params, trial.user_attrs.get(RUN_ID, {}), store, keep_weights)
+    return held
+
+
+def _run(
+    desk: Desk,
+    rerun: Rerun,
+    params: Mapping[str, Any],
+    link: Mapping[str, str],
+    store: Store | None,
+    keep_weights: bool,
+) -> None:
+    folder, started = rerun.folder(desk.folder()), time.time()
+    config = desk.spec.space.apply(desk.base, params)
+    training = dataclasses.replace(desk.training, images=rerun.images)
+    if not any(folder.glob(f"s*/{STATE_FILE}")):
+        tracking.put_aside(folder)
+    record = _record(desk, rerun, params, link, {"config": to_dict(config), "training": to_dict(training)})
+    tracked = TrackedRun(folder, record, store)
+
+    def log(step: int, values: dict[str, float]) -> None:
+        tracked.log(step, {f"train/{name}": value for name, value in values.items()})
+
+    def end(state: str, reason: str, scores: dict[str, float]) -> None:
+        run_id = tracking.run_id_in(folder, store.uri) if store else None
+        result = dataclasses.asdict(rerun) | {"params": dict(params), "state": state, "reason": reason}
+        result |= {"scores": scores, "seconds": time.time() - started, "run_id": run_id}
+        write_json(result, folder / RESULT)
+        drop_training_files(folder, keep_weights)
+        tracked.log(0, scores)
+        tracked.finish(state, reason)
+
+    try:
+        scores, frame = train_and_score(desk, config, training, rerun.seed, folder / f"s{rerun.seed}", log)
+        scores = check_finite(scores)
+    except (Interrupted, KeyboardInterrupt) as stop:
+        tracked.finish("interrupted", "interrupted by the user")
+        raise KeyboardInterrupt from stop
+    except TrainingFailed as failure:
+        end("failed", str(failure), {})
+    except Exception as error:
+        tracked.finish("failed", str(error) or type(error).__name__)
+        raise
+    else:
+        write_atomically(folder / PAIRS, pair_scores(frame).to_parquet)
+        end("finished", "", scores)
+
+
+def _record(
+    desk: Desk, rerun: Rerun, params: Mapping[str, Any], link: Mapping[str, str], settings: dict[str, Any]
+) -> RunRecord:
+    spec = desk.spec
+    return RunRecord(
+        name=f"{spec.name}/rerun-{rerun.name}",
+        tags={
+            "kind": "rerun",
+            "study": spec.name,
+            "trial": str(rerun.trial),
+            "trial_run_id": link.get("run_id", ""),
+            "seed": str(rerun.seed),
+            "images": str(rerun.images),
+            "method": spec.study.method,
+            "state": "running",
+            **tracking.code_version(),
+            **tracking.describe_machine(desk.bench.device),
+        },
+        params=tracking.flat_params({"params": dict(params), **settings, "seed": rerun.seed}),
+        datasets=[dataset_input(spec)],
+        artifacts=[RESULT, PAIRS, "s*/weights.safetensors", "s*/config.json"],
+        parent="../..",
+    )

@@ -1,0 +1,163 @@
+"""`eggan study confirm` and `eggan study ranks`: from their arguments to the last re-run."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+import pandas as pd
+
+from benchmarks.running.bench_console import table
+from benchmarks.running.environment import Workbench
+from eggan import tracking
+from eggan.errors import UserError
+from eggan.signals import resumable
+from eggan.tracking import Store
+from studies import selection
+from studies.reruns.rerun import Rerun, plan_reruns, read_result, run_reruns
+from studies.storage.study_storage import open_study
+from studies.storage.trial_table import trial_frame
+from studies.storage.trial_tracking import open_study_run
+from studies.study_config import StudyConfig, StudySpec, read_spec, study_folder
+from studies.study_console import RUNNING_MIB, TRIAL_MIB, WEIGHTS_MIB, trial_seconds
+from studies.study_context import Desk, reopen_desk
+from studies.study_options import Place
+from studies.study_session import outcome
+
+CONFIRM, RANKS = "confirm", "ranks"
+DONE, NOT_DONE = 0, 1
+
+
+@dataclass(frozen=True)
+class RerunSession:
+    """The choices of one command. `trials` empty: the `best` so many and the references."""
+
+    action: str
+    name: str
+    place: Place
+    trials: tuple[int, ...] = ()
+    best: int = 0
+    seeds: tuple[int, ...] = ()
+    images: int = 0
+    storage: str | None = None
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> "RerunSession":
+        """Read the arguments; what is wrong in them is found before anything is trained."""
+        spec = read_spec(study_folder(arguments.runs, arguments.name))
+        images, seeds = arguments.images or spec.study.images, arguments.seeds or spec.study.seeds
+        _check(arguments.action_name, spec.study, images, seeds)
+        return cls(
+            action=arguments.action_name,
+            name=arguments.name,
+            place=Place.of(arguments),
+            trials=tuple(arguments.trials or ()),
+            best=arguments.best,
+            seeds=tuple(seeds),
+            images=images,
+            storage=arguments.storage,
+        )
+
+    @property
+    def bench(self) -> Workbench:
+        """The place's workbench."""
+        return self.place.bench
+
+    @property
+    def folder(self) -> Path:
+        """The study's folder."""
+        return study_folder(self.bench.runs, self.name)
+
+    def reruns(self, study: optuna.Study) -> list[Rerun]:
+        """Return the re-runs that are asked for, ended ones included."""
+        spec, frame = read_spec(self.folder), trial_frame(study)
+        return plan_reruns(self._trials(spec, frame), self.seeds, self.images)
+
+    def _trials(self, spec: StudySpec, frame: pd.DataFrame) -> list[int]:
+        if self.trials:
+            return selection.chosen(frame, self.trials)
+        selection.best(spec.study, frame)  # a `UserError` where there is none
+        order = selection.ranked(spec.study, frame)[: self.best]
+        return list(dict.fromkeys([*order, *selection.references(frame).values()]))
+
+    def plan(self) -> str:
+        """Return what `run` would do, and the line that does it; nothing is trained or created."""
+        study, spec = open_study(self.folder, self.storage), read_spec(self.folder)
+        reruns = self.reruns(study)
+        left = [rerun for rerun in reruns if read_result(rerun.folder(self.folder)) is None]
+        whole, source = trial_seconds(spec.study, study, self.bench.runs)
+        seconds = whole / len(spec.study.seeds) * self.images / spec.study.images
+        disk = RUNNING_MIB + len(left) * (TRIAL_MIB + (WEIGHTS_MIB if self.place.keep_weights else 0.0))
+        lines = [
+            f"study {self.name}: trials {_words({r.trial for r in reruns})} again on {self.images} images "
+            f"with seeds {_words(self.seeds)}",
+            f"trainings: {len(reruns)} in all, {len(reruns) - len(left)} done, {len(left)} to run",
+            f"time: about {len(left) * seconds / 3600:.1f} h on this machine "
+            f"({seconds / 60:.1f} min each: {source})",
+            f"disk: about {disk:.0f} MiB",
+            f"run or continue it: {self.resume_command()}",
+        ]
+        return "\n".join(lines)
+
+    def run(self) -> int:
+        """Run what is left; return 0, or 1 where another process still holds some or a training failed."""
+        with resumable():
+            return self._run()
+
+    def _run(self) -> int:
+        study = open_study(self.folder, self.storage)
+        reruns = self.reruns(study)
+        desk = reopen_desk(self.folder, self.bench)
+        store = self.place.store()
+        self._ensure_parent(desk, study, store)
+        held = run_reruns(desk, study, reruns, store, self.place.keep_weights)
+        print(results_text(self.folder, reruns))
+        if held:
+            print(f"{len(held)} are being run by another process", file=sys.stderr)
+        failed = [r for r in reruns if (read_result(r.folder(self.folder)) or {}).get("state") == "failed"]
+        return NOT_DONE if held or failed else DONE
+
+    def _ensure_parent(self, desk: Desk, study: optuna.Study, store: Store | None) -> None:
+        """Let this machine's folder stand for the study's run, where the study was run elsewhere."""
+        if tracking.read_record(self.folder) is None:
+            open_study_run(desk, study, store).finish(*outcome(study, desk.study))
+
+    def resume_command(self) -> str:
+        """Return the line to type that does what is left."""
+        words = ["eggan", "study", self.action, self.name]
+        words += ["--trials", *map(str, self.trials)] if self.trials else ["--best", str(self.best)]
+        words += ["--seeds", *map(str, self.seeds)]
+        words += ["--images", str(self.images)] if self.action == RANKS else []
+        return shlex.join([*words, *self.place.words()])
+
+
+def _check(action: str, study: StudyConfig, images: int, seeds: Sequence[int]) -> None:
+    stale = sorted(set(seeds) & set(study.seeds))
+    if action == CONFIRM and stale:
+        raise UserError(f"seed {stale[0]} is one that the study trained with: fresh ones show selection bias")
+    if action == CONFIRM and images != study.images:
+        raise UserError(f"the study's trials saw {study.images} images: for another budget use `study ranks`")
+    if action == RANKS and images == study.images:
+        raise UserError(f"--images {images} is the study's own budget: choose another to compare it with")
+    if images < study.batch_size:
+        raise UserError(f"--images {images} is less than a batch of {study.batch_size}")
+
+
+def _words(values: Sequence[int] | set[int]) -> str:
+    return ", ".join(map(str, sorted(values)))
+
+
+def results_text(folder: Path, reruns: Sequence[Rerun]) -> str:
+    """Return one line per re-run: its state and scores."""
+    names = (selection.SKILL, selection.ERROR, selection.ACCURACY)
+    rows = []
+    for rerun in reruns:
+        result = read_result(rerun.folder(folder)) or {"state": "open", "reason": "", "scores": {}}
+        scores = [f"{result['scores'][n]:.3f}" if n in result["scores"] else "-" for n in names]
+        keys = [str(rerun.trial), str(rerun.seed), str(rerun.images)]
+        rows.append([*keys, result["state"], *scores, result["reason"]])
+    header = ["trial", "seed", "images", "state", *(name.removeprefix("val/") for name in names), "reason"]
+    return table(header, rows)

@@ -1,0 +1,210 @@
+"""Who runs a trial, whether they live, and what becomes of a trial whose worker died.
+
+Optuna's own heartbeat knows neither the journal nor ask and tell. Here a running trial carries its owner and
+a count of beats; anybody who finds its process gone, or sees the count stand still for long by a clock of
+their own, closes it and puts it back into the queue. Clocks of two machines are never compared.
+"""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import optuna
+import psutil
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from eggan.files import write_json
+from studies.storage.study_storage import STORAGE_ERRORS, set_trial_attr
+from studies.storage.trial_table import params_of
+from studies.study_config import StudyConfig
+
+OWNER, BEAT, ATTEMPT, RETRY_OF, REASON = "owner", "beat", "attempt", "retry_of", "reason"
+AGAIN = "again"  # on a closed trial: it is owed another try, because nothing was wrong with it
+GONE = "its process ended without a word (killed, or the machine went down)"
+# What Optuna raises on a trial that was closed by somebody else.
+CLOSED_ERRORS = (ValueError, RuntimeError, KeyError)
+
+
+class LostTrial(Exception):
+    """Somebody else closed this trial, because it seemed dead; its result is not wanted any more."""
+
+
+@lru_cache(maxsize=1)
+def this_host() -> str:
+    """Return a name of this machine since its last start: process numbers mean nothing beyond it."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    start = boot.read_text(encoding="utf-8").strip() if boot.exists() else psutil.boot_time()
+    return f"{socket.gethostname()}:{start}"
+
+
+def owner_of_this_process() -> dict[str, Any]:
+    """Return what names this process, even after its number was given to another."""
+    own = psutil.Process()
+    return {"host": this_host(), "pid": own.pid, "started": own.create_time()}
+
+
+def owner_lives(owner: dict[str, Any]) -> bool:
+    """Return whether a process of this machine still runs."""
+    try:
+        process = psutil.Process(int(owner["pid"]))
+        same = abs(process.create_time() - float(owner["started"])) < 1.0
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+class Watch:
+    """How long the beats of running trials have stood still, by this machine's monotonic clock.
+
+    What was seen is kept in a study's folder, since a command may end long before a trial counts as dead. It
+    means nothing to another machine, or after a restart of this one.
+    """
+
+    def __init__(self, study_folder: Path) -> None:
+        self._path = study_folder / f".beats-{socket.gethostname()}.json"
+        self._seen: dict[str, list[float]] = self._read()
+
+    def _read(self) -> dict[str, list[float]]:
+        try:
+            kept = json.loads(self._path.read_text(encoding="utf-8"))
+            return dict(kept["seen"]) if kept["host"] == this_host() else {}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+    def silent_seconds(self, trial: FrozenTrial) -> float:
+        """Return since how many seconds a trial has been seen with the beat that it has now."""
+        beat, now = float(trial.user_attrs.get(BEAT, -1)), time.monotonic()
+        before = self._seen.get(str(trial.number))
+        if before is None or before[0] != beat or before[1] > now:
+            self._seen[str(trial.number)] = [beat, now]
+            return 0.0
+        return now - before[1]
+
+    def keep(self, running: Iterable[FrozenTrial]) -> None:
+        """Store what was seen of the trials that still run."""
+        numbers = {str(trial.number) for trial in running}
+        self._seen = {number: seen for number, seen in self._seen.items() if number in numbers}
+        if self._seen or self._path.exists():
+            write_json({"host": this_host(), "seen": self._seen}, self._path)
+
+
+class Heart:
+    """Beats for a trial while the block runs; `check` raises `LostTrial` once the trial was closed."""
+
+    def __init__(self, trial: Trial, seconds: float) -> None:
+        self._trial, self._seconds, self._beats = trial, seconds, 0
+        self._stop, self._lost = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "Heart":
+        self._trial.set_user_attr(OWNER, owner_of_this_process())
+        self._beat()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def check(self) -> None:
+        """Raise `LostTrial` if the trial was closed by somebody else."""
+        if self._lost.is_set():
+            raise LostTrial(f"trial {self._trial.number} was closed by another worker")
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._seconds) and not self._lost.is_set():
+            self._beat()
+
+    def _beat(self) -> None:
+        try:
+            self._trial.set_user_attr(BEAT, self._beats)
+            self._beats += 1
+        except STORAGE_ERRORS:
+            return  # a database that is away for a moment; the next beat tries again
+        except CLOSED_ERRORS:
+            self._lost.set()
+
+
+def why_dead(trial: FrozenTrial, config: StudyConfig, watch: Watch) -> str | None:
+    """Return why a running trial counts as dead, None where it does not."""
+    owner = trial.user_attrs.get(OWNER)
+    if owner and owner["host"] == this_host() and not owner_lives(owner):
+        return GONE
+    silent = watch.silent_seconds(trial)
+    if silent > config.stale_seconds:
+        return f"no word from its worker for {silent:.0f} s"
+    return None
+
+
+def reap(study: optuna.Study, config: StudyConfig, watch: Watch) -> list[int]:
+    """Close the dead trials of a study, queue each once more, and return their numbers."""
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    dead = [(trial, why_dead(trial, config, watch)) for trial in running]
+    watch.keep(trial for trial, reason in dead if not reason)
+    return [trial.number for trial, reason in dead if reason and _bury(study, config, trial, reason)]
+
+
+def _bury(study: optuna.Study, config: StudyConfig, trial: FrozenTrial, reason: str) -> bool:
+    attempt = int(trial.user_attrs.get(ATTEMPT, 0)) + 1
+    try:
+        return close_trial(study, trial, reason, attempt if attempt <= config.max_retries else None)
+    except CLOSED_ERRORS:  # another worker was quicker
+        return False
+
+
+def close_trial(study: optuna.Study, trial: FrozenTrial, reason: str, attempt: int | None) -> bool:
+    """Close a running trial as failed; with `attempt` it is queued again under that number of attempts."""
+    set_trial_attr(study, trial, REASON, reason)
+    if attempt is not None:
+        set_trial_attr(study, trial, AGAIN, attempt)
+    study.tell(trial.number, state=TrialState.FAIL)
+    if attempt is not None:
+        _queue_again(study, trial, attempt)
+    return True
+
+
+def queue_forgotten(study: optuna.Study) -> None:
+    """Queue trials that were closed but not queued again, because whoever closed them died in between."""
+    trials = study.get_trials(deepcopy=False)
+    retried = retried_numbers(trials)
+    for trial in trials:
+        attempt = trial.user_attrs.get(AGAIN)
+        if trial.state == TrialState.FAIL and attempt is not None and trial.number not in retried:
+            _queue_again(study, trial, int(attempt))
+
+
+def _queue_again(study: optuna.Study, trial: FrozenTrial, attempt: int) -> None:
+    attrs: dict[str, Any] = {RETRY_OF: trial.number, ATTEMPT: attempt}
+    if "reference" in trial.user_attrs:
+        attrs["reference"] = trial.user_attrs["reference"]
+    # Without parameters, because it died before it had any, the new one draws those that it would have had.
+    study.enqueue_trial(params_of(trial), user_attrs=attrs)
+
+
+def retried_numbers(trials: Iterable[FrozenTrial]) -> set[int]:
+    """Return the numbers of trials that a later one repeats."""
+    return {int(trial.user_attrs[RETRY_OF]) for trial in trials if RETRY_OF in trial.user_attrs}
+
+
+def count_trials(study: optuna.Study) -> dict[str, int]:
+    """Return how many trials are `settled`, `running` and `waiting`.
+
+    A trial that was repeated, or that died before it had parameters, does not count: another stands for it.
+    """
+    trials = study.get_trials(deepcopy=False)
+    retried = retried_numbers(trials)
+    settled = [t for t in trials if t.state.is_finished() and t.number not in retried and params_of(t)]
+    by_state = {state: sum(t.state == state for t in trials) for state in TrialState}
+    return {
+        "settled": len(settled),
+        "running": by_state[TrialState.RUNNING],
+        "waiting": by_state[TrialState.WAITING],
+    }

@@ -1,0 +1,275 @@
+"""`eggan study`. Heavy imports wait until a command runs, so that `--help` is quick."""
+
+import argparse
+import shlex
+from pathlib import Path
+from typing import Any
+
+from benchmarks.bench_commands import add_instruments, print_synced
+from eggan.devices import add_device_argument
+from eggan.options import add_runs_argument, add_tracking_argument, command
+from eggan.outputs import add_force_argument, check_output, is_sealed
+
+EXAMPLES = """examples:
+  eggan study run loss-weights --dry-run               trials, hours, disk, the command that continues it
+  eggan study run loss-weights --trials 30             AU skill above a floor of identity accuracy; prunes
+  eggan study run loss-weights --objective pareto      AU error against identity accuracy
+  eggan study run loss-weights --also critic_steps latent_dim learning_rate --workers 2
+  eggan study run loss-weights --storage postgresql://me@host/eggan     the same line on every machine
+  eggan study status loss-weights-constrained          every trial with its state and reason
+  eggan study confirm loss-weights-constrained --best 3 --seeds 101 102 103     are the best still good?
+  eggan study ranks loss-weights-constrained --trials 0 5 12 --images 76800     does more training agree?
+  eggan study report loss-weights-constrained          figures, tables, one page
+  eggan study best loss-weights-constrained --export tuned.toml
+  eggan study dashboard loss-weights-constrained       optuna-dashboard on this machine
+"""
+RUN_NOTES = """
+The same command continues a study, whatever stopped it. Settings of the study are changed with
+--set study.FIELD=VALUE (study.seeds=[0,1], study.startup_trials=8, study.min_resource=1600), those that the
+search leaves alone with --set FIELD=VALUE. Trials 0 and 1 are the paper's weights and the preset's own.
+"""
+BEST_NOTES = """
+The best of one objective has the highest AU skill above the floor of identity accuracy. Of two it is the
+knee: the trial of the Pareto front that is nearest to the front's best values of both scores, each scaled
+to the front's range. Choose another with --trial.
+"""
+
+
+def register(subparsers: Any) -> None:
+    """Add `eggan study`."""
+    study = _parser(subparsers, "study", "search settings of a method on validation identities", EXAMPLES)
+    actions = study.add_subparsers(title="actions", metavar="ACTION", required=True)
+    _add_run(_parser(actions, "run", "run or continue a study", EXAMPLES + RUN_NOTES))
+    status = _parser(actions, "status", "show the studies, or every trial of one", EXAMPLES)
+    status.add_argument("name", nargs="?", help="a study (default: all, one line each)")
+    add_runs_argument(status)
+    _add_storage(status)
+    status.set_defaults(run=show_status)
+    _add_reruns(actions)
+    _add_reading(actions)
+    sync = _parser(actions, "sync", "ship the trials of a study to the tracking store", EXAMPLES)
+    sync.add_argument("name", help="the study")
+    add_runs_argument(sync)
+    add_tracking_argument(sync)
+    sync.set_defaults(run=sync_study)
+
+
+def _parser(subparsers: Any, name: str, text: str, examples: str) -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name, help=text, description=text, epilog=examples, formatter_class=raw
+    )
+    return parser
+
+
+def _add_storage(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--storage", metavar="URL", help="the study's database, where its password is needed")
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("space", help="search space: loss-weights")
+    parser.add_argument("--name", help="the study's name (default: SPACE-OBJECTIVE)")
+    parser.add_argument("--dry-run", action="store_true", help="print trials, hours and disk; run nothing")
+    parser.add_argument("--objective", choices=["constrained", "pareto"], help="default: constrained")
+    parser.add_argument(
+        "--also", nargs="+", default=[], metavar="OPTION", help="critic_steps, latent_dim, learning_rate"
+    )
+    parser.add_argument("--trials", type=int, help="in all, over every worker and run (default: 30)")
+    parser.add_argument("--images", type=int, help="a trial's budget of training images (default: 25600)")
+    parser.add_argument("--identity-floor", type=float, metavar="PERCENT", help="default: 30 (pareto: none)")
+    parser.add_argument("--method", help="default: eggan")
+    parser.add_argument("--preset", help="what the space leaves alone (default: quick)")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", dest="assignments")
+    parser.add_argument("--workers", type=int, default=1, help="processes; they share the cores (default: 1)")
+    parser.add_argument(
+        "--storage", metavar="URL", help="database shared by machines (default: a journal file)"
+    )
+    _add_machine(parser)
+    parser.add_argument("--worker-number", type=int, help=argparse.SUPPRESS)
+    add_runs_argument(parser)
+    add_tracking_argument(parser)
+    parser.set_defaults(run=run_study)
+
+
+def _add_machine(parser: argparse.ArgumentParser) -> None:
+    add_device_argument(parser)
+    parser.add_argument("--dataset", type=Path, metavar="FOLDER", help="another dataset in place of SynFACS")
+    add_instruments(parser)
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets (default: data)")
+    parser.add_argument("--keep-weights", action="store_true", help="keep the weights of every training")
+    parser.add_argument("--offline", action="store_true", help="track locally only; `sync` ships later")
+
+
+def _add_reruns(actions: Any) -> None:
+    """Add `confirm` and `ranks`; started twice they share the work."""
+    confirm = _parser(actions, "confirm", "train the best trials again on fresh seeds", EXAMPLES)
+    confirm.add_argument("name", help="the study")
+    which = confirm.add_mutually_exclusive_group()
+    which.add_argument(
+        "--best", type=int, default=3, metavar="K", help="and the paper's and preset's own (default: 3)"
+    )
+    which.add_argument("--trials", type=int, nargs="+", metavar="N", help="these trials and no others")
+    confirm.add_argument("--seeds", type=int, nargs="+", default=[101, 102, 103], metavar="SEED")
+    confirm.set_defaults(run=run_reruns, action_name="confirm", images=None)
+    ranks = _parser(actions, "ranks", "train trials again on another budget and compare the ranks", EXAMPLES)
+    ranks.add_argument("name", help="the study")
+    ranks.add_argument("--trials", type=int, nargs="+", required=True, metavar="N", help="at least two")
+    ranks.add_argument("--images", type=int, required=True, help="the other budget of training images")
+    ranks.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="default: the study's")
+    ranks.set_defaults(run=run_reruns, action_name="ranks", best=0)
+    for parser in (confirm, ranks):
+        parser.add_argument(
+            "--dry-run", action="store_true", help="print trainings, hours, disk; run nothing"
+        )
+        _add_machine(parser)
+        add_runs_argument(parser)
+        _add_storage(parser)
+        add_tracking_argument(parser)
+
+
+def _add_reading(actions: Any) -> None:
+    """Add what only reads a study: `report`, `export`, `best`, `dashboard`."""
+    report = _parser(actions, "report", "figures, tables and an HTML page of a study", EXAMPLES)
+    report.add_argument("name", nargs="?", help="the study; or --frame")
+    report.add_argument("--frame", type=Path, metavar="FOLDER", help="an exported study in its place")
+    report.add_argument("--out", type=Path, help="folder of the report (default: runs/studies/NAME/report)")
+    report.add_argument("--best", type=int, default=3, metavar="K", help="rows of the best (default: 3)")
+    report.set_defaults(run=show_report)
+    export = _parser(actions, "export", "write all of a study that reports need to a folder", EXAMPLES)
+    export.add_argument("name", help="the study")
+    export.add_argument("folder", type=Path, help="new, or an earlier export")
+    export.set_defaults(run=export_study)
+    best = _parser(actions, "best", "show the best trial, and write it as a config", EXAMPLES + BEST_NOTES)
+    best.add_argument("name", help="the study")
+    best.add_argument("--trial", type=int, metavar="N", help="this trial in place of the best")
+    best.add_argument(
+        "--export", type=Path, metavar="FILE", help="TOML for `eggan train METHOD --config FILE`"
+    )
+    add_force_argument(best)
+    best.add_argument("--only-searched", action="store_true", help="write the searched fields alone")
+    best.set_defaults(run=show_best)
+    board = _parser(actions, "dashboard", "open optuna-dashboard on this machine", EXAMPLES)
+    board.add_argument("name", help="the study")
+    board.add_argument("--port", type=int, default=8080, help="port (default: 8080)")
+    board.set_defaults(run=show_dashboard)
+    for parser in (report, export, best, board):
+        add_runs_argument(parser)
+        _add_storage(parser)
+
+
+def run_study(arguments: argparse.Namespace) -> int:
+    """Run a study; 0 when it has its trials, 1 when some are left."""
+    from eggan.startup import set_threads
+    from studies.space import find_space
+    from studies.study_session import Session
+
+    find_space(arguments.space, arguments.also)
+    set_threads(arguments.workers)
+    session = Session.of(arguments)
+    if arguments.worker_number is not None:
+        return session.work_as(arguments.worker_number)
+    if arguments.dry_run:
+        print(session.plan())
+        return 0
+    status = session.run()
+    print(session.summary())
+    return status
+
+
+def show_status(arguments: argparse.Namespace) -> int:
+    """Print all studies, or one study's trials."""
+    from studies.study_config import study_folder
+    from studies.study_console import status_text, studies_text
+
+    if arguments.name is None:
+        print(studies_text(arguments.runs))
+    else:
+        print(status_text(study_folder(arguments.runs, arguments.name), arguments.storage))
+    return 0
+
+
+def sync_study(arguments: argparse.Namespace) -> int:
+    """Ship a study's runs to the store."""
+    from eggan import tracking
+    from studies.storage.trial_tracking import ship_study
+    from studies.study_config import study_folder
+
+    store = tracking.open_store(arguments.tracking_uri, arguments.runs, tracking.STUDIES)
+    print_synced(ship_study(study_folder(arguments.runs, arguments.name), store), store)
+    return 0
+
+
+def run_reruns(arguments: argparse.Namespace) -> int:
+    """Train trials again; 0 when all have ended, 1 when one failed or another process holds some."""
+    from eggan.startup import set_threads
+    from studies.reruns.rerun_session import RerunSession
+
+    set_threads(1)
+    session = RerunSession.of(arguments)
+    if arguments.dry_run:
+        print(session.plan())
+        return 0
+    return session.run()
+
+
+def _data(arguments: argparse.Namespace) -> Any:
+    from studies.study_config import study_folder
+    from studies.study_export import read_study
+
+    return read_study(study_folder(arguments.runs, arguments.name), arguments.storage)
+
+
+def show_report(arguments: argparse.Namespace) -> int:
+    """Build a report and print what may be said."""
+    from eggan.errors import UserError
+    from eggan.files import check_writable
+    from eggan.progress import progress_bar
+    from reports.study.study_report import build
+    from studies.study_config import study_folder
+    from studies.study_export import read_frame
+
+    if (arguments.name is None) == (arguments.frame is None):
+        raise UserError("name a study, or an exported one with --frame FOLDER")
+    data = read_frame(arguments.frame) if arguments.frame else _data(arguments)
+    out = arguments.out or study_folder(arguments.runs, data.spec.name) / "report"
+    check_writable(out)
+    report = build(data, out, arguments.best, progress_bar)
+    signs = {"good": "+", "bad": "!", "open": "?"}
+    for finding in report.findings:
+        print(signs[finding.tone], finding.text)
+    print(f"report  {report.page.resolve().as_uri()}")
+    return 0
+
+
+def export_study(arguments: argparse.Namespace) -> int:
+    """Export a study."""
+    from eggan.files import check_writable
+    from studies.study_export import write_frame
+
+    check_writable(arguments.folder)
+    print(f"study written to {write_frame(_data(arguments), arguments.folder)}")
+    return 0
+
+
+def show_best(arguments: argparse.Namespace) -> int:
+    """Print the best trial; write it as a config where that is asked for."""
+    from studies.best_trial import best_text, config_text, pick, write_config
+
+    if arguments.export:
+        check_output(arguments.export, [], is_sealed, arguments.force)
+    data = _data(arguments)
+    row = pick(data, arguments.trial)
+    print(best_text(data, row))
+    if arguments.export:
+        path = write_config(config_text(data, row, arguments.only_searched), arguments.export)
+        words = f"train {data.spec.study.method} --dataset FOLDER --config {shlex.quote(str(path))}"
+        print(f"train with it: {command(words)}")
+    return 0
+
+
+def show_dashboard(arguments: argparse.Namespace) -> int:
+    """Serve optuna-dashboard until Ctrl-C."""
+    from studies.dashboard import serve
+    from studies.study_config import study_folder
+
+    return serve(study_folder(arguments.runs, arguments.name), arguments.storage, arguments.port)

@@ -1,0 +1,235 @@
+"""What all trials of a study share: data, method, instruments, validation pairs. Built once per process."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from benchmarks.protocol.edit_requests import split_data
+from benchmarks.protocol.protocol_config import Protocol
+from benchmarks.protocol.true_edits import TruthCache
+from benchmarks.running.environment import Workbench, open_instruments
+from benchmarks.scoring import scores
+from benchmarks.scoring.evaluate import Editor, Laboratory, both_readings
+from benchmarks.scoring.scores import Instruments
+from benchmarks.suites.methods import find_method
+from eggan.config import from_dict, to_dict
+from eggan.data.dataset import Dataset, load_dataset
+from eggan.errors import UserError
+from eggan.method import BuildContext, Method, MethodEntry
+from eggan.training import TrainingConfig
+from studies.space import find_space
+from studies.study_config import StudyConfig, StudySpec, read_spec, study_folder
+
+SPLIT = "val"
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The shared things of a study. `final` and `interim` hold the pairs of both kinds of validation."""
+
+    spec: StudySpec
+    entry: MethodEntry
+    base: Any
+    training: TrainingConfig
+    bench: Workbench
+    dataset: Dataset
+    final: Laboratory
+    interim: Laboratory
+
+    @property
+    def study(self) -> StudyConfig:
+        """The study's settings."""
+        return self.spec.study
+
+    @property
+    def images(self) -> int:
+        """Images of one training, a multiple of the batch size."""
+        return self.training.total_images(len(self.dataset.rows(*self.training.splits)))
+
+    @property
+    def warm_images(self) -> int:
+        """Images of the method's warm start."""
+        return warm_images(self.base, self.training)
+
+    def folder(self) -> Path:
+        """Return the study's folder."""
+        return study_folder(self.bench.runs, self.spec.name)
+
+    def context(self, seed: int) -> BuildContext:
+        """Return what a method may use while it is built."""
+        device = torch.device(self.bench.device)
+        return BuildContext(
+            self.dataset, seed, device, self.bench.cache, self.bench.progress, self.training.splits
+        )
+
+    def references(self) -> dict[str, dict[str, Any]]:
+        """Return the parameters of the first trials: the paper's own, and the preset's where they differ."""
+        space = self.spec.space
+        own = space.values_of(self.base)
+        if "paper" not in self.entry.presets:
+            return {"preset": own}
+        paper = space.values_of(self.entry.presets["paper"])
+        return {"paper": paper} | ({"preset": own} if own != paper else {})
+
+    def build_shared(self) -> None:
+        """Make what trials find in the cache, such as C_id, before several workers want it at once."""
+        for seed in self.study.seeds:
+            self.entry.build(self.base, self.context(seed))
+
+
+def study_dataset(bench: Workbench, config: Any) -> Dataset:
+    """Return the dataset of a study: the one that was named, or SynFACS, rendered where it is missing."""
+    if bench.dataset is not None:
+        return load_dataset(bench.dataset)
+    size = int(getattr(config, "image_size", 64))
+    folder = bench.data / f"synfacs-twin-{size}px-s0"
+    bench.build("twin", size, 0, bench.workers, folder)  # keeps one that is there
+    return load_dataset(folder)
+
+
+def studied_method(spec: StudySpec, bench: Workbench) -> MethodEntry:
+    """Return the entry of a study's method; a reference is a `UserError`."""
+    entry = find_method(spec.study.method, bench.methods)
+    if not isinstance(entry, MethodEntry):
+        raise UserError(f"{spec.study.method} is a reference and learns nothing: it cannot be studied")
+    return entry
+
+
+def reopen_desk(folder: Path, bench: Workbench) -> Desk:
+    """Return the desk of a study that exists; another dataset or instrument than its own is a `UserError`."""
+    spec = read_spec(folder)
+    entry = studied_method(spec, bench)
+    if entry.version != spec.method_version:
+        raise UserError(
+            f"the study used version {spec.method_version} of {entry.name}, here is {entry.version}"
+        )
+    dataset = study_dataset(bench, from_dict(entry.config, spec.method_config, "method"))
+    if dataset.content_hash != spec.dataset["content_hash"]:
+        raise UserError(f"the study used another dataset than {dataset.name}: name its folder with --dataset")
+    instruments = open_instruments(bench)
+    if instruments.hashes != spec.instruments:
+        raise UserError("the study used other instruments than the ones here: its scores cannot be compared")
+    return open_desk(spec, bench, dataset, instruments)
+
+
+def open_desk(spec: StudySpec, bench: Workbench, dataset: Dataset, instruments: Instruments) -> Desk:
+    """Return the desk of a study; pairs are drawn from validation identities and training targets only."""
+    entry = studied_method(spec, bench)
+    return Desk(
+        spec=spec,
+        entry=entry,
+        base=from_dict(entry.config, spec.method_config, "method"),
+        training=from_dict(TrainingConfig, spec.training, "training"),
+        bench=bench,
+        dataset=dataset,
+        final=_laboratory(spec.study, spec.study.pairs, bench, dataset, instruments),
+        interim=_laboratory(spec.study, spec.study.validation_pairs, bench, dataset, instruments),
+    )
+
+
+def check_settings(study: StudyConfig, base: Any, training: TrainingConfig) -> None:
+    """Refuse a base config outside the space, and a budget in which the searched weights act for no time."""
+    find_space(study.space, study.also).values_of(base)
+    warm = warm_images(base, resolved_training(study, training))
+    left = study.images - warm
+    if left <= 0:
+        raise UserError(
+            f"a trial trains on {study.images} images, and the first {warm} of them on reconstruction alone: "
+            "raise --images, or lower --set rec_warm_steps=N"
+        )
+    if study.prunes and study.min_resource >= left:
+        raise UserError(
+            f"min_resource is {study.min_resource}, but only {left} images follow the warm start: "
+            "lower it with --set study.min_resource=N, or raise --images"
+        )
+
+
+def warm_images(base: Any, training: TrainingConfig) -> int:
+    """Return the images of a method's warm start, in which the searched weights do nothing."""
+    return int(getattr(base, "rec_warm_steps", 0)) * training.batch_size
+
+
+def _laboratory(
+    study: StudyConfig, pairs: int, bench: Workbench, dataset: Dataset, instruments: Instruments
+) -> Laboratory:
+    protocol = Protocol(name="study", splits=(SPLIT,), pairs=pairs, seed=study.pairs_seed)
+    data = split_data(protocol, SPLIT, dataset, _training_only(dataset))
+    truth = TruthCache(bench.cache, bench.workers, bench.render)
+    return Laboratory(protocol, [data], instruments, truth, bench.device, bench.progress)
+
+
+def _training_only(dataset: Dataset) -> Dataset:
+    """Return the dataset with its validation images out of the targets, which the protocol would take too."""
+    splits = dataset.manifest["split"].astype(object).replace(SPLIT, "source")
+    return dataclasses.replace(dataset, manifest=dataset.manifest.assign(split=splits))
+
+
+@dataclass(frozen=True)
+class OwnReader:
+    """A method's own AU classifier in the place of an instrument."""
+
+    method: Any
+    sha256: str = ""
+
+    def predict(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the method's reading (B, 17) of images (B, 3, H, W) in [-1, 1]."""
+        return self.method.read_aus(images)
+
+
+def validate(method: Method, entry: MethodEntry, lab: Laboratory) -> dict[str, float]:
+    """Return a method's scores on validation pairs, under the names `val/...`; accuracy in percent."""
+    return validate_pairs(method, entry, lab)[0]
+
+
+def validate_pairs(
+    method: Method, entry: MethodEntry, lab: Laboratory
+) -> tuple[dict[str, float], pd.DataFrame]:
+    """Return the scores as `validate` does, and the pair table with the readings that they come from."""
+    (data,) = lab.splits
+    shared, device = lab.readings(data), lab.device
+    editor = Editor(lambda request, truth: method.edit(request), entry.reads)
+    edits = lab.edits(editor, data.request, "validate")
+    readings = both_readings(edits, lab, SPLIT)
+    frame = scores.pair_frame(data, readings, shared.source_aus)
+    verifier = lab.instruments.verifier
+    embedding = scores.embed(verifier, edits, device)
+    frame = scores.add_identity(frame, shared.source_embedding, embedding, verifier.threshold)
+    summary = scores.au_summary(frame, scores.per_au_table(frame, SPLIT))
+    summary |= scores.identity_summary(frame, verifier.threshold, shared.impostor, shared.genuine)
+    if hasattr(method, "read_aus"):
+        own = scores.read_aus(OwnReader(method), edits, device)
+        summary["own/mse"] = float(((own - scores.matrix(frame, "target")) ** 2).mean())
+    return {f"{SPLIT}/{name}": value for name, value in summary.items()}, frame
+
+
+def resolved_training(study: StudyConfig, training: TrainingConfig) -> TrainingConfig:
+    """Return a preset's training with the study's budget; it stops to be validated as the study says."""
+    every = max(1, study.validate_every // study.batch_size)
+    return dataclasses.replace(training, images=study.images, batch_size=study.batch_size, probe_every=every)
+
+
+def make_spec(
+    name: str,
+    study: StudyConfig,
+    entry: MethodEntry,
+    base: Any,
+    training: TrainingConfig,
+    dataset: Dataset,
+    instruments: Instruments,
+    storage: str,
+) -> StudySpec:
+    """Return the specification of a study with everything resolved."""
+    return StudySpec(
+        name=name,
+        study=study,
+        method_version=entry.version,
+        method_config=to_dict(base),
+        training=to_dict(resolved_training(study, training)),
+        dataset={"name": dataset.name, "size": dataset.size, "content_hash": dataset.content_hash},
+        instruments=instruments.hashes,
+        storage=storage,
+    )

@@ -1,0 +1,48 @@
+"""Where a study's command works and what it leaves behind: read from arguments, written back as words."""
+
+import argparse
+from dataclasses import dataclass
+
+from benchmarks.running.bench_session import choice_arguments, choice_of
+from benchmarks.running.environment import Workbench
+from eggan import tracking
+from eggan.devices import resolve_device
+from eggan.tracking import Store
+
+
+@dataclass(frozen=True)
+class Place:
+    """The workbench, the tracking store that is told (none with `offline`), and whether weights stay."""
+
+    bench: Workbench
+    offline: bool = False
+    tracking_uri: str | None = None
+    keep_weights: bool = False
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> "Place":
+        """Read the arguments; an unknown device is a `UserError`."""
+        bench = Workbench(
+            runs=arguments.runs,
+            data=arguments.data,
+            device=resolve_device(arguments.device),
+            dataset=arguments.dataset,
+            choice=choice_of(arguments),
+        )
+        return cls(bench, arguments.offline, arguments.tracking_uri, arguments.keep_weights)
+
+    def words(self) -> list[str]:
+        """Return the arguments that `of` reads as this place."""
+        words = ["--data", str(self.bench.data), "--runs", str(self.bench.runs)]
+        words += ["--device", self.bench.device, *choice_arguments(self.bench.choice)]
+        for option, value in (("--dataset", self.bench.dataset), ("--tracking-uri", self.tracking_uri)):
+            words += [option, str(value)] if value else []
+        for flag, on in (("--offline", self.offline), ("--keep-weights", self.keep_weights)):
+            words += [flag] if on else []
+        return words
+
+    def store(self) -> Store | None:
+        """Return the store that runs are tracked in; one that does not answer is a `UserError`."""
+        if self.offline:
+            return None
+        return tracking.open_store(self.tracking_uri, self.bench.runs, tracking.STUDIES)

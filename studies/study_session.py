@@ -1,0 +1,252 @@
+"""One `eggan study run`: from its arguments to the last trial."""
+
+import argparse
+import dataclasses
+import json
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from benchmarks.running.environment import Workbench, open_instruments
+from benchmarks.train_command import resolve, trainable
+from eggan.child_process import end_with_parent, how_ended
+from eggan.config import override
+from eggan.errors import UserError
+from eggan.files import check_writable, locked
+from eggan.signals import resumable, stop_as_interrupt
+from eggan.tracking import Store
+from eggan.training import TrainingConfig
+from studies.storage.liveness import Watch, count_trials, queue_forgotten, reap
+from studies.storage.study_storage import (
+    ADDRESS_VARIABLE,
+    STORAGE_ERRORS,
+    check_address,
+    create_study,
+    full_address,
+    open_study,
+    unusable,
+    without_password,
+)
+from studies.storage.trial_tracking import open_study_run, settle_all
+from studies.study_config import SPEC_FILE, StudyConfig, StudySpec, read_spec, study_folder, write_spec
+from studies.study_console import plan_text, status_text
+from studies.study_context import (
+    Desk,
+    check_settings,
+    make_spec,
+    open_desk,
+    resolved_training,
+    study_dataset,
+    warm_images,
+)
+from studies.study_options import Place
+from studies.study_workers import own_command, run_workers
+from studies.worker import Worker
+
+STUDY_GROUP = "study."
+NOT_DONE = 1
+NAME_CHARACTERS = 100  # of a folder, and of what a database takes
+
+
+@dataclass(frozen=True)
+class Session:
+    """The choices of one command; `url` is the database's address with its password, "" for the journal."""
+
+    name: str
+    study: StudyConfig
+    place: Place
+    assignments: tuple[str, ...] = ()
+    url: str = ""
+    workers: int = 1
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> "Session":
+        """Read the arguments; what is wrong in them is found before anything is rendered or trained."""
+        study = study_config(arguments)
+        if arguments.workers < 1:
+            raise UserError("--workers must be at least 1")
+        place = Place.of(arguments)
+        name = arguments.name or f"{study.space}-{study.objective}"
+        if Path(name).name != name or name.startswith("."):
+            raise UserError(f"--name {name!r} is not a plain name")
+        if len(name) > NAME_CHARACTERS:
+            raise UserError(f"--name has {len(name)} characters: take at most {NAME_CHARACTERS}")
+        check_writable(study_folder(place.bench.runs, name))
+        return cls(
+            name=name,
+            study=study,
+            place=place,
+            assignments=tuple(word for word in arguments.assignments if not word.startswith(STUDY_GROUP)),
+            url=_address(arguments.storage, arguments.workers),
+            workers=arguments.workers,
+        )
+
+    @property
+    def bench(self) -> Workbench:
+        """The place's workbench."""
+        return self.place.bench
+
+    @property
+    def folder(self) -> Path:
+        """The study's folder."""
+        return study_folder(self.bench.runs, self.name)
+
+    def desk(self) -> Desk:
+        """Return the opened study desk; its dataset is rendered where it is missing."""
+        entry = trainable(self.study.method)
+        base, training = self._resolved()
+        check_settings(self.study, base, training)  # before anything is rendered
+        instruments = open_instruments(self.bench)
+        dataset = study_dataset(self.bench, base)
+        storage = without_password(self.url)
+        spec = make_spec(self.name, self.study, entry, base, training, dataset, instruments, storage)
+        self._check_storage(spec)
+        return open_desk(spec, self.bench, dataset, instruments)
+
+    def _resolved(self) -> tuple[Any, TrainingConfig]:
+        """Return the method's config and training, before a trial's parameters and the study's budget."""
+        resolved = resolve(trainable(self.study.method), self.study.preset, None, self.assignments)
+        return resolved.method, resolved.training
+
+    def _check_storage(self, spec: StudySpec) -> None:
+        if self._exists() and read_spec(self.folder).storage != spec.storage:
+            known = read_spec(self.folder).storage or "its journal file"
+            raise UserError(
+                f"the study {self.name} is kept in {known}: give the same --storage, or a new --name"
+            )
+
+    def plan(self) -> str:
+        """Return what `run` would do, and the line that does it again; nothing is rendered or created."""
+        base, training = self._resolved()
+        check_settings(self.study, base, training)
+        existing = open_study(self.folder, self.url) if self._exists() else None
+        warm = warm_images(base, resolved_training(self.study, training))
+        runs, keep = self.bench.runs, self.place.keep_weights
+        text = plan_text(self.name, self.study, existing, runs, self.workers, keep, warm)
+        return f"{text}\nrun or continue it: {self.resume_command()}"
+
+    def _exists(self) -> bool:
+        return (self.folder / SPEC_FILE).exists()
+
+    def summary(self) -> str:
+        """Return the study's trials, and how to continue it."""
+        return f"{status_text(self.folder, self.url)}\ncontinue it: {self.resume_command()}"
+
+    def run(self) -> int:
+        """Run the study to its number of trials; return 0, or 1 where a worker ended before that."""
+        with resumable():
+            try:
+                return self._run()
+            except STORAGE_ERRORS as error:
+                raise UserError(f"{unusable(self.url, error)}; the same command goes on") from None
+
+    def _run(self) -> int:
+        store = self.place.store()
+        desk = self.desk()
+        study = self._open(desk)
+        desk.build_shared()
+        run = open_study_run(desk, study, store)
+        state, reason = "interrupted", "stopped"
+        try:
+            self._work(desk, study, store)
+            settle_all(study, self.folder, store, self.place.keep_weights)
+            state, reason = outcome(study, self.study)
+        finally:
+            run.finish(state, reason)
+        return 0 if state == "finished" else NOT_DONE
+
+    def _open(self, desk: Desk) -> optuna.Study:
+        """Create or open the study, and put right what a crash left behind."""
+        study = create_study(desk.spec, self.folder, self.url, desk.references())
+        write_spec(desk.spec, self.folder)
+        with locked(self.folder / ".repair.lock"):
+            reap(study, self.study, Watch(self.folder))
+            queue_forgotten(study)
+            settle_all(study, self.folder, None, self.place.keep_weights)
+        return study
+
+    def _work(self, desk: Desk, study: optuna.Study, store: Store | None) -> None:
+        if self.workers == 1:
+            Worker(desk, study, 0, store, self.place.keep_weights).run()
+            return
+        statuses = run_workers([*own_command(), *self.command()], self.workers, self._secrets())
+        for number, status in enumerate(statuses):
+            if status:
+                print(f"worker {number} {how_ended(status)}", file=sys.stderr)
+        with locked(self.folder / ".repair.lock"):  # a trial whose worker died has its reason at once
+            reap(study, self.study, Watch(self.folder))
+
+    def work_as(self, number: int) -> int:
+        """Be one worker of a study that the launching process has prepared."""
+        end_with_parent()
+        with stop_as_interrupt():
+            desk = self.desk()
+            study = open_study(self.folder, self.url)
+            Worker(desk, study, number, self.place.store(), self.place.keep_weights).run()
+        return 0
+
+    def _secrets(self) -> dict[str, str]:
+        return {ADDRESS_VARIABLE: self.url} if self.url else {}
+
+    def command(self) -> list[str]:
+        """Return the arguments that run this study again, without a password."""
+        words = ["study", "run", self.study.space, "--name", self.name]
+        words += self.place.words()
+        words += ["--storage", without_password(self.url)] if self.url else []
+        words += ["--also", *self.study.also] if self.study.also else []
+        for text in (*_changed(self.study), *self.assignments):
+            words += ["--set", text]
+        return words
+
+    def resume_command(self) -> str:
+        """Return the line to type that continues this study."""
+        return shlex.join(["eggan", *self.command(), "--workers", str(self.workers)])
+
+
+def outcome(study: optuna.Study, settings: StudyConfig) -> tuple[str, str]:
+    """Return the state of the study's run and its reason."""
+    left = settings.trials - count_trials(study)["settled"]
+    if left <= 0:
+        return "finished", ""
+    return "interrupted", f"{left} of {settings.trials} trials are not done here: the same command goes on"
+
+
+def _address(storage: str | None, workers: int) -> str:
+    """Return the database's address, with the password that the environment may hold."""
+    if not storage:
+        return ""
+    url = check_address(storage, workers)
+    return full_address(without_password(url), url)
+
+
+def _changed(study: StudyConfig) -> list[str]:
+    """Return the settings that differ from the defaults, as `study.FIELD=VALUE`."""
+    default = StudyConfig()
+    return [
+        f"{STUDY_GROUP}{field.name}={value if isinstance(value, str) else json.dumps(value)}"
+        for field in dataclasses.fields(study)
+        if field.name not in ("space", "also")
+        and (value := getattr(study, field.name)) != getattr(default, field.name)
+    ]
+
+
+def study_config(arguments: argparse.Namespace) -> StudyConfig:
+    """Return the study's settings: options first, then `--set study.FIELD=VALUE`."""
+    named = {
+        name: value
+        for name in ("objective", "method", "preset", "trials", "images", "identity_floor")
+        if (value := getattr(arguments, name)) is not None
+    }
+    texts = [f"{name}={value}" for name, value in named.items()]
+    texts += [
+        text.removeprefix(STUDY_GROUP) for text in arguments.assignments if text.startswith(STUDY_GROUP)
+    ]
+    base = dataclasses.replace(StudyConfig(), space=arguments.space, also=tuple(arguments.also))
+    config = override(base, texts)
+    if config.space != arguments.space:
+        raise UserError("name the space as the command's argument, not with --set")
+    return config

@@ -1,0 +1,87 @@
+"""A real study of the painting method: painted faces, colour-reading instruments, three hundred images."""
+
+import dataclasses
+from pathlib import Path
+
+import optuna
+from optuna.distributions import FloatDistribution
+
+from benchmarks.suites.methods import METHODS
+from eggan.config import setting
+from eggan.method import MethodEntry
+from eggan.training import TrainingConfig
+from studies import space as spaces
+from studies.space import Parameter
+from studies.storage.study_storage import create_study
+from studies.study_config import StudyConfig, write_spec
+from studies.study_context import Desk, make_spec, open_desk
+from tests.benchmarks import fakes
+
+TRAINING = TrainingConfig(log_every=2, autocast="off")
+SMALL = {
+    "space": "painting",
+    "method": "painter",
+    "preset": "good",
+    "images": 32,
+    "batch_size": 4,
+    "pairs": 16,
+    "validation_pairs": 8,
+    "validate_every": 8,
+    "min_resource": 8,
+    "startup_trials": 4,
+    "identity_floor": 50.0,
+    "beat_seconds": 0.2,
+    "stale_seconds": 60.0,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class PainterConfig(fakes.FakeConfig):
+    """The strength is searched; from `fail_from` on the training diverges."""
+
+    fail_from: float = setting(9.0, "ours: test")
+
+
+class StudiedPainter(fakes.PaintingMethod):
+    """Paints as strongly as its config says, and fails where that is too much."""
+
+    def update(self, batch, step):
+        if self.config.strength >= self.config.fail_from:
+            self.config = dataclasses.replace(self.config, fail="nan")
+        return super().update(batch, step)
+
+
+def painter_entry() -> MethodEntry:
+    return dataclasses.replace(
+        fakes.fake_entry(),
+        config=PainterConfig,
+        presets={"paper": PainterConfig(strength=0.5), "good": PainterConfig(strength=1.0)},
+        build=lambda config, context: StudiedPainter(config),
+        restore=None,
+    )
+
+
+SPACE = (Parameter("strength", "strength", FloatDistribution(0.1, 10.0, log=True)),)
+
+
+def add_space() -> None:
+    """Make the painter's space known; production has only its own."""
+    spaces.SPACES = {**spaces.SPACES, "painting": SPACE}
+
+
+def make_desk(root: Path, storage: str = "", **settings) -> Desk:
+    """Return the desk of a small study under `root`, and write its specification."""
+    add_space()
+    bench = dataclasses.replace(fakes.make_bench(root), methods={**METHODS, "painter": painter_entry()})
+    study = StudyConfig(**{**SMALL, **settings})
+    entry, instruments = bench.methods["painter"], fakes.fake_instruments()
+    dataset = fakes.load_dataset(root / "faces")
+    base = entry.presets[study.preset]
+    spec = make_spec("small", study, entry, base, TRAINING, dataset, instruments, storage)
+    desk = open_desk(spec, bench, dataset, instruments)
+    write_spec(spec, desk.folder())
+    return desk
+
+
+def make_study(desk: Desk, url: str = "") -> optuna.Study:
+    return create_study(desk.spec, desk.folder(), url, desk.references())
