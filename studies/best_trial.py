@@ -17,7 +17,7 @@ HEADLINE = (selection.SKILL, selection.ERROR, selection.ACCURACY)
 
 
 def pick(data: StudyData, number: int | None) -> pd.Series:
-    """Return the row of a trial: the one asked for, or the best (see `choose.ranked`)."""
+    """Return the row of a trial: the one asked for, or the best (see `selection.ranked`)."""
     spec, frame = data.spec, data.trials
     picked = selection.best(spec.study, frame) if number is None else selection.chosen(frame, [number])[0]
     return selection.row_of(frame, picked)

@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from eggan.devices import add_device_argument
 from eggan.options import add_runs_argument, add_tracking_argument, command
 from eggan.outputs import add_force_argument, check_output, is_sealed
 
+# Each entry is a function register(actions) that adds one action to `eggan study`.
+ACTIONS = "eggan.study_actions"
 EXAMPLES = """examples:
   eggan study run loss-weights --dry-run               trials, hours, disk, the command that continues it
   eggan study run loss-weights --trials 30             AU skill above a floor of identity accuracy; prunes
@@ -37,24 +40,25 @@ to the front's range. Choose another with --trial.
 
 def register(subparsers: Any) -> None:
     """Add `eggan study`."""
-    study = _parser(subparsers, "study", "search settings of a method on validation identities", EXAMPLES)
+    study = add_action(subparsers, "study", "search settings of a method on validation identities", EXAMPLES)
     actions = study.add_subparsers(title="actions", metavar="ACTION", required=True)
-    _add_run(_parser(actions, "run", "run or continue a study", EXAMPLES + RUN_NOTES))
-    status = _parser(actions, "status", "show the studies, or every trial of one", EXAMPLES)
+    _add_run(add_action(actions, "run", "run or continue a study", EXAMPLES + RUN_NOTES))
+    status = add_action(actions, "status", "show the studies, or every trial of one", EXAMPLES)
     status.add_argument("name", nargs="?", help="a study (default: all, one line each)")
     add_runs_argument(status)
-    _add_storage(status)
+    add_storage_argument(status)
     status.set_defaults(run=show_status)
     _add_reruns(actions)
     _add_reading(actions)
-    sync = _parser(actions, "sync", "ship the trials of a study to the tracking store", EXAMPLES)
+    sync = add_action(actions, "sync", "ship the trials of a study to the tracking store", EXAMPLES)
     sync.add_argument("name", help="the study")
     add_runs_argument(sync)
     add_tracking_argument(sync)
     sync.set_defaults(run=sync_study)
 
 
-def _parser(subparsers: Any, name: str, text: str, examples: str) -> argparse.ArgumentParser:
+def add_action(subparsers: Any, name: str, text: str, examples: str) -> argparse.ArgumentParser:
+    """Add a sub-command whose help ends in `examples` and return its parser."""
     raw = argparse.RawDescriptionHelpFormatter
     parser: argparse.ArgumentParser = subparsers.add_parser(
         name, help=text, description=text, epilog=examples, formatter_class=raw
@@ -62,7 +66,8 @@ def _parser(subparsers: Any, name: str, text: str, examples: str) -> argparse.Ar
     return parser
 
 
-def _add_storage(parser: argparse.ArgumentParser) -> None:
+def add_storage_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--storage` of a study that exists."""
     parser.add_argument("--storage", metavar="URL", help="the study's database, where its password is needed")
 
 
@@ -102,7 +107,7 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
 
 def _add_reruns(actions: Any) -> None:
     """Add `confirm` and `ranks`; started twice they share the work."""
-    confirm = _parser(actions, "confirm", "train the best trials again on fresh seeds", EXAMPLES)
+    confirm = add_action(actions, "confirm", "train the best trials again on fresh seeds", EXAMPLES)
     confirm.add_argument("name", help="the study")
     which = confirm.add_mutually_exclusive_group()
     which.add_argument(
@@ -111,7 +116,9 @@ def _add_reruns(actions: Any) -> None:
     which.add_argument("--trials", type=int, nargs="+", metavar="N", help="these trials and no others")
     confirm.add_argument("--seeds", type=int, nargs="+", default=[101, 102, 103], metavar="SEED")
     confirm.set_defaults(run=run_reruns, action_name="confirm", images=None)
-    ranks = _parser(actions, "ranks", "train trials again on another budget and compare the ranks", EXAMPLES)
+    ranks = add_action(
+        actions, "ranks", "train trials again on another budget and compare the ranks", EXAMPLES
+    )
     ranks.add_argument("name", help="the study")
     ranks.add_argument("--trials", type=int, nargs="+", required=True, metavar="N", help="at least two")
     ranks.add_argument("--images", type=int, required=True, help="the other budget of training images")
@@ -123,23 +130,19 @@ def _add_reruns(actions: Any) -> None:
         )
         _add_machine(parser)
         add_runs_argument(parser)
-        _add_storage(parser)
+        add_storage_argument(parser)
         add_tracking_argument(parser)
 
 
 def _add_reading(actions: Any) -> None:
-    """Add what only reads a study: `report`, `export`, `best`, `dashboard`."""
-    report = _parser(actions, "report", "figures, tables and an HTML page of a study", EXAMPLES)
-    report.add_argument("name", nargs="?", help="the study; or --frame")
-    report.add_argument("--frame", type=Path, metavar="FOLDER", help="an exported study in its place")
-    report.add_argument("--out", type=Path, help="folder of the report (default: runs/studies/NAME/report)")
-    report.add_argument("--best", type=int, default=3, metavar="K", help="rows of the best (default: 3)")
-    report.set_defaults(run=show_report)
-    export = _parser(actions, "export", "write all of a study that reports need to a folder", EXAMPLES)
+    """Add what only reads a study: `export`, `best`, `dashboard`, and what packages above this one add."""
+    for entry in entry_points(group=ACTIONS):
+        entry.load()(actions)
+    export = add_action(actions, "export", "write all of a study that reports need to a folder", EXAMPLES)
     export.add_argument("name", help="the study")
     export.add_argument("folder", type=Path, help="new, or an earlier export")
     export.set_defaults(run=export_study)
-    best = _parser(actions, "best", "show the best trial, and write it as a config", EXAMPLES + BEST_NOTES)
+    best = add_action(actions, "best", "show the best trial, and write it as a config", EXAMPLES + BEST_NOTES)
     best.add_argument("name", help="the study")
     best.add_argument("--trial", type=int, metavar="N", help="this trial in place of the best")
     best.add_argument(
@@ -148,13 +151,13 @@ def _add_reading(actions: Any) -> None:
     add_force_argument(best)
     best.add_argument("--only-searched", action="store_true", help="write the searched fields alone")
     best.set_defaults(run=show_best)
-    board = _parser(actions, "dashboard", "open optuna-dashboard on this machine", EXAMPLES)
+    board = add_action(actions, "dashboard", "open optuna-dashboard on this machine", EXAMPLES)
     board.add_argument("name", help="the study")
     board.add_argument("--port", type=int, default=8080, help="port (default: 8080)")
     board.set_defaults(run=show_dashboard)
-    for parser in (report, export, best, board):
+    for parser in (export, best, board):
         add_runs_argument(parser)
-        _add_storage(parser)
+        add_storage_argument(parser)
 
 
 def run_study(arguments: argparse.Namespace) -> int:
@@ -212,33 +215,12 @@ def run_reruns(arguments: argparse.Namespace) -> int:
     return session.run()
 
 
-def _data(arguments: argparse.Namespace) -> Any:
+def opened_study(arguments: argparse.Namespace) -> Any:
+    """Return the `StudyData` that NAME, `--runs` and `--storage` name."""
     from studies.study_config import study_folder
     from studies.study_export import read_study
 
     return read_study(study_folder(arguments.runs, arguments.name), arguments.storage)
-
-
-def show_report(arguments: argparse.Namespace) -> int:
-    """Build a report and print what may be said."""
-    from eggan.errors import UserError
-    from eggan.files import check_writable
-    from eggan.progress import progress_bar
-    from reports.study.study_report import build
-    from studies.study_config import study_folder
-    from studies.study_export import read_frame
-
-    if (arguments.name is None) == (arguments.frame is None):
-        raise UserError("name a study, or an exported one with --frame FOLDER")
-    data = read_frame(arguments.frame) if arguments.frame else _data(arguments)
-    out = arguments.out or study_folder(arguments.runs, data.spec.name) / "report"
-    check_writable(out)
-    report = build(data, out, arguments.best, progress_bar)
-    signs = {"good": "+", "bad": "!", "open": "?"}
-    for finding in report.findings:
-        print(signs[finding.tone], finding.text)
-    print(f"report  {report.page.resolve().as_uri()}")
-    return 0
 
 
 def export_study(arguments: argparse.Namespace) -> int:
@@ -247,7 +229,7 @@ def export_study(arguments: argparse.Namespace) -> int:
     from studies.study_export import write_frame
 
     check_writable(arguments.folder)
-    print(f"study written to {write_frame(_data(arguments), arguments.folder)}")
+    print(f"study written to {write_frame(opened_study(arguments), arguments.folder)}")
     return 0
 
 
@@ -257,7 +239,7 @@ def show_best(arguments: argparse.Namespace) -> int:
 
     if arguments.export:
         check_output(arguments.export, [], is_sealed, arguments.force)
-    data = _data(arguments)
+    data = opened_study(arguments)
     row = pick(data, arguments.trial)
     print(best_text(data, row))
     if arguments.export:

@@ -15,7 +15,18 @@ BELOW = {
     "baselines": {"eggan"},
     "benchmarks": {"baselines", "eggan"},
     "studies": {"benchmarks", "baselines", "eggan"},
-    "reports": {"benchmarks", "baselines", "eggan"},
+    "reports": {"studies", "benchmarks", "baselines", "eggan"},
+}
+# Rooms inside a package, and the rooms of the same package that each may import.
+ROOMS = {
+    "benchmarks": {
+        "protocol": set(),
+        "scoring": {"protocol"},
+        "suites": {"protocol"},
+        "running": {"protocol", "scoring", "suites"},
+    },
+    "studies": {"storage": set(), "reruns": {"storage"}},
+    "reports": {"style": set(), "suite": {"style"}, "study": {"style"}},
 }
 MAX_LINES = 500
 SOURCES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
@@ -55,13 +66,35 @@ def test_imports_go_one_way(path):
     assert import_faults(path.read_text(), package, tracking) == []
 
 
+def room_faults(source: str, package: str, room: str) -> list[str]:
+    """Return the modules of other rooms that a file in a room must not import."""
+    forbidden = {f"{package}.{other}" for other in set(ROOMS[package]) - {room} - ROOMS[package][room]}
+    return [name for name in imports(ast.parse(source)) if ".".join(name.split(".")[:2]) in forbidden]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_rooms_of_a_package_import_one_way(path):
+    package, room = path.relative_to(ROOT).parts[:2]
+    if room in ROOMS.get(package, {}):
+        assert room_faults(path.read_text(), package, room) == []
+
+
+def test_every_room_is_there_and_a_wrong_way_is_caught():
+    for package, rooms in ROOMS.items():
+        there = {path.name for path in (ROOT / package).iterdir() if (path / "__init__.py").is_file()}
+        assert there == set(rooms)
+    source = "from benchmarks.running.cells import claim"
+    assert room_faults(source, "benchmarks", "scoring") == ["benchmarks.running.cells"]
+    assert room_faults(source, "benchmarks", "running") == []
+
+
 @pytest.mark.parametrize(
     ("source", "package", "fault"),
     [
         ("import benchmarks.running.suite_run", "eggan", "benchmarks.running.suite_run"),
         ("def f():\n    from reports import tables", "benchmarks", "reports"),
         ("from mlflow import MlflowClient", "reports", "mlflow"),
-        ("import studies", "reports", "studies"),
+        ("import reports", "studies", "reports"),
         ("import tests.conftest", "eggan", "tests.conftest"),
     ],
 )

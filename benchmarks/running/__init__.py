@@ -1,0 +1,1 @@
+"""Cells of a suite: planned, claimed, trained, scored, tracked, resumed."""

@@ -1,0 +1,1 @@
+"""What can be run: methods, ablated and tuned ones, and the suites of them."""

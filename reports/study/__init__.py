@@ -1,0 +1,1 @@
+"""Reports of studies: figures, tables and one page."""

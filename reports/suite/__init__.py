@@ -1,0 +1,1 @@
+"""Reports of suites: tracked runs -> tidy frame -> tables, figures and one page."""

@@ -1,7 +1,8 @@
 """What the methods of one report are called, and the colour that each has in every figure.
 
-Methods that come with the project are listed in `reports.style.metric_catalogue` and here. Any other one, such as a row that
-`eggan bench run --add` put into a suite, has the title that its runs recorded and a spare colour.
+Methods that come with the project are listed in `reports.style.metric_catalogue` and here. Any other one,
+such as a row that `eggan bench run --add` put into a suite, has the title that its runs recorded and a spare
+colour.
 """
 
 import hashlib

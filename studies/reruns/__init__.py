@@ -1,0 +1,1 @@
+"""Trials trained again, on fresh seeds or other budgets."""

@@ -67,7 +67,7 @@ def read_reruns(study_folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the re-runs that have ended, and their pair tables.
 
     Columns: trial, seed, images, state (finished, failed), reason, seconds, run_id and the final `SCORES`;
-    trial, seed, images and those of `fresh.pair_scores`.
+    trial, seed, images and those of `rerun_statistics.pair_scores`.
     """
     rows, tables = [], []
     for folder in sorted((study_folder / FOLDER).glob("t*")):

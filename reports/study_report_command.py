@@ -1,0 +1,43 @@
+"""`eggan study report`: an action of `eggan study`, added from here since studies know nothing of reports."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from eggan.errors import UserError
+from eggan.files import check_writable
+from eggan.options import add_runs_argument
+from eggan.progress import progress_bar
+from studies.study_commands import EXAMPLES, add_action, add_storage_argument, opened_study
+
+SIGNS = {"good": "+", "bad": "!", "open": "?"}
+
+
+def register(actions: Any) -> None:
+    """Add `report` to the actions of `eggan study`."""
+    report = add_action(actions, "report", "figures, tables and an HTML page of a study", EXAMPLES)
+    report.add_argument("name", nargs="?", help="the study; or --frame")
+    report.add_argument("--frame", type=Path, metavar="FOLDER", help="an exported study in its place")
+    report.add_argument("--out", type=Path, help="folder of the report (default: runs/studies/NAME/report)")
+    report.add_argument("--best", type=int, default=3, metavar="K", help="rows of the best (default: 3)")
+    add_runs_argument(report)
+    add_storage_argument(report)
+    report.set_defaults(run=run_report)
+
+
+def run_report(arguments: argparse.Namespace) -> int:
+    """Build a report and print what may be said."""
+    from reports.study.study_report import build
+    from studies.study_config import study_folder
+    from studies.study_export import read_frame
+
+    if (arguments.name is None) == (arguments.frame is None):
+        raise UserError("name a study, or an exported one with --frame FOLDER")
+    data = read_frame(arguments.frame) if arguments.frame else opened_study(arguments)
+    out = arguments.out or study_folder(arguments.runs, data.spec.name) / "report"
+    check_writable(out)
+    report = build(data, out, arguments.best, progress_bar)
+    for finding in report.findings:
+        print(SIGNS[finding.tone], finding.text)
+    print(f"report  {report.page.resolve().as_uri()}")
+    return 0
