@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # torch takes more than a second to import; `eggan --help` mu
     from eggan.tracking import Store, TrackedRun
     from eggan.training import TrainingResult
 
+SINGLE = "single"  # folder of trainings in --runs
 LOCK = ".lock"  # in a training's folder: held while it is trained in
 TRAIN_EXAMPLE = """examples:
   eggan train eggan --dataset data/synfacs-twin-64px-s0 --preset cpu
@@ -102,7 +103,11 @@ def _add_edit_arguments(parser: argparse.ArgumentParser, default_output: str) ->
         "--source-au", action="append", default=[], metavar="N=INTENSITY", help="an AU of the source"
     )
     known.add_argument("--neutral", action="store_true", help="the source is neutral: all its AUs are 0")
-    parser.add_argument("--checkpoint", type=Path, help="default: the shipped EGGAN-W (`eggan weights list`)")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        help="folder, or name of a training in --runs (default: the shipped EGGAN-W, `eggan weights list`)",
+    )
     add_runs_argument(parser)
     add_device_argument(parser)
     parser.add_argument(
@@ -218,7 +223,13 @@ def sync_words(runs: Path, folder: Path) -> str:
 def default_folder(runs: Path, method: str, dataset: "Dataset", seed: int) -> Path:
     """Return where a training goes when the user names no folder; other images, another folder."""
     images = f"{dataset.name}-{dataset.size}-{dataset.content_hash[:8]}"
-    return runs / "single" / f"{method}-{images}-s{seed}"
+    return runs / SINGLE / f"{method}-{images}-s{seed}"
+
+
+def trained_folder(given: Path, runs: Path) -> Path:
+    """Return the folder `given`; where there is none, that of a training of this name in `runs`."""
+    named = runs / SINGLE / given
+    return named if named.is_dir() and not given.exists() else given
 
 
 def check_folder(folder: Path, resume: bool) -> None:
@@ -359,7 +370,7 @@ def _prepare(arguments: argparse.Namespace, read_source: bool) -> tuple["Model",
     wanted = editing.parse_aus(arguments.au)
     editing.parse_aus(arguments.source_au)
     device = resolve_device(arguments.device)
-    folder = arguments.checkpoint
+    folder = arguments.checkpoint and trained_folder(arguments.checkpoint, arguments.runs)
     model = editing.load_model(folder, device) if folder else editing.load_shipped_model(device)
     targets.check_read(model.name, model.reads)
     print(f"{model.name} of {folder or 'the shipped weights'}, {model.description}")

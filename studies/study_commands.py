@@ -90,7 +90,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--storage", metavar="URL", help="database shared by machines (default: a journal file)"
     )
     _add_machine(parser)
-    parser.add_argument("--worker-number", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--as-worker", action="store_true", help=argparse.SUPPRESS)
     add_runs_argument(parser)
     add_tracking_argument(parser)
     parser.set_defaults(run=run_study)
@@ -169,8 +169,8 @@ def run_study(arguments: argparse.Namespace) -> int:
     find_space(arguments.space, arguments.also)
     set_threads(arguments.workers)
     session = Session.of(arguments)
-    if arguments.worker_number is not None:
-        return session.work_as(arguments.worker_number)
+    if arguments.as_worker:
+        return session.work()
     if arguments.dry_run:
         print(session.plan())
         return 0

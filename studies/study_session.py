@@ -171,7 +171,7 @@ class Session:
 
     def _work(self, desk: Desk, study: optuna.Study, store: Store | None) -> None:
         if self.workers == 1:
-            Worker(desk, study, 0, store, self.place.keep_weights).run()
+            Worker(desk, study, store, self.place.keep_weights).run()
             return
         statuses = run_workers([*own_command(), *self.command()], self.workers, self._secrets())
         for number, status in enumerate(statuses):
@@ -180,13 +180,13 @@ class Session:
         with locked(self.folder / ".repair.lock"):  # a trial whose worker died has its reason at once
             reap(study, self.study, Watch(self.folder))
 
-    def work_as(self, number: int) -> int:
+    def work(self) -> int:
         """Be one worker of a study that the launching process has prepared."""
         end_with_parent()
         with stop_as_interrupt():
             desk = self.desk()
             study = open_study(self.folder, self.url)
-            Worker(desk, study, number, self.place.store(), self.place.keep_weights).run()
+            Worker(desk, study, self.place.store(), self.place.keep_weights).run()
         return 0
 
     def _secrets(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Workers as processes of this machine: each is the study's own command with a hidden worker number."""
+"""Workers as processes of this machine: each is the study's own command with a hidden option."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from benchmarks.running.cell_workers import POLL_SECONDS
 from eggan.child_process import child_environment, python_command
 from eggan.startup import thread_environment
 
-WORKER_OPTION = "--worker-number"
+WORKER_OPTION = "--as-worker"
 
 
 def run_workers(command: Sequence[str], workers: int, secrets: dict[str, str]) -> list[int]:
@@ -19,9 +19,7 @@ def run_workers(command: Sequence[str], workers: int, secrets: dict[str, str]) -
     this process is interrupted its workers are told to stop, and waited for: they save and give back trials.
     """
     environment = os.environ | thread_environment(os.environ, workers) | child_environment() | secrets
-    running = [
-        subprocess.Popen([*command, WORKER_OPTION, str(number)], env=environment) for number in range(workers)
-    ]
+    running = [subprocess.Popen([*command, WORKER_OPTION], env=environment) for _ in range(workers)]
     try:
         while any(worker.poll() is None for worker in running):
             time.sleep(POLL_SECONDS)

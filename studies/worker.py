@@ -41,11 +41,10 @@ ACCURACY = "val/identity/accuracy"
 
 @dataclass
 class Worker:
-    """One process at work on a study; `number` tells the workers of a machine apart."""
+    """One process at work on a study."""
 
     desk: Desk
     study: optuna.Study
-    number: int
     store: Store | None = None
     keep_weights: bool = False
 

@@ -87,6 +87,20 @@ class TestPictures:
         one, other = (save_picture(PICTURE, tmp_path / name).read_bytes() for name in ("a.png", "b.png"))
         assert one == other
 
+    def test_a_failed_write_keeps_the_old_picture_and_leaves_no_litter(self, tmp_path, monkeypatch):
+        path = save_picture(PICTURE, tmp_path / "out.png")
+        before = path.read_bytes()
+
+        def full_disk(self, path, format, pnginfo):
+            path.write_bytes(b"half")
+            raise OSError(28, os.strerror(28))
+
+        monkeypatch.setattr(Image.Image, "save", full_disk)
+        with pytest.raises(UserError, match="No space left"):
+            save_picture(PICTURE[:4], path)
+        assert path.read_bytes() == before
+        assert [p.name for p in tmp_path.iterdir()] == ["out.png"]
+
     @pytest.mark.parametrize("case", ["plain", "changed", "jpeg", "truncated", "text", "empty"])
     def test_what_is_not_as_it_was_written_is_not_ours(self, tmp_path, case):
         path = save_picture(PICTURE, tmp_path / "a.png")

@@ -14,8 +14,6 @@ from torch import Tensor
 
 from eggan.data.dataset import to_network_range
 from eggan.data.decoding import decode_rgb
-from eggan.errors import UserError
-from eggan.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -51,15 +49,6 @@ def load_photograph(path: Path | str, size: int, largest: int | None = None) -> 
     array = np.array(square, dtype=np.uint8)
     pixels = torch.from_numpy(array).permute(2, 0, 1)[None]
     return Photograph(to_network_range(pixels), tuple(notes), decoded.image.size)
-
-
-def save_png(image: np.ndarray, path: Path | str) -> Path:
-    """Write a uint8 (H, W, 3) image as PNG so that `path` holds the whole picture or is left as it was."""
-    path = Path(path)
-    if path.suffix.lower() != ".png":
-        raise UserError(f"{path}: pictures are written as PNG, so the name must end in .png")
-    write_atomically(path, lambda staging: Image.fromarray(image).save(staging, format="PNG"))
-    return path
 
 
 def _centre_square(image: Image.Image, notes: list[str]) -> Image.Image:

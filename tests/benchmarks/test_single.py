@@ -202,6 +202,21 @@ def test_edit_writes_a_picture_that_depends_on_the_target(workplace, eggan, tmp_
     assert (pictures[0] != pictures[1]).any()
 
 
+def test_a_training_is_named_and_looked_up_in_the_folder_of_results(
+    workplace, eggan, tmp_path, monkeypatch, trained
+):
+    (tmp_path / "scratch" / "single").mkdir(parents=True)
+    (tmp_path / "scratch" / "single" / "first").symlink_to(trained / "m")
+    monkeypatch.chdir(tmp_path)
+    words = (trained / "face.png", "--au", "12=4", "--neutral", "--checkpoint", "first")
+    assert eggan("edit", *words, "--runs", "scratch")[0] == 0
+    status, _, err = eggan("edit", *words)
+    assert (status, "first is not a checkpoint" in err) == (2, True)
+    (tmp_path / "first").mkdir()  # what is there as it is named comes first
+    status, _, err = eggan("edit", *words, "--runs", "scratch")
+    assert (status, "first is not a checkpoint" in err) == (2, True)
+
+
 def test_interpolate_writes_the_source_and_the_frames(workplace, eggan, tmp_path):
     out = tmp_path / "strip.png"
     options = ("--au", "12=5", "--steps", 4, "--neutral", "-o", out)

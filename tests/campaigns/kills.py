@@ -400,7 +400,7 @@ def study(shared: Path) -> Work:
         queue_forgotten(opened)
         settle_all(opened, desk.folder(), None)
         record = open_study_run(desk, opened, store)
-        Worker(desk, opened, 0, store).run()
+        Worker(desk, opened, store).run()
         settle_all(opened, desk.folder(), store)
         record.finish("finished")
         return 0

@@ -1,7 +1,6 @@
 """A user's photograph in every form it may come in."""
 
 import io
-import os
 import struct
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import torch
 from PIL import GifImagePlugin, Image
 
 from eggan.data import decoding
-from eggan.data.images import load_photograph, save_png
+from eggan.data.images import load_photograph
 from eggan.errors import UserError
 
 
@@ -376,32 +375,6 @@ def test_the_own_limit_is_the_one_that_counts(tmp_path, monkeypatch):
     monkeypatch.setattr(decoding, "MAX_PIXELS", 64 * 64 - 1)
     with pytest.raises(UserError, match="million pixels"):
         load_photograph(save(tmp_path, picture()), 64)
-
-
-def test_saving_round_trips_and_makes_the_folder(tmp_path):
-    path = save_png(picture(), tmp_path / "new" / "out.png")
-    assert np.array_equal(np.asarray(Image.open(path)), picture())
-    assert [p.name for p in path.parent.iterdir()] == ["out.png"]
-
-
-def test_another_ending_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"must end in \.png"):
-        save_png(picture(), tmp_path / "out.jpg")
-
-
-def test_a_failed_write_keeps_the_old_picture_and_leaves_no_litter(tmp_path, monkeypatch):
-    path = save_png(picture(), tmp_path / "out.png")
-    before = path.read_bytes()
-
-    def full_disk(self, path, format):
-        path.write_bytes(b"half")
-        raise OSError(28, os.strerror(28))
-
-    monkeypatch.setattr(Image.Image, "save", full_disk)
-    with pytest.raises(UserError, match="No space left"):
-        save_png(picture(8, 8), path)
-    assert path.read_bytes() == before
-    assert [p.name for p in tmp_path.iterdir()] == ["out.png"]
 
 
 @pytest.mark.parametrize(

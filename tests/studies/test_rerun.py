@@ -29,7 +29,7 @@ def finished(tmp_path):
         desk, training=dataclasses.replace(desk.training, checkpoint_every_seconds=0.0)
     )
     study = make_study(desk)
-    Worker(desk, study, 0).run()
+    Worker(desk, study).run()
     return desk, study
 
 
@@ -118,7 +118,7 @@ def test_a_rerun_is_a_run_under_the_studys_with_a_link_to_its_trial(tmp_path):
     desk = make_desk(tmp_path, trials=1)
     study = make_study(desk)
     parent = open_study_run(desk, study, store)
-    Worker(desk, study, 0, store).run()
+    Worker(desk, study, store).run()
     parent.finish("finished")
     run_reruns(desk, study, [Rerun(0, 9, 32)], store)
     folder = Rerun(0, 9, 32).folder(desk.folder())

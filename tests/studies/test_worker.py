@@ -19,7 +19,7 @@ from tests.studies.study_context import SMALL, TRAINING, PainterConfig, make_des
 def run_study(root, store=None, **settings):
     desk = make_desk(root, **settings)
     study = make_study(desk)
-    Worker(desk, study, 0, store).run()
+    Worker(desk, study, store).run()
     return desk, study
 
 
@@ -78,7 +78,7 @@ def test_one_worker_proposes_the_same_points_again(finished, tmp_path):
 
 def test_a_finished_study_takes_no_further_trial_until_it_is_asked_for_more(finished):
     desk, study = finished
-    assert Worker(desk, study, 0).run() == 0
+    assert Worker(desk, study).run() == 0
     assert len(study.trials) == 8
 
 
@@ -86,7 +86,7 @@ def test_a_failing_trial_is_recorded_and_the_study_goes_on(tmp_path):
     desk = make_desk(tmp_path, trials=3)
     desk = dataclasses.replace(desk, base=dataclasses.replace(desk.base, fail_from=0.9))
     study = make_study(desk)
-    Worker(desk, study, 0).run()
+    Worker(desk, study).run()
     frame = trial_frame(study)
     assert list(frame["state"][:2]) == ["complete", "failed"]
     assert "loss not finite" in frame["reason"][1]
@@ -98,7 +98,7 @@ def test_a_bug_in_the_method_fails_its_trial_alone_and_keeps_the_traceback(tmp_p
     desk = make_desk(tmp_path, trials=2)
     desk = dataclasses.replace(desk, base=dataclasses.replace(desk.base, fail="crash"))
     study = make_study(desk)
-    Worker(desk, study, 0).run()
+    Worker(desk, study).run()
     assert list(trial_frame(study)["reason"]) == ["RuntimeError: a bug in the method"] * 2
     assert "a bug in the method" in (trial_folder(desk.folder(), 0) / "traceback.txt").read_text()
 
@@ -152,9 +152,9 @@ def test_an_interrupted_trial_goes_back_into_the_queue(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("studies.objective.TrialRun.scores", stopped)
         with pytest.raises(KeyboardInterrupt):
-            Worker(desk, study, 0).run()
+            Worker(desk, study).run()
     study = open_study(desk.folder())
-    Worker(desk, study, 0).run()
+    Worker(desk, study).run()
     frame = trial_frame(study)
     assert list(frame["state"]) == ["failed", "complete", "complete"]
     assert frame["reason"][0] == "interrupted by the user"
@@ -174,7 +174,7 @@ def test_a_trial_that_another_worker_closed_is_dropped(tmp_path, monkeypatch, ca
         return {"val/au/mse": 1.0, "val/au/skill": 0.5, "val/identity/accuracy": 60.0}
 
     monkeypatch.setattr("studies.objective.TrialRun.scores", closed)
-    Worker(desk, study, 0).run()
+    Worker(desk, study).run()
     assert study.trials[0].state == TrialState.FAIL
     assert "closed by another worker" in capsys.readouterr().err
     assert not (trial_folder(desk.folder(), 0) / "traceback.txt").exists()
@@ -190,7 +190,7 @@ def test_a_full_disk_stops_the_worker_and_costs_no_trial(tmp_path, monkeypatch):
 
     monkeypatch.setattr("studies.objective.TrialRun.scores", full)
     with pytest.raises(OSError, match="No space"):
-        Worker(desk, study, 0).run()
+        Worker(desk, study).run()
     assert [t.state for t in study.trials][:2] == [TrialState.FAIL, TrialState.WAITING]
     assert study.trials[0].user_attrs["reason"] == "the disk is full"
 
@@ -207,7 +207,7 @@ def test_every_trial_is_a_run_under_the_studys_run(tmp_path):
     desk = make_desk(tmp_path, trials=4)
     study = make_study(desk)
     parent = open_study_run(desk, study, store)
-    Worker(desk, study, 0, store).run()
+    Worker(desk, study, store).run()
     parent.finish("finished")
     ids = [trial.user_attrs[RUN_ID]["run_id"] for trial in study.trials]
     runs = [store.client.get_run(run_id) for run_id in ids]
@@ -226,7 +226,7 @@ def test_a_store_that_was_down_gets_everything_later(tmp_path):
     desk = make_desk(tmp_path, trials=2)
     study = make_study(desk)
     parent = open_study_run(desk, study, None)
-    Worker(desk, study, 0).run()
+    Worker(desk, study).run()
     parent.finish("finished")
     store = tracking.open_store(None, tmp_path / "store", tracking.STUDIES)
     first, again = (ship_study(desk.folder(), store).runs for _ in range(2))

@@ -39,7 +39,7 @@ def main(root: str, number: str, settings: str, url: str, kill_at: str, together
     small.StudiedPainter.update = fatal
     small.TRAINING = dataclasses.replace(small.TRAINING, checkpoint_every_seconds=0.0)
     desk = small.make_desk(Path(root), storage=url, **json.loads(settings))
-    Worker(desk, open_study(desk.folder(), url), int(number)).run()
+    Worker(desk, open_study(desk.folder(), url)).run()
 
 
 if __name__ == "__main__":

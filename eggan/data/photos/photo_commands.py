@@ -13,7 +13,6 @@ import numpy as np
 from eggan.data.align import KINDS, count_faces, make_aligner
 from eggan.data.dataset import load_dataset
 from eggan.data.decoding import is_plain_image
-from eggan.data.images import save_png
 from eggan.data.labels.openface_run import label_images, label_videos, require_openface
 from eggan.data.labels.read import KINDS as LABEL_KINDS
 from eggan.data.labels.read import read_labels
@@ -26,6 +25,7 @@ from eggan.data.photos.split import read_split, split_identities
 from eggan.data.photos.video import write_changed
 from eggan.errors import UserError
 from eggan.files import hash_files
+from eggan.pictures import save_picture
 from eggan.progress import progress_bar
 
 EXAMPLES = {
@@ -209,7 +209,7 @@ def _for_openface(path: Path, work: Path) -> Path:
         return path
     target = work / "converted" / f"{hash_files([path])[:24]}.png"
     try:
-        return target if target.exists() else save_png(read_photo(path), target)
+        return target if target.exists() else save_picture(read_photo(path), target)
     except UserError:
         return path  # OpenFace fails on it too; it is listed with the reason when it is read for the dataset
 
