@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from eggan.tracking import Store, Synced
 
-from eggan.devices import add_device_argument
-from eggan.options import add_runs_argument, add_tracking_argument
+from eggan.options import add_device_argument, add_runs_argument, add_tracking_argument
 
 BENCH_EXAMPLES = """examples:
   eggan bench list                          the suites

@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eggan.devices import add_device_argument, resolve_device
 from eggan.errors import UserError
+from eggan.options import add_device_argument, resolve_device
 
 if TYPE_CHECKING:
     from eggan.conformance.checks import Subject

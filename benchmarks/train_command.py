@@ -1,43 +1,35 @@
-"""Single commands beside the suites: `eggan train`, `eggan edit`, `eggan interpolate`."""
+"""`eggan train`: one method trained on one dataset, beside the suites."""
 
 import argparse
 import dataclasses
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eggan.devices import add_device_argument, resolve_device
 from eggan.errors import UserError
 from eggan.files import lock_holder, try_lock
-from eggan.options import add_runs_argument, add_tracking_argument, command
-from eggan.outputs import add_force_argument
+from eggan.options import (
+    add_device_argument,
+    add_runs_argument,
+    add_tracking_argument,
+    command,
+    resolve_device,
+)
 
 if TYPE_CHECKING:  # torch takes more than a second to import; `eggan --help` must not
-    from torch import Tensor
-
-    from benchmarks.editing import Model
     from eggan.data.dataset import Dataset
-    from eggan.edit.edit_targets import Targets
-    from eggan.method import EditRequest, MethodEntry
+    from eggan.method import MethodEntry
     from eggan.tracking import Store, TrackedRun
     from eggan.training import TrainingResult
 
-SINGLE = "single"  # folder of trainings in --runs
+TRAININGS = "single"  # folder of trainings in --runs
 LOCK = ".lock"  # in a training's folder: held while it is trained in
 TRAIN_EXAMPLE = """examples:
   eggan train eggan --dataset data/synfacs-twin-64px-s0 --preset cpu
   eggan train eggan --dataset FOLDER --preset cpu --set weight_au=50 --set training.images=80000
   eggan train eggan --dataset FOLDER --preset cpu --resume
 A TOML file for --config has the tables [method] and [training]; what it leaves out comes from the preset."""
-EDIT_EXAMPLE = """examples:
-  eggan edit face.png --au 12=4 --au 6=3 -o smile.png    these two AUs, every other AU 0
-  eggan edit face.png --au 12=4 --keep -o smile.png      the other AUs stay as the AU estimator reads them
-  eggan edit face.png --checkpoint weights/stargan --expression happy -o smile.png
-  eggan edit face.png --checkpoint weights/homointerpgan --reference laughing.png -o smile.png"""
-INTERPOLATE_EXAMPLE = """example:
-  eggan interpolate face.png --au 12=5 --au 6=4 --steps 9 -o strip.png"""
 
 
 def register_train(subparsers: Any) -> None:
@@ -60,60 +52,11 @@ def register_train(subparsers: Any) -> None:
     parser.set_defaults(run=run_train)
 
 
-def register_edit(subparsers: Any) -> None:
-    """Add `eggan edit`."""
-    parser = _parser(subparsers, "edit", "edit a photograph by action units", EDIT_EXAMPLE)
-    _add_edit_arguments(parser, default_output="edit.png")
-    parser.add_argument(
-        "--keep", action="store_true", help="leave the AUs that no --au names as the source has them"
-    )
-    parser.set_defaults(run=run_edit)
-
-
-def register_interpolate(subparsers: Any) -> None:
-    """Add `eggan interpolate`."""
-    parser = _parser(
-        subparsers, "interpolate", "a strip of frames from the source to an edit", INTERPOLATE_EXAMPLE
-    )
-    _add_edit_arguments(parser, default_output="strip.png")
-    parser.add_argument("--steps", type=int, default=9, help="number of frames (default: 9)")
-    parser.set_defaults(run=run_interpolate, keep=False)
-
-
 def _parser(subparsers: Any, name: str, summary: str, examples: str) -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     return subparsers.add_parser(
         name, help=summary, description=summary, epilog=examples, formatter_class=raw
     )
-
-
-def _add_edit_arguments(parser: argparse.ArgumentParser, default_output: str) -> None:
-    parser.add_argument("image", type=Path, help="photograph of one centred face")
-    parser.add_argument(
-        "--au", action="append", default=[], metavar="N=INTENSITY", help="target, 0 to 5; repeat it"
-    )
-    parser.add_argument(
-        "--expression", metavar="NAME", help="target, for methods that read one: neutral, happy, angry, .."
-    )
-    parser.add_argument(
-        "--reference", type=Path, metavar="FILE", help="target face, for methods that read one"
-    )
-    known = parser.add_mutually_exclusive_group()
-    known.add_argument(
-        "--source-au", action="append", default=[], metavar="N=INTENSITY", help="an AU of the source"
-    )
-    known.add_argument("--neutral", action="store_true", help="the source is neutral: all its AUs are 0")
-    parser.add_argument(
-        "--checkpoint",
-        type=Path,
-        help="folder, or name of a training in --runs (default: the shipped EGGAN-W, `eggan weights list`)",
-    )
-    add_runs_argument(parser)
-    add_device_argument(parser)
-    parser.add_argument(
-        "-o", "--output", type=Path, default=Path(default_output), help=f"default: {default_output}"
-    )
-    add_force_argument(parser)
 
 
 def run_train(arguments: argparse.Namespace) -> int:
@@ -223,13 +166,7 @@ def sync_words(runs: Path, folder: Path) -> str:
 def default_folder(runs: Path, method: str, dataset: "Dataset", seed: int) -> Path:
     """Return where a training goes when the user names no folder; other images, another folder."""
     images = f"{dataset.name}-{dataset.size}-{dataset.content_hash[:8]}"
-    return runs / SINGLE / f"{method}-{images}-s{seed}"
-
-
-def trained_folder(given: Path, runs: Path) -> Path:
-    """Return the folder `given`; where there is none, that of a training of this name in `runs`."""
-    named = runs / SINGLE / given
-    return named if named.is_dir() and not given.exists() else given
+    return runs / TRAININGS / f"{method}-{images}-s{seed}"
 
 
 def check_folder(folder: Path, resume: bool) -> None:
@@ -326,90 +263,3 @@ def _open_run(
         artifacts=["weights.safetensors", "config.json"],
     )
     return tracking.TrackedRun(folder, record, store)
-
-
-def run_edit(arguments: argparse.Namespace) -> int:
-    """Write one edited picture and return 0."""
-    from benchmarks.editing import to_picture
-    from eggan.pictures import save_picture
-
-    model, request = _prepare(arguments, arguments.keep)
-    edited = model.edit(request)[0]
-    print(f"wrote {save_picture(to_picture(edited), arguments.output)}")
-    return 0
-
-
-def run_interpolate(arguments: argparse.Namespace) -> int:
-    """Write a strip: the source, then `steps` frames from its AUs to the target's (Eq. 8). Return 0."""
-    import torch
-
-    from benchmarks.editing import interpolation, strip
-    from eggan.pictures import save_picture
-
-    if arguments.steps < 2:
-        raise UserError(f"--steps is {arguments.steps}: an interpolation has at least 2 frames")
-    model, request = _prepare(arguments, read_source=True)
-    frames = interpolation(model, request, arguments.steps)
-    path = save_picture(strip(torch.cat([request.source, frames])), arguments.output)
-    print(f"wrote {path}: the source, then {arguments.steps} frames")
-    return 0
-
-
-def _prepare(arguments: argparse.Namespace, read_source: bool) -> tuple["Model", "EditRequest"]:
-    """Check all that was asked before anything slow, then load checkpoint and photograph."""
-    import numpy as np
-
-    from benchmarks import editing
-    from eggan.aus import AU_COUNT
-    from eggan.pictures import check_picture_output
-
-    targets = _targets(arguments)
-    targets.check()
-    read = [arguments.image, *([targets.reference] if targets.reference else [])]
-    check_picture_output(arguments.output, read, arguments.force)
-    wanted = editing.parse_aus(arguments.au)
-    editing.parse_aus(arguments.source_au)
-    device = resolve_device(arguments.device)
-    folder = arguments.checkpoint and trained_folder(arguments.checkpoint, arguments.runs)
-    model = editing.load_model(folder, device) if folder else editing.load_shipped_model(device)
-    targets.check_read(model.name, model.reads)
-    print(f"{model.name} of {folder or 'the shipped weights'}, {model.description}")
-    pixels, *references = (_load_face(path, model) for path in read)
-    source = np.zeros(AU_COUNT, dtype=np.float32)
-    if read_source or "source_aus" in model.reads:
-        small = model.at_own_size(pixels)
-        source = editing.source_intensities(small, arguments.source_au, arguments.neutral, device)
-    target = editing.au_vector(source if arguments.keep else np.zeros(AU_COUNT), wanted)
-    reference = references[0] if references else None
-    request = editing.edit_request(pixels, source, target, device, targets.expression_index, reference)
-    return model, request
-
-
-def _targets(arguments: argparse.Namespace) -> "Targets":
-    from eggan.edit.edit_targets import Targets
-
-    given = (
-        ("--source-au", arguments.source_au),
-        ("--neutral", arguments.neutral),
-        ("--keep", arguments.keep),
-    )
-    beside = [option for option, value in given if value]
-    return Targets(arguments.au, arguments.expression, arguments.reference, beside)
-
-
-def _load_face(path: Path, model: "Model") -> "Tensor":
-    """Return a photograph (1, 3, S, S) at the size that the model edits; say what was changed for it."""
-    from benchmarks.editing import LARGEST_SIDE
-    from eggan.data.images import load_photograph
-
-    largest = LARGEST_SIDE if model.edits_large else model.image_size
-    photograph = load_photograph(path, model.image_size, largest)
-    for note in photograph.notes:
-        print(f"note: {path} was {note}")
-    if photograph.size != (model.image_size, model.image_size):
-        width, height = photograph.size
-        print(
-            f"warning: {path} has {width} x {height} pixels; {model.name}, {model.description}",
-            file=sys.stderr,
-        )
-    return photograph.pixels

@@ -7,12 +7,13 @@ logger and no file. The loop is `eggan.training`, the METHODS table is `benchmar
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from eggan.data.dataset import Dataset
+if TYPE_CHECKING:
+    from eggan.data.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class BuildContext:
     `progress` makes a progress bar around an iterable: `progress(iterable, total, description)`.
     """
 
-    dataset: Dataset
+    dataset: "Dataset"
     seed: int
     device: torch.device
     cache: Path

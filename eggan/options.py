@@ -1,4 +1,7 @@
-"""Options that commands share, and the commands that they print: those run as they are printed."""
+"""Options that commands share, and the commands that they print: those run as they are printed.
+
+Torch is imported only when a device is asked for, so that `eggan --help` does not wait for it.
+"""
 
 import argparse
 import shlex
@@ -6,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from eggan.errors import UserError
+
+AUTO = "auto"
 RUNS = Path("runs")
 # What takes --tracking-uri:
 TRACKED = (
@@ -52,3 +58,30 @@ def command(words: str) -> str:
     takes = ["--runs", *(["--tracking-uri"] if words.startswith(TRACKED) else [])]
     options = [text for name in takes if name in _given for text in (name, _given[name])]
     return " ".join(["eggan", words, *([shlex.join(options)] if options else [])])
+
+
+def add_device_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--device`, which `resolve_device` reads."""
+    parser.add_argument(
+        "--device",
+        default=AUTO,
+        help="auto (CUDA where there is some, else the CPU), cpu, cuda, cuda:1, mps (default: auto)",
+    )
+
+
+def resolve_device(name: str) -> str:
+    """Return the torch device called `name`: `auto` is the first CUDA device, or the CPU where there is none.
+
+    A device that is not here is a `UserError` that lists those that are.
+    """
+    import torch
+
+    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if name == AUTO:
+        return cuda[0] if cuda else "cpu"
+    if name == "cuda" and cuda:
+        return cuda[0]
+    here = ["cpu", *cuda, *(["mps"] if torch.backends.mps.is_available() else [])]
+    if name not in here:
+        raise UserError(f"unknown device {name!r} (here: {', '.join(here)}; or {AUTO})")
+    return name

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bench_commands import add_instruments, print_synced
-from eggan.devices import add_device_argument
-from eggan.options import add_runs_argument, add_tracking_argument, command
+from eggan.options import add_device_argument, add_runs_argument, add_tracking_argument, command
 from eggan.outputs import add_force_argument, check_output, is_sealed
 
 # Each entry is a function register(actions) that adds one action to `eggan study`.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from benchmarks.running.bench_session import choice_arguments, choice_of
 from benchmarks.running.environment import Workbench
 from eggan import tracking
-from eggan.devices import resolve_device
+from eggan.options import resolve_device
 from eggan.tracking import Store
 
 

@@ -83,3 +83,22 @@ def test_an_edit_with_the_shipped_weights_needs_no_more(tmp_path):
     used = imported("edit", str(tmp_path / "face.png"), "--au", "12=4", "-o", str(tmp_path / "edit.png"))
     assert (tmp_path / "edit.png").is_file()
     assert used == {"torch", "numpy", "PIL", "pytorch_msssim"}
+
+
+def test_an_edit_with_the_shipped_weights_reads_few_of_our_files(tmp_path):
+    """A story of few files; those of other methods, of training and of scoring are none of them."""
+    Image.new("RGB", (64, 64), (120, 100, 90)).save(tmp_path / "face.png")
+    words = ["edit", "face.png", "--au", "12=4", "--neutral", "-o", "smile.png"]
+    code = (
+        "import sys\nfrom eggan.cli import main\nassert main(sys.argv[1:]) == 0\n"
+        "ours = ('eggan', 'baselines', 'benchmarks', 'studies', 'reports')\n"
+        "modules = [m for n, m in sys.modules.items() if n.split('.')[0] in ours]\n"
+        "print('READ', *(m.__name__ for m in modules if not m.__file__.endswith('__init__.py')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60, cwd=tmp_path
+    )
+    read = done.stdout.splitlines()[-1].split()
+    assert read[0] == "READ", done.stderr
+    assert len(read[1:]) <= 25
+    assert not {"eggan.model", "eggan.training", "eggan.evaluation.instruments"} & set(read)

@@ -6,7 +6,7 @@ import torch
 
 from eggan import losses
 from eggan.config import from_dict, to_dict
-from eggan.data.dataset import to_network_range
+from eggan.data.pixel_range import to_network_range
 from eggan.data.training_set import load_training_set
 from eggan.errors import UserError
 from eggan.method import EditRequest, Method, ReconstructionRequest

@@ -34,11 +34,10 @@ from benchmarks.suites.suite import Suite, find_suite
 from eggan import tracking
 from eggan.child_process import how_ended
 from eggan.data.dataset import Dataset
-from eggan.devices import resolve_device
 from eggan.errors import UserError
 from eggan.files import Holder, check_writable
 from eggan.machine import default_workers
-from eggan.options import command
+from eggan.options import command, resolve_device
 from eggan.signals import resumable
 from eggan.tracking import Store
 

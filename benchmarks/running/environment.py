@@ -3,19 +3,22 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.protocol.edit_requests import split_data, store_pairs
 from benchmarks.protocol.true_edits import TruthCache, is_synfacs, render_synfacs
 from benchmarks.scoring.evaluate import Laboratory
 from benchmarks.scoring.instrument_choice import Choice, choose_instruments
 from benchmarks.scoring.scores import Instruments
-from benchmarks.suites.methods import Entry, all_methods
+from benchmarks.suites.methods import all_methods
 from benchmarks.suites.suite import Suite
 from eggan.data.dataset import Dataset, load_dataset
 from eggan.errors import UserError
 from eggan.machine import default_workers
 from eggan.progress import progress_bar
+
+if TYPE_CHECKING:
+    from benchmarks.suites.methods import Entry
 
 SPLIT_DATASETS = {"test": "twin", "wide": "wide"}  # protocol split -> which SynFACS build holds its sources
 
@@ -47,7 +50,7 @@ class Workbench:
     dataset: Path | None = None
     workers: int = field(default_factory=default_workers)
     progress: Callable[..., Any] = progress_bar
-    methods: Mapping[str, Entry] = field(default_factory=all_methods)
+    methods: "Mapping[str, Entry]" = field(default_factory=all_methods)
     instruments: Callable[[str], Instruments] = load_instruments
     choice: Choice = field(default_factory=Choice)
     build: Callable[..., Path] = build_synfacs

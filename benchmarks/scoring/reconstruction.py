@@ -21,7 +21,8 @@ from benchmarks.scoring.scores import (
     pixel_similarity,
     read_aus,
 )
-from eggan.data.dataset import Dataset, to_uint8
+from eggan.data.dataset import Dataset
+from eggan.data.pixel_range import to_uint8
 from eggan.evaluation import pixels
 from eggan.evaluation.metrics import mean_defined
 from eggan.method import ReconstructionRequest

@@ -6,15 +6,19 @@ and is scored on the same pairs by the same instruments. The suite's own cells k
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from benchmarks.suites.methods import Entry, find_method
+from benchmarks.suites.methods import find_method
 from benchmarks.suites.suite import Row, Suite
 from eggan.config import to_dict
 from eggan.errors import UserError
 from eggan.method import MethodEntry
 
+if TYPE_CHECKING:
+    from benchmarks.suites.methods import Entry
 
-def with_added_rows(suite: Suite, added: Sequence[str], methods: Mapping[str, Entry]) -> Suite:
+
+def with_added_rows(suite: Suite, added: Sequence[str], methods: "Mapping[str, Entry]") -> Suite:
     """Return `suite` with a row for each of `added`, such as `mymethod` or `mymethod:cpu`.
 
     A method that is unknown, learns nothing or is in the suite already, and a preset that is unknown or of

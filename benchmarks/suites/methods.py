@@ -3,48 +3,79 @@
 An entry point of the group `eggan.methods` names a `MethodEntry`; its name must be new.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from baselines import ganimation, homointerpgan, references, stargan
-from baselines.references import Reference
-from benchmarks.suites import tuned_methods
-from benchmarks.suites.ablated_methods import ablations_of
-from eggan import model, warp
 from eggan.errors import UserError
 from eggan.method import MethodEntry
 
-GROUP = "eggan.methods"
-Entry = MethodEntry | Reference
+if TYPE_CHECKING:
+    from baselines.references import Reference
 
-METHODS: Mapping[str, Entry] = MappingProxyType(
+    Entry = MethodEntry | Reference
+
+GROUP = "eggan.methods"
+
+
+class Methods(Mapping[str, "Entry"]):
+    """Entries by name, given as `module:attribute`; each is imported when it is asked for."""
+
+    def __init__(self, places: Mapping[str, str]) -> None:
+        self._places = dict(places)
+
+    def __getitem__(self, name: str) -> "Entry":
+        return EntryPoint(name, self._places[name], GROUP).load()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+METHODS = Methods(
     {
-        "copy-source": references.COPY_SOURCE,
-        "target-passthrough": references.TARGET_PASSTHROUGH,
-        "mean-au": references.MEAN_AU,
-        "oracle": references.ORACLE,
-        "eggan": model.ENTRY,
-        "eggan-w": warp.ENTRY,
-        "stargan": stargan.ENTRY,
-        "homointerpgan": homointerpgan.ENTRY,
-        "ganimation": ganimation.ENTRY,
+        "copy-source": "baselines.references:COPY_SOURCE",
+        "target-passthrough": "baselines.references:TARGET_PASSTHROUGH",
+        "mean-au": "baselines.references:MEAN_AU",
+        "oracle": "baselines.references:ORACLE",
+        "eggan": "eggan.model:ENTRY",
+        "eggan-w": "eggan.warp:ENTRY",
+        "stargan": "baselines.stargan:ENTRY",
+        "homointerpgan": "baselines.homointerpgan:ENTRY",
+        "ganimation": "baselines.ganimation:ENTRY",
     }
 )
-ABLATIONS: Mapping[str, MethodEntry] = ablations_of(model.ENTRY)
-# EGGAN under other settings: its tests hold for them, so METHODS, which the tests go through, does without.
-OF_EGGAN: Mapping[str, MethodEntry] = MappingProxyType(
-    {tuned_methods.NAME: tuned_methods.tuned_of(model.ENTRY), **ABLATIONS}
-)
 
 
-def all_methods() -> dict[str, Entry]:
-    """Return METHODS, OF_EGGAN and installed packages' entries; a broken or doubled one is a `UserError`."""
-    return {**METHODS, **OF_EGGAN, **{point.name: _load(point) for point in entry_points(group=GROUP)}}
+@cache
+def eggan_variants() -> dict[str, MethodEntry]:
+    """Return EGGAN under other settings: tuned, and its ablations.
+
+    EGGAN's tests hold for them, so METHODS, which the tests go through, does without.
+    """
+    from benchmarks.suites.ablated_methods import ablations_of
+    from benchmarks.suites.tuned_methods import NAME, tuned_of
+    from eggan.model import ENTRY
+
+    return {NAME: tuned_of(ENTRY), **ablations_of(ENTRY)}
+
+
+def all_methods() -> "dict[str, Entry]":
+    """Return METHODS, EGGAN's variants and packages' entries; a broken or doubled one is a `UserError`."""
+    others = {point.name: _load(point) for point in entry_points(group=GROUP)}
+    return {**METHODS, **eggan_variants(), **others}
+
+
+def installed_method(name: str) -> "Entry":
+    """Return the entry called `name` of all that are installed; an unknown name is a `UserError`."""
+    return METHODS[name] if name in METHODS else find_method(name, all_methods())
 
 
 def _load(point: EntryPoint) -> MethodEntry:
-    if point.name in METHODS or point.name in OF_EGGAN:
+    if point.name in METHODS or point.name in eggan_variants():
         raise UserError(f"the package entry {point.value} redefines the method {point.name!r}")
     try:
         entry = point.load()
@@ -55,7 +86,7 @@ def _load(point: EntryPoint) -> MethodEntry:
     return entry
 
 
-def find_method(name: str, methods: Mapping[str, Entry]) -> Entry:
+def find_method(name: str, methods: "Mapping[str, Entry]") -> "Entry":
     """Return the entry called `name`; an unknown name is a `UserError` that lists the known ones."""
     if name not in methods:
         raise UserError(f"unknown method {name!r} (known: {', '.join(methods)})")

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from eggan.data.dataset import to_network_range
 from eggan.data.decoding import decode_rgb
+from eggan.data.pixel_range import to_network_range
 
 
 @dataclass(frozen=True)

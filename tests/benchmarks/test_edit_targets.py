@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 from baselines import homointerpgan, stargan
-from benchmarks import editing
-from benchmarks.editing import GAP
 from eggan.checkpoint import model_card, save_checkpoint
+from eggan.edit import editing
 from eggan.edit.edit_targets import Targets
+from eggan.edit.editing import GAP
 from eggan.errors import UserError
 
 CPU = torch.device("cpu")

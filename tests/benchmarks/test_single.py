@@ -9,14 +9,17 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import editing, train_command
+from benchmarks import train_command
+from benchmarks.suites.methods import installed_method
 from benchmarks.suites.suite import SUITES
 from eggan.aus import AU_COUNT, au_index
 from eggan.data.dataset import load_dataset, write_dataset
 from eggan.data.synfacs.nuisance import draw_nuisance
 from eggan.data.synfacs.picture import render
 from eggan.data.synfacs.plan import person
+from eggan.edit import editing
 from eggan.errors import UserError
+from eggan.evaluation import instruments
 from eggan.method import EditRequest
 from eggan.model import ENTRY
 from eggan.tracking import SINGLE, open_store
@@ -263,7 +266,7 @@ class TestCheckpoints:
         path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
     def test_an_intact_copy_loads(self, copy):
-        assert editing.load_model(copy, "cpu").image_size == 64
+        assert editing.load_model(copy, installed_method, "cpu").image_size == 64
 
     @pytest.mark.parametrize(
         ("changes", "message"),
@@ -279,7 +282,7 @@ class TestCheckpoints:
     def test_a_foreign_card_is_refused(self, copy, changes, message):
         self.change(copy, **changes)
         with pytest.raises(UserError, match=message):
-            editing.load_model(copy, "cpu")
+            editing.load_model(copy, installed_method, "cpu")
 
     @pytest.mark.parametrize("name", ["config.json", "weights.safetensors"])
     @pytest.mark.parametrize("kept", [0, 0.5])
@@ -287,7 +290,7 @@ class TestCheckpoints:
         content = (copy / name).read_bytes()
         (copy / name).write_bytes(content[: int(len(content) * kept)])
         with pytest.raises(UserError, match=f"{name} is corrupted"):
-            editing.load_model(copy, "cpu")
+            editing.load_model(copy, installed_method, "cpu")
 
 
 def test_the_shipped_eggan_w_edits_when_no_checkpoint_is_named(workplace, eggan, tmp_path):
@@ -365,6 +368,6 @@ def test_source_intensities_are_read_by_estimator_a(monkeypatch):
             return torch.full((len(images), AU_COUNT), 1.5)
 
     monkeypatch.setattr(
-        editing, "load_au_estimator", lambda which, device: Estimator() if which == "a" else None
+        instruments, "load_au_estimator", lambda which, device: Estimator() if which == "a" else None
     )
     assert (editing.source_intensities(torch.zeros(1, 3, 64, 64), [], False, "cpu") == 1.5).all()

@@ -24,7 +24,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from baselines.official import read_state
-from benchmarks.editing import load_model
+from benchmarks.suites.methods import installed_method
 from benchmarks.train_command import resolve, trainable
 from eggan.checkpoint import load_training_state, model_card
 from eggan.cli import main
@@ -36,6 +36,7 @@ from eggan.data.labels.pyfeat import read_probabilities
 from eggan.data.labels.read import read_labels
 from eggan.data.photos.records import read_photo
 from eggan.data.photos.split import read_split
+from eggan.edit.editing import load_model
 from eggan.method import BuildContext
 from eggan.training import Interrupted, TrainingConfig, TrainingFailed, train
 from reports.suite.frame import read_frame
@@ -351,7 +352,7 @@ class Checkpoints(Subject):
             command("edit", self.home / "face.png", "--checkpoint", folder, "--au", "12=4", "--neutral",
                     "-o", place / "out.png")  # fmt: skip
         else:
-            load_model(folder, "cpu")
+            load_model(folder, installed_method, "cpu")
 
     def _tensors(self, path: Path, random: Random) -> None:
         tensors = load_file(path)

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from eggan.aus import AU_COLUMNS
-from eggan.data.dataset import load_dataset, to_network_range, write_dataset
+from eggan.data.dataset import load_dataset, write_dataset
+from eggan.data.pixel_range import to_network_range
 from eggan.errors import UserError
 from eggan.evaluation import held_out, metrics
 from eggan.evaluation.augmentation import augment, mirror

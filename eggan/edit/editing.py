@@ -1,6 +1,6 @@
 """Editing one photograph with a trained checkpoint: which checkpoint, which AUs, which frames."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,20 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.suites.methods import all_methods, find_method
 from eggan.aus import AU_COUNT, AU_NUMBERS, parse_au
 from eggan.checkpoint import Checkpoint, load_checkpoint
 from eggan.config import from_dict
-from eggan.data.dataset import to_uint8
+from eggan.data.pixel_range import to_uint8
 from eggan.edit.edit_targets import SUPPLIED
 from eggan.errors import UserError
-from eggan.evaluation.instruments import load_au_estimator
 from eggan.method import EditRequest, EditsLarge, Method, MethodEntry
 from eggan.shipped.weights import load_shipped, read_card
-from eggan.tracking import read_record
 
 RENDERED = "synfacs"  # how the names of rendered datasets begin
 GAP = 2  # white pixels between the frames of a strip
+FindEntry = Callable[[str], Any]  # the entry of a method by its name; a `UserError` where there is none
 LARGEST_SIDE = 2048  # pixels of an edit that is composed at the photograph's own size: bounds memory
 
 
@@ -71,19 +69,21 @@ class Model:
         return self.method.edit(request)
 
 
-def load_model(folder: Path, device: torch.device | str) -> Model:
+def load_model(folder: Path, find: FindEntry, device: torch.device | str) -> Model:
     """Load a checkpoint folder; a missing, corrupted or foreign one is a `UserError`."""
-    return _restore(load_checkpoint(folder), str(folder), _trained_on(folder), device)
+    return _restore(load_checkpoint(folder), str(folder), _trained_on(folder), find, device)
 
 
-def load_shipped_model(device: torch.device | str) -> Model:
+def load_shipped_model(find: FindEntry, device: torch.device | str) -> Model:
     """Load the weights that come with the package; damaged ones are a `UserError`."""
-    return _restore(load_shipped(), "the shipped weights", read_card()["data"]["name"], device)
+    return _restore(load_shipped(), "the shipped weights", read_card()["data"]["name"], find, device)
 
 
-def _restore(checkpoint: Checkpoint, place: str, trained_on: str, device: torch.device | str) -> Model:
+def _restore(
+    checkpoint: Checkpoint, place: str, trained_on: str, find: FindEntry, device: torch.device | str
+) -> Model:
     card = checkpoint.card
-    entry = find_method(card.method, all_methods())
+    entry = find(card.method)
     if not isinstance(entry, MethodEntry):
         raise UserError(f"{place} names the method {card.method!r}, which has no weights")
     if card.method_version != entry.version:
@@ -99,6 +99,8 @@ def _restore(checkpoint: Checkpoint, place: str, trained_on: str, device: torch.
 
 
 def _trained_on(folder: Path) -> str:
+    from eggan.tracking import read_record
+
     record = read_record(folder)
     contexts = ("train", "train and test")
     datasets = [] if record is None else record.datasets
@@ -133,6 +135,8 @@ def source_intensities(
     """
     if named or neutral:
         return au_vector(np.zeros(AU_COUNT), parse_aus(named))
+    from eggan.evaluation.instruments import load_au_estimator
+
     return load_au_estimator("a", device).predict(pixels.to(device))[0].cpu().numpy()
 
 

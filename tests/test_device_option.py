@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from eggan import cli
-from eggan.devices import resolve_device
 from eggan.errors import UserError
+from eggan.options import resolve_device
 
 
 def machine(monkeypatch, cuda: int, mps: bool = False) -> None:
