@@ -35,13 +35,14 @@ class TrialRun:
     check: Callable[[], None]
     may_prune: bool
     probes: list[list[Any]] = field(default_factory=list)
+    _goes_on: bool = True  # whether the pruner lets it, by the last probe
 
     def repeat_probes(self, probes: list[list[Any]]) -> None:
         """Take over what a trial saw whose training this one goes on with."""
         self.probes = probes
         self.trial.set_user_attr(PROBES, probes)
         for images, values in probes:
-            report(self.desk, self.trial, images, values)
+            self._goes_on = report(self.desk, self.trial, images, values)
 
     def scores(self) -> dict[str, float]:
         """Train with every seed and return the means of the final scores.
@@ -49,6 +50,8 @@ class TrialRun:
         Raises `optuna.TrialPruned` (on the first seed only: later ones say how sure the score is),
         `TrainingFailed` for a training or a score that is not finite, `Interrupted` after saving.
         """
+        if self.probes:  # the trial that it repeats may have died before it was stopped by its last one
+            self._stop_if_pruned(self.probes[-1][0])
         by_seed = [self._one_seed(seed, position) for position, seed in enumerate(self.desk.study.seeds)]
         means = {name: sum(run[name] for run in by_seed) / len(by_seed) for name in by_seed[0]}
         return check_finite(means)
@@ -70,17 +73,19 @@ class TrialRun:
         images = step * self.desk.training.batch_size
         values = validate(method, self.desk.entry, self.desk.interim)
         self.log(step, {f"interim/{name}": value for name, value in values.items()})
-        known = images in [probe[0] for probe in self.probes]  # seen by a trial that this one goes on with
-        if known or self._add_probe(images, values):
-            return
-        if images < self.desk.images and self.may_prune:
-            raise optuna.TrialPruned(f"pruned after {images} images")
+        if images not in [probe[0] for probe in self.probes]:  # else a trial saw it that this one repeats
+            self._add_probe(images, values)
+            self._stop_if_pruned(images)
 
-    def _add_probe(self, images: int, values: dict[str, float]) -> bool:
-        """Store an intermediate validation; return whether the trial is good enough to go on."""
+    def _add_probe(self, images: int, values: dict[str, float]) -> None:
+        """Store an intermediate validation, and what the pruner says to it."""
         self.probes.append([images, {name: values[name] for name in PROBED}])
         self.trial.set_user_attr(PROBES, self.probes)
-        return report(self.desk, self.trial, images, values)
+        self._goes_on = report(self.desk, self.trial, images, values)
+
+    def _stop_if_pruned(self, images: int) -> None:
+        if not self._goes_on and images < self.desk.images and self.may_prune:
+            raise optuna.TrialPruned(f"pruned after {images} images")
 
 
 def train_and_score(

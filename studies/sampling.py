@@ -10,7 +10,7 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from eggan.randomness import derive_seed
-from studies.storage.liveness import RETRY_OF
+from studies.storage.attempts import StandingStudy, trial_key
 from studies.study_config import StudyConfig
 
 
@@ -18,7 +18,7 @@ class KeyedSampler(BaseSampler):
     """TPE whose random numbers are a function of the study's seed and of which trial it proposes.
 
     No two trials share them, whoever asks, and nobody has to agree on anything: the storage numbers the
-    trials. A trial that repeats a dead one draws what that one would have drawn.
+    trials. A trial that repeats a dead one draws what that one would have drawn, from what stands.
     """
 
     def __init__(self, config: StudyConfig) -> None:
@@ -28,29 +28,36 @@ class KeyedSampler(BaseSampler):
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Seed the sampler for this trial."""
         self._tpe = make_tpe(self._config, trial_key(study.get_trials(deepcopy=False), trial))
-        self._tpe.before_trial(study, trial)
+        standing = StandingStudy(study)
+        self._tpe.before_trial(standing, standing.numbered(trial))
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the parameters that are drawn together."""
-        return self._tpe.infer_relative_search_space(study, trial)
+        standing = StandingStudy(study)
+        return self._tpe.infer_relative_search_space(standing, standing.numbered(trial))
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Return values of the parameters that are drawn together."""
-        return self._tpe.sample_relative(study, trial, search_space)
+        standing = StandingStudy(study)
+        return self._tpe.sample_relative(standing, standing.numbered(trial), search_space)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """Return the value of one parameter."""
-        return self._tpe.sample_independent(study, trial, param_name, param_distribution)
+        standing = StandingStudy(study)
+        return self._tpe.sample_independent(
+            standing, standing.numbered(trial), param_name, param_distribution
+        )
 
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         """Let TPE note how a trial ended."""
-        self._tpe.after_trial(study, trial, state, values)
+        standing = StandingStudy(study)
+        self._tpe.after_trial(standing, standing.numbered(trial), state, values)
 
     def reseed_rng(self) -> None:
         """Keep the seeds: they come from the trials."""
@@ -66,20 +73,22 @@ def make_tpe(config: StudyConfig, key: int) -> TPESampler:
     )
 
 
-def trial_key(trials: Sequence[FrozenTrial], trial: FrozenTrial) -> int:
-    """Return which proposal a trial is, from 0, repeats not counted; a repeat has its first trial's key."""
-    by_number = {known.number: known for known in trials}
-    while RETRY_OF in trial.user_attrs:
-        trial = by_number[int(trial.user_attrs[RETRY_OF])]
-    fresh = (known for known in trials if RETRY_OF not in known.user_attrs)
-    return sum(known.number < trial.number for known in fresh)
+class StandingPruner(BasePruner):
+    """Successive halving among the trials that stand: one that died is not compared with its own repeat."""
+
+    def __init__(self, config: StudyConfig) -> None:
+        self._halving = SuccessiveHalvingPruner(
+            min_resource=config.min_resource, reduction_factor=config.reduction_factor
+        )
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        """Return whether a trial is among those that do not go on."""
+        return self._halving.prune(StandingStudy(study), trial)
 
 
 def make_pruner(config: StudyConfig) -> BasePruner:
     """Return the pruner; its resource is the images after the warm start."""
-    if not config.prunes:
-        return NopPruner()
-    return SuccessiveHalvingPruner(min_resource=config.min_resource, reduction_factor=config.reduction_factor)
+    return StandingPruner(config) if config.prunes else NopPruner()
 
 
 def expected_part(config: StudyConfig, warm_images: int) -> float:

@@ -20,7 +20,8 @@ from eggan.files import check_writable, locked
 from eggan.signals import resumable, stop_as_interrupt
 from eggan.tracking import Store
 from eggan.training import TrainingConfig
-from studies.storage.liveness import Watch, count_trials, queue_forgotten, reap
+from studies.storage.attempts import count_trials, queue_forgotten
+from studies.storage.liveness import Watch, reap
 from studies.storage.study_storage import (
     ADDRESS_VARIABLE,
     STORAGE_ERRORS,
@@ -165,7 +166,7 @@ class Session:
         write_spec(desk.spec, self.folder)
         with locked(self.folder / ".repair.lock"):
             reap(study, self.study, Watch(self.folder))
-            queue_forgotten(study)
+            queue_forgotten(study, self.study)
             settle_all(study, self.folder, None, self.place.keep_weights)
         return study
 

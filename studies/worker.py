@@ -20,20 +20,19 @@ from eggan.tracking import Store
 from eggan.training import Interrupted, TrainingFailed
 from studies.objective import PROBES, TrialRun, floor_constraint, objective_values
 from studies.sampling import KeyedSampler, make_pruner
+from studies.storage.attempts import ATTEMPT, Attempts, count_trials
 from studies.storage.liveness import (
-    ATTEMPT,
     CLOSED_ERRORS,
     REASON,
-    RETRY_OF,
     Heart,
     LostTrial,
     Watch,
+    begin_trial,
     close_trial,
-    count_trials,
     reap,
 )
 from studies.storage.trial_table import FLOOR
-from studies.storage.trial_tracking import RUN_ID, drop_training_files, open_trial_run, settle, trial_folder
+from studies.storage.trial_tracking import RUN_ID, open_trial_run, settle, trial_folder
 from studies.study_context import Desk
 
 ACCURACY = "val/identity/accuracy"
@@ -65,14 +64,14 @@ class Worker:
         """Return the next trial, None when the study has enough; dead trials are put back first."""
         study, settings = self.study, self.desk.study
         for number in reap(study, settings, self._watch):
-            settle(_frozen(study, number), self.desk.folder(), self.store)
+            self._settle(number)
         with locked(self.desk.folder() / ".ask.lock"):  # or the workers of a machine would begin too many
             count = count_trials(study)
             if not count["waiting"] and count["settled"] + count["running"] >= settings.trials:
                 return None
             if count["settled"] >= settings.trials:
                 return None
-            return study.ask(self.desk.spec.space.distributions)
+            return begin_trial(study, self.desk.spec.space.distributions)
 
     def _run(self, trial: Trial) -> None:
         """Run one trial and record its end, whatever that is; interruptions and full disks are raised."""
@@ -84,7 +83,7 @@ class Worker:
             print(
                 f"trial {trial.number} was closed by another worker; its result is dropped", file=sys.stderr
             )
-            self._settle(trial, drop=False)  # its training state may be another trial's by now
+            self._settle(trial.number)
             return
         except (Interrupted, KeyboardInterrupt) as stop:
             self._give_back(trial, "interrupted by the user", stop)
@@ -93,7 +92,7 @@ class Worker:
             if is_disk_full(error):
                 self._give_back(trial, "the disk is full", error)
             raise
-        self._settle(trial)
+        self._settle(trial.number)
 
     def _work(self, trial: Trial, heart: Heart, started: float) -> None:
         try:
@@ -119,7 +118,8 @@ class Worker:
     def _open(self, trial: Trial, heart: Heart) -> TrialRun:
         frozen = _frozen(self.study, trial.number)
         config = self.desk.spec.space.apply(self.desk.base, trial.params)
-        tracked = open_trial_run(self.desk, frozen, config, self.store)
+        earlier = Attempts(self.study.get_trials(deepcopy=False)).earlier(frozen)
+        tracked = open_trial_run(self.desk, frozen, earlier, config, self.store)
         if self.store is not None:
             run_id = tracking.run_id_in(tracked.folder, self.store.uri)
             trial.set_user_attr(RUN_ID, {"uri": self.store.uri, "run_id": run_id})
@@ -132,9 +132,10 @@ class Worker:
             check=heart.check,
             may_prune="reference" not in frozen.user_attrs,  # what others are compared with is run to its end
         )
-        if RETRY_OF in frozen.user_attrs and any(tracked.folder.glob(f"s*/{STATE_FILE}")):
-            before = _frozen(self.study, frozen.user_attrs[RETRY_OF])
-            run.repeat_probes(list(before.user_attrs.get(PROBES, [])))
+        if earlier and any(tracked.folder.glob(f"s*/{STATE_FILE}")):
+            probes: list[list[Any]] = [attempt.user_attrs.get(PROBES, []) for attempt in earlier]
+            longest = max(probes, key=len)
+            run.repeat_probes([*longest])
         return run
 
     def _complete(self, trial: Trial, started: float, scores: dict[str, float]) -> None:
@@ -160,16 +161,16 @@ class Worker:
         """Close a trial that was stopped from outside, and queue it for whoever continues the study."""
         frozen = _frozen(self.study, trial.number)
         try:
-            close_trial(self.study, frozen, reason, int(frozen.user_attrs.get(ATTEMPT, 0)))
+            attempt = int(frozen.user_attrs.get(ATTEMPT, 0))
+            close_trial(self.study, self.desk.study, frozen, reason, attempt)
         except CLOSED_ERRORS:
             return
-        self._settle(trial, drop=False)
+        self._settle(trial.number)
 
-    def _settle(self, trial: Trial, drop: bool = True) -> None:
+    def _settle(self, number: int) -> None:
         """Bring folder and run of a closed trial up to date."""
-        if drop:
-            drop_training_files(self._folder(trial), self.keep_weights)
-        settle(_frozen(self.study, trial.number), self.desk.folder(), self.store)
+        trials = self.study.get_trials(deepcopy=False)
+        settle(trials[number], trials, self.desk.folder(), self.store, self.keep_weights)
 
     def _folder(self, trial: Trial) -> Path:
         return trial_folder(self.desk.folder(), trial.number)

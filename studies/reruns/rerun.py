@@ -99,10 +99,23 @@ def run_reruns(
         with try_lock(folder / ".lock") as alone:
             if not alone:
                 held.append(rerun)
-            elif read_result(folder) is None:
+            elif read_result(folder) is not None:
+                _settle(folder, store, keep_weights)
+            else:
                 trial = trials[rerun.trial]
                 _run(desk, rerun, trial.params, trial.user_attrs.get(RUN_ID, {}), store, keep_weights)
     return held
+
+
+def _settle(folder: Path, store: Store | None, keep_weights: bool) -> None:
+    """Let the run of a re-run that has ended say so; a process may have died before it could."""
+    drop_training_files(folder, weights=not keep_weights)
+    record, result = tracking.read_record(folder), read_result(folder)
+    if record is None or result is None or record.state == result["state"]:
+        return
+    tracked = TrackedRun(folder, record, store)
+    tracked.log(0, result["scores"])
+    tracked.finish(result["state"], result["reason"])
 
 
 def _run(
@@ -129,9 +142,7 @@ def _run(
         result = dataclasses.asdict(rerun) | {"params": dict(params), "state": state, "reason": reason}
         result |= {"scores": scores, "seconds": time.time() - started, "run_id": run_id}
         write_json(result, folder / RESULT)
-        drop_training_files(folder, keep_weights)
-        tracked.log(0, scores)
-        tracked.finish(state, reason)
+        _settle(folder, store, keep_weights)
 
     try:
         scores, frame = train_and_score(desk, config, training, rerun.seed, folder / f"s{rerun.seed}", log)

@@ -9,7 +9,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -17,15 +17,17 @@ from typing import Any
 
 import optuna
 import psutil
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from eggan.files import write_json
-from studies.storage.study_storage import STORAGE_ERRORS, set_trial_attr
-from studies.storage.trial_table import params_of
+from studies.storage.attempts import AGAIN, ATTEMPT, Attempts, queue_again
+from studies.storage.study_storage import STORAGE_ERRORS, set_trial_attr, set_trial_running
 from studies.study_config import StudyConfig
 
-OWNER, BEAT, ATTEMPT, RETRY_OF, REASON = "owner", "beat", "attempt", "retry_of", "reason"
-AGAIN = "again"  # on a closed trial: it is owed another try, because nothing was wrong with it
+OWNER, BEAT, REASON = "owner", "beat", "reason"
+TAKER = "taker"  # who is about to run a waiting trial: it may die before it is the owner
 GONE = "its process ended without a word (killed, or the machine went down)"
 # What Optuna raises on a trial that was closed by somebody else.
 CLOSED_ERRORS = (ValueError, RuntimeError, KeyError)
@@ -94,6 +96,35 @@ class Watch:
             write_json({"host": this_host(), "seen": self._seen}, self._path)
 
 
+def begin_trial(study: optuna.Study, distributions: Mapping[str, BaseDistribution]) -> Trial:
+    """Return the waiting trial whose turn it is, a new one where none waits; its parameters are drawn.
+
+    Optuna's own `ask` takes a repeat after all that waited before it, and runs a new trial before it has an
+    owner: killed in between, nobody would know that it is dead.
+    """
+    taker = owner_of_this_process()
+    while True:
+        trials = study.get_trials(deepcopy=False)
+        waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
+        if not waiting:
+            study.enqueue_trial({}, user_attrs={TAKER: taker})
+        attempts = Attempts(trials)
+        for trial in sorted(waiting, key=lambda known: (attempts.first(known).number, known.number)):
+            if _take(study, trial, taker):
+                begun = Trial(study, trial._trial_id)
+                for name, distribution in distributions.items():
+                    begun._suggest(name, distribution)
+                return begun
+
+
+def _take(study: optuna.Study, trial: FrozenTrial, taker: dict[str, Any]) -> bool:
+    try:
+        set_trial_attr(study, trial, TAKER, taker)
+        return set_trial_running(study, trial)
+    except UpdateFinishedTrialError:  # another worker was quicker
+        return False
+
+
 class Heart:
     """Beats for a trial while the block runs; `check` raises `LostTrial` once the trial was closed."""
 
@@ -135,7 +166,7 @@ class Heart:
 
 def why_dead(trial: FrozenTrial, config: StudyConfig, watch: Watch) -> str | None:
     """Return why a running trial counts as dead, None where it does not."""
-    owner = trial.user_attrs.get(OWNER)
+    owner = trial.user_attrs.get(OWNER) or trial.user_attrs.get(TAKER)
     if owner and owner["host"] == this_host() and not owner_lives(owner):
         return GONE
     silent = watch.silent_seconds(trial)
@@ -155,56 +186,19 @@ def reap(study: optuna.Study, config: StudyConfig, watch: Watch) -> list[int]:
 def _bury(study: optuna.Study, config: StudyConfig, trial: FrozenTrial, reason: str) -> bool:
     attempt = int(trial.user_attrs.get(ATTEMPT, 0)) + 1
     try:
-        return close_trial(study, trial, reason, attempt if attempt <= config.max_retries else None)
+        return close_trial(study, config, trial, reason, attempt if attempt <= config.max_retries else None)
     except CLOSED_ERRORS:  # another worker was quicker
         return False
 
 
-def close_trial(study: optuna.Study, trial: FrozenTrial, reason: str, attempt: int | None) -> bool:
+def close_trial(
+    study: optuna.Study, settings: StudyConfig, trial: FrozenTrial, reason: str, attempt: int | None
+) -> bool:
     """Close a running trial as failed; with `attempt` it is queued again under that number of attempts."""
     set_trial_attr(study, trial, REASON, reason)
     if attempt is not None:
         set_trial_attr(study, trial, AGAIN, attempt)
     study.tell(trial.number, state=TrialState.FAIL)
     if attempt is not None:
-        _queue_again(study, trial, attempt)
+        queue_again(study, settings, trial, attempt)
     return True
-
-
-def queue_forgotten(study: optuna.Study) -> None:
-    """Queue trials that were closed but not queued again, because whoever closed them died in between."""
-    trials = study.get_trials(deepcopy=False)
-    retried = retried_numbers(trials)
-    for trial in trials:
-        attempt = trial.user_attrs.get(AGAIN)
-        if trial.state == TrialState.FAIL and attempt is not None and trial.number not in retried:
-            _queue_again(study, trial, int(attempt))
-
-
-def _queue_again(study: optuna.Study, trial: FrozenTrial, attempt: int) -> None:
-    attrs: dict[str, Any] = {RETRY_OF: trial.number, ATTEMPT: attempt}
-    if "reference" in trial.user_attrs:
-        attrs["reference"] = trial.user_attrs["reference"]
-    # Without parameters, because it died before it had any, the new one draws those that it would have had.
-    study.enqueue_trial(params_of(trial), user_attrs=attrs)
-
-
-def retried_numbers(trials: Iterable[FrozenTrial]) -> set[int]:
-    """Return the numbers of trials that a later one repeats."""
-    return {int(trial.user_attrs[RETRY_OF]) for trial in trials if RETRY_OF in trial.user_attrs}
-
-
-def count_trials(study: optuna.Study) -> dict[str, int]:
-    """Return how many trials are `settled`, `running` and `waiting`.
-
-    A trial that was repeated, or that died before it had parameters, does not count: another stands for it.
-    """
-    trials = study.get_trials(deepcopy=False)
-    retried = retried_numbers(trials)
-    settled = [t for t in trials if t.state.is_finished() and t.number not in retried and params_of(t)]
-    by_state = {state: sum(t.state == state for t in trials) for state in TrialState}
-    return {
-        "settled": len(settled),
-        "running": by_state[TrialState.RUNNING],
-        "waiting": by_state[TrialState.WAITING],
-    }

@@ -15,7 +15,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.storages.journal._file import BaseJournalFileLock, get_lock_file
 from optuna.storages.journal._storage import JournalStorageReplayResult
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from eggan.errors import UserError
@@ -253,3 +253,8 @@ def _prepare(study: optuna.Study, spec: StudySpec, references: dict[str, dict[st
 def set_trial_attr(study: optuna.Study, trial: FrozenTrial, name: str, value: Any) -> None:
     """Set a user attribute of a trial that runs elsewhere; Optuna's public way is its own process only."""
     study._storage.set_trial_user_attr(trial._trial_id, name, value)
+
+
+def set_trial_running(study: optuna.Study, trial: FrozenTrial) -> bool:
+    """Let a waiting trial run here; return whether nobody was quicker. Optuna's `ask` chooses by itself."""
+    return bool(study._storage.set_trial_state_values(trial._trial_id, state=TrialState.RUNNING))

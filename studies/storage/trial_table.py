@@ -47,8 +47,8 @@ def trial_frame(study: optuna.Study) -> "pd.DataFrame":
 
 
 def params_of(trial: FrozenTrial) -> dict[str, Any]:
-    """Return a trial's parameters; those it waits for where it has not begun."""
-    return dict(trial.params or trial.system_attrs.get("fixed_params", {}))
+    """Return a trial's parameters; those it was queued with where it has not drawn them (all) yet."""
+    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
 
 
 def feasible(trial: FrozenTrial) -> bool | None:

@@ -6,18 +6,22 @@ Everything here follows from the trial in the storage, so that it can be written
 import json
 import os
 import shutil
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from eggan import tracking
 from eggan.checkpoint import CONFIG_FILE, STATE_FILE, WEIGHTS_FILE
 from eggan.config import to_dict
-from eggan.files import write_json
+from eggan.files import write_atomically, write_json
 from eggan.tracking import RunRecord, Store, Synced, TrackedRun
-from studies.storage.liveness import REASON, RETRY_OF
+from eggan.tracking.record import METRICS_FILE
+from studies.storage.attempts import RETRY_OF, Attempts, is_owed_another
+from studies.storage.liveness import REASON
 from studies.storage.trial_table import SCORES, STATES, params_of
 from studies.study_config import StudySpec, read_spec
 from studies.study_context import Desk
@@ -67,11 +71,12 @@ def open_study_run(desk: Desk, study: optuna.Study, store: Store | None) -> Trac
     return run
 
 
-def open_trial_run(desk: Desk, trial: FrozenTrial, config: Any, store: Store | None) -> TrackedRun:
-    """Return the run of a trial that begins, after taking over what the trial that it repeats had done."""
+def open_trial_run(
+    desk: Desk, trial: FrozenTrial, earlier: Sequence[FrozenTrial], config: Any, store: Store | None
+) -> TrackedRun:
+    """Return the run of a trial that begins, after taking over what `earlier` attempts at it had done."""
     folder = trial_folder(desk.folder(), trial.number)
-    if RETRY_OF in trial.user_attrs:
-        take_over(trial_folder(desk.folder(), trial.user_attrs[RETRY_OF]), folder)
+    take_over([trial_folder(desk.folder(), attempt.number) for attempt in earlier], folder)
     write_json_file(trial_values(trial), folder)
     spec = desk.spec
     params = {"params": params_of(trial), "config": to_dict(config), "training": spec.training}
@@ -109,30 +114,47 @@ def write_json_file(values: dict[str, Any], folder: Path) -> None:
     write_json(values, folder / RECORD)
 
 
-def take_over(old: Path, new: Path) -> None:
-    """Move the training state of a dead trial to the one that repeats it, and copy its logged values.
+def take_over(earlier: Sequence[Path], new: Path) -> None:
+    """Move the training state of dead trials, the last one first, to the trial that repeats them.
 
-    Training is a function of config and seed, so that the new trial goes on bit for bit. Without the old
-    folder (another machine's) it trains from the start.
+    Training is a function of config and seed, so that the new trial goes on bit for bit, and has logged what
+    they have. Without their folders (another machine's) it trains from the start.
     """
     new.mkdir(parents=True, exist_ok=True)
-    for state in old.glob(f"s*/{STATE_FILE}"):
-        target = new / state.parent.name
-        target.mkdir(exist_ok=True)
-        os.replace(state, target / STATE_FILE)
-    if (old / "metrics.jsonl").exists() and not (new / "metrics.jsonl").exists():
-        shutil.copy(old / "metrics.jsonl", new / "metrics.jsonl")
+    for old in earlier:
+        if (old / METRICS_FILE).exists() and not (new / METRICS_FILE).exists():
+            write_atomically(new / METRICS_FILE, partial(shutil.copyfile, old / METRICS_FILE))
+        for state in old.glob(f"s*/{STATE_FILE}"):
+            target = new / state.parent.name
+            target.mkdir(exist_ok=True)
+            if not (target / STATE_FILE).exists():
+                os.replace(state, target / STATE_FILE)
+        drop_training_files(old)
 
 
-def settle(trial: FrozenTrial, study_folder: Path, store: Store | None) -> None:
-    """Let a trial's folder and MLflow run say how it ended; nothing happens where it has no folder here."""
+def settle(
+    trial: FrozenTrial,
+    trials: Sequence[FrozenTrial],
+    study_folder: Path,
+    store: Store | None,
+    keep_weights: bool = False,
+) -> None:
+    """Let a closed trial's folder and MLflow run say how it ended; nothing happens without a folder here.
+
+    What its training left goes: of a trial that waits for its repeat, all but the state, from which the
+    weights follow.
+    """
     folder = trial_folder(study_folder, trial.number)
-    record = tracking.read_record(folder)
-    if record is None:
+    if not folder.exists():
         return
+    waits = is_owed_another(trial) and not Attempts(trials).is_over(trial)
+    drop_training_files(folder, state=not waits, weights=is_owed_another(trial) or not keep_weights)
     values = trial_values(trial)
     if _read(folder / RECORD) != json.loads(json.dumps(values)):
         write_json_file(values, folder)
+    record = tracking.read_record(folder)
+    if record is None:
+        return
     state, reason = TRACKED_STATE[STATES[trial.state]], values["reason"]
     run = TrackedRun(folder, record, store)
     if (record.state, record.reason) != (state, reason):
@@ -153,16 +175,16 @@ def _read(path: Path) -> Any:
 
 def settle_all(study: optuna.Study, folder: Path, store: Store | None, keep_weights: bool = False) -> None:
     """Settle every finished trial whose folder tells another story, as after a crash."""
-    for trial in study.get_trials(deepcopy=False):
-        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):  # nobody goes on with these
-            drop_training_files(trial_folder(folder, trial.number), keep_weights)
+    trials = study.get_trials(deepcopy=False)
+    for trial in trials:
         if trial.state.is_finished():
-            settle(trial, folder, store)
+            settle(trial, trials, folder, store, keep_weights)
 
 
-def drop_training_files(folder: Path, keep_weights: bool) -> None:
-    """Remove the training states of a scored trial, and its weights unless they are to be kept."""
-    names = [STATE_FILE] if keep_weights else [STATE_FILE, WEIGHTS_FILE, CONFIG_FILE]
+def drop_training_files(folder: Path, state: bool = True, weights: bool = True) -> None:
+    """Remove what trainings left in a folder: their states, and their weights with what describes them."""
+    names = [STATE_FILE] if state else []
+    names += [WEIGHTS_FILE, CONFIG_FILE] if weights else []
     for name in names:
         for path in folder.glob(f"s*/{name}"):
             path.unlink()

@@ -53,6 +53,7 @@ GRACE_SECONDS = 10.0
 MOST_SECONDS = 300.0
 DRAWN = re.compile(r"[0-9a-f]{32}|m-[0-9a-f]{32}")  # names that MLflow draws
 VOLATILE = ("seconds", "_ms", "peak_memory", "run_id", "started", "time", "pid", "beat", "owner", "commit")
+REPEATED = ("taker", "retry_of", "attempt")  # of a trial that repeats a dead one
 UNCOUNTED = ("mlflow.db", "mlflow.db-journal", "mlflow.db-wal", "mlflow.db-shm")
 
 
@@ -378,8 +379,8 @@ def study(shared: Path) -> Work:
     """A study of four trials, as `eggan study run` runs it: create or open, put right, work, settle."""
     from eggan import tracking
     from eggan.tracking.store import STUDIES
-    from studies.storage.liveness import Watch, queue_forgotten, reap
-    from studies.storage.trial_table import trial_frame
+    from studies.storage.attempts import StandingStudy, queue_forgotten
+    from studies.storage.liveness import Watch, reap
     from studies.storage.trial_tracking import open_study_run, settle_all
     from studies.worker import Worker
     from tests.studies import study_context as small
@@ -397,7 +398,7 @@ def study(shared: Path) -> Work:
         desk = small.make_desk(root, **settings)
         opened = small.make_study(desk)
         reap(opened, desk.study, Watch(desk.folder()))
-        queue_forgotten(opened)
+        queue_forgotten(opened, desk.study)
         settle_all(opened, desk.folder(), None)
         record = open_study_run(desk, opened, store)
         Worker(desk, opened, store).run()
@@ -406,13 +407,12 @@ def study(shared: Path) -> Work:
         return 0
 
     def results(root: Path) -> Any:
-        frame = trial_frame(small.make_study(small.make_desk(root, **settings)))
-        repeated = set(frame["retry_of"].dropna())
-        frame = frame[~frame["number"].isin(repeated)]
-        kept = [
-            name for name in frame.columns if name not in ("number", "retry_of", "seconds", "train_seconds")
+        standing = StandingStudy(small.make_study(small.make_desk(root, **settings))).get_trials()
+        attrs = [
+            {name: v for name, v in trial.user_attrs.items() if name not in REPEATED} for trial in standing
         ]
-        return sorted(map(repr, frame[kept].astype(object).where(frame[kept].notna(), None).values.tolist()))
+        stored = [[t.state.name, t.params, t.values, t.intermediate_values, t.constraints] for t in standing]
+        return steady(json.loads(json.dumps([stored, attrs])))
 
     return Work(prepare, run, results)
 

@@ -1,15 +1,16 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 
-from studies.sampling import KeyedSampler, trial_key
+from studies.sampling import KeyedSampler
 from studies.storage import liveness
+from studies.storage.attempts import AGAIN, ATTEMPT, count_trials, queue_forgotten, trial_key
 from studies.storage.liveness import (
-    AGAIN,
-    ATTEMPT,
     BEAT,
     GONE,
     OWNER,
@@ -17,17 +18,16 @@ from studies.storage.liveness import (
     Heart,
     LostTrial,
     Watch,
-    count_trials,
+    begin_trial,
     owner_lives,
     owner_of_this_process,
-    queue_forgotten,
     reap,
     this_host,
     why_dead,
 )
-from studies.storage.study_storage import create_study
+from studies.storage.study_storage import create_study, open_journal
 from studies.storage.trial_table import trial_frame
-from tests.studies.fakes import fake_spec
+from tests.studies.fakes import REFERENCES, fake_spec
 
 DISTRIBUTIONS = fake_spec().space.distributions
 DEAD = {"host": this_host(), "pid": 2**22 + 1, "started": 0.0}
@@ -49,6 +49,12 @@ def start(study, owner, beat=0):
     trial.set_user_attr(OWNER, owner)
     trial.set_user_attr(BEAT, beat)
     return trial
+
+
+def open_study_again(study):
+    """Return the study as another process reads it."""
+    journal = Path(study._storage._backend._file_path)
+    return optuna.load_study(study_name=study.study_name, storage=open_journal(journal))
 
 
 @pytest.fixture
@@ -149,6 +155,68 @@ def test_a_trial_that_died_before_it_had_parameters_is_drawn_again_as_it_would_h
     assert again.params == other.ask(DISTRIBUTIONS).params
 
 
+def die_after(monkeypatch, study, writes):
+    """Let the storage take so many more writes, as if the process were killed then."""
+    backend, left = study._storage._backend, [writes]
+    append = type(backend).append_logs
+
+    def append_logs(self, logs):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        append(self, logs)
+
+    monkeypatch.setattr(type(backend), "append_logs", append_logs)
+
+
+@pytest.mark.parametrize("startup_trials", [10, 2])
+@pytest.mark.parametrize("writes", range(8))  # queued, taken, started, five parameters
+def test_a_trial_that_died_while_it_was_drawn_is_drawn_as_it_would_have_been(
+    tmp_path, monkeypatch, writes, startup_trials
+):
+    """Of its parameters all are queued again or none: with a part the random numbers would be shifted."""
+    drawn = []
+    for name, dies in (("whole", False), ("killed", True)):
+        config = fake_spec(startup_trials=startup_trials).study
+        study = create_study(fake_spec(name, startup_trials=startup_trials), tmp_path / name, "", {})
+        study.sampler = KeyedSampler(config)
+        for value in (0.1, 0.3, 0.2):
+            study.tell(begin_trial(study, DISTRIBUTIONS), value)
+        if dies:
+            with monkeypatch.context() as patch:
+                patch.setattr(liveness, "owner_of_this_process", lambda: DEAD)
+                die_after(patch, study, writes)
+                with pytest.raises(KeyboardInterrupt):
+                    begin_trial(study, DISTRIBUTIONS)
+            study = open_study_again(study)
+            study.sampler = KeyedSampler(config)
+            reap(study, config, Watch(tmp_path / name))
+        again = begin_trial(study, DISTRIBUTIONS)
+        study.tell(again, 0.0)
+        drawn.append([again.params, begin_trial(study, DISTRIBUTIONS).params])
+    assert drawn[0] == drawn[1]
+    assert len(drawn[0][0]) == 5
+
+
+def test_a_reference_that_died_while_it_was_drawn_is_that_reference(tmp_path, watch, monkeypatch):
+    spec = fake_spec("references")
+    paper = spec.space.values_of(REFERENCES["paper"])
+    preset = spec.space.values_of(REFERENCES["preset"]) | {"lambda_gp": 30.0}
+    study = create_study(spec, tmp_path / "r", "", {"paper": paper, "preset": preset})
+    with monkeypatch.context() as patch:
+        patch.setattr(liveness, "owner_of_this_process", lambda: DEAD)
+        die_after(patch, study, 4)  # taken, started, two of five parameters
+        with pytest.raises(KeyboardInterrupt):
+            begin_trial(study, DISTRIBUTIONS)
+    study = open_study_again(study)
+    assert len(study.trials[0].params) == 2
+    assert reap(study, spec.study, watch) == [0]
+    first, second = begin_trial(study, DISTRIBUTIONS), begin_trial(study, DISTRIBUTIONS)
+    assert first.params == paper
+    assert first.user_attrs["reference"] == "paper"
+    assert second.params == preset  # the repeat did not wait for it
+
+
 def test_no_two_trials_share_their_random_numbers_and_a_repeat_has_those_of_its_first(study, watch):
     config = fake_spec().study
     drawn = []
@@ -181,8 +249,8 @@ def test_a_reaper_that_died_halfway_is_made_good(study):
     trial = study.ask(DISTRIBUTIONS)
     trial.set_user_attr(AGAIN, 1)
     study.tell(trial, state=TrialState.FAIL)
-    queue_forgotten(study)
-    queue_forgotten(study)
+    queue_forgotten(study, fake_spec().study)
+    queue_forgotten(study, fake_spec().study)
     assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.WAITING]
     assert study.trials[1].user_attrs[ATTEMPT] == 1
 

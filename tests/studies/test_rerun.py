@@ -1,13 +1,16 @@
 import argparse
 import dataclasses
 import fcntl
+import re
 import shlex
+import shutil
 
 import pandas as pd
 import pytest
 
 from eggan import tracking
 from eggan.errors import UserError
+from eggan.files import files_in
 from studies.reruns.rerun import Rerun, plan_reruns, read_reruns, read_result, run_reruns
 from studies.reruns.rerun_session import RerunSession
 from studies.storage.trial_tracking import RUN_ID, open_study_run, ship_study
@@ -17,6 +20,7 @@ from studies.study_context import reopen_desk
 from studies.study_export import read_study
 from studies.study_options import Place
 from studies.worker import Worker
+from tests.studies import dying
 from tests.studies.fakes import fake_reruns, fake_study
 from tests.studies.study_context import StudiedPainter, make_desk, make_study
 
@@ -89,6 +93,30 @@ def test_what_was_stopped_goes_on_and_what_has_ended_is_not_run_again(finished, 
     assert steps == [0, 1, 2, 3, 4, 5, 5, 6, 7]
     assert read_result(folder)["state"] == "finished"
     assert not list(folder.glob("s*"))  # weights and state are gone
+
+
+@pytest.mark.parametrize("fatal", [r"unlink .*training_state", r"replace .*/run.json"])
+def test_one_whose_process_was_killed_after_its_result_is_settled_by_the_next_command(finished, fatal):
+    """Nothing is left of its training, and its run says how it ended."""
+    desk, study = finished
+    rerun = Rerun(1, 9, 8)
+    folder = rerun.folder(desk.folder())
+    steps = dying.Steps(None)
+    with dying.mortal(steps):
+        run_reruns(desk, study, [rerun], None)
+    shutil.copytree(folder, folder.parent / "wanted")
+    wanted = tracking.read_record(folder)
+    shutil.rmtree(folder)
+    moment = [number for number, name in enumerate(steps.names) if re.search(fatal, name)][-1]
+    with dying.mortal(dying.Steps(moment)), pytest.raises(dying.Killed):
+        run_reruns(desk, study, [rerun], None)
+    assert read_result(folder)["state"] == "finished"
+    assert tracking.read_record(folder).state == "running"
+    assert run_reruns(desk, study, [rerun], None) == []
+    assert tracking.read_record(folder).state == wanted.state == "finished"
+    assert files_in(folder) == files_in(folder.parent / "wanted")
+    last = [tracking.record.logged_values(path)[-1]["values"] for path in (folder, folder.parent / "wanted")]
+    assert {**last[0], "train_seconds": 0} == {**last[1], "train_seconds": 0}
 
 
 def test_a_training_that_fails_is_recorded_and_the_next_one_runs(finished):

@@ -7,9 +7,11 @@ from optuna.trial import TrialState
 from eggan import tracking
 from eggan.errors import UserError
 from studies.objective import interim_value
+from studies.storage.attempts import AGAIN, RETRY_OF, queue_forgotten
 from studies.storage.study_storage import open_study
 from studies.storage.trial_table import trial_frame
 from studies.storage.trial_tracking import RUN_ID, open_study_run, settle_all, ship_study, trial_folder
+from studies.study_config import read_spec
 from studies.study_context import check_settings
 from studies.worker import Worker
 from tests.studies.fakes import fake_study
@@ -236,16 +238,29 @@ def test_a_store_that_was_down_gets_everything_later(tmp_path):
     assert store.client.get_run(run_id).data.tags["state"] == "finished"
 
 
-def test_what_a_killed_worker_left_of_a_scored_trial_is_removed_unless_weights_are_kept(tmp_path):
+def test_what_a_killed_worker_left_is_removed_but_for_what_somebody_needs(tmp_path):
     folder = tmp_path / "s"
     study = fake_study(folder, trials=4)
-    for number in (0, 2):  # trial 2 failed: who repeats it takes its state over
-        seed = folder / "trials" / f"{number:04d}" / "s0"
+    waiting = study.ask()
+    waiting.set_user_attr(AGAIN, 1)
+    study.tell(waiting, state=TrialState.FAIL)
+    queue_forgotten(study, read_spec(folder).study)
+    seeds = {number: folder / "trials" / f"{number:04d}" / "s0" for number in (0, 2, waiting.number)}
+    for seed in seeds.values():
         seed.mkdir(parents=True)
         for name in ("training_state.pt", "weights.safetensors", "config.json"):
             (seed / name).write_text("x")
     settle_all(study, folder, None, keep_weights=True)
-    assert len(list((folder / "trials" / "0000" / "s0").iterdir())) == 2
+    kept = {n: sorted(path.name for path in seed.iterdir()) for n, seed in seeds.items()}
+    weights = ["config.json", "weights.safetensors"]
+    # Trial 2 failed by itself: nobody repeats it. The repeat of the last one needs the state alone.
+    assert kept == {0: weights, 2: weights, waiting.number: ["training_state.pt"]}
     settle_all(study, folder, None)
-    assert not (folder / "trials" / "0000" / "s0").exists()
-    assert len(list((folder / "trials" / "0002" / "s0").iterdir())) == 3
+    assert [seed.exists() for seed in seeds.values()] == [False, False, True]
+    repeat = study.ask(read_spec(folder).space.distributions)
+    assert repeat.user_attrs[RETRY_OF] == waiting.number
+    settle_all(study, folder, None)
+    assert seeds[waiting.number].exists()  # its repeat may not have taken it over yet
+    study.tell(repeat, state=TrialState.FAIL)
+    settle_all(study, folder, None)
+    assert not seeds[waiting.number].exists()
