@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from eggan.errors import UserError
 from eggan.outputs import add_force_argument
+from eggan.progress import loading, working
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,13 +40,15 @@ def register(subparsers: Any) -> None:
 
 def run_import(arguments: argparse.Namespace) -> int:
     """Read, check, write; return 0. A wrong or partial file is a `UserError` that names the missing keys."""
-    from baselines import ganimation, homointerpgan, lightcnn, official, stargan
-    from eggan.checkpoint import ModelCard, save_checkpoint
-    from eggan.config import to_dict
+    with loading():
+        from baselines import ganimation, homointerpgan, lightcnn, official, stargan
+        from eggan.checkpoint import ModelCard, save_checkpoint
+        from eggan.config import to_dict
 
     name, folder = arguments.network, arguments.out or Path("weights") / arguments.network
     if name == "lightcnn":
-        variant, weights = official.read_lightcnn(arguments.files)
+        with working("reading the checkpoint"):
+            variant, weights = official.read_lightcnn(arguments.files)
         card = ModelCard(name, lightcnn.VERSION, dict(variant), SIDE)
     else:
         read = {
@@ -54,7 +57,8 @@ def run_import(arguments: argparse.Namespace) -> int:
             "ganimation": (official.read_ganimation, ganimation.VERSION),
         }
         reader, version = read[name]
-        config, weights = reader(arguments.files)
+        with working("reading the checkpoint"):
+            config, weights = reader(arguments.files)
         card = ModelCard(name, version, to_dict(config), SIDE)
     _check_folder(folder, arguments, card, weights)
     save_checkpoint(folder, card, weights)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from eggan.tracking import Store, Synced
 
 from eggan.options import add_device_argument, add_runs_argument, add_tracking_argument
+from eggan.progress import loading
 
 BENCH_EXAMPLES = """examples:
   eggan bench list                          the suites
@@ -136,10 +137,11 @@ def add_instruments(parser: argparse.ArgumentParser) -> None:
 
 def run_suite(arguments: argparse.Namespace) -> int:
     """Run a suite; 0 when every chosen cell is finished, 1 when one failed."""
-    from benchmarks.running.bench_session import Session
-    from eggan.child_process import end_with_parent
-    from eggan.errors import UserError
-    from eggan.startup import set_threads
+    with loading():
+        from benchmarks.running.bench_session import Session
+        from eggan.child_process import end_with_parent
+        from eggan.errors import UserError
+        from eggan.startup import set_threads
 
     if arguments.processes < 1:
         raise UserError("--processes must be at least 1")
@@ -153,8 +155,9 @@ def run_suite(arguments: argparse.Namespace) -> int:
 
 def list_suites(arguments: argparse.Namespace) -> int:
     """Print the suites and the methods."""
-    from benchmarks.running.bench_console import suites_text
-    from benchmarks.suites.methods import all_methods
+    with loading():
+        from benchmarks.running.bench_console import suites_text
+        from benchmarks.suites.methods import all_methods
 
     print(suites_text())
     print("methods:", ", ".join(all_methods()))
@@ -171,9 +174,10 @@ def show_status(arguments: argparse.Namespace) -> int:
 
 def sync_runs(arguments: argparse.Namespace) -> int:
     """Ship every run below the folder of results, and below further folders, to the store."""
-    from benchmarks.running.suite_run import sync
-    from eggan import tracking
-    from eggan.errors import UserError
+    with loading():
+        from benchmarks.running.suite_run import sync
+        from eggan import tracking
+        from eggan.errors import UserError
 
     for folder in arguments.folders:
         if not folder.is_dir():

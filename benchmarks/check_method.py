@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from eggan.errors import UserError
 from eggan.options import add_device_argument, resolve_device
+from eggan.progress import loading
 
 if TYPE_CHECKING:
     from eggan.conformance.checks import Subject
@@ -38,11 +39,12 @@ def register(subparsers: Any) -> None:
 
 def run_check_method(arguments: argparse.Namespace) -> int:
     """Print a line per check; return 0, or 1 when one failed."""
-    import tempfile
+    with loading():
+        import tempfile
 
-    from benchmarks.train_command import trainable
-    from eggan.config import override, to_dict
-    from eggan.conformance.checks import CHECKS, failure_of
+        from benchmarks.train_command import trainable
+        from eggan.config import override, to_dict
+        from eggan.conformance.checks import CHECKS, failure_of
 
     entry = trainable(arguments.method)
     preset = arguments.preset or min(entry.presets, key=lambda name: _size(to_dict(entry.presets[name])))

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from eggan.errors import UserError
 from eggan.machine import allowed_cores
 from eggan.options import add_runs_argument, add_tracking_argument
+from eggan.progress import loading
 
 # Published weight files and what each unlocks; the names carry the start of their sha256.
 WEIGHT_FILES = {
@@ -81,7 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def machine() -> Iterator[Line]:
     """Yield versions, devices, threads, bf16 support and free disk space."""
-    import torch
+    with loading():
+        import torch
 
     yield "Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     yield "PyTorch", torch.__version__
@@ -112,7 +114,8 @@ def _cuda_bf16() -> str:
 
 def instruments() -> Iterator[Line]:
     """Yield the frozen scorers: name, hash and what each is for, or what is missing."""
-    from eggan.evaluation.instruments import load_au_estimator, load_verifier
+    with loading():
+        from eggan.evaluation.instruments import load_au_estimator, load_verifier
 
     for label, load, purpose in (
         ("AU estimator a", lambda: load_au_estimator("a"), "Table 1"),
@@ -225,8 +228,9 @@ def datasets(folder: Path) -> Iterator[Line]:
 
 def tracking(uri: str | None, runs: Path) -> Iterator[Line]:
     """Yield the tracking store and whether it answers."""
-    from eggan.tracking import default_uri, describe
-    from eggan.tracking.address import without_password
+    with loading():
+        from eggan.tracking import default_uri, describe
+        from eggan.tracking.address import without_password
 
     try:
         yield "store", describe(uri, runs)

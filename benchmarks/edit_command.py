@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from eggan.errors import UserError
 from eggan.options import add_device_argument, add_runs_argument, resolve_device
 from eggan.outputs import add_force_argument
+from eggan.progress import loading
 
 if TYPE_CHECKING:  # torch takes more than a second to import; `eggan --help` must not
     from torch import Tensor
@@ -83,8 +84,9 @@ def _add_edit_arguments(parser: argparse.ArgumentParser, default_output: str) ->
 
 def run_edit(arguments: argparse.Namespace) -> int:
     """Write one edited picture and return 0."""
-    from eggan.edit.editing import to_picture
-    from eggan.pictures import save_picture
+    with loading():
+        from eggan.edit.editing import to_picture
+        from eggan.pictures import save_picture
 
     model, request = _prepare(arguments, arguments.keep)
     edited = model.edit(request)[0]
@@ -94,10 +96,11 @@ def run_edit(arguments: argparse.Namespace) -> int:
 
 def run_interpolate(arguments: argparse.Namespace) -> int:
     """Write a strip: the source, then `steps` frames from its AUs to the target's (Eq. 8). Return 0."""
-    import torch
+    with loading():
+        import torch
 
-    from eggan.edit.editing import interpolation, strip
-    from eggan.pictures import save_picture
+        from eggan.edit.editing import interpolation, strip
+        from eggan.pictures import save_picture
 
     if arguments.steps < 2:
         raise UserError(f"--steps is {arguments.steps}: an interpolation has at least 2 frames")

@@ -16,6 +16,7 @@ from eggan.options import (
     command,
     resolve_device,
 )
+from eggan.progress import loading
 
 if TYPE_CHECKING:  # torch takes more than a second to import; `eggan --help` must not
     from eggan.data.dataset import Dataset
@@ -61,7 +62,8 @@ def _parser(subparsers: Any, name: str, summary: str, examples: str) -> argparse
 
 def run_train(arguments: argparse.Namespace) -> int:
     """Train, track, leave a checkpoint; return 0, or 130 when stopped by a signal after saving."""
-    from eggan.data.dataset import load_dataset
+    with loading():
+        from eggan.data.dataset import load_dataset
 
     entry = trainable(arguments.method)
     config = resolve(entry, arguments.preset, arguments.config, arguments.assignments)
@@ -196,13 +198,14 @@ def _train_tracked(
     store: "Store | None",
 ) -> "TrainingResult":
     """Train under tracking: whatever happens, the run's final state and its reason are recorded."""
-    import torch
+    with loading():
+        import torch
 
-    from eggan.checkpoint import model_card
-    from eggan.method import BuildContext
-    from eggan.progress import progress_bar
-    from eggan.signals import stop_as_interrupt
-    from eggan.training import Interrupted, TrainingFailed, train
+        from eggan.checkpoint import model_card
+        from eggan.method import BuildContext
+        from eggan.progress import progress_bar
+        from eggan.signals import stop_as_interrupt
+        from eggan.training import Interrupted, TrainingFailed, train
 
     device, seed = torch.device(arguments.device), arguments.seed
     tracked = _open_run(arguments, entry.name, config, dataset, folder, str(device), store)

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -36,9 +36,17 @@ def progress_bar(
 
 @contextmanager
 def working(description: str) -> Iterator[None]:
-    """Say what is done inside the block and for how long, should it take more than two seconds."""
+    """Say what is done inside the block and for how long, should it take more than two seconds.
+
+    In a log file it leaves the word to a bar inside it that has something to say.
+    """
     with Progress[None](None, None, description, unit=""):
         yield
+
+
+def loading() -> AbstractContextManager[None]:
+    """Say that libraries are being loaded, around the imports of a command that is heavy."""
+    return working("loading libraries")
 
 
 class Progress(Generic[T]):
@@ -59,6 +67,7 @@ class Progress(Generic[T]):
                 self.update()
 
     def __enter__(self) -> "Progress[T]":
+        _under_way.append(self)
         stream = sys.stderr
         if stream is not None and not stream.closed:  # without a stderr (`2>&-`) nobody reads
             self._display = _Terminal(self) if stream.isatty() else _Log(self)
@@ -67,15 +76,24 @@ class Progress(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        _under_way.remove(self)
         if self._display is not None:
             self._display.close(completed=kind is None)
             self._display = None
+
+    @property
+    def has_spoken(self) -> bool:
+        """Whether a line of a log file is this one's."""
+        return isinstance(self._display, _Log) and self._display.printed
 
     def update(self, count: int = 1) -> None:
         """Note that `count` more units are done."""
         self.done += count
         if self._display is not None:
             self._display.update(count)
+
+
+_under_way: list[Progress[Any]] = []  # the outermost first
 
 
 class _Terminal:
@@ -136,6 +154,9 @@ class _Log:
         self.beat = _Beat(QUIET_SECONDS, LOG_SECONDS, self._print)
 
     def _print(self) -> None:
+        inner = _under_way[_under_way.index(self.progress) + 1 :]
+        if any(other.has_spoken for other in inner):
+            return
         self.printed = True
         print(log_line(self.progress, time.monotonic() - self.started), file=sys.stderr, flush=True)
 

@@ -29,7 +29,7 @@ from eggan.data.training_set import TrainingSet, load_training_set
 from eggan.errors import UserError
 from eggan.method import Batch, EditRequest, Method
 from eggan.precision import Precision, autocast, resolve_precision
-from eggan.progress import progress_bar
+from eggan.progress import progress_bar, working
 from eggan.randomness import torch_generator
 from eggan.signals import TERMINATION, handling
 
@@ -121,9 +121,11 @@ def train(
     Raises `Interrupted` after saving, `TrainingFailed` on a non-finite loss (the last good checkpoint stays),
     `UserError` on a state that does not fit.
     """
-    data = load_training_set(dataset, config.splits, device)
+    with working("reading the training images"):
+        data = load_training_set(dataset, config.splits, device)
     run = _Run(method, data, dataset.content_hash, config, card, run_folder, seed, device, on_log, on_probe)
-    run.resume()
+    with working("reading the training state"):
+        run.resume()
     steps = config.total_images(len(data)) // config.batch_size
     run.precision = run.precision or resolve_precision(config.autocast, device)
     with _stop_requests() as stop:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from eggan.errors import UserError
 from eggan.files import check_writable
 from eggan.options import add_runs_argument, add_tracking_argument, command
-from eggan.progress import progress_bar
+from eggan.progress import loading, progress_bar
 
 if TYPE_CHECKING:  # pandas, matplotlib and MLflow take seconds to import; `eggan --help` must not
     from reports.suite.frame import Frame
@@ -45,8 +45,9 @@ def register(subparsers: Any) -> None:
 
 def run_build(args: argparse.Namespace) -> int:
     """Build a report and print its overview."""
-    from reports.suite.frame import read_frame
-    from reports.suite.suite_report import build
+    with loading():
+        from reports.suite.frame import read_frame
+        from reports.suite.suite_report import build
 
     if args.frame and (args.suite or args.tracking_uri):
         raise UserError("--frame holds one suite already: leave out --suite and --tracking-uri")
@@ -60,7 +61,8 @@ def run_build(args: argparse.Namespace) -> int:
 
 def run_export(args: argparse.Namespace) -> int:
     """Export the frame of a suite."""
-    from reports.suite.frame import write_frame
+    with loading():
+        from reports.suite.frame import write_frame
 
     check_writable(args.folder)
     print(f"frame written to {write_frame(_tracked(args), args.folder)}")
@@ -69,8 +71,9 @@ def run_export(args: argparse.Namespace) -> int:
 
 def run_merge(args: argparse.Namespace) -> int:
     """Merge exported frames and say how many cells of each method are finished."""
-    from reports.suite.frame import read_frame, write_frame
-    from reports.suite.merge import merge_frames
+    with loading():
+        from reports.suite.frame import read_frame, write_frame
+        from reports.suite.merge import merge_frames
 
     check_writable(args.folder)
     frame = merge_frames([read_frame(folder) for folder in args.frames])
@@ -92,8 +95,9 @@ def overview(report: "Report") -> str:
 
 
 def _tracked(args: argparse.Namespace) -> "Frame":
-    from eggan import tracking
-    from reports.suite.frame import read_store
+    with loading():
+        from eggan import tracking
+        from reports.suite.frame import read_store
 
     store = tracking.read_store(args.tracking_uri, args.runs, suite=args.suite)
     return read_store(store, args.suite, instrument_cards(), progress_bar)

@@ -7,7 +7,7 @@ from typing import Any
 from eggan.errors import UserError
 from eggan.files import check_writable
 from eggan.options import add_runs_argument
-from eggan.progress import progress_bar
+from eggan.progress import loading, progress_bar
 from studies.study_commands import EXAMPLES, add_action, add_storage_argument, opened_study
 
 SIGNS = {"good": "+", "bad": "!", "open": "?"}
@@ -27,9 +27,10 @@ def register(actions: Any) -> None:
 
 def run_report(arguments: argparse.Namespace) -> int:
     """Build a report and print what may be said."""
-    from reports.study.study_report import build
-    from studies.study_config import study_folder
-    from studies.study_export import read_frame
+    with loading():
+        from reports.study.study_report import build
+        from studies.study_config import study_folder
+        from studies.study_export import read_frame
 
     if (arguments.name is None) == (arguments.frame is None):
         raise UserError("name a study, or an exported one with --frame FOLDER")

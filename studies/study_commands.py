@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.bench_commands import add_instruments, print_synced
 from eggan.options import add_device_argument, add_runs_argument, add_tracking_argument, command
 from eggan.outputs import add_force_argument, check_output, is_sealed
+from eggan.progress import loading
 
 # Each entry is a function register(actions) that adds one action to `eggan study`.
 ACTIONS = "eggan.study_actions"
@@ -161,9 +162,10 @@ def _add_reading(actions: Any) -> None:
 
 def run_study(arguments: argparse.Namespace) -> int:
     """Run a study; 0 when it has its trials, 1 when some are left."""
-    from eggan.startup import set_threads
-    from studies.space import find_space
-    from studies.study_session import Session
+    with loading():
+        from eggan.startup import set_threads
+        from studies.space import find_space
+        from studies.study_session import Session
 
     find_space(arguments.space, arguments.also)
     set_threads(arguments.workers)
@@ -180,8 +182,9 @@ def run_study(arguments: argparse.Namespace) -> int:
 
 def show_status(arguments: argparse.Namespace) -> int:
     """Print all studies, or one study's trials."""
-    from studies.study_config import study_folder
-    from studies.study_console import status_text, studies_text
+    with loading():
+        from studies.study_config import study_folder
+        from studies.study_console import status_text, studies_text
 
     if arguments.name is None:
         print(studies_text(arguments.runs))
@@ -192,9 +195,10 @@ def show_status(arguments: argparse.Namespace) -> int:
 
 def sync_study(arguments: argparse.Namespace) -> int:
     """Ship a study's runs to the store."""
-    from eggan import tracking
-    from studies.storage.trial_tracking import ship_study
-    from studies.study_config import study_folder
+    with loading():
+        from eggan import tracking
+        from studies.storage.trial_tracking import ship_study
+        from studies.study_config import study_folder
 
     store = tracking.open_store(arguments.tracking_uri, arguments.runs, tracking.STUDIES)
     print_synced(ship_study(study_folder(arguments.runs, arguments.name), store), store)
@@ -203,8 +207,9 @@ def sync_study(arguments: argparse.Namespace) -> int:
 
 def run_reruns(arguments: argparse.Namespace) -> int:
     """Train trials again; 0 when all have ended, 1 when one failed or another process holds some."""
-    from eggan.startup import set_threads
-    from studies.reruns.rerun_session import RerunSession
+    with loading():
+        from eggan.startup import set_threads
+        from studies.reruns.rerun_session import RerunSession
 
     set_threads(1)
     session = RerunSession.of(arguments)
@@ -216,8 +221,9 @@ def run_reruns(arguments: argparse.Namespace) -> int:
 
 def opened_study(arguments: argparse.Namespace) -> Any:
     """Return the `StudyData` that NAME, `--runs` and `--storage` name."""
-    from studies.study_config import study_folder
-    from studies.study_export import read_study
+    with loading():
+        from studies.study_config import study_folder
+        from studies.study_export import read_study
 
     return read_study(study_folder(arguments.runs, arguments.name), arguments.storage)
 
@@ -234,7 +240,8 @@ def export_study(arguments: argparse.Namespace) -> int:
 
 def show_best(arguments: argparse.Namespace) -> int:
     """Print the best trial; write it as a config where that is asked for."""
-    from studies.best_trial import best_text, config_text, pick, write_config
+    with loading():
+        from studies.best_trial import best_text, config_text, pick, write_config
 
     if arguments.export:
         check_output(arguments.export, [], is_sealed, arguments.force)

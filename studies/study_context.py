@@ -190,18 +190,18 @@ def validate_pairs(
 ) -> tuple[dict[str, float], pd.DataFrame]:
     """Return the scores as `validate` does, and the pair table with the readings that they come from."""
     (data,) = lab.splits
-    shared, device = lab.readings(data), lab.device
+    shared = lab.readings(data)
     editor = Editor(lambda request, truth: method.edit(request), entry.reads)
     edits = lab.edits(editor, data.request, "validate")
     readings = both_readings(edits, lab, SPLIT)
     frame = scores.pair_frame(data, readings, shared.source_aus)
     verifier = lab.instruments.verifier
-    embedding = scores.embed(verifier, edits, device)
+    embedding = lab.embed(edits, "embed validation pairs")
     frame = scores.add_identity(frame, shared.source_embedding, embedding, verifier.threshold)
     summary = scores.au_summary(frame, scores.per_au_table(frame, SPLIT))
     summary |= scores.identity_summary(frame, verifier.threshold, shared.impostor, shared.genuine)
     if hasattr(method, "read_aus"):
-        own = scores.read_aus(OwnReader(method), edits, device)
+        own = scores.read_aus(OwnReader(method), edits, lab.device, lab.progress, "read own AUs")
         summary["own/mse"] = float(((own - scores.matrix(frame, "target")) ** 2).mean())
     return {f"{SPLIT}/{name}": value for name, value in summary.items()}, frame
 

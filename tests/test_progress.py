@@ -148,3 +148,21 @@ def test_a_bar_without_an_iterable_cannot_be_iterated():
 )
 def test_clock(seconds, text):
     assert clock(seconds) == text
+
+
+@pytest.mark.usefixtures("_fast")
+def test_in_a_log_file_a_block_leaves_the_word_to_a_bar_inside_it(capsys):
+    with working("build"):
+        time.sleep(0.08)
+        list(progress_bar(slow_items(5, 0.06), 5, "train"))
+        capsys.readouterr()
+        list(progress_bar(range(3), 3, "check"))  # too short to speak
+        time.sleep(0.25)
+        assert "build: " in capsys.readouterr().err
+        with progress_bar(total=2, description="score") as bar:
+            time.sleep(0.3)
+            bar.update(2)
+        lines = capsys.readouterr().err.splitlines()
+    spoken = [line for line in lines if line.startswith("score")]
+    assert len(spoken) >= 3
+    assert len([line for line in lines if line.startswith("build")]) <= 1  # before the bar's first line

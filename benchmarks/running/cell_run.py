@@ -26,6 +26,7 @@ from eggan.data.dataset import Dataset
 from eggan.errors import UserError
 from eggan.files import write_atomically
 from eggan.method import BuildContext, Method, MethodEntry
+from eggan.progress import working
 from eggan.training import train
 
 Log = Callable[[int, dict[str, float]], None]
@@ -51,7 +52,8 @@ def produce(
     if isinstance(entry, Reference):
         return Produced(_reference_scores(entry, folder, lab, dataset), {})
     if not is_trained(folder):
-        taken = take_over_training(spec, folder, bench.runs, log)
+        with working("looking for an earlier training"):
+            taken = take_over_training(spec, folder, bench.runs, log)
         if taken is None:
             trained, alarms = _train(entry, row, spec, folder, lab, bench, dataset, log)
             taken = {TRAINED: trained, "alarms": alarms}
@@ -59,7 +61,8 @@ def produce(
     method = _restore(entry, spec, folder, bench.device)
     editor = editor_of(method, entry.reads)
     told = read_status(folder).values
-    costs = told[TRAINED] | edit_costs(method, lab.splits[0], bench.device)
+    with working("timing edits"):
+        costs = told[TRAINED] | edit_costs(method, lab.splits[0], bench.device)
     scores = evaluate(editor, lab)
     if WEIGHTS_OF in told:
         scores.laboratory = scores.laboratory | {"notes": [*scores.laboratory["notes"], told[WEIGHTS_OF]]}
@@ -109,7 +112,8 @@ def _train(
     config, device = preset_config(entry, row), torch.device(bench.device)
     context = BuildContext(dataset, spec.seed, device, bench.cache, bench.progress, row.training.splits)
     started = time.monotonic()
-    method = entry.build(config, context)
+    with working(f"building {entry.title}"):
+        method = entry.build(config, context)
     build_seconds = time.monotonic() - started
 
     def log_training(step: int, values: dict[str, float]) -> None:
@@ -154,5 +158,6 @@ def _restore(entry: MethodEntry, spec: CellSpec, folder: Path, device: str) -> M
 
 def _write_pictures(editor: Editor, folder: Path, lab: Laboratory) -> None:
     arrays = showcase(editor, lab)
-    write_showcase(arrays, folder / "scores" / "showcase.npz")
-    write_atomically(folder / "images" / "probe_sheet.png", probe_sheet(arrays).save)
+    with working("writing pictures"):
+        write_showcase(arrays, folder / "scores" / "showcase.npz")
+        write_atomically(folder / "images" / "probe_sheet.png", probe_sheet(arrays).save)

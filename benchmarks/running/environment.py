@@ -15,7 +15,7 @@ from benchmarks.suites.suite import Suite
 from eggan.data.dataset import Dataset, load_dataset
 from eggan.errors import UserError
 from eggan.machine import default_workers
-from eggan.progress import progress_bar
+from eggan.progress import progress_bar, working
 
 if TYPE_CHECKING:
     from benchmarks.suites.methods import Entry
@@ -27,7 +27,10 @@ def load_instruments(device: str) -> Instruments:
     """Load the frozen scorers; a missing weight file is a `UserError`."""
     from eggan.evaluation.instruments import load_au_estimator, load_verifier
 
-    return Instruments(load_au_estimator("a", device), load_au_estimator("b", device), load_verifier(device))
+    with working("loading the instruments"):
+        return Instruments(
+            load_au_estimator("a", device), load_au_estimator("b", device), load_verifier(device)
+        )
 
 
 def build_synfacs(split: str, size: int, seed: int, workers: int, out: Path) -> Path:
@@ -124,12 +127,13 @@ def open_laboratory(
 ) -> Laboratory:
     """Return protocol, pairs, instruments and true-edit cache of a suite; pair manifests are stored."""
     protocol, targets = suite.protocol, datasets["twin"]
-    splits = [
-        split_data(protocol, split, datasets[SPLIT_DATASETS[split]], targets)
-        for split in protocol.splits
-        if SPLIT_DATASETS[split] in datasets
-    ]
-    for data in splits:
-        store_pairs(data, bench.cache)
+    with working("drawing the pairs"):
+        splits = [
+            split_data(protocol, split, datasets[SPLIT_DATASETS[split]], targets)
+            for split in protocol.splits
+            if SPLIT_DATASETS[split] in datasets
+        ]
+        for data in splits:
+            store_pairs(data, bench.cache)
     truth = TruthCache(bench.cache, bench.workers, bench.render)
     return Laboratory(protocol, splits, instruments, truth, bench.device, bench.progress)

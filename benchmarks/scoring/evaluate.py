@@ -27,6 +27,7 @@ from eggan.errors import UserError
 from eggan.evaluation import pixels, realism
 from eggan.files import write_atomically, write_json
 from eggan.method import Method, Reconstructs
+from eggan.progress import working
 from eggan.randomness import numpy_generator
 
 IDENTITY = ("accuracy", "similarity", "similarity_p05", "false_accept_rate", "real_accuracy")
@@ -98,7 +99,7 @@ class Laboratory:
     def readings(self, data: SplitData) -> SplitReadings:
         """Return what every method shares on a split; read once."""
         if data.split not in self._readings:
-            self._readings[data.split] = _split_readings(data, self.instruments, self.device)
+            self._readings[data.split] = _split_readings(data, self)
         return self._readings[data.split]
 
     def edits(self, editor: Editor, request: Request, what: str) -> np.ndarray:
@@ -109,6 +110,10 @@ class Laboratory:
     def aus(self, images: np.ndarray, what: str) -> np.ndarray:
         """Return estimator a's readings (N, 17) of uint8 images; NaN where it found no face."""
         return scores.read_aus(self.instruments.a, images, self.device, self.progress, f"read {what}")
+
+    def embed(self, images: np.ndarray, what: str) -> np.ndarray:
+        """Return the verifier's embeddings (N, D) of uint8 images."""
+        return scores.embed(self.instruments.verifier, images, self.device, self.progress, what)
 
     @property
     def described(self) -> dict[str, Any]:
@@ -158,21 +163,20 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> None:
     write_atomically(path, lambda staging: frame.to_parquet(staging, index=False))
 
 
-def _split_readings(data: SplitData, instruments: Instruments, device: str) -> SplitReadings:
+def _split_readings(data: SplitData, lab: Laboratory) -> SplitReadings:
     rows = data.pairs["source_row"].to_numpy()
     unique, back = np.unique(rows, return_inverse=True)
-    source = scores.embed(instruments.verifier, data.sources.images[unique], device)[back]
-    target = scores.embed(
-        instruments.verifier, data.targets.images[data.pairs["target_row"].to_numpy()], device
-    )
+    source = lab.embed(data.sources.images[unique], f"embed {data.split} sources")[back]
+    targets = data.targets.images[data.pairs["target_row"].to_numpy()]
+    target = lab.embed(targets, f"embed {data.split} targets")
     partners = scores.genuine_partners(data)
     there = partners >= 0
     genuine = np.full(len(partners), np.nan)
     if there.any():
-        partner = scores.embed(instruments.verifier, data.sources.images[partners[there]], device)
+        partner = lab.embed(data.sources.images[partners[there]], f"embed {data.split} partners")
         genuine[there] = np.einsum("nd,nd->n", source[there], partner)
     return SplitReadings(
-        source_aus=scores.read_aus(instruments.a, data.sources.images[unique], device)[back],
+        source_aus=lab.aus(data.sources.images[unique], f"{data.split} sources")[back],
         source_embedding=source,
         impostor=np.einsum("nd,nd->n", source, target),
         genuine=genuine,
@@ -196,14 +200,14 @@ def _score_pairs(result: Scores, editor: Editor, lab: Laboratory, data: SplitDat
     readings = both_readings(edits, lab, data.split)
     frame = scores.pair_frame(data, readings, shared.source_aus)
     verifier = lab.instruments.verifier
-    embedding = scores.embed(verifier, edits, lab.device)
+    embedding = lab.embed(edits, f"embed {data.split} pairs")
     frame = scores.add_identity(frame, shared.source_embedding, embedding, verifier.threshold)
     summary = scores.identity_summary(frame, verifier.threshold, shared.impostor, shared.genuine)
     result.add(data.split, summary)
     if "identity/real_accuracy" not in summary:
         result.skip(data.split, "identity", ("real_accuracy",), NO_SECOND_IMAGE)
     frame = _score_pixels(result, lab, data, frame, edits)
-    _score_realism(result, data, edits, lab.device)
+    _score_realism(result, lab, data, edits)
     _add_au_scores(result, data.split, frame)
 
 
@@ -212,7 +216,10 @@ def both_readings(edits: np.ndarray, lab: Laboratory, split: str) -> dict[str, n
     first = lab.aus(edits, f"{split} pairs")
     second = lab.instruments.b
     unread = np.full_like(first, np.nan)
-    return {"a": first, "b": unread if second is None else scores.read_aus(second, edits, lab.device)}
+    if second is None:
+        return {"a": first, "b": unread}
+    what = f"read {split} pairs with estimator b"
+    return {"a": first, "b": scores.read_aus(second, edits, lab.device, lab.progress, what)}
 
 
 def _add_au_scores(result: Scores, split: str, frame: pd.DataFrame) -> None:
@@ -235,7 +242,7 @@ def _score_pixels(
     if truth is None:
         result.skip(data.split, "pixels", _pixel_names(data.sources.size), NO_TRUTH)
         return frame.assign(psnr=np.nan, msssim=np.nan, lpips=np.nan, background=np.nan)
-    frame = scores.add_pixels(frame, data, edits, truth, lab.device)
+    frame = scores.add_pixels(frame, data, edits, truth, lab.device, lab.progress)
     result.add(data.split, scores.pixel_summary(frame, data.sources.size))
     missing = pixels.lpips_missing()
     if missing:
@@ -243,14 +250,15 @@ def _score_pixels(
     return frame
 
 
-def _score_realism(result: Scores, data: SplitData, edits: np.ndarray, device: str) -> None:
+def _score_realism(result: Scores, lab: Laboratory, data: SplitData, edits: np.ndarray) -> None:
     missing = inception.missing()
     if missing:
         result.skip(data.split, "realism", ("kid", "kid_floor"), missing)
         return
     real = data.sources.images[data.sources.rows(data.split)]
-    features = inception.features(real, device), inception.features(edits, device)
-    value = realism.kid_with_floor(*features, numpy_generator("kid", data.split))
+    of_real, of_edits = (inception.features(images, lab.device, lab.progress) for images in (real, edits))
+    with working("computing KID"):
+        value = realism.kid_with_floor(of_real, of_edits, numpy_generator("kid", data.split))
     result.add(data.split, {"realism/kid": value.value, "realism/kid_floor": value.floor})
 
 
@@ -293,7 +301,7 @@ def _score_reconstruction(result: Scores, editor: Editor, lab: Laboratory, data:
     except UserError as refused:
         result.skip(data.split, RECONSTRUCTION, names, str(refused))
         return
-    table = reconstruction_table(data, rows, images, lab.instruments, device)
+    table = reconstruction_table(data, rows, images, lab.instruments, device, lab.progress)
     result.reconstruction.append(table)
     summary = reconstruction_summary(table, sources.size)
     result.add(data.split, summary)

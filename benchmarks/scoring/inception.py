@@ -5,13 +5,16 @@ downloaded: the weights are looked for and verified like every published file.
 """
 
 import io
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from eggan.progress import progress_bar
 from eggan.weights import INCEPTION_FILE, INCEPTION_URL, require_weights, weights_missing
 
 LAYER = "2048"  # the pooled features, those of FID and KID
@@ -37,12 +40,13 @@ def _network(path: Path) -> nn.Module:
     return FeatureExtractorInceptionV3("inception-v3-compat", [LAYER], feature_extractor_weights_path=copy)
 
 
-def features(images: np.ndarray, device: str) -> np.ndarray:
+def features(images: np.ndarray, device: str, progress: Callable[..., Any] = progress_bar) -> np.ndarray:
     """Return pooled features (N, 2048) of uint8 images (N, H, W, 3); the network resizes them itself."""
     network = _network(require_weights(INCEPTION_FILE, INCEPTION_URL, "do without KID")).to(device)
     found = []
     with torch.no_grad():
-        for start in range(0, len(images), BATCH):
+        starts = range(0, len(images), BATCH)
+        for start in progress(starts, len(starts), "Inception features"):
             part = torch.from_numpy(np.array(images[start : start + BATCH])).permute(0, 3, 1, 2)
             found.append(network(part.to(device))[0].cpu().numpy())
     return np.concatenate(found)

@@ -26,6 +26,7 @@ from eggan.data.pixel_range import to_uint8
 from eggan.evaluation import pixels
 from eggan.evaluation.metrics import mean_defined
 from eggan.method import ReconstructionRequest
+from eggan.progress import progress_bar
 
 Reconstruct = Callable[[ReconstructionRequest], Tensor]
 GROUP = "reconstruction"
@@ -56,7 +57,12 @@ def reconstructed(
 
 
 def reconstruction_table(
-    data: SplitData, rows: np.ndarray, images: np.ndarray, instruments: Instruments, device: str
+    data: SplitData,
+    rows: np.ndarray,
+    images: np.ndarray,
+    instruments: Instruments,
+    device: str,
+    progress: Progress = progress_bar,
 ) -> pd.DataFrame:
     """Return one line per source: split, source_row, source_identity, similarity, same, psnr, msssim, lpips,
     au_mse.
@@ -65,12 +71,17 @@ def reconstruction_table(
     error of estimator a's reading against the source's own AUs, mean over the 17; NaN where it found no face.
     """
     verifier, originals = instruments.verifier, data.sources.images[rows]
-    kept = embed(verifier, images, device), embed(verifier, originals, device)
+    kept = (
+        embed(verifier, images, device, progress, "embed redrawn faces"),
+        embed(verifier, originals, device, progress, "embed their sources"),
+    )
     similarity = np.einsum("nd,nd->n", *kept)
-    error = np.square(read_aus(instruments.a, images, device).astype(np.float64) - data.sources.aus(rows))
+    reading = read_aus(instruments.a, images, device, progress, "read redrawn faces")
+    error = np.square(reading.astype(np.float64) - data.sources.aus(rows))
+    starts = range(0, len(images), BATCH)
     parts = [
         pixel_similarity(images_of(images[start : start + BATCH], device), images_of(original, device))
-        for start in range(0, len(images), BATCH)
+        for start in progress(starts, len(starts), "compare pixels of redrawn faces")
         for original in [originals[start : start + BATCH]]
     ]
     return pd.DataFrame(

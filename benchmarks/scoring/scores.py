@@ -19,6 +19,7 @@ from eggan.data.pixel_range import to_network_range, to_uint8
 from eggan.errors import UserError
 from eggan.evaluation import metrics, pixels
 from eggan.method import EditRequest
+from eggan.progress import progress_bar
 from eggan.randomness import numpy_generator
 
 BATCH = 64
@@ -127,11 +128,6 @@ def edit_batch(request: Request, part: slice, device: str) -> EditRequest:
     )
 
 
-def no_progress(iterable: Iterable[Any], total: int, description: str) -> Iterable[Any]:
-    """Return the iterable as it is: what it does takes seconds."""
-    return iterable
-
-
 def _in_batches(
     function: Callable[[Tensor], Tensor], images: np.ndarray, device: str, progress: Progress, what: str
 ) -> np.ndarray:
@@ -149,16 +145,22 @@ def read_aus(
     estimator: AUEstimator,
     images: np.ndarray,
     device: str,
-    progress: Progress = no_progress,
+    progress: Progress = progress_bar,
     what: str = "read AUs",
 ) -> np.ndarray:
     """Return an estimator's readings of uint8 images (N, H, W, 3): float32 (N, 17), NaN where it has none."""
     return _in_batches(estimator.predict, images, device, progress, what)
 
 
-def embed(verifier: Verifier, images: np.ndarray, device: str) -> np.ndarray:
+def embed(
+    verifier: Verifier,
+    images: np.ndarray,
+    device: str,
+    progress: Progress = progress_bar,
+    what: str = "embed faces",
+) -> np.ndarray:
     """Return the verifier's embeddings of uint8 images (N, H, W, 3): float32 (N, D)."""
-    return _in_batches(verifier.embed, images, device, no_progress, "embed faces")
+    return _in_batches(verifier.embed, images, device, progress, what)
 
 
 def pair_frame(data: SplitData, readings: dict[str, np.ndarray], source_readings: np.ndarray) -> pd.DataFrame:
@@ -190,12 +192,18 @@ def pixel_similarity(image: Tensor, truth: Tensor) -> dict[str, Tensor]:
 
 
 def add_pixels(
-    frame: pd.DataFrame, data: SplitData, edits: np.ndarray, truth: np.ndarray, device: str
+    frame: pd.DataFrame,
+    data: SplitData,
+    edits: np.ndarray,
+    truth: np.ndarray,
+    device: str,
+    progress: Progress = progress_bar,
 ) -> pd.DataFrame:
     """Add `psnr`, `msssim`, `lpips` (NaN without its weights) and `background` against the true edits."""
     columns: dict[str, list[Tensor]] = {"psnr": [], "msssim": [], "lpips": [], "background": []}
     rows = data.pairs["source_row"].to_numpy()
-    for start in range(0, len(edits), BATCH):
+    starts = range(0, len(edits), BATCH)
+    for start in progress(starts, len(starts), f"compare pixels of {data.split} pairs"):
         part = slice(start, start + BATCH)
         edit, true_edit = images_of(edits[part], device), images_of(truth[part], device)
         source = images_of(data.sources.images[rows[part]], device)

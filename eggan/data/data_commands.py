@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from eggan.progress import loading, working
+
 PHOTOS = {
     "rafd": "the Radboud Faces Database, for those who have it",
     "mmi": "the MMI Facial Expression Database, for those who have it",
@@ -48,14 +50,16 @@ def register(subparsers: Any) -> None:
 
 
 def _learn_build(parser: argparse.ArgumentParser) -> None:
-    from eggan.data.synfacs.synfacs_commands import add_build_arguments, run_build
+    with loading():
+        from eggan.data.synfacs.synfacs_commands import add_build_arguments, run_build
 
     add_build_arguments(parser)
     parser.set_defaults(run=run_build)
 
 
 def _learn_photos(kind: str, parser: argparse.ArgumentParser) -> None:
-    from eggan.data.photos import photo_commands
+    with loading():
+        from eggan.data.photos import photo_commands
 
     photo_commands.add_arguments(kind, parser)
     runs = {
@@ -81,7 +85,8 @@ def _learn_head(parser: argparse.ArgumentParser) -> None:
 
 
 def _learn_sheet(parser: argparse.ArgumentParser) -> None:
-    from eggan.data.synfacs.synfacs_commands import add_sheet_arguments, run_sheet
+    with loading():
+        from eggan.data.synfacs.synfacs_commands import add_sheet_arguments, run_sheet
 
     add_sheet_arguments(parser)
     parser.set_defaults(run=run_sheet)
@@ -89,14 +94,17 @@ def _learn_sheet(parser: argparse.ArgumentParser) -> None:
 
 def run_info(arguments: argparse.Namespace) -> int:
     """Print what a dataset folder holds, check it against its recorded hash, and return 0."""
-    from eggan.data.dataset import load_dataset
-    from eggan.errors import UserError
-    from eggan.files import hash_files
+    with loading():
+        from eggan.data.dataset import load_dataset
+        from eggan.errors import UserError
+        from eggan.files import hash_files
 
     dataset = load_dataset(arguments.folder)
     print(describe(dataset))
     files = [dataset.folder / "manifest.parquet", dataset.folder / "images.npy"]
-    if hash_files(files) != dataset.content_hash:
+    with working("checking the content hash"):
+        found = hash_files(files)
+    if found != dataset.content_hash:
         raise UserError(
             f"{dataset.folder} was changed after it was built (content hash differs): build it again"
         )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from eggan.machine import default_workers
 from eggan.outputs import add_force_argument
+from eggan.progress import loading
 
 if TYPE_CHECKING:
     from eggan.evaluation.train_instruments import Kind
@@ -66,13 +67,14 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 
 def run_train(args: argparse.Namespace) -> int:
     """Train the chosen instruments one after the other and print their cards."""
-    from dataclasses import replace
+    with loading():
+        from dataclasses import replace
 
-    from eggan.config import override
-    from eggan.evaluation.instrument_data import DataRecipe
-    from eggan.evaluation.instruments import check_place
-    from eggan.evaluation.make_instruments import make_instrument
-    from eggan.evaluation.train_instruments import RECIPES
+        from eggan.config import override
+        from eggan.evaluation.instrument_data import DataRecipe
+        from eggan.evaluation.instruments import check_place
+        from eggan.evaluation.make_instruments import make_instrument
+        from eggan.evaluation.train_instruments import RECIPES
 
     check_place(CHOICES[args.which], args.out, args.force)
     data, workers = DataRecipe(), args.workers or default_workers()
@@ -89,7 +91,8 @@ def run_train(args: argparse.Namespace) -> int:
 
 def run_card(args: argparse.Namespace) -> int:
     """Print the cards of the shipped instruments."""
-    from eggan.evaluation.instruments import read_card
+    with loading():
+        from eggan.evaluation.instruments import read_card
 
     for kind in CHOICES[args.which]:
         print(describe(read_card(kind)))
@@ -98,7 +101,8 @@ def run_card(args: argparse.Namespace) -> int:
 
 def run_check(args: argparse.Namespace) -> int:
     """Measure the shipped instruments again; status 1 when a figure is not the card's."""
-    from eggan.evaluation.make_instruments import check_instrument
+    with loading():
+        from eggan.evaluation.make_instruments import check_instrument
 
     differences: list[str] = []
     for kind in CHOICES[args.which]:

@@ -29,6 +29,7 @@ from eggan.evaluation.instruments import (
     to_storage,
 )
 from eggan.evaluation.train_instruments import Kind, Recipe, train_instrument
+from eggan.progress import progress_bar
 
 TITLES: dict[Kind, str] = {
     "au_a": "AU estimator a, residual CNN on standardised images",
@@ -97,7 +98,7 @@ def measure(kind: Kind, network: nn.Module, sets: dict[str, Dataset]) -> dict[st
         fixing = sets["threshold"]
         result["threshold"] = held_out.fix_threshold(network, fixing, np.arange(len(fixing.manifest)))
     figures = {}
-    for name, dataset in sets.items():
+    for name, dataset in progress_bar(sets.items(), len(sets), f"measure {kind}", "dataset"):
         if name == "threshold":
             continue
         rows = dataset.rows(

@@ -11,6 +11,8 @@ from its module when it is first asked for.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from eggan.progress import working
+
 if TYPE_CHECKING:
     from eggan.tracking.address import first_line
     from eggan.tracking.machine import code_version, describe_machine
@@ -89,4 +91,5 @@ def __getattr__(name: str) -> Any:
     """Import a public name from its module; no module has the name of what it offers."""
     if name not in MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{MODULE_OF[name]}"), name)
+    with working("loading MLflow"):
+        return getattr(import_module(f"{__name__}.{MODULE_OF[name]}"), name)

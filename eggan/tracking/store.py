@@ -12,6 +12,7 @@ from eggan.child_process import python_command
 from eggan.errors import UserError
 from eggan.files import check_writable, is_writable
 from eggan.options import command
+from eggan.progress import working
 from eggan.tracking import local
 from eggan.tracking.address import (
     SQLITE,
@@ -62,6 +63,11 @@ def open_store(uri: str | None, runs: Path, experiment: str = EXPERIMENT) -> Sto
     """
     uri = uri or default_uri(runs)
     check_address(uri)
+    with working(f"opening the tracking store {without_password(uri)}"):
+        return _open(uri, runs, experiment)
+
+
+def _open(uri: str, runs: Path, experiment: str) -> Store:
     _quiet()
     file = sqlite_file(uri)
     try:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from eggan.errors import UserError
+from eggan.progress import progress_bar
 from eggan.tracking.address import first_line
 from eggan.tracking.record import RECORD_FILE, RunRecord, read_record
 from eggan.tracking.ship import missing_artifacts, ship_folder
@@ -37,7 +38,8 @@ def sync(folders: Iterable[Path], store: Store, runs: Path) -> Synced:
     that stops answering is a `UserError`.
     """
     done, stores = Synced(), dict[str, Store]()
-    for folder in dict.fromkeys(path.parent for top in folders for path in sorted(top.rglob(RECORD_FILE))):
+    found = list(dict.fromkeys(path.parent for top in folders for path in sorted(top.rglob(RECORD_FILE))))
+    for folder in progress_bar(found, len(found), "ship runs", "run"):
         try:
             record = read_record(folder)
             if record is None:  # it was moved aside meanwhile

@@ -10,6 +10,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from eggan.errors import UserError
 from eggan.files import replaced_folder
 from eggan.options import command
+from eggan.progress import working
 from reports.study import importance, study_figures, study_tables
 from reports.study.study_tables import Finding, Table
 from reports.style.figure_style import Picture, save
@@ -44,14 +45,17 @@ def build(data: StudyData, out: Path, best: int, progress: Callable[..., Any]) -
     known = report_files(out)
     if not len(complete(data.trials)):
         raise UserError(f"the study {data.spec.name} has no complete trial yet: run it further")
-    weighed = importance.importances(data)
-    checks = rank_checks(data.spec.study, data.trials, data.reruns)
-    rows = study_tables.fresh_rows(data, best)
-    fresh = study_tables.fresh_table(data, rows)
+    with working("computing importances"):
+        weighed = importance.importances(data)
+    with working("bootstrap of the re-runs"):
+        checks = rank_checks(data.spec.study, data.trials, data.reruns)
+        rows = study_tables.fresh_rows(data, best)
+        fresh = study_tables.fresh_table(data, rows)
     ranks = study_tables.rank_table(checks) if checks else None
     trials = study_tables.trials_table(data)
     said = study_tables.findings(data, rows, checks)
-    drawn = study_figures.pictures(data, weighed, checks)
+    with working("laying out the figures"):
+        drawn = study_figures.pictures(data, weighed, checks)
     commands = _commands(data, rows, best, checks)
     with replaced_folder(out, known) as staging:
         (staging / "tables").mkdir()

@@ -81,6 +81,11 @@ class Metric:
     recorded_only: bool = False  # shown only where some run says something of it
 
     @property
+    def scale(self) -> float:
+        """What a mean over pairs is multiplied by: 100 for a share that is shown in percent."""
+        return 100.0 if self.unit == "%" else 1.0
+
+    @property
     def heading(self) -> str:
         """Title with unit and arrow."""
         arrow = {"min": " ↓", "max": " ↑", "": ""}[self.direction]

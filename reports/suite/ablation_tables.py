@@ -16,6 +16,7 @@ from eggan.evaluation.statistics import (
     holm,
     mean_over_aus,
 )
+from eggan.progress import progress_bar
 from eggan.randomness import numpy_generator
 from reports.style.metric_catalogue import ABLATIONS, METRICS, OUR_METHOD, Metric, method_title, split_title
 from reports.style.table import Entry, Row, Table
@@ -31,7 +32,7 @@ from reports.suite.estimates import (
     read_mask,
     skill_statistic,
 )
-from reports.suite.frame import Frame
+from reports.suite.frame import Frame, Progress
 from reports.suite.sections import Section
 from reports.suite.suite_tables import SIGNIFICANT, entry, failure_notes, heading_in, missing_words, p_text
 
@@ -72,7 +73,7 @@ class Ablations:
         return next((i for i, metric in enumerate(self.metrics) if metric.key.startswith(key)), -1)
 
 
-def ablations_of(frame: Frame, section: Section) -> Ablations | None:
+def ablations_of(frame: Frame, section: Section, progress: Progress = progress_bar) -> Ablations | None:
     """Return the ablations of a section; None where the suite has none."""
     groups = tuple(group for group in section.groups if group.method in ABLATIONS)
     if not groups:
@@ -81,7 +82,8 @@ def ablations_of(frame: Frame, section: Section) -> Ablations | None:
     if full is None or not len(full.pairs):
         return Ablations(section, (), None, groups, {})
     metrics = _measured(frame, section, full)
-    found = [(g, d) for g in groups if (d := _difference(g, full, metrics)) is not None]
+    shown = progress(groups, len(groups), f"differences of the ablations on {section.key}")
+    found = [(g, d) for g in shown if (d := _difference(g, full, metrics)) is not None]
     adjusted = _adjusted([difference.p_value for _, difference in found])
     effects = {
         group.method: Effects(difference, p, min(group.evidence.seeds, full.evidence.seeds))
@@ -113,7 +115,7 @@ def _measured(frame: Frame, section: Section, full: Group) -> tuple[Metric, ...]
 def metric_statistic(pairs: pd.DataFrame, metric: Metric) -> Statistic | None:
     """Return a metric of a pair table as a statistic, (R,), in the metric's unit; None where not measured."""
     if metric.pair_column:
-        return column_statistic(pairs, metric.pair_column, 100.0 if metric.unit == "%" else 1.0)
+        return column_statistic(pairs, metric.pair_column, metric.scale)
     made: dict[str, Callable[[], Statistic]] = {
         "au/mse": lambda: mean_over_aus(au_statistic(pairs, "mse")),
         "au/pcc": lambda: mean_over_aus(au_statistic(pairs, "pcc")),

@@ -1,7 +1,7 @@
 """Estimates with intervals from the pair frame, by the crossed bootstrap over sources, targets and seeds."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -33,7 +33,10 @@ AUMetric = Literal["mse", "pcc"]
 
 @dataclass(frozen=True)
 class Group:
-    """The finished pairs of one method on one dataset and split, all seeds together, and what is missing."""
+    """The finished pairs of one method on one dataset and split, all seeds together, and what is missing.
+
+    `columns` keeps what `column_interval` has found: several tables show the same means.
+    """
 
     dataset: str
     split: str
@@ -41,6 +44,7 @@ class Group:
     title: str
     pairs: pd.DataFrame
     evidence: Evidence
+    columns: dict[tuple[str, float], Interval | None] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def failure(self) -> str:
@@ -89,8 +93,12 @@ def _group(frame: Frame, cells: pd.DataFrame, dataset: str, split: str, method: 
 
 def with_average(statistic: Statistic) -> Statistic:
     """Append the mean over the defined AUs: (R, 17) -> (R, 18), all on the same resamples."""
-    average = mean_over_aus(statistic)
-    return lambda weights: np.column_stack([statistic(weights), average(weights)])
+
+    def both(weights: np.ndarray) -> np.ndarray:
+        values = statistic(weights)
+        return np.column_stack([values, mean_over_aus(lambda _: values)(weights)])
+
+    return both
 
 
 def read_mask(pairs: pd.DataFrame, reading: str = "a") -> np.ndarray:
@@ -134,8 +142,10 @@ def skill_statistic(pairs: pd.DataFrame) -> Statistic:
 
 def column_interval(group: Group, column: str, scale: float = 1.0) -> Interval | None:
     """Return the mean of a pair column times `scale` with its interval; None where it was not measured."""
-    statistic = column_statistic(group.pairs, column, scale)
-    return None if statistic is None else interval(group, statistic, column)
+    if (column, scale) not in group.columns:
+        statistic = column_statistic(group.pairs, column, scale)
+        group.columns[column, scale] = None if statistic is None else interval(group, statistic, column)
+    return group.columns[column, scale]
 
 
 def column_statistic(pairs: pd.DataFrame, column: str, scale: float = 1.0) -> Statistic | None:

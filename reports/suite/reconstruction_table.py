@@ -105,5 +105,6 @@ def _interval(group: Group, sources: pd.DataFrame, metric: Metric) -> Interval |
         "seed": sources["seed"].to_numpy()[known],
     }
     generator = numpy_generator("report", metric.key, group.dataset, group.split, group.method)
-    scale = 100.0 if metric.unit == "%" else 1.0
-    return crossed_bootstrap(weighted_mean(scale * values[known]), factors, generator, RESAMPLES, LEVEL)
+    return crossed_bootstrap(
+        weighted_mean(metric.scale * values[known]), factors, generator, RESAMPLES, LEVEL
+    )

@@ -1,13 +1,13 @@
 """One section of a report: all estimates of one dataset and split, shared by tables and figures."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from eggan.evaluation.statistics import Interval
-from reports.style.metric_catalogue import SPLIT_ORDER
+from reports.style.metric_catalogue import METRICS, SPLIT_ORDER
 from reports.suite.estimates import (
     Group,
     au_interval,
+    column_interval,
     groups_of,
     margin_interval,
     read_mask,
@@ -31,9 +31,9 @@ class Section:
     dataset: str
     split: str
     groups: list[Group]
-    intervals: Mapping[tuple[str, str], Interval]
-    skills: Mapping[str, Interval]
-    margins: Mapping[str, Interval]
+    intervals: dict[tuple[str, str], Interval]
+    skills: dict[str, Interval]
+    margins: dict[str, Interval]
     readers: Readers = field(default_factory=Readers)
     names: MethodNames = field(default_factory=MethodNames)
 
@@ -51,29 +51,34 @@ def sections_of(frame: Frame, progress: Progress) -> list[Section]:
         for dataset in datasets
         for split in sorted(set(frame.pairs.loc[frame.pairs["dataset"] == dataset, "split"]), key=_split_rank)
     ]
-    return [_section(frame, dataset, split) for dataset, split in progress(found, len(found), "bootstrap")]
+    sections = [_empty(frame, dataset, split) for dataset, split in found]
+    every = [(section, group) for section in sections for group in section.groups if len(group.pairs)]
+    for section, group in progress(every, len(every), "bootstrap of the estimates"):
+        _estimate(section, group)
+    return sections
 
 
 def _split_rank(split: str) -> tuple[int, str]:
     return (SPLIT_ORDER.index(split) if split in SPLIT_ORDER else len(SPLIT_ORDER), split)
 
 
-def _section(frame: Frame, dataset: str, split: str) -> Section:
-    groups = groups_of(frame, dataset, split)
-    intervals: dict[tuple[str, str], Interval] = {}
-    skills, margins = {}, {}
-    _, passthrough = trivial(groups)
-    for group in groups:
-        if not len(group.pairs):
-            continue
-        intervals[group.method, "mse"] = au_interval(group, "mse")
-        intervals[group.method, "pcc"] = au_interval(group, "pcc")
-        if read_mask(group.pairs, "b").any():
-            intervals[group.method, "mse-b"] = au_interval(group, "mse", "b")
-            intervals[group.method, "pcc-b"] = au_interval(group, "pcc", "b")
-        skills[group.method] = skill_interval(group)
-        margin = None if passthrough is None else margin_interval(group, passthrough)
-        if margin is not None:
-            margins[group.method] = margin
+def _empty(frame: Frame, dataset: str, split: str) -> Section:
+    """Return a section without its estimates."""
     readers = readers_of(frame.cells, frame.instruments, dataset)
-    return Section(dataset, split, groups, intervals, skills, margins, readers, frame.names)
+    return Section(dataset, split, groups_of(frame, dataset, split), {}, {}, {}, readers, frame.names)
+
+
+def _estimate(section: Section, group: Group) -> None:
+    """Add a group's estimates to its section."""
+    section.intervals[group.method, "mse"] = au_interval(group, "mse")
+    section.intervals[group.method, "pcc"] = au_interval(group, "pcc")
+    if read_mask(group.pairs, "b").any():
+        section.intervals[group.method, "mse-b"] = au_interval(group, "mse", "b")
+        section.intervals[group.method, "pcc-b"] = au_interval(group, "pcc", "b")
+    section.skills[group.method] = skill_interval(group)
+    _, passthrough = trivial(section.groups)
+    margin = None if passthrough is None else margin_interval(group, passthrough)
+    if margin is not None:
+        section.margins[group.method] = margin
+    for column, scale in {(m.pair_column, m.scale) for m in METRICS if m.pair_column}:
+        column_interval(group, column, scale)  # the group keeps it

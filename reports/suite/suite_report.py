@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eggan.files import refuse_foreign, replaced_folder
+from eggan.progress import progress_bar, working
 from reports.style import table_writers
 from reports.style.html import PAGE, report_files
 from reports.style.table import Table
@@ -34,14 +35,15 @@ def build(frame: Frame, out: Path, progress: Progress) -> Report:
     known = report_files(out)
     refuse_foreign(out, known)
     sections = sections_of(frame, progress)
-    ablations = {s.key: found for s in sections if (found := ablations_of(frame, s))}
+    ablations = {s.key: found for s in sections if (found := ablations_of(frame, s, progress))}
     said = claim_verdicts(frame, list(ablations.values())) + verdicts(frame, sections)
-    pictures = suite_figures.pictures(frame, sections) + ablation_grids(frame)
+    with working("laying out the figures"):
+        pictures = suite_figures.pictures(frame, sections) + ablation_grids(frame)
+    with working("filling the tables"):
+        filled = [section_tables(frame, s, ablations.get(s.key), progress) for s in sections]
     pages = [
-        SectionPage(
-            s, section_tables(frame, s, ablations.get(s.key)), [p for p in pictures if p.key.endswith(s.key)]
-        )
-        for s in sections
+        SectionPage(section, made, [picture for picture in pictures if picture.key.endswith(section.key)])
+        for section, made in zip(sections, filled, strict=True)
     ]
     with replaced_folder(out, known) as staging:
         _write_tables([table for page in pages for table in page.tables.values()], staging / "tables")
@@ -54,7 +56,12 @@ def build(frame: Frame, out: Path, progress: Progress) -> Report:
     return Report(out / PAGE, overview, said)
 
 
-def section_tables(frame: Frame, section: Section, ablations: Ablations | None = None) -> dict[str, Table]:
+def section_tables(
+    frame: Frame,
+    section: Section,
+    ablations: Ablations | None = None,
+    progress: Progress = progress_bar,
+) -> dict[str, Table]:
     """Return every table of a section by its place on the page."""
     made = {
         "averages": suite_tables.table1_averages(section),
@@ -67,7 +74,7 @@ def section_tables(frame: Frame, section: Section, ablations: Ablations | None =
     optional = {
         "ablations": ablation_table(ablations) if ablations and ablations.full else None,
         "cost": suite_tables.cost(frame, section),
-        "differences": suite_tables.differences(section),
+        "differences": suite_tables.differences(section, progress),
         "reconstruction": self_reconstruction(frame, section),
     }
     return made | {name: table for name, table in optional.items() if table}

@@ -9,6 +9,7 @@ from scipy import stats
 
 from eggan.aus import AU_NAMES, AU_NUMBERS
 from eggan.evaluation.statistics import Interval, weighted_mean
+from eggan.progress import progress_bar
 from reports.style.metric_catalogue import (
     COST,
     METRICS,
@@ -32,7 +33,7 @@ from reports.suite.estimates import (
     named,
     read_mask,
 )
-from reports.suite.frame import Frame
+from reports.suite.frame import Frame, Progress
 from reports.suite.method_names import MethodNames
 from reports.suite.sections import Section
 
@@ -338,7 +339,7 @@ def _bootstrapped(section: Section, group: Group, metric: Metric) -> Interval | 
         unread = 100.0 * ~read_mask(group.pairs)
         return interval(group, weighted_mean(unread), metric.key)
     if metric.pair_column:
-        return column_interval(group, metric.pair_column, 100.0 if metric.unit == "%" else 1.0)
+        return column_interval(group, metric.pair_column, metric.scale)
     head, _, name = metric.key.partition("/")
     found = section.intervals.get((group.method, name if head == "au" else f"{name}-b"))
     if found is None or head not in ("au", "au_b"):
@@ -346,17 +347,19 @@ def _bootstrapped(section: Section, group: Group, metric: Metric) -> Interval | 
     return Interval(found.estimate[-1], found.low[-1], found.high[-1], found.level, found.resamples)
 
 
-def differences(section: Section) -> Table | None:
+def differences(section: Section, progress: Progress = progress_bar) -> Table | None:
     """Return other - EGGAN per AU with Holm-adjusted p-values; None without EGGAN or another method."""
     ours = named(section.groups, OUR_METHOD)
     others = [g for g in section.groups if g.method != OUR_METHOD and len(g.pairs)]
     if ours is None or not len(ours.pairs) or not others:
         return None
+    metrics: tuple[AUMetric, ...] = ("mse", "pcc")
+    asked = [(metric, other) for metric in metrics for other in others]
+    shown = progress(asked, len(asked), f"paired differences on {section.key}")
+    found = [compare(other, ours, metric) for metric, other in shown]
     rows: list[Row] = []
-    metric: AUMetric
-    for metric in ("mse", "pcc"):
-        found = [compare(other, ours, metric) for other in others]
-        rows += _difference_rows(found, AU_HEADINGS[metric])
+    for number, metric in enumerate(metrics):
+        rows += _difference_rows(found[number * len(others) :][: len(others)], AU_HEADINGS[metric])
     columns = tuple(f"{g.title} − EGGAN" for g in others)
     return Table(
         f"differences-{section.key}",

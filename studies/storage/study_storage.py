@@ -20,6 +20,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from eggan.errors import UserError
 from eggan.files import is_writable, locked, waiting_lock
+from eggan.progress import working
 from eggan.tracking import first_line
 from studies.study_config import StudySpec, read_spec
 
@@ -196,7 +197,8 @@ def open_study(folder: Path, storage: str | None = None) -> optuna.Study:
     if not url and not (Path(folder) / JOURNAL_FILE).exists():
         raise UserError(f"{folder} holds no {JOURNAL_FILE}: run the study's command first")
     try:
-        return optuna.load_study(study_name=spec.name, storage=connect(Path(folder), url))
+        with working(f"opening the study {spec.name}"):
+            return optuna.load_study(study_name=spec.name, storage=connect(Path(folder), url))
     except KeyError:
         raise UserError(f"the storage has no study {spec.name!r}: run the study's command first") from None
     except STORAGE_ERRORS as error:
@@ -210,7 +212,7 @@ def create_study(
 
     `references` maps "paper" and "preset" to their parameters: the study's first trials.
     """
-    with locked(folder / ".create.lock"):
+    with working(f"opening the study {spec.name}"), locked(folder / ".create.lock"):
         storage = connect(folder, url)
         try:
             study = optuna.create_study(

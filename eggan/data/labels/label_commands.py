@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eggan.errors import UserError
+from eggan.progress import loading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,9 +28,10 @@ def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_compare(args: argparse.Namespace) -> int:
     """Print the agreement per AU and return 0."""
-    from eggan.data.labels import pyfeat
-    from eggan.data.labels.csv_rows import read_rows
-    from eggan.data.labels.read import read_labels
+    with loading():
+        from eggan.data.labels import pyfeat
+        from eggan.data.labels.csv_rows import read_rows
+        from eggan.data.labels.read import read_labels
 
     first = read_labels(args.first)
     header = read_rows(args.second)[0] if args.second.is_file() else []
