@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from eggan import __version__, options, startup
+from eggan import __version__, options, progress, startup
 from eggan.errors import UserError
 
 GROUP = "eggan.commands"
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         parsed = build_parser(arguments, entry_points(group=GROUP)).parse_args(arguments)
-        with options.remembered(parsed):
+        with options.remembered(parsed), progress.none_left():
             return int(parsed.run(parsed) or 0)
     except UserError as error:
         return _fail(str(error), USER_MISTAKE)

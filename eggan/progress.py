@@ -76,7 +76,8 @@ class Progress(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _under_way.remove(self)
+        if self in _under_way:  # it may have been stopped from outside
+            _under_way.remove(self)
         if self._display is not None:
             self._display.close(completed=kind is None)
             self._display = None
@@ -94,6 +95,17 @@ class Progress(Generic[T]):
 
 
 _under_way: list[Progress[Any]] = []  # the outermost first
+
+
+@contextmanager
+def none_left() -> Iterator[None]:
+    """Stop on leaving what is still under way: a loop that an error ended does not know that it has ended."""
+    before = len(_under_way)
+    try:
+        yield
+    finally:
+        for left in reversed(_under_way[before:]):
+            left.__exit__(GeneratorExit, None, None)
 
 
 class _Terminal:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from eggan import progress
 from eggan.aus import AU_COLUMNS, EXPRESSIONS
 from eggan.data.dataset import Dataset, load_dataset, write_dataset
 from tests.fake_device import fake  # noqa: F401
@@ -86,10 +87,22 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _no_progress_left():
+    """Stop what a test that raised has left under way, before it prints into another one's output."""
+    with progress.none_left():
+        yield
+
+
 @pytest.fixture
-def eggan(capsys: pytest.CaptureFixture[str]):
-    """Run `eggan ARGS` in this process; returns (exit status, stdout, stderr)."""
+def eggan(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """Run `eggan ARGS` in this process; returns (exit status, stdout, stderr).
+
+    Of progress nothing is printed, however slow the machine is: stderr holds what the command has to say.
+    """
     from eggan.cli import main
+
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 600.0)
 
     def run(*arguments: object) -> tuple[int, str, str]:
         capsys.readouterr()

@@ -166,3 +166,13 @@ def test_in_a_log_file_a_block_leaves_the_word_to_a_bar_inside_it(capsys):
     spoken = [line for line in lines if line.startswith("score")]
     assert len(spoken) >= 3
     assert len([line for line in lines if line.startswith("build")]) <= 1  # before the bar's first line
+
+
+@pytest.mark.usefixtures("_fast")
+def test_a_loop_that_an_error_ended_goes_silent_with_its_command(capsys):
+    with pytest.raises(ValueError, match="broken") as kept, progress.none_left():  # `kept` holds the loop
+        for _ in progress_bar(range(3), 3, "read"):
+            raise ValueError("broken")
+    time.sleep(0.2)
+    assert kept.traceback
+    assert capsys.readouterr().err == ""
