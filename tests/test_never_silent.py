@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import scores
+from benchmarks.scoring import scores
 from eggan import progress
 from tests.benchmarks.fakes import ColourVerifier, make_bench, tiny_suite
 
@@ -84,7 +84,7 @@ def test_reading_faces_says_how_far_it_is(capsys):
 
 @pytest.mark.usefixtures("_fast")
 def test_a_bootstrap_says_how_far_it_is(capsys, monkeypatch):
-    from reports import sections
+    from reports.suite import sections
     from tests.reports.fakes import make_frame
 
     def slow(group, *_):
@@ -117,9 +117,8 @@ def test_opening_a_store_says_so_without_its_password(capsys, monkeypatch):
 @pytest.mark.usefixtures("_fast")
 def test_a_suite_says_what_it_loads_and_builds(capsys, tmp_path, monkeypatch):
     """Every wait of a run that has no bar of its own: here each is made a long one."""
-    from benchmarks.session import Session
-
-    from benchmarks import produce
+    from benchmarks.running import cell_run
+    from benchmarks.running.bench_session import Session
 
     def slow(call):
         def slowed(*words, **named):
@@ -129,7 +128,7 @@ def test_a_suite_says_what_it_loads_and_builds(capsys, tmp_path, monkeypatch):
         return slowed
 
     for name in ("take_over_training", "edit_costs"):
-        monkeypatch.setattr(produce, name, slow(getattr(produce, name)))
+        monkeypatch.setattr(cell_run, name, slow(getattr(cell_run, name)))
     bench = make_bench(tmp_path)
     Session(tiny_suite(references=False), bench, [], [], [], offline=True).run()
     err = capsys.readouterr().err

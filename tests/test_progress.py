@@ -170,9 +170,13 @@ def test_in_a_log_file_a_block_leaves_the_word_to_a_bar_inside_it(capsys):
 
 @pytest.mark.usefixtures("_fast")
 def test_a_loop_that_an_error_ended_goes_silent_with_its_command(capsys):
-    with pytest.raises(ValueError, match="broken") as kept, progress.none_left():  # `kept` holds the loop
-        for _ in progress_bar(range(3), 3, "read"):
-            raise ValueError("broken")
+    def reading() -> None:
+        with progress.none_left():
+            for _ in progress_bar(range(3), 3, "read"):
+                raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken") as kept:  # and with the error the loop
+        reading()
     time.sleep(0.2)
     assert kept.traceback
     assert capsys.readouterr().err == ""
