@@ -22,7 +22,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from eggan import losses
 from eggan.aus import AU_COUNT, MAX_INTENSITY
 from eggan.config import setting
 from eggan.disturb import DisturbConfig, disturb
@@ -320,6 +319,8 @@ class EGGANW:
 
     def terms(self, source: Tensor, truth: Tensor, parts: Parts) -> dict[str, Tensor]:
         """Return the unweighted losses of an edit of `source` whose true edit is `truth`."""
+        from eggan import losses  # an edit does without them, and without the library of MS-SSIM
+
         config, edit = self.config, compose(parts)
         weight = losses.change_weight(source, truth, config.change_full)
         return {
@@ -406,6 +407,8 @@ class EGGANW:
         """Return the reader's loss on real pictures, sources first, and how an edit's features miss the
         truth's.
         """
+        from eggan import losses
+
         features, reading = reader(real)
         truth = [feature.detach().chunk(2)[1] for feature in features]
         reader.requires_grad_(False)  # the edit learns from the reader, not the reader from the edit
