@@ -22,7 +22,7 @@ class Batch:
 
     Source and target rows are both training images; the target is drawn independently of the source. Where
     the dataset has groups of true edits, `true_edit` is the source picture with other AUs (now and then the
-    same); EGGAN and the baselines do not look at it.
+    same); EGGAN looks at it where `weight_true_edit` is set, the baselines do not.
     """
 
     image: Tensor  # (B, 3, H, W) float in [-1, 1]

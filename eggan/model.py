@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -33,6 +34,10 @@ from eggan.weights import load_vgg19_convolutions
 
 VERSION = 1
 STATE_VERSION = 1
+NEEDS_GROUPS = (
+    "weight_true_edit is set, but this dataset holds no true edits: "
+    "`eggan data build synfacs --split crowd` builds one that does"
+)
 
 
 class EGGAN:
@@ -86,6 +91,8 @@ class EGGAN:
             raise UserError(
                 "this EGGAN was restored for editing; it cannot be trained further without its C_id"
             )
+        if self.config.weight_true_edit:
+            batch = _towards_true_edits(batch)
         if step < self.config.rec_warm_steps:
             self._set_warm_rate(step)
             terms = self._reconstruction_step(batch)
@@ -215,12 +222,18 @@ class EGGAN:
             group["lr"] = rate * self.rate_factor
 
     def _reconstruction_step(self, batch: Batch) -> dict[str, Tensor]:
-        """Update E and G on self-reconstruction alone: Eq. 6 and the second term of Eq. 5."""
-        latent = self._noisy(self.encoder(batch.image), batch.generator)
-        rebuilt = self.generator(latent, batch.aus)
-        terms = self._reconstruction_terms(batch.image, rebuilt)
+        """Update E and G on self-reconstruction alone: Eq. 6 and the second term of Eq. 5.
+
+        Where true edits are learnt from, a picture of the same group takes the place of the source.
+        """
+        wanted, aus = batch.image, batch.aus
+        if self.config.weight_true_edit:
+            assert batch.true_edit is not None
+            wanted, aus = batch.true_edit, batch.target_aus
+        rebuilt = self.generator(self._noisy(self.encoder(batch.image), batch.generator), aus)
+        terms = self._reconstruction_terms(wanted, rebuilt)
         if self.config.weight_per:
-            terms["per"] = self._perceptual(batch.image, None, rebuilt)
+            terms["per"] = self._perceptual(wanted, None, rebuilt)
         return self._descend_weighted(terms)
 
     def _critic_step(self, batch: Batch, latent: Tensor, edit: Tensor) -> dict[str, Tensor]:
@@ -312,6 +325,10 @@ class EGGAN:
         if config.weight_id:
             terms["id"] = losses.eq4_identity(self.c_id(seen), batch.identity)
         terms |= self._reconstruction_terms(batch.image, rebuilt)
+        if config.weight_true_edit:
+            assert batch.true_edit is not None
+            likeness = self._reconstruction_terms(batch.true_edit, edit)
+            terms |= {name.replace("rec", "true"): term for name, term in likeness.items()}
         if config.weight_per:
             terms["per"] = self._perceptual(batch.image, edit, rebuilt)
         return terms
@@ -333,6 +350,8 @@ class EGGAN:
             "per": config.weight_per,
             "rec_l1": config.weight_rec,
             "rec_ssim": config.weight_rec * config.weight_ssim,
+            "true_l1": config.weight_true_edit,
+            "true_ssim": config.weight_true_edit * config.weight_ssim,
         }
 
     def _perceptual(self, image: Tensor, edit: Tensor | None, rebuilt: Tensor) -> Tensor:
@@ -399,6 +418,13 @@ def _generator(config: EGGANConfig) -> Generator:
     return Generator(config.image_size, config.latent_dim, config.generator_channels, config.conditioning)
 
 
+def _towards_true_edits(batch: Batch) -> Batch:
+    """Return the batch with the AUs of its true edits as targets; one without true edits is a `UserError`."""
+    if batch.true_edit is None or batch.true_edit_aus is None:
+        raise UserError(NEEDS_GROUPS)
+    return replace(batch, target_aus=batch.true_edit_aus)
+
+
 @contextmanager
 def _frozen(*networks: nn.Module) -> Iterator[None]:
     """Hold the weights of `networks` still: gradients flow through them, not into them."""
@@ -418,6 +444,8 @@ def build(config: EGGANConfig, context: BuildContext) -> EGGAN:
             f"EGGAN is configured for {config.image_size} px, but the images of {context.dataset.folder} "
             f"have {context.dataset.size} px"
         )
+    if config.weight_true_edit and context.dataset.groups(context.dataset.rows(*context.splits)) is None:
+        raise UserError(f"{context.dataset.folder}: {NEEDS_GROUPS}")
     on_imagenet = config.weight_per > 0 and config.perceptual_on == "imagenet_vgg19"
     convolutions = load_vgg19_convolutions() if on_imagenet else []  # before the slow part: it may be missing
     c_id = channels_last(pretrained_identity_classifier(config, context))

@@ -109,6 +109,11 @@ class EGGANConfig:
         """What becomes of intensities in Eq. 3; `EGGANVariantConfig` makes a setting of it."""
         return "rounded"
 
+    @property
+    def weight_true_edit(self) -> float:
+        """The weight of Eq. 6 between edits and true edits, 0 without; as `au_labels`."""
+        return 0.0
+
 
 @dataclass(frozen=True)
 class EGGANVariantConfig(EGGANConfig):
@@ -119,6 +124,9 @@ class EGGANVariantConfig(EGGANConfig):
 
     au_labels: Literal["rounded", "unrounded"] = setting(
         "rounded", "paper, Eq. 3; `unrounded` shares an intensity between its two neighbouring levels"
+    )
+    weight_true_edit: float = setting(
+        0.0, "ours: Eq. 6 between edits and the true edits of a dataset with groups; 0 is the paper's letter"
     )
 
 

@@ -6,12 +6,13 @@ import torch
 
 from eggan import losses
 from eggan.config import from_dict, to_dict
+from eggan.data.dataset import GROUP_COLUMN
 from eggan.data.pixel_range import to_network_range
 from eggan.data.training_set import load_training_set
 from eggan.errors import UserError
 from eggan.method import EditRequest, Method, ReconstructionRequest
 from eggan.model import ENTRY, build, restore
-from eggan.model_config import EGGANConfig, quick_preset
+from eggan.model_config import EGGANConfig, EGGANVariantConfig, quick_preset
 from eggan.networks import CLASSIFIERS
 from eggan.training import TrainingConfig, _request, make_batch
 from eggan.weights import VGG19_FILE, find_weights, require_weights
@@ -201,6 +202,62 @@ def test_each_reading_trains(dataset, cache, data, reading):
     model = build(narrow_config(**reading), context(dataset, cache))
     terms = model.update(make_batch(data, BATCH, 0, 0), 0)
     assert all(term.isfinite() for term in terms.values())
+
+
+@pytest.fixture(scope="module")
+def groups(tmp_path_factory):
+    """The tiny dataset as groups of true edits: all pictures of a person at one gaze."""
+    plain = tiny_dataset(tmp_path_factory.mktemp("groups") / "plain")
+    number = plain.manifest.groupby(["identity", "gaze"]).ngroup()
+    return replace(plain, manifest=plain.manifest.assign(**{GROUP_COLUMN: number}))
+
+
+def with_true_edits(**changes) -> EGGANVariantConfig:
+    return EGGANVariantConfig(**vars(narrow_config(**changes)), weight_true_edit=50.0)
+
+
+def test_true_edits_are_compared_with_edits_to_their_aus(groups, cache):
+    data = load_training_set(groups, ("train",), "cpu")
+    batch = make_batch(data, BATCH, 0, 0)
+    assert not torch.equal(batch.true_edit_aus, batch.aus)
+    model = build(with_true_edits(), context(groups, cache))
+    with torch.no_grad():
+        edit = model.generator(model.encoder(batch.image), batch.true_edit_aus)
+    terms = model.update(batch, 0)
+    torch.testing.assert_close(terms["loss/true_l1"], losses.eq6_l1(edit, batch.true_edit))
+    torch.testing.assert_close(terms["weighted/true_l1"], 50 * terms["loss/true_l1"])
+    torch.testing.assert_close(terms["loss/true_ssim"], losses.eq6_ms_ssim(edit, batch.true_edit, 3))
+    total = sum(value for name, value in terms.items() if name.startswith("weighted/"))
+    torch.testing.assert_close(terms["loss/total"], total)
+
+
+def test_with_true_edits_the_warm_steps_learn_to_edit(groups, cache):
+    data = load_training_set(groups, ("train",), "cpu")
+    batch = make_batch(data, BATCH, 0, 0)
+    model = build(with_true_edits(rec_warm_steps=9), context(groups, cache))
+    with torch.no_grad():
+        edit = model.generator(model.encoder(batch.image), batch.true_edit_aus)
+    terms = model.update(batch, 0)
+    torch.testing.assert_close(terms["loss/rec_l1"], losses.eq6_l1(edit, batch.true_edit))
+
+
+def test_true_edits_change_nothing_at_weight_0(groups, cache):
+    data = load_training_set(groups, ("train",), "cpu")
+    one, other = (
+        build(config, context(groups, cache)).update(make_batch(data, BATCH, 0, 0), 0)
+        for config in (narrow_config(), EGGANVariantConfig(**vars(narrow_config())))
+    )
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_true_edits_of_a_dataset_without_groups_are_a_user_error(dataset, cache, data):
+    with pytest.raises(UserError, match="holds no true edits"):
+        build(with_true_edits(), context(dataset, cache))
+    model = build(narrow_config(), context(dataset, cache))
+    model.config = with_true_edits()
+    with pytest.raises(UserError, match="holds no true edits"):
+        model.update(make_batch(data, BATCH, 0, 0), 0)
 
 
 def test_edit_and_reconstruct_and_interpolate_agree(dataset, cache, data):
