@@ -19,11 +19,13 @@ from eggan.errors import UserError
 from eggan.randomness import numpy_generator
 
 LABEL_TOOL = "synfacs"
-SPLIT_NAMES = ("twin", "wide", "dense", "crowd")
-DEFAULT_IDENTITIES = {"twin": 67, "wide": 64, "dense": 200, "crowd": 1560}
+# The small crowd is a population of its own, so that its validation people are strangers to the large one.
+CROWDS = ("crowd", "small-crowd")
+SPLIT_NAMES = ("twin", "wide", "dense", *CROWDS)
+DEFAULT_IDENTITIES = {"twin": 67, "wide": 64, "dense": 200, "crowd": 1560, "small-crowd": 208}
 POSED_IMAGES = 24  # 8 expressions x 3 gazes
 GROUP_SIZE = 8  # pictures of a person under one nuisance with one gaze: each other's true edits
-DEFAULT_IMAGES_PER_IDENTITY = {"dense": 40, "crowd": 3 * GROUP_SIZE}
+DEFAULT_IMAGES_PER_IDENTITY = {"dense": 40, **dict.fromkeys(CROWDS, 3 * GROUP_SIZE)}
 SIZES = (64, 128)
 
 # expression -> (AU, mean intensity, share of people who show it), after the RaFD manual's AU sets
@@ -77,7 +79,7 @@ CROWD_VALIDATION = 26  # one person in so many: 60 of 1,560
 
 @dataclass(frozen=True)
 class Request:
-    """What to build; `population` names the people, `images_per_identity` matters for dense and crowd."""
+    """What to build; `population` names the people, `images_per_identity` matters for dense and crowds."""
 
     split: str
     size: int
@@ -104,7 +106,7 @@ def make_request(
         raise UserError(f"--identities must be at least 1, not {identities}")
     if images_per_identity is not None and images_per_identity < 1:
         raise UserError(f"--images-per-identity must be at least 1, not {images_per_identity}")
-    if split == "crowd" and (images_per_identity or 0) % GROUP_SIZE:
+    if split in CROWDS and (images_per_identity or 0) % GROUP_SIZE:
         raise UserError(
             f"--images-per-identity {images_per_identity} is no multiple of {GROUP_SIZE}: a crowd comes in "
             f"groups of {GROUP_SIZE} pictures that differ in their AUs alone"
@@ -164,7 +166,7 @@ def make_manifest(request: Request) -> pd.DataFrame:
                 "source_file": "",
             }
             row |= {"population": request.population, "identity_index": index, "key": picture.key}
-            if request.split == "crowd":
+            if request.split in CROWDS:
                 row[GROUP_COLUMN] = index * (request.images_per_identity // GROUP_SIZE) + picture.key
             rows.append(row)
     return pd.DataFrame(rows)
@@ -172,7 +174,7 @@ def make_manifest(request: Request) -> pd.DataFrame:
 
 def pictures_of(request: Request, index: int, someone: Identity) -> list[Picture]:
     """Return the pictures of one person of a request."""
-    if request.split == "crowd":
+    if request.split in CROWDS:
         groups = range(request.images_per_identity // GROUP_SIZE)
         return [picture for group in groups for picture in group_pictures(someone, group)]
     pictures = dense_pictures(request, index) if request.split == "dense" else posed_pictures(someone)
@@ -183,7 +185,7 @@ def split_of_each(request: Request) -> list[str]:
     """Return the split of each identity: 9 of 67 test and 6 validation in the twin, 1 of 26 validation in a
     crowd (the last ones), one name otherwise.
     """
-    if request.split == "crowd":
+    if request.split in CROWDS:
         validation = max(1, round(request.identities / CROWD_VALIDATION)) if request.identities > 1 else 0
         return ["train"] * (request.identities - validation) + ["val"] * validation
     if request.split != "twin":

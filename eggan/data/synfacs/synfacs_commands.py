@@ -17,6 +17,7 @@ BUILD_EXAMPLES = """examples:
   eggan data build synfacs --split dense --identities 200   random AU combinations
   eggan data build synfacs --split wide                     64 further people for testing
   eggan data build synfacs --split crowd --size 64          1,560 people in groups of true edits
+  eggan data build synfacs --split small-crowd --size 64    208 other people, alike, within a minute
 
 The same arguments give the same bytes. An equal dataset that is there already is kept."""
 HEAD_EXAMPLE = "example: eggan data head --out eggan/data/synfacs/head.npz --force"
@@ -40,7 +41,7 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--images-per-identity",
         type=int,
-        help=f"dense and crowd only: pictures of each person (default: {default_images})",
+        help=f"dense and crowds only: pictures of each person (default: {default_images})",
     )
     parser.add_argument(
         "--population", help="name of the group of people; other names are other people (default: the split)"

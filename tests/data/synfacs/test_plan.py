@@ -110,6 +110,14 @@ def test_a_crowd_comes_in_groups_that_differ_in_their_aus_alone(crowd: pd.DataFr
     assert crowd.groupby("split")["identity"].nunique().to_dict() == {"train": 75, "val": 3}
 
 
+def test_a_small_crowd_is_a_crowd_of_fewer_and_other_people() -> None:
+    small = make_manifest(make_request("small-crowd", identities=26))
+    assert make_request("small-crowd").images_per_identity == make_request("crowd").images_per_identity
+    assert set(small.groupby(GROUP_COLUMN).size()) == {8}
+    assert small.groupby("split")["identity"].nunique().to_dict() == {"train": 25, "val": 1}
+    assert set(small["population"]) == {"small-crowd"}
+
+
 def test_a_crowd_shows_neutral_sparse_dense_and_posed_faces(crowd: pd.DataFrame) -> None:
     aus = crowd[list(AU_COLUMNS)].to_numpy()
     active, mixed = (aus > 0).sum(axis=1), (crowd["expression"] == "mixed").to_numpy()
@@ -137,14 +145,20 @@ def test_nobody_of_the_crowd_is_in_an_evaluation_split_or_an_instrument() -> Non
     for split in ("twin", "wide", "dense"):
         request = make_request(split)
         counts[request.population] = request.identities
-    assert "crowd" not in counts
+    assert not {"crowd", "small-crowd"} & set(counts)
 
     def faces(population: str, count: int) -> set[tuple]:
         people = (person(0, population, index) for index in range(count))
         return {(someone.phenotypes, someone.local_changes) for someone in people}
 
+    small = make_request("small-crowd")
+    assert small.population == "small-crowd"
     crowd = faces("crowd", make_request("crowd").identities)
     assert len(crowd) == 1560
+    few = faces(small.population, small.identities)
+    assert len(few) == 208
+    assert not crowd & few
+    crowd |= few
     for population, count in counts.items():
         assert not crowd & faces(population, min(count, 200))
 
@@ -153,6 +167,7 @@ def test_nobody_of_the_crowd_is_in_an_evaluation_split_or_an_instrument() -> Non
     ("arguments", "word"),
     [
         ({"split": "crowd", "images_per_identity": 12}, "multiple of 8"),
+        ({"split": "small-crowd", "images_per_identity": 9}, "multiple of 8"),
         ({"split": "tiwn"}, "tiwn"),
         ({"split": "twin", "size": 96}, "96"),
         ({"split": "twin", "identities": 0}, "identities"),
