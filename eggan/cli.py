@@ -8,7 +8,7 @@ import argparse
 import errno
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -33,11 +33,20 @@ EXAMPLES = """examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, 2 for a user's mistake, 130 when interrupted."""
     startup.prepare()
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    return reported(lambda: call(build_parser(words, entry_points(group=GROUP)).parse_args(words), words))
+
+
+def call(arguments: argparse.Namespace, words: Sequence[str]) -> int:
+    """Run a command with its parsed arguments, which were typed as `words`; return its exit status."""
+    with options.remembered(arguments, words), progress.none_left():
+        return int(arguments.run(arguments) or 0)
+
+
+def reported(work: Callable[[], int]) -> int:
+    """Return the status of `work`; a mistake of the user, or of the machine, is one line on stderr."""
     try:
-        parsed = build_parser(arguments, entry_points(group=GROUP)).parse_args(arguments)
-        with options.remembered(parsed), progress.none_left():
-            return int(parsed.run(parsed) or 0)
+        return work()
     except UserError as error:
         return _fail(str(error), USER_MISTAKE)
     except KeyboardInterrupt:

@@ -4,13 +4,15 @@ Torch is imported only when a device is asked for, so that `eggan --help` does n
 """
 
 import argparse
+import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from eggan.errors import UserError
 
+PASSWORD = re.compile(r"(://[^/@:\s]+):[^@\s]+@")  # in an address, also as --option=ADDRESS
 AUTO = "auto"
 RUNS = Path("runs")
 # What takes --tracking-uri:
@@ -20,6 +22,7 @@ TRACKED = (
 )
 
 _given: dict[str, str] = {}
+_words: list[str] = []
 
 
 def add_runs_argument(parser: argparse.ArgumentParser) -> None:
@@ -37,17 +40,30 @@ def add_tracking_argument(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def remembered(arguments: argparse.Namespace) -> Iterator[None]:
-    """Let `command` repeat, inside the block, the shared options with which a command was called."""
+def remembered(arguments: argparse.Namespace, words: Sequence[str] = ()) -> Iterator[None]:
+    """Let `command` and `this_command` repeat, inside the block, how a command was called."""
     runs, uri = getattr(arguments, "runs", RUNS), getattr(arguments, "tracking_uri", None)
     if runs != RUNS:
         _given["--runs"] = str(runs)
     if uri and "@" not in uri:  # a password is not repeated
         _given["--tracking-uri"] = uri
+    _words[:] = words
     try:
         yield
     finally:
         _given.clear()
+        _words.clear()
+
+
+def given_words() -> list[str]:
+    """Return the words after `eggan` that this command was called with."""
+    return list(_words)
+
+
+def this_command() -> str:
+    """Return the line to type that runs this command, or for a dry run the real one; without a password."""
+    words = [PASSWORD.sub(r"\1@", word) for word in _words if word != "--dry-run"]
+    return shlex.join(["eggan", *words])
 
 
 def command(words: str) -> str:

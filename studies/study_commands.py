@@ -90,10 +90,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--storage", metavar="URL", help="database shared by machines (default: a journal file)"
     )
     _add_machine(parser)
-    parser.add_argument("--as-worker", action="store_true", help=argparse.SUPPRESS)
     add_runs_argument(parser)
     add_tracking_argument(parser)
-    parser.set_defaults(run=run_study)
+    parser.set_defaults(run=run_study, as_worker=False)
 
 
 def _add_machine(parser: argparse.ArgumentParser) -> None:

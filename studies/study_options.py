@@ -1,9 +1,9 @@
-"""Where a study's command works and what it leaves behind: read from arguments, written back as words."""
+"""Where a study's command works and what it leaves behind."""
 
 import argparse
 from dataclasses import dataclass
 
-from benchmarks.running.bench_session import choice_arguments, choice_of
+from benchmarks.running.bench_session import choice_of
 from benchmarks.running.environment import Workbench
 from eggan import tracking
 from eggan.options import resolve_device
@@ -30,16 +30,6 @@ class Place:
             choice=choice_of(arguments),
         )
         return cls(bench, arguments.offline, arguments.tracking_uri, arguments.keep_weights)
-
-    def words(self) -> list[str]:
-        """Return the arguments that `of` reads as this place."""
-        words = ["--data", str(self.bench.data), "--runs", str(self.bench.runs)]
-        words += ["--device", self.bench.device, *choice_arguments(self.bench.choice)]
-        for option, value in (("--dataset", self.bench.dataset), ("--tracking-uri", self.tracking_uri)):
-            words += [option, str(value)] if value else []
-        for flag, on in (("--offline", self.offline), ("--keep-weights", self.keep_weights)):
-            words += [flag] if on else []
-        return words
 
     def store(self) -> Store | None:
         """Return the store that runs are tracked in; one that does not answer is a `UserError`."""

@@ -2,10 +2,8 @@
 
 import argparse
 import dataclasses
-import json
-import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +12,17 @@ import optuna
 from benchmarks.running.environment import Workbench, open_instruments
 from benchmarks.train_command import resolve, trainable
 from eggan.child_process import end_with_parent, how_ended
+from eggan.command_workers import run_workers
 from eggan.config import override
 from eggan.errors import UserError
 from eggan.files import check_writable, locked
+from eggan.options import this_command
 from eggan.signals import resumable, stop_as_interrupt
 from eggan.tracking import Store
 from eggan.training import TrainingConfig
 from studies.storage.attempts import count_trials, queue_forgotten
 from studies.storage.liveness import Watch, reap
 from studies.storage.study_storage import (
-    ADDRESS_VARIABLE,
     STORAGE_ERRORS,
     check_address,
     create_study,
@@ -45,7 +44,6 @@ from studies.study_context import (
     warm_images,
 )
 from studies.study_options import Place
-from studies.study_workers import own_command, run_workers
 from studies.worker import Worker
 
 STUDY_GROUP = "study."
@@ -63,6 +61,7 @@ class Session:
     assignments: tuple[str, ...] = ()
     url: str = ""
     workers: int = 1
+    arguments: argparse.Namespace = field(default_factory=argparse.Namespace, compare=False)
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "Session":
@@ -84,6 +83,7 @@ class Session:
             assignments=tuple(word for word in arguments.assignments if not word.startswith(STUDY_GROUP)),
             url=_address(arguments.storage, arguments.workers),
             workers=arguments.workers,
+            arguments=arguments,
         )
 
     @property
@@ -128,14 +128,14 @@ class Session:
         warm = warm_images(base, resolved_training(self.study, training))
         runs, keep = self.bench.runs, self.place.keep_weights
         text = plan_text(self.name, self.study, existing, runs, self.workers, keep, warm)
-        return f"{text}\nrun or continue it: {self.resume_command()}"
+        return f"{text}\nrun or continue it: {this_command()}"
 
     def _exists(self) -> bool:
         return (self.folder / SPEC_FILE).exists()
 
     def summary(self) -> str:
         """Return the study's trials, and how to continue it."""
-        return f"{status_text(self.folder, self.url)}\ncontinue it: {self.resume_command()}"
+        return f"{status_text(self.folder, self.url)}\ncontinue it: {this_command()}"
 
     def run(self) -> int:
         """Run the study to its number of trials; return 0, or 1 where a worker ended before that."""
@@ -174,10 +174,9 @@ class Session:
         if self.workers == 1:
             Worker(desk, study, store, self.place.keep_weights).run()
             return
-        statuses = run_workers([*own_command(), *self.command()], self.workers, self._secrets())
-        for number, status in enumerate(statuses):
-            if status:
-                print(f"worker {number} {how_ended(status)}", file=sys.stderr)
+        own = {**vars(self.arguments), "as_worker": True, "storage": self.url or None}
+        jobs = {f"worker {number}": argparse.Namespace(**own) for number in range(self.workers)}
+        run_workers(jobs, self.workers, _report_end)
         with locked(self.folder / ".repair.lock"):  # a trial whose worker died has its reason at once
             reap(study, self.study, Watch(self.folder))
 
@@ -190,22 +189,10 @@ class Session:
             Worker(desk, study, self.place.store(), self.place.keep_weights).run()
         return 0
 
-    def _secrets(self) -> dict[str, str]:
-        return {ADDRESS_VARIABLE: self.url} if self.url else {}
 
-    def command(self) -> list[str]:
-        """Return the arguments that run this study again, without a password."""
-        words = ["study", "run", self.study.space, "--name", self.name]
-        words += self.place.words()
-        words += ["--storage", without_password(self.url)] if self.url else []
-        words += ["--also", *self.study.also] if self.study.also else []
-        for text in (*_changed(self.study), *self.assignments):
-            words += ["--set", text]
-        return words
-
-    def resume_command(self) -> str:
-        """Return the line to type that continues this study."""
-        return shlex.join(["eggan", *self.command(), "--workers", str(self.workers)])
+def _report_end(worker: str, status: int) -> None:
+    if status:
+        print(f"{worker} {how_ended(status)}", file=sys.stderr)
 
 
 def outcome(study: optuna.Study, settings: StudyConfig) -> tuple[str, str]:
@@ -222,17 +209,6 @@ def _address(storage: str | None, workers: int) -> str:
         return ""
     url = check_address(storage, workers)
     return full_address(without_password(url), url)
-
-
-def _changed(study: StudyConfig) -> list[str]:
-    """Return the settings that differ from the defaults, as `study.FIELD=VALUE`."""
-    default = StudyConfig()
-    return [
-        f"{STUDY_GROUP}{field.name}={value if isinstance(value, str) else json.dumps(value)}"
-        for field in dataclasses.fields(study)
-        if field.name not in ("space", "also")
-        and (value := getattr(study, field.name)) != getattr(default, field.name)
-    ]
 
 
 def study_config(arguments: argparse.Namespace) -> StudyConfig:

@@ -4,11 +4,10 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from benchmarks.protocol.true_edits import NO_TRUTH
 from benchmarks.running.bench_console import missing_datasets_text, plan_text, summary_text, unmeasured_lines
-from benchmarks.running.cell_workers import POLL_SECONDS, launch
 from benchmarks.running.cells import claimed_by, is_claimed, read_status
 from benchmarks.running.environment import (
     SPLIT_DATASETS,
@@ -33,6 +32,7 @@ from benchmarks.suites.added_rows import with_added_rows
 from benchmarks.suites.suite import Suite, find_suite
 from eggan import tracking
 from eggan.child_process import how_ended
+from eggan.command_workers import POLL_SECONDS, run_workers
 from eggan.data.dataset import Dataset
 from eggan.errors import UserError
 from eggan.files import Holder, check_writable
@@ -46,7 +46,7 @@ FAILED_CELLS = 1
 
 @dataclass(frozen=True)
 class Session:
-    """The choices of one command; `suite` has the rows that `added` names."""
+    """The choices of one command; `suite` has the rows that were added, `arguments` are the command's own."""
 
     suite: Suite
     bench: Workbench
@@ -56,8 +56,8 @@ class Session:
     processes: int = 1
     offline: bool = False
     tracking_uri: str | None = None
-    added: tuple[str, ...] = ()
     wait: bool = False
+    arguments: argparse.Namespace = field(default_factory=argparse.Namespace)
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "Session":
@@ -82,8 +82,8 @@ class Session:
             arguments.processes,
             arguments.offline,
             arguments.tracking_uri,
-            tuple(arguments.add),
             arguments.wait,
+            arguments,
         )
         session.check()
         return session
@@ -154,10 +154,15 @@ class Session:
         self, plans: list[Plan], lab: Laboratory, datasets: Mapping[str, Dataset], store: Store | None
     ) -> None:
         if self.processes > 1:
-            keys = [plan.spec.key for plan in plans]
-            launch(keys, self._worker_arguments(), self.processes, self._ended(plans))
+            jobs = {plan.spec.key: self._of_one_cell(plan) for plan in plans}
+            run_workers(jobs, self.processes, self._ended(plans))
         else:
             self._run_here(plans, lab, datasets, store)
+
+    def _of_one_cell(self, plan: Plan) -> argparse.Namespace:
+        """Return this command's arguments, narrowed down to one cell in one process."""
+        own = {"cell": [plan.spec.key], "processes": 1, "device": self.bench.device, "only": [], "seed": []}
+        return argparse.Namespace(**{**vars(self.arguments), **own, "workers": self.bench.workers})
 
     def _held(self, plans: list[Plan]) -> list[tuple[Plan, Holder]]:
         """Return the cells that another process runs, each with that process."""
@@ -198,30 +203,6 @@ class Session:
         state = "interrupted" if {"interrupted", "pending", "running"} & set(states) else "failed"
         return state, f"{open_cells} of {len(states)} cells are not finished"
 
-    def _worker_arguments(self) -> list[str]:
-        bench = self.bench
-        arguments = [
-            self.suite.name,
-            "--device",
-            bench.device,
-            "--runs",
-            str(bench.runs),
-            "--data",
-            str(bench.data),
-            "--workers",
-            str(bench.workers),
-        ]
-        if bench.dataset is not None:
-            arguments += ["--dataset", str(bench.dataset)]
-        for text in self.added:
-            arguments += ["--add", text]
-        arguments += choice_arguments(bench.choice)
-        if self.offline:
-            arguments.append("--offline")
-        if self.tracking_uri:
-            arguments += ["--tracking-uri", self.tracking_uri]
-        return arguments
-
     def _print_summary(self, plans: list[Plan], lab: Laboratory, datasets: Mapping[str, Dataset]) -> None:
         print(summary_text(plans, self.bench))
         for line in unmeasured_lines(plans, self.bench):
@@ -242,12 +223,3 @@ class Session:
 def choice_of(arguments: argparse.Namespace) -> Choice:
     """Read the instruments that the arguments ask for."""
     return Choice(arguments.au_instrument, arguments.verifier, arguments.openface, arguments.openface_version)
-
-
-def choice_arguments(choice: Choice) -> list[str]:
-    """Return the arguments that `choice_of` reads as `choice`; none for the defaults."""
-    if choice == Choice():
-        return []
-    given = {"--openface": choice.openface, "--openface-version": choice.openface_version}
-    optional = [text for name, value in given.items() if value is not None for text in (name, str(value))]
-    return ["--au-instrument", choice.au, "--verifier", choice.verifier, *optional]

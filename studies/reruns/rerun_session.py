@@ -1,7 +1,6 @@
 """`eggan study confirm` and `eggan study ranks`: from their arguments to the last re-run."""
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from benchmarks.running.bench_console import table
 from benchmarks.running.environment import Workbench
 from eggan import tracking
 from eggan.errors import UserError
+from eggan.options import this_command
 from eggan.signals import resumable
 from eggan.tracking import Store
 from studies import selection
@@ -98,7 +98,7 @@ class RerunSession:
             f"time: about {len(left) * seconds / 3600:.1f} h on this machine "
             f"({seconds / 60:.1f} min each: {source})",
             f"disk: about {disk:.0f} MiB",
-            f"run or continue it: {self.resume_command()}",
+            f"run or continue it: {this_command()}",
         ]
         return "\n".join(lines)
 
@@ -124,14 +124,6 @@ class RerunSession:
         """Let this machine's folder stand for the study's run, where the study was run elsewhere."""
         if tracking.read_record(self.folder) is None:
             open_study_run(desk, study, store).finish(*outcome(study, desk.study))
-
-    def resume_command(self) -> str:
-        """Return the line to type that does what is left."""
-        words = ["eggan", "study", self.action, self.name]
-        words += ["--trials", *map(str, self.trials)] if self.trials else ["--best", str(self.best)]
-        words += ["--seeds", *map(str, self.seeds)]
-        words += ["--images", str(self.images)] if self.action == RANKS else []
-        return shlex.join([*words, *self.place.words()])
 
 
 def _check(action: str, study: StudyConfig, images: int, seeds: Sequence[int]) -> None:

@@ -1,6 +1,5 @@
 """Which scorers a benchmark uses, and OpenFace as the reader of Table 1."""
 
-import argparse
 import dataclasses
 
 import numpy as np
@@ -8,9 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks.bench_commands import register
 from benchmarks.running import environment
-from benchmarks.running.bench_session import choice_arguments, choice_of
 from benchmarks.scoring import instrument_choice, scores
 from benchmarks.scoring.evaluate import NO_SECOND, NOTHING_READ, Editor, evaluate, evaluate_answer
 from benchmarks.scoring.instrument_choice import Choice, choose_instruments
@@ -60,13 +57,6 @@ class TestChoice:
     def test_a_mistake_is_one_line(self, options, message):
         with pytest.raises(UserError, match=message):
             Choice(**options)
-
-    def test_a_worker_is_given_the_same_choice(self, tmp_path):
-        choice = Choice("openface", "lightcnn:w", tmp_path, "2.2.0")
-        parser = argparse.ArgumentParser()
-        register(parser.add_subparsers())
-        arguments = parser.parse_args(["bench", "run", "quick", *choice_arguments(choice)])
-        assert choice_of(arguments) == choice
 
     def test_photographs_without_openface_say_how_to_get_it(self, rafd, tmp_path, monkeypatch):
         monkeypatch.setenv("PATH", str(tmp_path))

@@ -1,4 +1,4 @@
-import json
+import argparse
 import os
 import subprocess
 import sys
@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.running import cell_workers
+from benchmarks.bench_commands import run_suite
 from benchmarks.running.bench_session import Session
 from benchmarks.running.cells import LOCK, read_status
 from eggan import tracking
-from eggan.machine import allowed_cores
 from tests.benchmarks.fakes import make_bench, tiny_suite
 
 
@@ -52,24 +51,6 @@ def test_an_interruption_says_how_to_go_on(tmp_path, capsys, monkeypatch):
         session(tmp_path, offline=True).run()
     assert "the same command goes on" in capsys.readouterr().err
     assert tracking.read_record(tmp_path / "runs" / "suites" / "tiny").state == "interrupted"
-
-
-def test_workers_share_the_cores_and_run_one_cell_each(tmp_path, monkeypatch):
-    fake = tmp_path / "python"
-    body = "import json, os, sys\n"
-    body += f"path = os.path.join({str(tmp_path)!r}, sys.argv[-1] + '.json')\n"
-    body += "threads = [os.environ[name] for name in ('OMP_NUM_THREADS', 'OMP_WAIT_POLICY')]\n"
-    body += "json.dump([sys.argv[1:], *threads], open(path, 'w'))\n"
-    fake.write_text(f"#!{sys.executable}\n{body}sys.exit(sys.argv[-1] == 'bad')\n")
-    fake.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(fake))
-    ended = {}
-    cell_workers.launch(["good", "bad", "third"], ["quick", "--offline"], 2, ended.__setitem__)
-    assert ended == {"good": 0, "bad": 1, "third": 0}
-    arguments, threads, policy = json.loads((tmp_path / "good.json").read_text())
-    assert arguments == ["-P", "-m", "eggan.cli", "bench", "run", "quick", "--offline", "--cell", "good"]
-    assert int(threads) == max(1, allowed_cores() // 2)
-    assert policy == "PASSIVE"
 
 
 HOLD = """
@@ -123,7 +104,8 @@ def test_a_cell_whose_worker_died_before_it_began_has_a_reason(tmp_path, monkeyp
     fake.write_text("#!/bin/sh\nkill -9 $$\n")
     fake.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(fake))
-    assert session(tmp_path, offline=True, only=["copy-source"], processes=2).run() == 1
+    given = argparse.Namespace(run=run_suite)
+    assert session(tmp_path, offline=True, only=["copy-source"], processes=2, arguments=given).run() == 1
     (folder,) = (tmp_path / "runs" / "cells").iterdir()
     status = read_status(folder)
     assert (status.state, "was killed by SIGKILL before the cell began" in status.reason) == ("failed", True)

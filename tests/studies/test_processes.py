@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from studies import study_workers
 from studies.storage.liveness import GONE
 from studies.storage.study_storage import open_study
 from studies.storage.trial_table import trial_frame
@@ -80,17 +79,6 @@ def test_two_workers_share_a_journal(tmp_path, monkeypatch):
     study = open_study(desk.folder())
     check_complete(study, 6)
     assert len({trial.user_attrs["owner"]["pid"] for trial in study.trials}) == 2
-
-
-def test_workers_are_told_to_stop_with_their_launcher(tmp_path):
-    program = "import sys, time; print('up', flush=True); time.sleep(600)"
-    command = [sys.executable, "-c", program]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study_workers.time, "sleep", lambda seconds: (_ for _ in ()).throw(KeyboardInterrupt))
-        started = time.monotonic()
-        with pytest.raises(KeyboardInterrupt):
-            study_workers.run_workers(command, 2, {})
-    assert time.monotonic() - started < 60
 
 
 def unprivileged() -> str | None:
