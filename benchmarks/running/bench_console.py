@@ -1,12 +1,19 @@
 """What `eggan bench` prints: plans, states, summaries. Functions return text; only the commands print."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.running.cells import CellStatus, all_cells, folder_mib, read_status
+from benchmarks.running.cells import (
+    TRAINED,
+    WEIGHTS_OF,
+    CellStatus,
+    all_cells,
+    folder_mib,
+    read_status,
+)
 from eggan.options import command
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a state is read without it
@@ -22,6 +29,7 @@ HEADLINE = {
     "PSNR": "test/pixels/psnr",
 }
 TRAINED_MIB, REFERENCE_MIB = 40.0, 6.0  # of a cell, before one has been measured
+SCORING_MINUTES = 0.5  # likewise; what a suite expects of a reference
 SYNFACS_IMAGES = {"twin": 1608, "wide": 1536}
 
 
@@ -110,28 +118,46 @@ def _unread_lines(plan: "Plan", summary: dict[str, float]) -> list[str]:
 
 def plan_text(plans: "Sequence[Plan]", bench: "Workbench") -> str:
     """Return the cells that a run would work on, with estimated time and disk."""
+    from benchmarks.running.earlier_training import has_weights  # checkpoints bring torch
+
     rows, minutes, mib = [], 0.0, 0.0
     for plan in plans:
         status = read_status(bench.cell_folder(plan.spec.key))
-        cached = status.state == "finished"
-        cell_minutes, cell_mib = (0.0, 0.0) if cached else expected_cost(plan.row, bench.runs)
+        state, cell_minutes, cell_mib = status.state, 0.0, 0.0
+        if state == "finished":
+            state = "reused"
+        elif has_weights(plan.spec, bench.cell_folder(plan.spec.key), bench.runs):
+            state = f"{state}, weights reused"
+            cell_minutes, cell_mib = expected_cost(plan.row, bench.runs, trains=False)
+        else:
+            cell_minutes, cell_mib = expected_cost(plan.row, bench.runs)
         minutes, mib = minutes + cell_minutes, mib + cell_mib
-        rows.append(
-            [plan.spec.name, "reused" if cached else status.state, f"{cell_minutes:.1f}", plan.spec.key]
-        )
+        rows.append([plan.spec.name, state, f"{cell_minutes:.1f}", plan.spec.key])
     text = table(["cell", "state", "minutes", "key"], rows)
     return f"{text}\nabout {minutes:.0f} minutes and {mib:.0f} MiB"
 
 
-def expected_cost(row: "Row", runs: Path) -> tuple[float, float]:
+def expected_cost(row: "Row", runs: Path, trains: bool = True) -> tuple[float, float]:
     """Return the expected minutes and MiB of a cell: medians of finished cells of the same row, else a
-    guess.
+    guess. One that does not train has its weights already, and is only scored.
     """
     alike = [folder for folder in all_cells(runs) if _is_of(row, read_status(folder))]
     if not alike:
-        return row.expected_minutes, TRAINED_MIB if row.training else REFERENCE_MIB
-    seconds = median(read_status(folder).values["seconds"] for folder in alike)
+        minutes = row.expected_minutes if trains else SCORING_MINUTES
+        return minutes, TRAINED_MIB if row.training else REFERENCE_MIB
+    spent = [_seconds(read_status(folder).values) for folder in alike]
+    seconds = median(scoring + training if trains else scoring for training, scoring in spent)
     return seconds / 60, median(map(folder_mib, alike))
+
+
+def _seconds(values: Mapping[str, Any]) -> tuple[float, float]:
+    """Return how long a finished cell's training took and how long its scoring.
+
+    One that took over another cell's weights recorded that one's training, and spent no time on it.
+    """
+    trained = values.get(TRAINED) or {}
+    training = trained.get("cost/build_seconds", 0.0) + trained.get("cost/train_seconds", 0.0)
+    return training, max(0.0, values["seconds"] - (0.0 if WEIGHTS_OF in values else training))
 
 
 def _is_of(row: "Row", status: CellStatus) -> bool:

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from baselines.references import Reference
-from benchmarks.running.cells import TRAINED, CellSpec, read_status, write_status
-from benchmarks.running.earlier_training import WEIGHTS_OF, take_over_training
+from benchmarks.running.cells import TRAINED, WEIGHTS_OF, CellSpec, read_status, write_status
+from benchmarks.running.earlier_training import take_over_training
 from benchmarks.running.environment import Workbench
 from benchmarks.running.showcase import probe_sheet, showcase, write_showcase
 from benchmarks.scoring.edit_cost import edit_costs

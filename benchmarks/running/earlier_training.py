@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.running.cells import CellSpec, all_cells, read_status
+from benchmarks.running.cells import TRAINED, WEIGHTS_OF, CellSpec, all_cells, read_status
 from eggan import tracking
-from eggan.checkpoint import load_checkpoint, save_checkpoint
+from eggan.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from eggan.errors import UserError
 from eggan.tracking.record import logged_values
 
 DECIDES = ("method", "method_version", "image_size", "seed", "config", "training")
-WEIGHTS_OF = "weights_of"  # key of cell.json: the note on whose training a cell scores
 PEAK = "peak_memory_mib"
 CURVES = "train/"
 
@@ -28,11 +27,7 @@ def take_over_training(
 
     Returns the values of `cell.json` that a training leaves: costs, alarms, and a note that names the cell.
     """
-    for other in _trained_alike(spec, folder, runs):
-        try:
-            checkpoint = load_checkpoint(other)
-        except UserError:
-            continue
+    for other, checkpoint in _lenders(spec, folder, runs):
         values = read_status(other).values
         save_checkpoint(folder, checkpoint.card, checkpoint.weights)
         for line in logged_values(other):
@@ -46,6 +41,23 @@ def take_over_training(
             WEIGHTS_OF: _note(spec, other),
         }
     return None
+
+
+def has_weights(spec: CellSpec, folder: Path, runs: Path) -> bool:
+    """Return whether a cell would be scored without being trained: with its own weights or another cell's."""
+    if read_status(folder).values.get(TRAINED) is not None:
+        return True
+    return any(True for _ in _lenders(spec, folder, runs))
+
+
+def _lenders(spec: CellSpec, folder: Path, runs: Path) -> Iterator[tuple[Path, Checkpoint]]:
+    """Yield the cells that were trained alike and whose weights can be read."""
+    for other in _trained_alike(spec, folder, runs):
+        try:
+            checkpoint = load_checkpoint(other)
+        except UserError:
+            continue
+        yield other, checkpoint
 
 
 def _trained_alike(spec: CellSpec, folder: Path, runs: Path) -> Iterator[Path]:

@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 from safetensors.numpy import load_file
 
 from benchmarks.running import environment, suite_run
-from benchmarks.running.cells import read_status
+from benchmarks.running.bench_console import plan_text
+from benchmarks.running.cells import read_status, write_status
 from eggan.checkpoint import WEIGHTS_FILE
 from eggan.tracking.record import logged_values
 from tests.benchmarks.fakes import TRAINING, PaintingMethod, fake_instruments, make_bench, tiny_suite
@@ -75,3 +77,41 @@ def test_damaged_weights_are_not_taken_over(tmp_path, trainings):
     trainings.clear()
     run(tmp_path)
     assert len(trainings) > 0
+
+
+def plan_of(root, **protocol):
+    """Return what a dry run would say of the painter's cell."""
+    bench, suite = make_bench(root), tiny_suite(references=False)
+    suite = dataclasses.replace(suite, protocol=dataclasses.replace(suite.protocol, **protocol))
+    datasets = environment.suite_datasets(suite, bench)
+    lab = environment.open_laboratory(suite, bench, datasets, fake_instruments())
+    return plan_text(suite_run.plan_suite(suite, bench, lab, datasets), bench).splitlines()[1]
+
+
+def set_costs(folder, seconds, training):
+    """Let a finished cell have taken so long, `training` seconds of it (or of its lender's) to train."""
+    trained = read_status(folder).values["trained"] | {
+        "cost/train_seconds": training,
+        "cost/build_seconds": 0.0,
+    }
+    write_status(folder, "finished", seconds=seconds, trained=trained)
+
+
+def test_a_dry_run_counts_no_training_where_weights_are_reused(tmp_path):
+    assert re.search(r"  pending  +0\.5  ", plan_of(tmp_path, version=1))
+    old = run(tmp_path, version=1)
+    set_costs(old, seconds=3600.0, training=3000.0)
+    assert re.search(r"  reused  +0\.0  ", plan_of(tmp_path, version=1))
+    assert re.search(r"  pending, weights reused  +10\.0  ", plan_of(tmp_path))
+    set_costs(run(tmp_path), seconds=900.0, training=3000.0)  # scored for 15 minutes with the other's weights
+    assert re.search(r"  pending, weights reused  +12\.5  ", plan_of(tmp_path, version=99))
+    for folder in (tmp_path / "runs" / "cells").glob("*"):
+        (folder / WEIGHTS_FILE).unlink()
+    assert re.search(r"  pending  +62\.5  ", plan_of(tmp_path, version=99))
+
+
+def test_a_dry_run_counts_no_training_for_a_cell_that_has_its_own(tmp_path):
+    folder = run(tmp_path)
+    set_costs(folder, seconds=3600.0, training=3000.0)
+    write_status(folder, "failed", reason="the disk was full")
+    assert re.search(r"  failed, weights reused  +0\.5  ", plan_of(tmp_path))
