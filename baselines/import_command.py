@@ -44,8 +44,10 @@ def run_import(arguments: argparse.Namespace) -> int:
         from baselines import ganimation, homointerpgan, lightcnn, official, stargan
         from eggan.checkpoint import ModelCard, save_checkpoint
         from eggan.config import to_dict
+        from eggan.files import check_writable
 
     name, folder = arguments.network, arguments.out or Path("weights") / arguments.network
+    check_writable(folder)
     if name == "lightcnn":
         with working("reading the checkpoint"):
             variant, weights = official.read_lightcnn(arguments.files)

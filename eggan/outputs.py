@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from eggan.errors import UserError
+from eggan.files import check_writable
 
 SEAL = "# eggan, sha256 of the lines below: "
 
@@ -25,7 +26,7 @@ def add_force_argument(parser: argparse.ArgumentParser) -> None:
 def check_output(
     path: Path, inputs: Iterable[Path], is_own: Callable[[Path], bool], force: bool = False
 ) -> None:
-    """Raise a `UserError` where writing `path` would lose a file of the user's.
+    """Raise a `UserError` where writing `path` would lose a file of the user's, or fail.
 
     `inputs` are what the command reads, by whatever names; `is_own` says whether a file is an earlier result.
     """
@@ -36,6 +37,7 @@ def check_output(
         raise UserError(f"{path} is a folder: name a file for the result")
     if path.exists() and not force and not is_own(path):
         raise UserError(f"{path} exists and is no earlier result: choose another name, or add --force")
+    check_writable(path)
 
 
 def refuse_existing(folder: Path, names: Iterable[str], writer: str) -> None:

@@ -13,6 +13,7 @@ from benchmarks.running.bench_console import table
 from benchmarks.running.environment import Workbench
 from eggan import tracking
 from eggan.errors import UserError
+from eggan.files import check_writable
 from eggan.options import this_command
 from eggan.signals import resumable
 from eggan.tracking import Store
@@ -47,7 +48,9 @@ class RerunSession:
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "RerunSession":
         """Read the arguments; what is wrong in them is found before anything is trained."""
-        spec = read_spec(study_folder(arguments.runs, arguments.name))
+        folder = study_folder(arguments.runs, arguments.name)
+        spec = read_spec(folder)
+        check_writable(folder)
         images, seeds = arguments.images or spec.study.images, arguments.seeds or spec.study.seeds
         _check(arguments.action_name, spec.study, images, seeds)
         return cls(

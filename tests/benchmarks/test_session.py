@@ -1,4 +1,6 @@
 import argparse
+import dataclasses
+import json
 import os
 import subprocess
 import sys
@@ -7,12 +9,14 @@ import time
 from pathlib import Path
 
 import pytest
+from mlflow.tracking._tracking_service.utils import _artifact_repos_cache as artifact_repositories
 
 from benchmarks.bench_commands import run_suite
 from benchmarks.running.bench_session import Session
 from benchmarks.running.cells import LOCK, read_status
 from eggan import tracking
-from tests.benchmarks.fakes import make_bench, tiny_suite
+from reports.suite.frame import read_store
+from tests.benchmarks.fakes import TRAINING, PaintingMethod, make_bench, silent, tiny_suite
 
 
 def session(root: Path, **options) -> Session:
@@ -51,6 +55,46 @@ def test_an_interruption_says_how_to_go_on(tmp_path, capsys, monkeypatch):
         session(tmp_path, offline=True).run()
     assert "the same command goes on" in capsys.readouterr().err
     assert tracking.read_record(tmp_path / "runs" / "suites" / "tiny").state == "interrupted"
+
+
+@pytest.mark.slow
+def test_a_suite_whose_folder_was_moved_in_the_middle_goes_on_bit_for_bit(tmp_path, monkeypatch):
+    training = dataclasses.replace(TRAINING, checkpoint_every_seconds=0.0)
+
+    def opened(root):
+        return Session(tiny_suite(training=training), make_bench(root), [], [], [])
+
+    def scores(root):
+        found = [
+            json.loads(path.read_text()) for path in sorted(root.glob("runs/cells/*/scores/summary.json"))
+        ]
+        return [
+            {name: value for name, value in values.items() if not name.startswith("cost/")}
+            for values in found
+        ]
+
+    def stopped(self, batch, step):
+        if step == 5:
+            raise KeyboardInterrupt
+        return update(self, batch, step)
+
+    assert opened(tmp_path / "stayed").run() == 0
+    update = PaintingMethod.update
+    with monkeypatch.context() as patch:
+        patch.setattr(PaintingMethod, "update", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            opened(tmp_path / "old").run()
+    (tmp_path / "old").rename(tmp_path / "new")
+    assert list((tmp_path / "new").rglob("training_state.pt"))
+    artifact_repositories.clear()  # MLflow keeps them by run id for the life of a process
+    assert opened(tmp_path / "new").run() == 0
+    assert scores(tmp_path / "new") == scores(tmp_path / "stayed")
+    assert len(scores(tmp_path / "new")) == 5
+    store = tracking.open_store(None, tmp_path / "new" / "runs")
+    runs = store.client.search_runs([store.experiment_id])
+    assert [run.data.tags["state"] for run in runs] == ["finished"] * 6
+    assert len(read_store(store, None, {}, silent).cells) == 5
+    assert not (tmp_path / "old").exists()
 
 
 HOLD = """

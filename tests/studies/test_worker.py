@@ -2,17 +2,20 @@ import dataclasses
 import json
 
 import pytest
+from mlflow.tracking._tracking_service.utils import _artifact_repos_cache as artifact_repositories
 from optuna.trial import TrialState
 
 from eggan import tracking
 from eggan.errors import UserError
 from studies.objective import interim_value
+from studies.reruns.rerun import Rerun, run_reruns
 from studies.storage.attempts import AGAIN, RETRY_OF, queue_forgotten
 from studies.storage.study_storage import open_study
 from studies.storage.trial_table import trial_frame
 from studies.storage.trial_tracking import RUN_ID, open_study_run, settle_all, ship_study, trial_folder
 from studies.study_config import read_spec
 from studies.study_context import check_settings
+from studies.study_export import read_study
 from studies.worker import Worker
 from tests.studies.fakes import fake_study
 from tests.studies.study_context import SMALL, TRAINING, PainterConfig, make_desk, make_study
@@ -162,6 +165,48 @@ def test_an_interrupted_trial_goes_back_into_the_queue(tmp_path, monkeypatch):
     assert frame["reason"][0] == "interrupted by the user"
     repeated = frame[frame["retry_of"] == 0].iloc[0]
     assert (repeated["reference"], repeated["params_strength"]) == ("paper", 0.5)
+
+
+@pytest.mark.slow
+def test_a_study_whose_folder_was_moved_in_the_middle_goes_on_as_if_it_had_stayed(tmp_path, monkeypatch):
+    def opened(root):
+        desk = make_desk(root, trials=2)
+        return desk, tracking.open_store(None, desk.bench.runs, tracking.STUDIES)
+
+    def stopped(self):
+        raise KeyboardInterrupt
+
+    _, stayed = run_study(tmp_path / "stayed", trials=2)
+    desk, store = opened(tmp_path / "old")
+    study = make_study(desk)
+    run = open_study_run(desk, study, store)
+    with monkeypatch.context() as patch:
+        patch.setattr("studies.objective.TrialRun.scores", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            Worker(desk, study, store).run()
+    run.finish("interrupted")
+    (tmp_path / "old").rename(tmp_path / "new")
+    artifact_repositories.clear()  # MLflow keeps them by run id for the life of a process
+
+    desk, store = opened(tmp_path / "new")
+    study = open_study(desk.folder())
+    run = open_study_run(desk, study, store)
+    Worker(desk, study, store).run()
+    settle_all(study, desk.folder(), store, False)
+    run.finish("finished")
+    assert run_reruns(desk, study, [Rerun(0, 101, desk.study.images)], store) == []
+    complete = [trial for trial in study.get_trials() if trial.state == TrialState.COMPLETE]
+    found, wanted = ({t.params["strength"]: t.values for t in trials} for trials in (complete, stayed.trials))
+    assert found == wanted
+    runs = store.client.search_runs([store.experiment_id])
+    assert sorted(run.data.tags["state"] for run in runs) == ["failed", *["finished"] * 4]
+    home = (tmp_path / "new").as_uri()
+    assert all(run.info.artifact_uri.startswith(home) for run in runs)
+    assert all(store.client.list_artifacts(run.info.run_id) for run in runs)
+    assert ship_study(desk.folder(), store).left == {}
+    data = read_study(desk.folder())
+    assert (len(data.trials), list(data.reruns["state"])) == (2, ["finished"])
+    assert not (tmp_path / "old").exists()
 
 
 @pytest.mark.parametrize("when", ["before the scores", "before a probe"])

