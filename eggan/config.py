@@ -23,9 +23,13 @@ from eggan.errors import UserError
 T = TypeVar("T")
 
 
-def setting(default: Any, source: str) -> Any:
-    """Declare a config field with its default and the source of that default."""
-    return dataclasses.field(default=default, metadata={"source": source})
+def setting(default: Any, source: str, later: bool = False) -> Any:
+    """Declare a config field with its default and the source of that default.
+
+    A field that came `later`, with a default that changes nothing, is left out of `to_dict` at that default:
+    hashes, cards and training states of before stay valid.
+    """
+    return dataclasses.field(default=default, metadata={"source": source, "later": later})
 
 
 def source_of(config: Any, name: str) -> str:
@@ -35,7 +39,16 @@ def source_of(config: Any, name: str) -> str:
 
 def to_dict(config: Any) -> dict[str, Any]:
     """Return a config as plain nested dictionaries, lists and scalars (JSON-ready)."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+    return json.loads(json.dumps(_fields_of(config)))
+
+
+def _fields_of(config: Any) -> dict[str, Any]:
+    values = {field: getattr(config, field.name) for field in dataclasses.fields(config)}
+    return {
+        field.name: _fields_of(value) if dataclasses.is_dataclass(value) else value
+        for field, value in values.items()
+        if not (field.metadata.get("later") and value == field.default)
+    }
 
 
 def from_dict(kind: type[T], values: dict[str, Any], where: str = "config") -> T:

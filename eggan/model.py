@@ -98,6 +98,8 @@ class EGGAN:
             terms = self._reconstruction_step(batch)
             self._update_average(step)
             return {name: term.detach() for name, term in terms.items()}
+        if step == self.config.rec_warm_steps and self.config.moments_after_warm == "fresh":
+            self.optimizers["main"].state.clear()
         main = (step + 1) % self.config.critic_steps == 0
         with torch.set_grad_enabled(main):
             latent, edit, rebuilt = self._generate(batch)

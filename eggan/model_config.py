@@ -37,6 +37,11 @@ class EGGANConfig:
     weight_rec: float = setting(100.0, "paper, Sec. 4.1")
     weight_gp: float = setting(20.0, "paper, Sec. 4.1")
     weight_ssim: float = setting(1.0, "paper, Eq. 6; 0 is the ablation E_wtS")
+    weight_true_edit: float = setting(
+        0.0,
+        "ours: Eq. 6 between edits and the true edits of a dataset with groups; 0 is the paper's letter",
+        later=True,
+    )
     # Readings
     latent_adversary: Literal["log", "wgan_gp"] = setting(
         "log", "paper, Eq. 1 as printed (adversarial autoencoder); Sec. 3.2 names WGAN-GP for the image only"
@@ -78,6 +83,11 @@ class EGGANConfig:
     rec_warm_learning_rate: float = setting(
         1e-3, "ours: of E and G at the first of those steps, falling linearly to `learning_rate`"
     )
+    moments_after_warm: Literal["kept", "fresh"] = setting(
+        "kept",
+        "ours: `fresh` lets Adam forget its moments where Eq. 7 begins, with far larger gradients",
+        later=True,
+    )
     pretraining_batch_size: int = setting(32, OPEN + "pre-training of C_id")
     pretraining_learning_rate: float = setting(1e-3, OPEN + "pre-training of C_id")
 
@@ -109,11 +119,6 @@ class EGGANConfig:
         """What becomes of intensities in Eq. 3; `EGGANVariantConfig` makes a setting of it."""
         return "rounded"
 
-    @property
-    def weight_true_edit(self) -> float:
-        """The weight of Eq. 6 between edits and true edits, 0 without; as `au_labels`."""
-        return 0.0
-
 
 @dataclass(frozen=True)
 class EGGANVariantConfig(EGGANConfig):
@@ -124,9 +129,6 @@ class EGGANVariantConfig(EGGANConfig):
 
     au_labels: Literal["rounded", "unrounded"] = setting(
         "rounded", "paper, Eq. 3; `unrounded` shares an intensity between its two neighbouring levels"
-    )
-    weight_true_edit: float = setting(
-        0.0, "ours: Eq. 6 between edits and the true edits of a dataset with groups; 0 is the paper's letter"
     )
 
 

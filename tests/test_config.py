@@ -92,6 +92,22 @@ def from_file(path):
     return from_dict(Outer, read_toml(path), where=path.name)
 
 
+def test_a_later_field_is_left_out_at_its_default_so_that_hashes_hold():
+    @dataclasses.dataclass(frozen=True)
+    class Before:
+        steps: int = setting(1, "ours")
+
+    @dataclasses.dataclass(frozen=True)
+    class Now(Before):
+        kind: str = setting("old", "ours", later=True)
+
+    assert to_dict(Now()) == to_dict(Before()) == {"steps": 1}
+    assert content_hash(Now()) == content_hash(Before()) != content_hash(Now(kind="new"))
+    assert to_dict(Now(kind="new")) == {"steps": 1, "kind": "new"}
+    assert override(Now(), ["kind=new"]) == from_dict(Now, to_dict(Now(kind="new"))) == Now(kind="new")
+    assert from_dict(Now, {}).kind == "old"
+
+
 def test_toml(tmp_path):
     path = tmp_path / "config.toml"
     path.write_text("steps = 5\n[inner]\nrate = 2\n")
