@@ -16,7 +16,9 @@ from eggan.errors import UserError
 from eggan.evaluation import make_instruments
 from eggan.evaluation.instruments import save_instrument
 from eggan.evaluation.networks import FaceEmbedder
+from eggan.files import refuse_foreign
 from eggan.tracking.record import METRICS_FILE, RECORD_FILE, logged_values, read_record
+from reports.style.html import MARKS, report_files
 from reports.suite.frame import write_frame
 from studies.study_export import read_study
 from studies.study_export import write_frame as write_study
@@ -152,6 +154,20 @@ def test_a_site_of_the_users_with_figures_of_its_own_is_no_report(
     status, _, err = eggan(*words)
     assert (status, "is not a report" in err) == (2, True)
     assert (tmp_path / "site" / "index.html").read_text() == page
+
+
+@pytest.mark.parametrize("mark", MARKS)
+def test_what_a_file_manager_leaves_in_a_report_does_not_count(tmp_path, mark):
+    (tmp_path / "index.html").write_text(f'{mark}<img src="figures/one.png">')
+    (tmp_path / "figures").mkdir()
+    for name in (".DS_Store", "figures/Thumbs.db", "figures/one.png"):
+        (tmp_path / name).touch()
+    known = report_files(tmp_path)
+    assert known == ["index.html", "figures/one.png"]
+    refuse_foreign(tmp_path, known)
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UserError, match=r"notes\.txt"):
+        refuse_foreign(tmp_path, known)
 
 
 def test_a_list_of_the_users_beside_a_dataset_is_no_list_of_problems(tmp_path):
