@@ -10,6 +10,8 @@ from PIL import Image
 
 from eggan.checkpoint import model_card, save_checkpoint
 from eggan.model import EGGAN, ENTRY
+from reports.suite.frame import write_frame
+from tests.reports.fakes import make_frame
 
 LIBRARIES = (
     *("torch", "torchvision", "lpips", "pytorch_msssim", "sklearn", "scipy", "pandas", "pyarrow", "numba"),
@@ -64,6 +66,13 @@ def test_reports_draw_without_torch():
     code = code.format(modules={"torch", "torchvision", "sklearn", "numba", "lpips"})
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.split() == ["IMPORTED"], done.stderr
+
+
+def test_a_report_of_an_exported_frame_needs_no_tracking_and_no_torch(tmp_path):
+    write_frame(make_frame(seeds=1, failed=False), tmp_path / "frame")
+    used = imported("report", "build", "--frame", str(tmp_path / "frame"), "--out", str(tmp_path / "report"))
+    assert (tmp_path / "report" / "index.html").is_file()
+    assert used == {"matplotlib", "numpy", "pandas", "pyarrow", "scipy", "PIL"}
 
 
 def test_an_edit_needs_torch_and_a_reader_of_images(tmp_path):

@@ -10,7 +10,6 @@ from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from requests.utils import get_environ_proxies, select_proxy
-from sqlalchemy import create_engine
 
 from eggan.errors import UserError
 
@@ -95,4 +94,6 @@ def check_answers(uri: str) -> None:
     if host:
         socket.create_connection((host, port), timeout=PROBE_SECONDS).close()
     if parts.scheme not in ("http", "https"):
+        from sqlalchemy import create_engine  # only a database other than SQLite needs it here
+
         create_engine(uri).connect().close()  # MLflow asks a database that refuses for two minutes

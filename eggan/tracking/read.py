@@ -4,16 +4,20 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault(
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false"
 )  # a bar per file drowns the one that counts
 
-from mlflow.entities import Run
-
 from eggan.errors import UserError
+from eggan.tracking.address import first_line
 from eggan.tracking.record import CELL_LIST
-from eggan.tracking.store import STORE_ERRORS, Store, first_line
+
+if TYPE_CHECKING:  # a report of an exported frame needs no MLflow
+    from mlflow.entities import Run
+
+    from eggan.tracking.store import Store
 
 PAGE = 500
 
@@ -32,7 +36,7 @@ class TrackedCell:
     artifact_uri: str = ""
 
 
-def search_cells(store: Store, suite: str | None = None) -> list[TrackedCell]:
+def search_cells(store: "Store", suite: str | None = None) -> list[TrackedCell]:
     """Return the cells' runs (those with a `cell` tag) of a suite, or of all suites, newest first.
 
     A suite's cells are those that it ran and those that its own run lists: another suite may have run these.
@@ -44,7 +48,7 @@ def search_cells(store: Store, suite: str | None = None) -> list[TrackedCell]:
     return [cell for cell in cells if cell.tags.get("suite") == suite or cell.tags["cell"] in listed]
 
 
-def _listed_cells(store: Store, suite: str) -> set[str]:
+def _listed_cells(store: "Store", suite: str) -> set[str]:
     """Return the keys of the cells that the runs of a suite list."""
     tags = [run.data.tags for run in _search(store, "tags.kind = 'suite'")]
     mine = [values for values in tags if values.get("suite") == suite]
@@ -52,12 +56,14 @@ def _listed_cells(store: Store, suite: str) -> set[str]:
     return {key for keys in lists for key in keys.split()}
 
 
-def _search(store: Store, query: str) -> list[Run]:
+def _search(store: "Store", query: str) -> "list[Run]":
     """Return all runs that fit a query, newest first."""
     if not store.experiment_id:
         return []
     runs: list[Run] = []
     token = None
+    from eggan.tracking.store import STORE_ERRORS
+
     try:
         while True:
             found = store.client.search_runs(
@@ -75,8 +81,10 @@ def _search(store: Store, query: str) -> list[Run]:
         raise UserError(f"the tracking store cannot be read: {first_line(error)}") from None
 
 
-def download_artifacts(store: Store, run_id: str, name: str, destination: Path) -> Path | None:
+def download_artifacts(store: "Store", run_id: str, name: str, destination: Path) -> Path | None:
     """Copy the run's artifact (file or folder) `name` under `destination`; None where the run has none."""
+    from eggan.tracking.store import STORE_ERRORS
+
     try:
         if not any(entry.path == name for entry in store.client.list_artifacts(run_id)):
             return None
@@ -85,15 +93,17 @@ def download_artifacts(store: Store, run_id: str, name: str, destination: Path) 
         raise UserError(f"the artifacts of run {run_id} cannot be read: {first_line(error)}") from None
 
 
-def metric_history(store: Store, run_id: str, name: str) -> list[tuple[int, float]]:
+def metric_history(store: "Store", run_id: str, name: str) -> list[tuple[int, float]]:
     """Return (step, value) of one metric of a run, by step."""
+    from eggan.tracking.store import STORE_ERRORS
+
     try:
         return sorted((point.step, point.value) for point in store.client.get_metric_history(run_id, name))
     except STORE_ERRORS as error:
         raise UserError(f"metric {name!r} of run {run_id} cannot be read: {first_line(error)}") from None
 
 
-def _cell(run: Run) -> TrackedCell:
+def _cell(run: "Run") -> TrackedCell:
     inputs = run.inputs.dataset_inputs if run.inputs else []
     return TrackedCell(
         run_id=run.info.run_id,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,10 +19,12 @@ from eggan.files import files_in, read_json, replaced_folder, restore_folder
 from eggan.options import command
 from eggan.tables import read_table
 from eggan.tracking.read import TrackedCell, download_artifacts, metric_history, search_cells
-from eggan.tracking.store import Store
 from reports.suite.instrument_names import all_cards
 from reports.suite.method_names import MethodNames, names_in
 from reports.suite.superseded import FIRST_VERSION, superseded_records, without_superseded
+
+if TYPE_CHECKING:  # brings MLflow
+    from eggan.tracking.store import Store
 
 Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
 FORMAT_VERSION = 2
@@ -111,7 +113,9 @@ class Frame:
         return names_in(self.cells)
 
 
-def read_store(store: Store, suite: str | None, instruments: Mapping[str, Any], progress: Progress) -> Frame:
+def read_store(
+    store: "Store", suite: str | None, instruments: Mapping[str, Any], progress: Progress
+) -> Frame:
     """Return the frame of a suite, or of the suite that ran last; no runs at all is a `UserError`."""
     chosen = suite or _last_suite(store)
     newest = newest_of_each(search_cells(store, chosen))
@@ -127,7 +131,7 @@ def read_store(store: Store, suite: str | None, instruments: Mapping[str, Any], 
     return without_superseded(_assemble(chosen, newest, parts, instruments))
 
 
-def _last_suite(store: Store) -> str:
+def _last_suite(store: "Store") -> str:
     """Return the suite whose cell started last."""
     found = search_cells(store)
     if not found:
@@ -149,7 +153,7 @@ def _seed(cell: TrackedCell) -> int:
     return int(cell.tags.get("seed", "0"))
 
 
-def _read_cell(store: Store, cell: TrackedCell, scratch: Path) -> dict[str, Any]:
+def _read_cell(store: "Store", cell: TrackedCell, scratch: Path) -> dict[str, Any]:
     """Return the cell's part of each table, without identifiers."""
     part: dict[str, Any] = {
         "metrics": _metric_rows(cell),
@@ -195,7 +199,7 @@ def _metric_rows(cell: TrackedCell) -> pd.DataFrame:
     return pd.DataFrame({"metric": list(values), "value": np.array(list(values.values()), dtype=np.float64)})
 
 
-def _curve_rows(store: Store, cell: TrackedCell) -> pd.DataFrame:
+def _curve_rows(store: "Store", cell: TrackedCell) -> pd.DataFrame:
     rows = [
         (name, step, value)
         for name in sorted(cell.metrics)
