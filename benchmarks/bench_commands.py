@@ -211,4 +211,7 @@ def run_ui(arguments: argparse.Namespace) -> int:
     for line in open_to_others(arguments.host, arguments.allowed_hosts):
         print(line, file=sys.stderr)
     uri = tracking.servable(uri, arguments.runs)
+    dead = tracking.close_dead([arguments.runs])
+    if dead:
+        tracking.sync(dead, tracking.open_store(uri, arguments.runs), arguments.runs)
     return serve(uri, arguments.runs, arguments.host, arguments.port, arguments.allowed_hosts)

@@ -7,12 +7,12 @@ from typing import Any
 
 from eggan.config import content_hash
 from eggan.files import Holder, is_locked, lock_holder, read_json, try_lock, write_json
+from eggan.tracking.presence import DIED
 
 KEY_CHARACTERS = 20
 TRAINED = "trained"  # key of cell.json: training costs, once the training has reached its end
 WEIGHTS_OF = "weights_of"  # key of cell.json: the note on whose training a cell scores
 LOCK = ".lock"
-DIED = "its process ended without a word (killed, or the machine went down)"
 
 
 @dataclass(frozen=True)

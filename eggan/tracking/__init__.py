@@ -16,6 +16,7 @@ from eggan.progress import working
 if TYPE_CHECKING:
     from eggan.tracking.address import first_line
     from eggan.tracking.machine import code_version, describe_machine
+    from eggan.tracking.presence import DIED, close_dead
     from eggan.tracking.record import CELL_LIST, RunRecord, flat_params, read_record
     from eggan.tracking.run import TrackedRun, put_aside
     from eggan.tracking.ship import adopt_run, missing_artifacts, run_id_in, ship_folder
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 MODULES = {
     "address": ("first_line",),
     "machine": ("code_version", "describe_machine"),
+    "presence": ("DIED", "close_dead"),
     "record": ("CELL_LIST", "RunRecord", "flat_params", "read_record"),
     "run": ("TrackedRun", "put_aside"),
     "ship": ("adopt_run", "missing_artifacts", "run_id_in", "ship_folder"),
@@ -59,6 +61,7 @@ MODULE_OF = {name: module for module, names in MODULES.items() for name in names
 
 __all__ = [
     "CELL_LIST",
+    "DIED",
     "EXPERIMENT",
     "SINGLE",
     "STORE_ERRORS",
@@ -68,6 +71,7 @@ __all__ = [
     "Synced",
     "TrackedRun",
     "adopt_run",
+    "close_dead",
     "code_version",
     "default_uri",
     "describe",

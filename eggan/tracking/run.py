@@ -12,6 +12,7 @@ from pathlib import Path
 from eggan.errors import UserError
 from eggan.options import command
 from eggan.tracking.address import first_line
+from eggan.tracking.presence import Presence
 from eggan.tracking.record import (
     METRICS_FILE,
     RECORD_FILE,
@@ -38,6 +39,7 @@ class TrackedRun:
         self.folder = folder
         self.store = store
         folder.mkdir(parents=True, exist_ok=True)
+        self._presence = Presence(folder)
         before = read_record(folder)
         started = before.started_ms if before else int(time.time() * 1000)
         self.record = dataclasses.replace(record, started_ms=started)
@@ -67,6 +69,7 @@ class TrackedRun:
         ended = int(time.time() * 1000)
         self.record = dataclasses.replace(self.record, state=state, reason=reason, ended_ms=ended)
         write_record(self.record, self.folder)
+        self._presence.end()
         if self.store is not None and self.ship():
             missing = missing_artifacts(self.folder, self.store.uri)
             if missing is not None:

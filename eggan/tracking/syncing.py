@@ -7,6 +7,7 @@ from pathlib import Path
 from eggan.errors import UserError
 from eggan.progress import progress_bar
 from eggan.tracking.address import first_line
+from eggan.tracking.presence import close_dead
 from eggan.tracking.record import RECORD_FILE, RunRecord, read_record
 from eggan.tracking.ship import missing_artifacts, ship_folder
 from eggan.tracking.store import (
@@ -32,12 +33,13 @@ class Synced:
 
 
 def sync(folders: Iterable[Path], store: Store, runs: Path) -> Synced:
-    """Ship every run below `folders` to a store, each to the experiment of its kind.
+    """Ship every run below `folders` to a store, each to the experiment of its kind; dead ones say so first.
 
     `runs` is the folder in which a local store keeps its artifacts. A damaged record is left out; a store
     that stops answering is a `UserError`.
     """
-    done, stores = Synced(), dict[str, Store]()
+    done, stores, folders = Synced(), dict[str, Store](), list(folders)
+    close_dead(folders)
     found = list(dict.fromkeys(path.parent for top in folders for path in sorted(top.rglob(RECORD_FILE))))
     for folder in progress_bar(found, len(found), "ship runs", "run"):
         try:

@@ -22,13 +22,13 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from eggan.files import write_json
+from eggan.tracking.presence import DIED
 from studies.storage.attempts import AGAIN, ATTEMPT, Attempts, queue_again
 from studies.storage.study_storage import STORAGE_ERRORS, set_trial_attr, set_trial_running
 from studies.study_config import StudyConfig
 
 OWNER, BEAT, REASON = "owner", "beat", "reason"
 TAKER = "taker"  # who is about to run a waiting trial: it may die before it is the owner
-GONE = "its process ended without a word (killed, or the machine went down)"
 # What Optuna raises on a trial that was closed by somebody else.
 CLOSED_ERRORS = (ValueError, RuntimeError, KeyError)
 
@@ -168,7 +168,7 @@ def why_dead(trial: FrozenTrial, config: StudyConfig, watch: Watch) -> str | Non
     """Return why a running trial counts as dead, None where it does not."""
     owner = trial.user_attrs.get(OWNER) or trial.user_attrs.get(TAKER)
     if owner and owner["host"] == this_host() and not owner_lives(owner):
-        return GONE
+        return DIED
     silent = watch.silent_seconds(trial)
     if silent > config.stale_seconds:
         return f"no word from its worker for {silent:.0f} s"

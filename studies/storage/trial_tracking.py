@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial
 from eggan import tracking
 from eggan.checkpoint import CONFIG_FILE, STATE_FILE, WEIGHTS_FILE
 from eggan.config import to_dict
-from eggan.files import write_atomically, write_json
+from eggan.files import sweep, write_atomically, write_json
 from eggan.tracking import RunRecord, Store, Synced, TrackedRun
 from eggan.tracking.record import METRICS_FILE
 from studies.storage.attempts import RETRY_OF, Attempts, is_owed_another
@@ -189,6 +189,7 @@ def drop_training_files(folder: Path, state: bool = True, weights: bool = True) 
         for path in folder.glob(f"s*/{name}"):
             path.unlink()
     for seed in folder.glob("s*"):
+        sweep(seed)  # a process may have been killed while it wrote there
         if seed.is_dir() and not any(seed.iterdir()):
             seed.rmdir()
 

@@ -72,7 +72,7 @@ def command(root: Path, fatal: int | None = None, keep_weights: bool = False, **
                 reap(study, desk.study, Watch(desk.folder()))
                 queue_forgotten(study, desk.study)
                 settle_all(study, desk.folder(), None, keep_weights)
-                Worker(desk, study, 0, keep_weights=keep_weights).run()
+                Worker(desk, study, keep_weights=keep_weights).run()
                 settle_all(study, desk.folder(), None, keep_weights)
             except Killed:
                 pass

@@ -7,12 +7,12 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from eggan.tracking import DIED
 from studies.sampling import KeyedSampler
 from studies.storage import liveness
 from studies.storage.attempts import AGAIN, ATTEMPT, count_trials, queue_forgotten, trial_key
 from studies.storage.liveness import (
     BEAT,
-    GONE,
     OWNER,
     REASON,
     Heart,
@@ -101,7 +101,7 @@ def test_a_dead_trial_is_repeated_once_and_then_stays_failed(study, watch):
     assert reap(study, config, watch) == [1]
     frame = trial_frame(study)
     assert list(frame["state"]) == ["failed", "failed"]
-    assert list(frame["reason"]) == [GONE, GONE]
+    assert list(frame["reason"]) == [DIED, DIED]
     assert frame["retry_of"][1] == 0
     assert count_trials(study) == {"settled": 1, "running": 0, "waiting": 0}
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from studies.storage.liveness import GONE
+from eggan.tracking import DIED
 from studies.storage.study_storage import open_study
 from studies.storage.trial_table import trial_frame
 from tests.studies import study_context as small
@@ -60,7 +60,7 @@ def test_the_same_command_continues_a_study_whose_worker_was_killed(tmp_path, mo
     assert worker(tmp_path, 0, settings).wait() == 0
     study = open_study(desk.folder())
     frame = trial_frame(study)
-    assert (frame["state"][0], frame["reason"][0]) == ("failed", GONE)
+    assert (frame["state"][0], frame["reason"][0]) == ("failed", DIED)
     (repeated,) = frame.index[frame["retry_of"] == 0]
     assert frame["state"][repeated] == "complete"
     assert frame["is_paper"][repeated]
@@ -151,5 +151,5 @@ def test_workers_share_postgresql_and_survive_a_kill(tmp_path, monkeypatch, post
     assert [process.wait() for process in both] == [0, 0]
     study = open_study(desk.folder())
     check_complete(study, 5)
-    assert trial_frame(study)["reason"][0] == GONE
+    assert trial_frame(study)["reason"][0] == DIED
     assert not (desk.folder() / "journal.log").exists()

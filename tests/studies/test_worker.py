@@ -295,6 +295,8 @@ def test_what_a_killed_worker_left_is_removed_but_for_what_somebody_needs(tmp_pa
         seed.mkdir(parents=True)
         for name in ("training_state.pt", "weights.safetensors", "config.json"):
             (seed / name).write_text("x")
+        (seed / ".eggan-0123456789abcdef.tmp").mkdir()  # it was killed while it wrote
+        (seed / ".eggan-0123456789abcdef.tmp" / "training_state.pt").write_text("half")
     settle_all(study, folder, None, keep_weights=True)
     kept = {n: sorted(path.name for path in seed.iterdir()) for n, seed in seeds.items()}
     weights = ["config.json", "weights.safetensors"]
