@@ -42,7 +42,7 @@ def run_check_method(arguments: argparse.Namespace) -> int:
     with loading():
         import tempfile
 
-        from benchmarks.train_command import trainable
+        from benchmarks.suites.presets import trainable
         from eggan.config import override, to_dict
         from eggan.conformance.checks import CHECKS, failure_of
 

@@ -1,9 +1,7 @@
 """`eggan train`: one method trained on one dataset, beside the suites."""
 
 import argparse
-import dataclasses
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +17,8 @@ from eggan.options import (
 from eggan.progress import loading
 
 if TYPE_CHECKING:  # torch takes more than a second to import; `eggan --help` must not
+    from benchmarks.running.training_run import TrainingRun
     from eggan.data.dataset import Dataset
-    from eggan.method import MethodEntry
     from eggan.tracking import Store, TrackedRun
     from eggan.training import TrainingResult
 
@@ -63,42 +61,33 @@ def _parser(subparsers: Any, name: str, summary: str, examples: str) -> argparse
 def run_train(arguments: argparse.Namespace) -> int:
     """Train, track, leave a checkpoint; return 0, or 130 when stopped by a signal after saving."""
     with loading():
+        from benchmarks.running.training_run import TrainingRun
+        from benchmarks.suites.presets import resolve, trainable
         from eggan.data.dataset import load_dataset
+    from eggan import tracking
 
     entry = trainable(arguments.method)
     config = resolve(entry, arguments.preset, arguments.config, arguments.assignments)
-    dataset = load_dataset(arguments.dataset)
-    folder = arguments.out or default_folder(arguments.runs, entry.name, dataset, arguments.seed)
+    dataset, seed = load_dataset(arguments.dataset), arguments.seed
+    folder = arguments.out or default_folder(arguments.runs, entry.name, dataset, seed)
     check_folder(folder, arguments.resume)
-    arguments.device = resolve_device(arguments.device)
-    store = _open_store(arguments)  # all that can be refused comes before the lock, which makes the folder
+    device, cache = resolve_device(arguments.device), arguments.runs / "cache"
+    run = TrainingRun(entry, config.method, config.training, dataset, seed, device, cache)
+    store = None  # all that can be refused comes before the lock, which makes the folder
+    if not arguments.offline:
+        store = tracking.open_store(arguments.tracking_uri, arguments.runs, tracking.SINGLE)
     with try_lock(folder / LOCK) as ours:
         if not ours:
             holder = lock_holder(folder / LOCK) or "a process that has just ended"
             raise UserError(f"{folder} is being trained in by {holder}: wait for it, or choose another --out")
-        return _train_in(arguments, entry, config, dataset, folder, store)
+        return _train_and_report(run, folder, store, arguments.runs)
 
 
-def _open_store(arguments: argparse.Namespace) -> "Store | None":
-    from eggan import tracking
-
-    if arguments.offline:
-        return None
-    return tracking.open_store(arguments.tracking_uri, arguments.runs, tracking.SINGLE)
-
-
-def _train_in(
-    arguments: argparse.Namespace,
-    entry: "MethodEntry",
-    config: Any,
-    dataset: "Dataset",
-    folder: Path,
-    store: "Store | None",
-) -> int:
+def _train_and_report(run: "TrainingRun", folder: Path, store: "Store | None", runs: Path) -> int:
     from eggan.training import Interrupted
 
     try:
-        result = _train_tracked(arguments, entry, config, dataset, folder, store)
+        result = _train_tracked(run, folder, store)
     except Interrupted as stopped:
         print(f"{stopped} (with --resume); the state is in {folder}")
         return 130
@@ -107,57 +96,10 @@ def _train_in(
     print(
         f"{result.images_seen} images in {result.seconds:.0f} s ({result.images_per_second:.1f} per second)"
     )
-    if arguments.offline:
-        print("tracked in its folder only; ship it:", command(sync_words(arguments.runs, folder)))
+    if store is None:
+        print("tracked in its folder only; ship it:", command(sync_words(runs, folder)))
     print("edit with it:", command(f"edit IMAGE --au 12=4 --checkpoint {shlex.quote(str(folder))}"))
     return 0
-
-
-def trainable(name: str) -> "MethodEntry":
-    """Return the entry of a method that learns; an unknown one or a reference is a `UserError`."""
-    from benchmarks.suites.methods import all_methods, find_method
-    from eggan.method import MethodEntry
-
-    methods = all_methods()
-    entry = find_method(name, methods)
-    if not isinstance(entry, MethodEntry):
-        learning = ", ".join(name for name, entry in methods.items() if isinstance(entry, MethodEntry))
-        raise UserError(f"{name} is a reference and learns nothing; methods that can be trained: {learning}")
-    return entry
-
-
-def training_of(preset: str) -> Any:
-    """Return the training budget that the suites give to a preset; the paper's where no suite knows it."""
-    from benchmarks.suites.suite import SUITES
-    from eggan.training import TrainingConfig
-
-    rows = (row for suite in SUITES.values() for row in suite.rows if row.preset == preset)
-    return next((row.training for row in rows if row.training), TrainingConfig())
-
-
-def resolve(entry: "MethodEntry", preset: str, path: Path | None, assignments: Sequence[str]) -> Any:
-    """Return a config with the fields `method` and `training`: preset, then file, then assignments.
-
-    An assignment without a group, such as `weight_au=50`, is one of the method's.
-    """
-    from eggan.config import from_dict, override, read_toml, to_dict
-    from eggan.training import TrainingConfig
-
-    if preset not in entry.presets:
-        raise UserError(f"{entry.name} has no preset {preset!r} (known: {', '.join(entry.presets)})")
-    kind = dataclasses.make_dataclass(
-        "RunConfig", [("method", entry.config), ("training", TrainingConfig)], frozen=True
-    )
-    config = kind(entry.presets[preset], training_of(preset))
-    if path is not None:
-        config = from_dict(kind, _merged(to_dict(config), read_toml(path)), where=path.name)
-    groups = ("method.", "training.")
-    return override(config, [text if text.startswith(groups) else f"method.{text}" for text in assignments])
-
-
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    both = {name: base[name] | changes[name] for name in base if isinstance(changes.get(name), dict)}
-    return base | changes | both
 
 
 def sync_words(runs: Path, folder: Path) -> str:
@@ -189,38 +131,18 @@ def check_folder(folder: Path, resume: bool) -> None:
         refuse_existing(folder, (WEIGHTS_FILE, CONFIG_FILE, METRICS_FILE, SHIPPED_FILE), "training")
 
 
-def _train_tracked(
-    arguments: argparse.Namespace,
-    entry: "MethodEntry",
-    config: Any,
-    dataset: "Dataset",
-    folder: Path,
-    store: "Store | None",
-) -> "TrainingResult":
+def _train_tracked(run: "TrainingRun", folder: Path, store: "Store | None") -> "TrainingResult":
     """Train under tracking: whatever happens, the run's final state and its reason are recorded."""
-    with loading():
-        import torch
+    from benchmarks.running.training_run import run_training
+    from eggan.signals import stop_as_interrupt
+    from eggan.training import Interrupted, TrainingFailed
 
-        from eggan.checkpoint import model_card
-        from eggan.method import BuildContext
-        from eggan.progress import progress_bar
-        from eggan.signals import stop_as_interrupt
-        from eggan.training import Interrupted, TrainingFailed, train
-
-    device, seed = torch.device(arguments.device), arguments.seed
-    tracked = _open_run(arguments, entry.name, config, dataset, folder, str(device), store)
-    splits = config.training.splits
-    context = BuildContext(dataset, seed, device, arguments.runs / "cache", progress_bar, splits)
+    tracked = _open_run(run, folder, store)
     try:
         with stop_as_interrupt():  # while the method is built; the training saves first
-            result = train(
-                entry.build(config.method, context),
-                dataset,
-                config.training,
-                model_card(entry.name, entry.version, config.method, dataset.size),
-                run_folder=folder,
-                seed=seed,
-                device=device,
+            trained = run_training(
+                run,
+                folder,
                 on_log=lambda step, values: tracked.log(step, {f"train/{k}": v for k, v in values.items()}),
             )
     except (Interrupted, KeyboardInterrupt) as stopped:
@@ -233,35 +155,29 @@ def _train_tracked(
         tracked.finish("failed", str(error) or type(error).__name__)
         raise
     tracked.finish("finished")
-    return result
+    return trained.result
 
 
-def _open_run(
-    arguments: argparse.Namespace,
-    method: str,
-    config: Any,
-    dataset: "Dataset",
-    folder: Path,
-    device: str,
-    store: "Store | None",
-) -> "TrackedRun":
+def _open_run(run: "TrainingRun", folder: Path, store: "Store | None") -> "TrackedRun":
     from eggan import tracking
     from eggan.checkpoint import STATE_FILE
     from eggan.config import to_dict
 
     if not (folder / STATE_FILE).is_file():
         tracking.put_aside(folder)
+    method, dataset = run.entry.name, run.dataset
     labels = {
         "kind": "training",
         "suite": "single",
         "dataset": dataset.name,
         "method": method,
-        "seed": str(arguments.seed),
+        "seed": str(run.seed),
     }
+    settings = {"method": to_dict(run.config), "training": to_dict(run.training)}
     record = tracking.RunRecord(
-        name=f"{method}/{dataset.name}/s{arguments.seed}",
-        tags=labels | tracking.code_version() | tracking.describe_machine(device),
-        params=tracking.flat_params(to_dict(config)),
+        name=f"{method}/{dataset.name}/s{run.seed}",
+        tags=labels | tracking.code_version() | tracking.describe_machine(run.device),
+        params=tracking.flat_params(settings),
         datasets=[{"name": dataset.name, "digest": dataset.content_hash, "context": "train"}],
         artifacts=["weights.safetensors", "config.json"],
     )

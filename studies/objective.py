@@ -8,17 +8,15 @@ from typing import Any
 
 import optuna
 import pandas as pd
-import torch
 from optuna.trial import Trial
 
-from eggan.checkpoint import model_card
+from benchmarks.running.training_run import Log, Probe, run_training
 from eggan.method import Method
-from eggan.training import TrainingConfig, TrainingFailed, train
+from eggan.training import TrainingConfig, TrainingFailed
 from studies.storage.trial_table import SCORES
 from studies.study_config import StudyConfig
 from studies.study_context import Desk, validate, validate_pairs
 
-Log = Callable[[int, dict[str, float]], None]
 PROBES = "probes"  # trial attribute: [[images, {score: value}], ...]
 PROBED = ("val/au/mse", "val/au/skill", "val/identity/accuracy")
 
@@ -95,25 +93,13 @@ def train_and_score(
     seed: int,
     folder: Path,
     on_log: Log,
-    on_probe: Callable[[int, Method], None] | None = None,
+    on_probe: Probe | None = None,
 ) -> tuple[dict[str, float], pd.DataFrame]:
     """Train with one seed, going on from what `folder` holds; return final scores and their pair table."""
-    entry = desk.entry
-    method = entry.build(config, desk.context(seed))
-    result = train(
-        method,
-        desk.dataset,
-        training,
-        model_card(entry.name, entry.version, config, desk.dataset.size),
-        run_folder=folder,
-        seed=seed,
-        device=torch.device(desk.bench.device),
-        on_log=on_log,
-        on_probe=on_probe,
-        progress=desk.bench.progress,
-    )
-    scores, frame = validate_pairs(method, entry, desk.final)
-    scores["train_seconds"] = result.seconds
+    run = desk.training_run(config, training, seed)
+    trained = run_training(run, folder, on_log, on_probe)
+    scores, frame = validate_pairs(trained.method, desk.entry, desk.final)
+    scores["train_seconds"] = trained.result.seconds
     return {name: scores[name] for name in SCORES if name in scores}, frame
 
 

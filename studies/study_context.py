@@ -12,14 +12,15 @@ from benchmarks.protocol.edit_requests import split_data
 from benchmarks.protocol.protocol_config import Protocol
 from benchmarks.protocol.true_edits import TruthCache
 from benchmarks.running.environment import Workbench, open_instruments
+from benchmarks.running.training_run import TrainingRun
 from benchmarks.scoring import scores
-from benchmarks.scoring.evaluate import Editor, Laboratory, both_readings
+from benchmarks.scoring.evaluate import Editor, Laboratory, score_pairs
 from benchmarks.scoring.scores import Instruments
 from benchmarks.suites.methods import find_method
 from eggan.config import from_dict, to_dict
 from eggan.data.dataset import Dataset, load_dataset
 from eggan.errors import UserError
-from eggan.method import BuildContext, Method, MethodEntry
+from eggan.method import Method, MethodEntry
 from eggan.training import TrainingConfig
 from studies.space import find_space
 from studies.study_config import StudyConfig, StudySpec, read_spec, study_folder
@@ -59,11 +60,11 @@ class Desk:
         """Return the study's folder."""
         return study_folder(self.bench.runs, self.spec.name)
 
-    def context(self, seed: int) -> BuildContext:
-        """Return what a method may use while it is built."""
-        device = torch.device(self.bench.device)
-        return BuildContext(
-            self.dataset, seed, device, self.bench.cache, self.bench.progress, self.training.splits
+    def training_run(self, config: Any, training: TrainingConfig, seed: int) -> TrainingRun:
+        """Return a training on the study's dataset."""
+        bench = self.bench
+        return TrainingRun(
+            self.entry, config, training, self.dataset, seed, bench.device, bench.cache, bench.progress
         )
 
     def references(self) -> dict[str, dict[str, Any]]:
@@ -78,7 +79,7 @@ class Desk:
     def build_shared(self) -> None:
         """Make what trials find in the cache, such as C_id, before several workers want it at once."""
         for seed in self.study.seeds:
-            self.entry.build(self.base, self.context(seed))
+            self.training_run(self.base, self.training, seed).build()
 
 
 def study_dataset(bench: Workbench, config: Any) -> Dataset:
@@ -190,18 +191,10 @@ def validate_pairs(
 ) -> tuple[dict[str, float], pd.DataFrame]:
     """Return the scores as `validate` does, and the pair table with the readings that they come from."""
     (data,) = lab.splits
-    shared = lab.readings(data)
-    editor = Editor(lambda request, truth: method.edit(request), entry.reads)
-    edits = lab.edits(editor, data.request, "validate")
-    readings = both_readings(edits, lab, SPLIT)
-    frame = scores.pair_frame(data, readings, shared.source_aus)
-    verifier = lab.instruments.verifier
-    embedding = lab.embed(edits, "embed validation pairs")
-    frame = scores.add_identity(frame, shared.source_embedding, embedding, verifier.threshold)
-    summary = scores.au_summary(frame, scores.per_au_table(frame, SPLIT))
-    summary |= scores.identity_summary(frame, verifier.threshold, shared.impostor, shared.genuine)
+    scored = score_pairs(Editor(lambda request, truth: method.edit(request), entry.reads), lab, data)
+    summary, frame = dict(scored.summary), scored.frame
     if hasattr(method, "read_aus"):
-        own = scores.read_aus(OwnReader(method), edits, lab.device, lab.progress, "read own AUs")
+        own = scores.read_aus(OwnReader(method), scored.edits, lab.device, lab.progress, "read own AUs")
         summary["own/mse"] = float(((own - scores.matrix(frame, "target")) ** 2).mean())
     return {f"{SPLIT}/{name}": value for name, value in summary.items()}, frame
 

@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 
 from benchmarks.running.environment import Workbench, open_instruments
-from benchmarks.train_command import resolve, trainable
+from benchmarks.suites.presets import resolve, trainable
 from eggan.child_process import end_with_parent, how_ended
 from eggan.command_workers import run_workers
 from eggan.config import override

@@ -2,8 +2,6 @@
 costs.
 """
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,21 +13,20 @@ from benchmarks.running.cells import TRAINED, WEIGHTS_OF, CellSpec, read_status,
 from benchmarks.running.earlier_training import take_over_training
 from benchmarks.running.environment import Workbench
 from benchmarks.running.showcase import probe_sheet, showcase, write_showcase
+from benchmarks.running.training_run import Log, TrainingRun, run_training
 from benchmarks.scoring.edit_cost import edit_costs
 from benchmarks.scoring.evaluate import Editor, Laboratory, Scores, editor_of, evaluate, evaluate_answer
 from benchmarks.scoring.exploitation_alarm import EXPLOITATION, exploitation_probe
 from benchmarks.suites.methods import find_method
+from benchmarks.suites.presets import preset_config
 from benchmarks.suites.suite import Row
-from eggan.checkpoint import STATE_FILE, WEIGHTS_FILE, load_checkpoint, model_card
+from eggan.checkpoint import STATE_FILE, WEIGHTS_FILE, load_checkpoint
 from eggan.config import from_dict
 from eggan.data.dataset import Dataset
 from eggan.errors import UserError
 from eggan.files import write_atomically
-from eggan.method import BuildContext, Method, MethodEntry
+from eggan.method import Method, MethodEntry
 from eggan.progress import working
-from eggan.training import train
-
-Log = Callable[[int, dict[str, float]], None]
 
 
 @dataclass
@@ -75,13 +72,6 @@ def is_trained(folder: Path) -> bool:
     return read_status(folder).values.get(TRAINED) is not None
 
 
-def preset_config(entry: MethodEntry, row: Row) -> Any:
-    """Return the method's config that a suite row names; an unknown preset is a `UserError`."""
-    if row.preset is None or row.preset not in entry.presets:
-        raise UserError(f"{entry.name} has no preset {row.preset!r} (known: {', '.join(entry.presets)})")
-    return entry.presets[row.preset]
-
-
 def _reference_scores(reference: Reference, folder: Path, lab: Laboratory, dataset: Dataset) -> Scores:
     if reference.edit is None:
         if reference.answer is None:
@@ -109,32 +99,21 @@ def _train(
     """
     if row.training is None:
         raise UserError(f"the suite gives no training for the method {spec.method}")
-    config, device = preset_config(entry, row), torch.device(bench.device)
-    context = BuildContext(dataset, spec.seed, device, bench.cache, bench.progress, row.training.splits)
-    started = time.monotonic()
-    with working(f"building {entry.title}"):
-        method = entry.build(config, context)
-    build_seconds = time.monotonic() - started
+    config = preset_config(entry, row)
 
     def log_training(step: int, values: dict[str, float]) -> None:
         if EXPLOITATION in values:  # kept at once: no probe comes again after the training's last save
             write_status(folder, "running", exploited=bool(values[EXPLOITATION]))
         log(step, {f"train/{name}": value for name, value in values.items()})
 
-    result = train(
-        method,
-        dataset,
-        row.training,
-        model_card(entry.name, entry.version, config, spec.image_size),
-        run_folder=folder,
-        seed=spec.seed,
-        device=device,
-        on_log=log_training,
-        on_probe=exploitation_probe(dataset, lab.instruments.a, bench.device, log_training),
-        progress=bench.progress,
+    run = TrainingRun(
+        entry, config, row.training, dataset, spec.seed, bench.device, bench.cache, bench.progress
     )
+    probe = exploitation_probe(dataset, lab.instruments.a, bench.device, log_training)
+    trained = run_training(run, folder, log_training, probe)
+    result = trained.result
     costs = {
-        "cost/build_seconds": build_seconds,
+        "cost/build_seconds": trained.build_seconds,
         "cost/train_seconds": result.seconds,
         "cost/images_per_second": result.images_per_second,
     }

@@ -15,12 +15,13 @@ from pathlib import Path
 from benchmarks.protocol.edit_requests import pairs_hash
 from benchmarks.protocol.true_edits import is_synfacs
 from benchmarks.running import cells
-from benchmarks.running.cell_run import Produced, is_trained, preset_config, produce
+from benchmarks.running.cell_run import Produced, is_trained, produce
 from benchmarks.running.cells import CellSpec, claim, read_status, write_status
 from benchmarks.running.environment import Workbench
 from benchmarks.scoring.edit_cost import peak_memory_mib, reset_peak_memory
 from benchmarks.scoring.evaluate import Laboratory
 from benchmarks.suites.methods import find_method
+from benchmarks.suites.presets import preset_config
 from benchmarks.suites.suite import Row, Suite
 from eggan import tracking
 from eggan.checkpoint import STATE_FILE

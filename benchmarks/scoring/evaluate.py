@@ -194,24 +194,39 @@ def evaluate(editor: Editor, lab: Laboratory) -> Scores:
     return result
 
 
-def _score_pairs(result: Scores, editor: Editor, lab: Laboratory, data: SplitData) -> None:
-    shared = lab.readings(data)
+@dataclass(frozen=True)
+class ScoredPairs:
+    """Edits of a split's N pairs, uint8 (N, H, W, 3), their pair table, and its AU and identity scores."""
+
+    edits: np.ndarray
+    frame: pd.DataFrame
+    per_au: pd.DataFrame
+    summary: dict[str, float]
+
+
+def score_pairs(editor: Editor, lab: Laboratory, data: SplitData) -> ScoredPairs:
+    """Edit the pairs of a split and have AUs and identities read: all that a validation needs."""
+    shared, verifier = lab.readings(data), lab.instruments.verifier
     edits = lab.edits(editor, data.request, f"edit {data.split} pairs")
-    readings = both_readings(edits, lab, data.split)
-    frame = scores.pair_frame(data, readings, shared.source_aus)
-    verifier = lab.instruments.verifier
+    frame = scores.pair_frame(data, _both_readings(edits, lab, data.split), shared.source_aus)
     embedding = lab.embed(edits, f"embed {data.split} pairs")
     frame = scores.add_identity(frame, shared.source_embedding, embedding, verifier.threshold)
+    per_au = scores.per_au_table(frame, data.split)
     summary = scores.identity_summary(frame, verifier.threshold, shared.impostor, shared.genuine)
-    result.add(data.split, summary)
-    if "identity/real_accuracy" not in summary:
+    return ScoredPairs(edits, frame, per_au, summary | scores.au_summary(frame, per_au))
+
+
+def _score_pairs(result: Scores, editor: Editor, lab: Laboratory, data: SplitData) -> None:
+    scored = score_pairs(editor, lab, data)
+    result.add(data.split, scored.summary)
+    if "identity/real_accuracy" not in scored.summary:
         result.skip(data.split, "identity", ("real_accuracy",), NO_SECOND_IMAGE)
-    frame = _score_pixels(result, lab, data, frame, edits)
-    _score_realism(result, lab, data, edits)
-    _add_au_scores(result, data.split, frame)
+    frame = _score_pixels(result, lab, data, scored.frame, scored.edits)
+    _score_realism(result, lab, data, scored.edits)
+    _keep_pairs(result, data.split, frame, scored.per_au)
 
 
-def both_readings(edits: np.ndarray, lab: Laboratory, split: str) -> dict[str, np.ndarray]:
+def _both_readings(edits: np.ndarray, lab: Laboratory, split: str) -> dict[str, np.ndarray]:
     """Return the readings (N, 17) of both estimators; NaN for a second one that is not there."""
     first = lab.aus(edits, f"{split} pairs")
     second = lab.instruments.b
@@ -222,9 +237,7 @@ def both_readings(edits: np.ndarray, lab: Laboratory, split: str) -> dict[str, n
     return {"a": first, "b": scores.read_aus(second, edits, lab.device, lab.progress, what)}
 
 
-def _add_au_scores(result: Scores, split: str, frame: pd.DataFrame) -> None:
-    per_au = scores.per_au_table(frame, split)
-    result.add(split, scores.au_summary(frame, per_au))
+def _keep_pairs(result: Scores, split: str, frame: pd.DataFrame, per_au: pd.DataFrame) -> None:
     if not (per_au["instrument"] == "b").any():
         result.skip(split, "au_b", ("mse", "pcc", "pcc_defined", "mae", "icc"), NO_SECOND)
     result.per_au.append(per_au)
@@ -332,7 +345,9 @@ def evaluate_answer(answer: np.ndarray, lab: Laboratory) -> Scores:
         frame = frame.assign(
             same=pd.array([pd.NA] * len(frame), dtype="boolean"), **dict.fromkeys(unknown, np.nan)
         )
-        _add_au_scores(result, data.split, frame)
+        per_au = scores.per_au_table(frame, data.split)
+        result.add(data.split, scores.au_summary(frame, per_au))
+        _keep_pairs(result, data.split, frame, per_au)
         result.skip(data.split, "identity", IDENTITY, NO_IMAGE)
         result.skip(data.split, "pixels", _pixel_names(data.sources.size), NO_IMAGE)
         result.skip(data.split, "realism", ("kid", "kid_floor"), NO_IMAGE)

@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 import torch
 
-from benchmarks.running.cell_run import preset_config
 from benchmarks.suites.ablated_methods import VARIANTS
 from benchmarks.suites.methods import METHODS, eggan_variants
+from benchmarks.suites.presets import preset_config
 from benchmarks.suites.suite import find_suite
 from benchmarks.suites.tuned_methods import NAME
 from eggan import model

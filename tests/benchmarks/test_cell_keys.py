@@ -2,9 +2,9 @@
 
 import pytest
 
-from benchmarks.running.cell_run import preset_config
 from benchmarks.running.cells import CellSpec
 from benchmarks.suites.methods import all_methods
+from benchmarks.suites.presets import preset_config
 from benchmarks.suites.suite import find_suite
 from eggan.config import to_dict
 

@@ -193,7 +193,8 @@ def test_a_training_that_has_ended_is_not_repeated_after_a_failed_scoring(tmp_pa
     monkeypatch.setattr("benchmarks.running.cell_run.evaluate", lambda editor, lab: 1 / 0)
     desk.run()
     monkeypatch.undo()
-    monkeypatch.setattr("benchmarks.running.cell_run.train", lambda *_, **__: pytest.fail("trained again"))
+    trained = "benchmarks.running.training_run.train"
+    monkeypatch.setattr(trained, lambda *_, **__: pytest.fail("trained again"))
     assert desk.run() == "finished"
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import train_command
+from benchmarks.suites import presets
 from benchmarks.suites.methods import installed_method
 from benchmarks.suites.suite import SUITES
 from eggan.aus import AU_COUNT, au_index
@@ -34,7 +34,7 @@ def workplace(trained, monkeypatch) -> Path:
 
 class TestResolve:
     def test_the_preset_brings_the_suites_training(self):
-        config = train_command.resolve(ENTRY, "quick", None, [])
+        config = presets.resolve(ENTRY, "quick", None, [])
         assert config.method == ENTRY.presets["quick"]
         rows = [row for row in SUITES["quick"].rows if row.preset == "quick"]
         assert config.training == rows[0].training
@@ -42,7 +42,7 @@ class TestResolve:
     def test_assignments_go_over_the_file_and_the_file_over_the_preset(self, tmp_path):
         path = tmp_path / "config.toml"
         path.write_text("[method]\nweight_au = 7\nweight_id = 8\n[training]\nbatch_size = 3\n")
-        config = train_command.resolve(ENTRY, "cpu", path, ["weight_id=9", "training.log_every=2"])
+        config = presets.resolve(ENTRY, "cpu", path, ["weight_id=9", "training.log_every=2"])
         assert (config.method.weight_au, config.method.weight_id) == (7.0, 9.0)
         assert (config.training.batch_size, config.training.log_every) == (3, 2)
         assert config.method.image_size == ENTRY.presets["cpu"].image_size
@@ -64,7 +64,7 @@ class TestResolve:
         path = tmp_path / "config.toml"
         path.write_text(text)
         with pytest.raises(UserError, match=message):
-            train_command.resolve(ENTRY, preset, path, assignments)
+            presets.resolve(ENTRY, preset, path, assignments)
 
 
 def test_training_leaves_a_checkpoint_and_a_finished_run(workplace):

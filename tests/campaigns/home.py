@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from benchmarks.train_command import resolve, trainable
+from benchmarks.suites.presets import resolve, trainable
 from eggan.config import to_dict
 from eggan.data.dataset import write_dataset
 from tests.campaigns.subjects import command

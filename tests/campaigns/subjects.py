@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 
 from baselines.official import read_state
 from benchmarks.suites.methods import installed_method
-from benchmarks.train_command import resolve, trainable
+from benchmarks.suites.presets import resolve, trainable
 from eggan.checkpoint import load_training_state, model_card
 from eggan.cli import main
 from eggan.config import from_dict

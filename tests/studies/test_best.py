@@ -1,7 +1,7 @@
 import pytest
 
 from benchmarks.suites.methods import METHODS
-from benchmarks.train_command import resolve
+from benchmarks.suites.presets import resolve
 from eggan.config import read_toml, to_dict
 from eggan.errors import UserError
 from eggan.model_config import quick_preset

@@ -1,0 +1,73 @@
+"""One training of one method: the same for a cell, a trial, a re-run and `eggan train`."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from eggan.checkpoint import ModelCard, model_card
+from eggan.data.dataset import Dataset
+from eggan.method import BuildContext, Method, MethodEntry
+from eggan.progress import progress_bar, working
+from eggan.training import TrainingConfig, TrainingResult, train
+
+Log = Callable[[int, dict[str, float]], None]
+Probe = Callable[[int, Method], None]
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """All that decides a training, and where it runs; `cache` holds what trainings share, such as C_id."""
+
+    entry: MethodEntry
+    config: Any
+    training: TrainingConfig
+    dataset: Dataset
+    seed: int
+    device: str
+    cache: Path
+    progress: Callable[..., Any] = progress_bar
+
+    @property
+    def card(self) -> ModelCard:
+        """What the checkpoint says of itself."""
+        return model_card(self.entry.name, self.entry.version, self.config, self.dataset.size)
+
+    def build(self) -> Method:
+        """Return the method, ready to train."""
+        device, splits = torch.device(self.device), self.training.splits
+        context = BuildContext(self.dataset, self.seed, device, self.cache, self.progress, splits)
+        return self.entry.build(self.config, context)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained method. `build_seconds` is what came before the loop, such as pre-training a classifier."""
+
+    method: Method
+    result: TrainingResult
+    build_seconds: float
+
+
+def run_training(run: TrainingRun, folder: Path, on_log: Log, on_probe: Probe | None = None) -> Trained:
+    """Build a method and train it to its budget, going on from what `folder` holds; errors as `train`."""
+    started = time.monotonic()
+    with working(f"building {run.entry.title}"):
+        method = run.build()
+    build_seconds = time.monotonic() - started
+    result = train(
+        method,
+        run.dataset,
+        run.training,
+        run.card,
+        run_folder=folder,
+        seed=run.seed,
+        device=torch.device(run.device),
+        on_log=on_log,
+        on_probe=on_probe,
+        progress=run.progress,
+    )
+    return Trained(method, result, build_seconds)

@@ -1,0 +1,58 @@
+"""The settings of one training: a preset of the method and its budget, then a file, then assignments."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.suites.methods import all_methods, find_method
+from benchmarks.suites.suite import SUITES, Row
+from eggan.config import from_dict, override, read_toml, to_dict
+from eggan.errors import UserError
+from eggan.method import MethodEntry
+from eggan.training import TrainingConfig
+
+
+def preset_config(entry: MethodEntry, row: Row) -> Any:
+    """Return the method's config that a suite row names; an unknown preset is a `UserError`."""
+    if row.preset is None or row.preset not in entry.presets:
+        raise UserError(f"{entry.name} has no preset {row.preset!r} (known: {', '.join(entry.presets)})")
+    return entry.presets[row.preset]
+
+
+def trainable(name: str) -> MethodEntry:
+    """Return the entry of a method that learns; an unknown one or a reference is a `UserError`."""
+    methods = all_methods()
+    entry = find_method(name, methods)
+    if not isinstance(entry, MethodEntry):
+        learning = ", ".join(name for name, entry in methods.items() if isinstance(entry, MethodEntry))
+        raise UserError(f"{name} is a reference and learns nothing; methods that can be trained: {learning}")
+    return entry
+
+
+def training_of(preset: str) -> Any:
+    """Return the training budget that the suites give to a preset; the paper's where no suite knows it."""
+    rows = (row for suite in SUITES.values() for row in suite.rows if row.preset == preset)
+    return next((row.training for row in rows if row.training), TrainingConfig())
+
+
+def resolve(entry: MethodEntry, preset: str, path: Path | None, assignments: Sequence[str]) -> Any:
+    """Return a config with the fields `method` and `training`: preset, then file, then assignments.
+
+    An assignment without a group, such as `weight_au=50`, is one of the method's.
+    """
+    if preset not in entry.presets:
+        raise UserError(f"{entry.name} has no preset {preset!r} (known: {', '.join(entry.presets)})")
+    kind = dataclasses.make_dataclass(
+        "RunConfig", [("method", entry.config), ("training", TrainingConfig)], frozen=True
+    )
+    config = kind(entry.presets[preset], training_of(preset))
+    if path is not None:
+        config = from_dict(kind, _merged(to_dict(config), read_toml(path)), where=path.name)
+    groups = ("method.", "training.")
+    return override(config, [text if text.startswith(groups) else f"method.{text}" for text in assignments])
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    both = {name: base[name] | changes[name] for name in base if isinstance(changes.get(name), dict)}
+    return base | changes | both
