@@ -15,7 +15,7 @@ from eggan.augment import flip_some, shift_blur_noise
 from eggan.aus import AU_COUNT, LEVELS
 from eggan.checkpoint import write_safetensors
 from eggan.config import content_hash
-from eggan.data.pixel_range import to_network_range
+from eggan.data.images import to_network_range
 from eggan.data.training_set import TrainingSet, load_training_set
 from eggan.losses import AU_LOSSES, eq4_identity
 from eggan.method import BuildContext

@@ -24,7 +24,7 @@ from eggan.augment import flip_some
 from eggan.checkpoint import STATE_FILE, ModelCard, load_training_state, save_checkpoint, save_training_state
 from eggan.config import content_hash, setting, to_dict
 from eggan.data.dataset import Dataset
-from eggan.data.pixel_range import to_network_range
+from eggan.data.images import to_network_range
 from eggan.data.training_set import TrainingSet, load_training_set
 from eggan.errors import UserError
 from eggan.method import Batch, EditRequest, Method

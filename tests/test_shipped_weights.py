@@ -11,7 +11,7 @@ import torch
 from eggan.aus import AU_COUNT
 from eggan.checkpoint import Checkpoint, ModelCard
 from eggan.config import from_dict, to_dict
-from eggan.data.pixel_range import to_network_range, to_uint8
+from eggan.data.images import to_network_range, to_uint8
 from eggan.data.synfacs.nuisance import draw_nuisance
 from eggan.data.synfacs.picture import render
 from eggan.data.synfacs.plan import person

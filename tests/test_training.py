@@ -21,7 +21,7 @@ from eggan.checkpoint import (
     save_checkpoint,
 )
 from eggan.config import from_dict
-from eggan.data.pixel_range import to_network_range
+from eggan.data.images import to_network_range
 from eggan.data.training_set import load_training_set, make_groups
 from eggan.errors import UserError
 from eggan.files import write_atomically

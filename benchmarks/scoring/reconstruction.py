@@ -22,7 +22,7 @@ from benchmarks.scoring.scores import (
     read_aus,
 )
 from eggan.data.dataset import Dataset
-from eggan.data.pixel_range import to_uint8
+from eggan.data.images import to_uint8
 from eggan.evaluation import pixels
 from eggan.evaluation.metrics import mean_defined
 from eggan.method import ReconstructionRequest

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from benchmarks.protocol.edit_requests import Request, SplitData
 from eggan.aus import AU_COLUMNS, AU_NUMBERS
-from eggan.data.pixel_range import to_network_range, to_uint8
+from eggan.data.images import to_network_range, to_uint8
 from eggan.errors import UserError
 from eggan.evaluation import metrics, pixels
 from eggan.method import EditRequest

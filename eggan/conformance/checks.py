@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from eggan.config import from_dict, to_dict
 from eggan.conformance.host_reads import HostRead, no_host_reads
-from eggan.data.pixel_range import to_network_range
+from eggan.data.images import to_network_range
 from eggan.data.training_set import TrainingSet
 from eggan.errors import UserError
 from eggan.method import EditRequest, Method, MethodEntry

@@ -1,4 +1,4 @@
-"""A user's photograph, in whatever form it comes, as a square network image; and pictures written whole.
+"""Pictures as networks see them: the range of their values, and a user's photograph as a square.
 
 Everything that can be wrong with a file is a `UserError` of one line; everything that was done to a usable
 file beyond decoding (rotation, crop, enlargement) is in `Photograph.notes`.
@@ -13,7 +13,16 @@ from PIL import Image
 from torch import Tensor
 
 from eggan.data.decoding import decode_rgb
-from eggan.data.pixel_range import to_network_range
+
+
+def to_network_range(images: Tensor) -> Tensor:
+    """Convert uint8 images (B, 3, H, W) to float32 in [-1, 1]."""
+    return images.float().div(127.5).sub(1.0)
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Convert images in [-1, 1] to uint8, rounding to the nearest level."""
+    return images.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
 
 
 @dataclass(frozen=True)

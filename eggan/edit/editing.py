@@ -13,7 +13,7 @@ from torch import Tensor
 from eggan.aus import AU_COUNT, AU_NUMBERS, parse_au
 from eggan.checkpoint import Checkpoint, load_checkpoint
 from eggan.config import from_dict
-from eggan.data.pixel_range import to_uint8
+from eggan.data.images import to_uint8
 from eggan.edit.edit_targets import SUPPLIED
 from eggan.errors import UserError
 from eggan.method import EditRequest, EditsLarge, Method, MethodEntry

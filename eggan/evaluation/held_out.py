@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from eggan.aus import AU_COLUMNS
 from eggan.data.dataset import Dataset
-from eggan.data.pixel_range import to_network_range
+from eggan.data.images import to_network_range
 from eggan.evaluation import metrics
 from eggan.evaluation.instruments import read_aus
 

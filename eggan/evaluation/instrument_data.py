@@ -16,7 +16,7 @@ from torch import Tensor
 
 from eggan.config import setting
 from eggan.data.dataset import Dataset, load_dataset
-from eggan.data.pixel_range import to_network_range, to_uint8
+from eggan.data.images import to_network_range, to_uint8
 from eggan.evaluation.networks import INPUT_SIZE, to_input_size
 
 

@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from eggan.aus import AU_COLUMNS
+from eggan.data.images import to_uint8
 from eggan.data.labels.openface_run import OpenFace, label_images
-from eggan.data.pixel_range import to_uint8
 
 LEAST_SIDE = 256  # pixels; OpenFace's face detector misses smaller faces
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eggan.config import setting
-from eggan.data.pixel_range import to_network_range
+from eggan.data.images import to_network_range
 from eggan.errors import UserError
 from eggan.evaluation.augmentation import augment
 from eggan.evaluation.instrument_data import Faces

@@ -7,7 +7,7 @@ import torch
 
 from eggan.aus import AU_COUNT, au_index
 from eggan.config import from_dict
-from eggan.data.pixel_range import to_network_range
+from eggan.data.images import to_network_range
 from eggan.data.synfacs.nuisance import draw_nuisance
 from eggan.data.synfacs.picture import render
 from eggan.data.synfacs.plan import person

@@ -12,8 +12,8 @@ from benchmarks.scoring import instrument_choice, scores
 from benchmarks.scoring.evaluate import NO_SECOND, NOTHING_READ, Editor, evaluate, evaluate_answer
 from benchmarks.scoring.instrument_choice import Choice, choose_instruments
 from eggan.aus import AU_COLUMNS
+from eggan.data.images import to_network_range
 from eggan.data.labels.openface_run import OpenFace
-from eggan.data.pixel_range import to_network_range
 from eggan.errors import UserError
 from eggan.evaluation.openface_instrument import OpenFaceEstimator
 from tests.benchmarks.fakes import fake_instruments, make_bench, silent, tiny_suite

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from eggan.aus import AU_COLUMNS
 from eggan.data.dataset import check_manifest, load_dataset, write_dataset
-from eggan.data.pixel_range import to_network_range, to_uint8
+from eggan.data.images import to_network_range, to_uint8
 from eggan.errors import UserError
 
 

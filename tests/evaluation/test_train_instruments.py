@@ -10,7 +10,7 @@ from torch import nn
 
 from eggan.aus import AU_COLUMNS
 from eggan.data.dataset import load_dataset, write_dataset
-from eggan.data.pixel_range import to_network_range
+from eggan.data.images import to_network_range
 from eggan.errors import UserError
 from eggan.evaluation import held_out, metrics
 from eggan.evaluation.augmentation import augment, mirror
