@@ -26,8 +26,8 @@ Deviations:
    at step 600, 0.16 at step 800); from the official start PCC was 0.00 with the mask at 1.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -35,12 +35,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.stargan import Discriminator, Trunk, check_critic_size, check_steps, with_condition
-from baselines.trained_networks import TrainedNetworks, adam, check_dataset
 from eggan import losses
 from eggan.aus import AU_COUNT, MAX_INTENSITY
 from eggan.config import setting
 from eggan.method import Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
 from eggan.randomness import derive_seed
+from eggan.trained_networks import TrainedNetworks, adam, check_dataset, restore_for_editing
 
 VERSION = 1
 OFFICIAL = "albertpumarola/GANimation 40da9ae"
@@ -251,13 +251,6 @@ def build(config: GANimationConfig, context: BuildContext) -> GANimation:
     return GANimation(config, context.seed, context.device)
 
 
-def restore(config: GANimationConfig, weights: Mapping[str, Tensor], device: torch.device) -> GANimation:
-    """Return a GANimation that edits with the given weights."""
-    model = GANimation(config, 0, device)
-    model.load_inference_weights(weights)
-    return model
-
-
 PAPER = GANimationConfig()
 ENTRY = MethodEntry(
     name="ganimation",
@@ -279,7 +272,7 @@ ENTRY = MethodEntry(
         ),
     },
     build=build,
-    restore=restore,
+    restore=partial(restore_for_editing, GANimation),
     reads=("source", "target_aus"),
     version=VERSION,
 )

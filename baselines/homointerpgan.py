@@ -40,8 +40,9 @@ Not a deviation: the critic's attribute heads learn on interpolated features wit
 penalty.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -49,7 +50,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.stargan import one_hot
-from baselines.trained_networks import TrainedNetworks, adam, check_dataset, check_warm_steps
 from baselines.vgg import (
     Convolutions,
     VGGTrunk,
@@ -64,6 +64,13 @@ from eggan.config import setting
 from eggan.errors import UserError
 from eggan.method import Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
 from eggan.randomness import derive_seed
+from eggan.trained_networks import (
+    TrainedNetworks,
+    adam,
+    check_dataset,
+    check_warm_steps,
+    restore_for_editing,
+)
 
 VERSION = 1
 OFFICIAL = "EnVision-Research/HomoInterpGAN b32f4af"
@@ -388,15 +395,6 @@ def build(config: HomoInterpGANConfig, context: BuildContext) -> HomoInterpGAN:
     return HomoInterpGAN(config, context.seed, context.device, start)
 
 
-def restore(
-    config: HomoInterpGANConfig, weights: Mapping[str, Tensor], device: torch.device
-) -> HomoInterpGAN:
-    """Return a HomoInterpGAN that edits with the given weights."""
-    model = HomoInterpGAN(config, 0, device)
-    model.load_inference_weights(weights)
-    return model
-
-
 PAPER = HomoInterpGANConfig()
 CPU = replace(
     PAPER,
@@ -417,7 +415,7 @@ ENTRY = MethodEntry(
     config=HomoInterpGANConfig,
     presets={"paper": PAPER, "faithful": PAPER, "cpu": CPU},  # all numbers of `paper` are the official code's
     build=build,
-    restore=restore,
+    restore=partial(restore_for_editing, HomoInterpGAN),
     reads=("source", "reference"),
     version=VERSION,
 )

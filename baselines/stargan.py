@@ -28,8 +28,8 @@ Deviations:
    3.6). As set: 94 % recognised, the AU error falling from 4.0 at step 400 to 2.9 at step 800.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
@@ -37,13 +37,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.trained_networks import TrainedNetworks, adam, check_dataset, check_warm_steps
 from eggan import losses
 from eggan.aus import EXPRESSIONS
 from eggan.config import setting
 from eggan.errors import UserError
 from eggan.method import Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
 from eggan.randomness import derive_seed
+from eggan.trained_networks import (
+    TrainedNetworks,
+    adam,
+    check_dataset,
+    check_warm_steps,
+    restore_for_editing,
+)
 
 VERSION = 1
 OFFICIAL = "yunjey/stargan 94dd002"
@@ -324,13 +330,6 @@ def build(config: StarGANConfig, context: BuildContext) -> StarGAN:
     return StarGAN(config, context.seed, context.device)
 
 
-def restore(config: StarGANConfig, weights: Mapping[str, Tensor], device: torch.device) -> StarGAN:
-    """Return a StarGAN that edits with the given weights."""
-    model = StarGAN(config, 0, device)
-    model.load_inference_weights(weights)
-    return model
-
-
 PAPER = StarGANConfig()
 ENTRY = MethodEntry(
     name="stargan",
@@ -354,7 +353,7 @@ ENTRY = MethodEntry(
         ),
     },
     build=build,
-    restore=restore,
+    restore=partial(restore_for_editing, StarGAN),
     reads=("source", "target_expression"),
     version=VERSION,
 )

@@ -1,10 +1,9 @@
 """EGGAN: Eq. 7 as a critic step and a main step; editing, reconstruction, and interpolation (Eq. 8)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,6 @@ from torch import Tensor, nn
 from eggan import losses
 from eggan.augment import shift_blur_noise
 from eggan.aus import AU_COUNT, LEVELS
-from eggan.checkpoint import load_optimizers
 from eggan.errors import UserError
 from eggan.method import Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
 from eggan.model_config import EGGANConfig, cpu_preset, paper_preset, quick_preset
@@ -30,17 +28,17 @@ from eggan.networks import (
 )
 from eggan.pretraining import pretrained_identity_classifier, warm_expression_classifier
 from eggan.randomness import derive_seed
+from eggan.trained_networks import TrainedNetworks, adam, check_dataset, restore_for_editing
 from eggan.weights import load_vgg19_convolutions
 
 VERSION = 1
-STATE_VERSION = 1
 NEEDS_GROUPS = (
     "weight_true_edit is set, but this dataset holds no true edits: "
     "`eggan data build synfacs --split crowd` builds one that does"
 )
 
 
-class EGGAN:
+class EGGAN(TrainedNetworks):
     """The paper's method. `c_id` and `perceptual` are frozen; without them it edits but cannot be trained."""
 
     def __init__(
@@ -55,31 +53,26 @@ class EGGAN:
         self.c_id, self.perceptual = c_id, perceptual
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed("eggan", "init", seed))
-            self.networks = _build_networks(config)
-            self.average: dict[str, nn.Module] = {
-                "encoder": _encoder(config),
-                "generator": _generator(config),
-            }
-        for name, average in self.average.items():
-            average.load_state_dict(self.networks[name].state_dict())
-            average.requires_grad_(False)
-        for network in (*self.networks.values(), *self.average.values()):
+            networks = _build_networks(config)
+        for network in networks.values():
             network.to(device)
-        self.encoder, self.generator = self.networks["encoder"], self.networks["generator"]
-        self.latent_critic, self.image_critic = self.networks["latent_critic"], self.networks["image_critic"]
-        self.c_exp = self.networks["c_exp"]
+        self.encoder, self.generator = networks["encoder"], networks["generator"]
+        self.latent_critic, self.image_critic = networks["latent_critic"], networks["image_critic"]
+        self.c_exp = networks["c_exp"]
         self.au_loss = losses.AU_LOSSES[config.au_labels]
-        self.rate_factor = 1.0  # of the loop's schedule
 
-    @cached_property
-    def optimizers(self) -> dict[str, torch.optim.Adam]:
-        """The optimisers by name; made when training first needs one, since torch's take seconds to load."""
-        config = self.config
-        return {
-            "main": self._adam(config.learning_rate, self.encoder, self.generator),
-            "critic": self._adam(config.learning_rate, self.latent_critic, self.image_critic),
-            "c_exp": self._adam(config.learning_rate_cexp, self.c_exp),
-        }
+        def optimizers() -> dict[str, torch.optim.Adam]:
+            main = nn.ModuleList([self.encoder, self.generator])
+            critic = nn.ModuleList([self.latent_critic, self.image_critic])
+            betas = (config.beta1, config.beta2)
+            return {
+                "main": adam(main, config.learning_rate, betas),
+                "critic": adam(critic, config.learning_rate, betas),
+                "c_exp": adam(self.c_exp, config.learning_rate_cexp, betas),
+            }
+
+        edits_with = ("encoder", "generator", "c_exp")
+        super().__init__("EGGAN", networks, optimizers, edits_with, "shared", averaged=edits_with[:2])
 
     def update(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """One critic step and, every `critic_steps`-th time, one main step; E and G run once for both.
@@ -96,7 +89,7 @@ class EGGAN:
         if step < self.config.rec_warm_steps:
             self._set_warm_rate(step)
             terms = self._reconstruction_step(batch)
-            self._update_average(step)
+            self.move_average(self.config.ema_decay, step)
             return {name: term.detach() for name, term in terms.items()}
         if step == self.config.rec_warm_steps and self.config.moments_after_warm == "fresh":
             self.optimizers["main"].state.clear()
@@ -107,16 +100,8 @@ class EGGAN:
         if main:
             terms |= self._classifier_step(batch)
             terms |= self._main_step(batch, latent, edit, rebuilt)
-            self._update_average(step)
+            self.move_average(self.config.ema_decay, step)
         return {name: term.detach() for name, term in terms.items()}
-
-    def set_learning_rate(self, factor: float) -> None:
-        """Set every optimiser's learning rate to `factor` times its configured value."""
-        self.rate_factor = factor
-        for name, optimizer in self.optimizers.items():
-            base = self.config.learning_rate_cexp if name == "c_exp" else self.config.learning_rate
-            for group in optimizer.param_groups:
-                group["lr"] = base * factor
 
     @torch.no_grad()
     def edit(self, request: EditRequest) -> Tensor:
@@ -146,50 +131,6 @@ class EGGAN:
         score.
         """
         return expected_intensity(self.c_exp.eval()(images))
-
-    def state(self) -> dict[str, Any]:
-        """Return networks, averages and optimisers as plain state."""
-        return {
-            "version": STATE_VERSION,
-            "networks": {name: network.state_dict() for name, network in self.networks.items()},
-            "average": {name: network.state_dict() for name, network in self.average.items()},
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
-        }
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Restore `state()`; a state of another version or shape is a `UserError`."""
-        if state.get("version") != STATE_VERSION:
-            raise UserError(
-                f"EGGAN state has version {state.get('version')}, this software reads {STATE_VERSION}"
-            )
-        try:
-            for name, network in self.networks.items():
-                network.load_state_dict(state["networks"][name])
-            for name, network in self.average.items():
-                network.load_state_dict(state["average"][name])
-            load_optimizers(self.optimizers, state["optimizers"])
-        except Exception as error:  # on a state with other values torch raises anything
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f"EGGAN state does not fit this config: {reason}") from None
-
-    def inference_weights(self) -> dict[str, Tensor]:
-        """Return E and G as used by `edit`, and C_exp."""
-        parts = {**self.average, "c_exp": self.c_exp}
-        return {
-            f"{part}.{key}": value for part, net in parts.items() for key, value in net.state_dict().items()
-        }
-
-    def load_inference_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Restore `inference_weights()`; other names or shapes are a `UserError`."""
-        targets = [("c_exp", self.c_exp)]
-        targets += [(name, net) for name in self.average for net in (self.average[name], self.networks[name])]
-        try:
-            for name, network in targets:
-                start = f"{name}."
-                part = {k.removeprefix(start): v for k, v in weights.items() if k.startswith(start)}
-                network.load_state_dict(part)
-        except RuntimeError as error:
-            raise UserError(f"EGGAN weights do not fit this config: {str(error).splitlines()[0]}") from None
 
     def parameter_counts(self) -> dict[str, int]:
         """Return the number of trainable parameters by network name; an adversary of weight 0 is none."""
@@ -382,22 +323,6 @@ class EGGAN:
         loss.backward()
         optimizer.step()
 
-    @torch.no_grad()
-    def _update_average(self, step: int) -> None:
-        """Move the averages towards the live networks; young averages move faster (as in Karras et al.
-        2019).
-        """
-        decay = min(self.config.ema_decay, (1 + step) / (10 + step))
-        for name, network in self.average.items():
-            torch._foreach_lerp_(
-                list(network.parameters()), list(self.networks[name].parameters()), 1 - decay
-            )
-
-    def _adam(self, learning_rate: float, *networks: nn.Module) -> torch.optim.Adam:
-        parameters = [parameter for network in networks for parameter in network.parameters()]
-        betas = (self.config.beta1, self.config.beta2)
-        return torch.optim.Adam(parameters, lr=learning_rate, betas=betas, fused=True)
-
 
 def _build_networks(config: EGGANConfig) -> dict[str, nn.Module]:
     """Return the trained networks; those without InstanceNorm are faster in the channels-last layout."""
@@ -441,11 +366,7 @@ def _frozen(*networks: nn.Module) -> Iterator[None]:
 
 def build(config: EGGANConfig, context: BuildContext) -> EGGAN:
     """Return an EGGAN ready to train; C_id is pre-trained here or taken from the cache."""
-    if context.dataset.size != config.image_size:
-        raise UserError(
-            f"EGGAN is configured for {config.image_size} px, but the images of {context.dataset.folder} "
-            f"have {context.dataset.size} px"
-        )
+    check_dataset("EGGAN", config.image_size, context.dataset, context.splits, labels=False)
     if config.weight_true_edit and context.dataset.groups(context.dataset.rows(*context.splits)) is None:
         raise UserError(f"{context.dataset.folder}: {NEEDS_GROUPS}")
     on_imagenet = config.weight_per > 0 and config.perceptual_on == "imagenet_vgg19"
@@ -461,20 +382,13 @@ def build(config: EGGANConfig, context: BuildContext) -> EGGAN:
     return model
 
 
-def restore(config: EGGANConfig, weights: Mapping[str, Tensor], device: torch.device) -> EGGAN:
-    """Return an EGGAN that edits with the given weights."""
-    model = EGGAN(config, 0, device)
-    model.load_inference_weights(weights)
-    return model
-
-
 ENTRY = MethodEntry(
     name="eggan",
     title="EGGAN",
     config=EGGANConfig,
     presets={"paper": paper_preset(), "cpu": cpu_preset(), "quick": quick_preset()},
     build=build,
-    restore=restore,
+    restore=partial(restore_for_editing, EGGAN),
     reads=("source", "target_aus"),
     version=VERSION,
 )

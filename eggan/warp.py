@@ -15,7 +15,7 @@ L1 and SSIM, weighted towards what changes. No adversary, no classifier. What wa
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -29,9 +29,9 @@ from eggan.errors import UserError
 from eggan.method import Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
 from eggan.networks import channels_last, parameter_count
 from eggan.randomness import derive_seed
+from eggan.trained_networks import TrainedNetworks, adam, check_dataset, restore_for_editing
 
 VERSION = 1
-STATE_VERSION = 1
 FLOW_UNIT = 1 / 32  # of half a picture: one pixel at 64 px
 SLOPE = 0.1  # of the leaky rectifier
 
@@ -267,7 +267,7 @@ class Reader(nn.Module):
         return features, self.aus(images.mean((2, 3)))
 
 
-class EGGANW:
+class EGGANW(TrainedNetworks):
     """The method: one network, one optimiser, and an average of the weights, which edits."""
 
     def __init__(self, config: WarpConfig, seed: int, device: torch.device) -> None:
@@ -275,24 +275,17 @@ class EGGANW:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed("eggan-w", "init", seed))
             self.editor = channels_last(Editor(config)).to(device)
-            average = channels_last(Editor(config)).to(device).requires_grad_(False)
-            average.load_state_dict(self.editor.state_dict())
-            self.networks: dict[str, nn.Module] = {"editor": self.editor}
-            self.average: dict[str, nn.Module] = {"editor": average}
+            networks: dict[str, nn.Module] = {"editor": self.editor}
             if config.weight_features:
-                self.networks["reader"] = channels_last(Reader(config.reader_channels)).to(device)
-        self.reader = self.networks.get("reader")
-        self.rate_factor = 1.0  # of the loop's schedule
+                Editor(config)  # version 1 draws two: without this draw the reader would start elsewhere
+                networks["reader"] = channels_last(Reader(config.reader_channels)).to(device)
+        self.reader = networks.get("reader")
 
-    @cached_property
-    def optimizer(self) -> torch.optim.Adam:
-        """The optimiser; an edit does without, and making one loads torch's compiler."""
-        return torch.optim.Adam(
-            [parameter for network in self.networks.values() for parameter in network.parameters()],
-            lr=self.config.learning_rate,
-            betas=(self.config.beta1, self.config.beta2),
-            fused=True,
-        )
+        def optimizers() -> dict[str, torch.optim.Adam]:
+            betas = (config.beta1, config.beta2)
+            return {"editor": adam(nn.ModuleList(networks.values()), config.learning_rate, betas)}
+
+        super().__init__("EGGAN-W", networks, optimizers, ("editor",), "shared", averaged=("editor",))
 
     def update(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """One step on true edits; returns `loss/<term>` (raw), `weighted/<term>` and `loss/total`.
@@ -337,10 +330,6 @@ class EGGANW:
         own = {name: getattr(self.config, f"weight_{name}") for name in TERMS}
         return own | {"reader": 1.0}  # the reader's own loss reaches no other network
 
-    def set_learning_rate(self, factor: float) -> None:
-        """Set the learning rate to `factor` times its configured value; the warm-up comes on top."""
-        self.rate_factor = factor
-
     @torch.no_grad()
     def edit(self, request: EditRequest) -> Tensor:
         """Return the edits (B, 3, H, W) in [-1, 1]."""
@@ -363,39 +352,22 @@ class EGGANW:
         return compose(self.average["editor"](request.source, request.source_aus)).clamp(-1, 1)
 
     def state(self) -> dict[str, Any]:
-        """Return network, average and optimiser as plain state."""
-        return {
-            "version": STATE_VERSION,
-            "networks": {name: network.state_dict() for name, network in self.networks.items()},
-            "average": {"editor": self.average["editor"].state_dict()},
-            "optimizer": self.optimizer.state_dict(),
-        }
+        """Return plain state, with the one optimiser under `optimizer`."""
+        state = super().state()
+        state["optimizer"] = state.pop("optimizers")["editor"]
+        return state
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Restore `state()`; a state of another version or shape is a `UserError`."""
-        if state.get("version") != STATE_VERSION:
-            raise UserError(
-                f"EGGAN-W state has version {state.get('version')}, this software reads {STATE_VERSION}"
-            )
-        try:
-            for name, network in self.networks.items():
-                network.load_state_dict(state["networks"][name])
-            self.average["editor"].load_state_dict(state["average"]["editor"])
-            self.optimizer.load_state_dict(state["optimizer"])
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise UserError(f"EGGAN-W state does not fit this config: {str(error).splitlines()[0]}") from None
+        super().load_state({**state, "optimizers": {"editor": state.get("optimizer")}})
 
     def inference_weights(self) -> dict[str, Tensor]:
-        """Return the averaged weights, which `edit` uses."""
-        return dict(self.average["editor"].state_dict())
+        """Return the averaged weights, which `edit` uses; there is one network, so its name is left out."""
+        return {key.removeprefix("editor."): value for key, value in super().inference_weights().items()}
 
     def load_inference_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Restore `inference_weights()`; other names or shapes are a `UserError`."""
-        try:
-            for network in (self.editor, self.average["editor"]):
-                network.load_state_dict(dict(weights))
-        except RuntimeError as error:
-            raise UserError(f"EGGAN-W weights do not fit this config: {str(error).splitlines()[0]}") from None
+        super().load_inference_weights({f"editor.{key}": value for key, value in weights.items()})
 
     def parameter_counts(self) -> dict[str, int]:
         """Return the number of trainable parameters of the U-Net and of the layers at full resolution."""
@@ -426,41 +398,23 @@ class EGGANW:
 
     def _descend(self, loss: Tensor, step: int) -> None:
         warm = min(1.0, (step + 1) / max(1, self.config.warm_up_steps))
-        for group in self.optimizer.param_groups:
+        (optimizer,) = self.optimizers.values()
+        for group in optimizer.param_groups:
             group["lr"] = self.config.learning_rate * self.rate_factor * warm
-        self.optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.editor.parameters(), self.config.clip_norm)
-        self.optimizer.step()
-        self._update_average(step)
-
-    @torch.no_grad()
-    def _update_average(self, step: int) -> None:
-        """Move the average towards the live network; a young average moves faster."""
-        decay = min(self.config.ema_decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(
-            list(self.average["editor"].parameters()), list(self.editor.parameters()), 1 - decay
-        )
+        optimizer.step()
+        self.move_average(self.config.ema_decay, step)
 
 
 def build(config: WarpConfig, context: BuildContext) -> EGGANW:
     """Return an EGGAN-W ready to train; a dataset of another size or without groups is a `UserError`."""
     dataset = context.dataset
-    if dataset.size != config.image_size:
-        raise UserError(
-            f"EGGAN-W is configured for {config.image_size} px, but the images of {dataset.folder} have "
-            f"{dataset.size} px"
-        )
+    check_dataset("EGGAN-W", config.image_size, dataset, context.splits, labels=False)
     if dataset.groups(dataset.rows(*context.splits)) is None:
         raise UserError(f"{dataset.folder}: {NEEDS_GROUPS}")
     return EGGANW(config, context.seed, context.device)
-
-
-def restore(config: WarpConfig, weights: Mapping[str, Tensor], device: torch.device) -> EGGANW:
-    """Return an EGGAN-W that edits with the given weights."""
-    model = EGGANW(config, 0, device)
-    model.load_inference_weights(weights)
-    return model
 
 
 PAPER = WarpConfig()
@@ -475,7 +429,7 @@ ENTRY = MethodEntry(
         "quick": replace(CPU, disturb_share=0.0, ema_decay=0.995, warm_up_steps=100),
     },
     build=build,
-    restore=restore,
+    restore=partial(restore_for_editing, EGGANW),
     reads=("source", "target_aus"),
     version=VERSION,
 )

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 import eggan.training
 from eggan.data.training_set import Groups, TrainingSet
@@ -23,6 +23,12 @@ def fake_to(self, device):
             if buffer is not None:
                 module._buffers[key] = buffer.to(device)
     return self
+
+
+def fake_deepcopy(self, memo):
+    """Copy within the fake mode of the original, which a plain deepcopy would copy, too."""
+    copied = self.detach().clone()
+    return nn.Parameter(copied, self.requires_grad) if isinstance(self, nn.Parameter) else copied
 
 
 class PlainAdam(torch.optim.Adam):
@@ -45,6 +51,7 @@ def generator_on_meta(*key, device="cpu"):
 def fake(monkeypatch) -> Iterator[None]:
     """Fake tensors, modules that move by copying, and stand-ins for calls that fake tensors get wrong."""
     monkeypatch.setattr(nn.Module, "to", fake_to)
+    monkeypatch.setattr(FakeTensor, "__deepcopy__", fake_deepcopy, raising=False)
     monkeypatch.setattr(torch.Tensor, "new_tensor", lambda self, values: torch.tensor(values).to(self.device))
     monkeypatch.setattr(torch.optim, "Adam", PlainAdam)
     monkeypatch.setattr(torch, "autocast", lambda *_args, **_options: nullcontext())

@@ -7,11 +7,11 @@ import torch
 from eggan import losses
 from eggan.config import from_dict, to_dict
 from eggan.data.dataset import GROUP_COLUMN
-from eggan.data.pixel_range import to_network_range
+from eggan.data.images import to_network_range
 from eggan.data.training_set import load_training_set
 from eggan.errors import UserError
 from eggan.method import EditRequest, Method, ReconstructionRequest
-from eggan.model import ENTRY, build, restore
+from eggan.model import ENTRY, build
 from eggan.model_config import EGGANConfig, quick_preset
 from eggan.networks import CLASSIFIERS
 from eggan.training import TrainingConfig, _request, make_batch
@@ -299,14 +299,14 @@ def test_inference_weights_round_trip(dataset, cache, data):
     model = build(narrow_config(ema_decay=0.9), context(dataset, cache))
     model.update(make_batch(data, BATCH, 0, 0), 0)
     weights = {k: v.clone() for k, v in model.inference_weights().items()}
-    again = restore(narrow_config(), weights, torch.device("cpu"))
+    again = ENTRY.restore(narrow_config(), weights, torch.device("cpu"))
     request = request_of(data, [0, 1], [2, 3])
     assert torch.equal(again.edit(request), model.edit(request))
     assert torch.equal(again.read_aus(request.source), model.read_aus(request.source))
     with pytest.raises(UserError, match="restored for editing"):
         again.update(make_batch(data, BATCH, 0, 0), 0)
     with pytest.raises(UserError, match="do not fit"):
-        restore(narrow_config(latent_dim=8), weights, torch.device("cpu"))
+        ENTRY.restore(narrow_config(latent_dim=8), weights, torch.device("cpu"))
 
 
 def test_state_of_another_version_or_shape_is_refused(dataset, cache):

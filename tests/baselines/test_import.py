@@ -141,7 +141,7 @@ def test_stargan_follows_the_official_order_of_expressions(eggan, ours, save, tm
     assert (status, "52 tensors" in out) == (0, True)
     checkpoint = load_checkpoint(tmp_path / "out")
     config = from_dict(stargan.StarGANConfig, checkpoint.card.config)
-    model = stargan.restore(config, checkpoint.weights, torch.device("cpu"))
+    model = stargan.ENTRY.restore(config, checkpoint.weights, torch.device("cpu"))
     source, alphabetical = images(1, 64), sorted(EXPRESSIONS)
     aus = torch.zeros(1, 17)
     for name in ("happy", "neutral"):
@@ -158,7 +158,7 @@ def test_ganimation_and_its_misspelt_head(eggan, ours, save, tmp_path):
     assert eggan("import", "ganimation", path, "-o", tmp_path / "out")[0] == 0
     checkpoint = load_checkpoint(tmp_path / "out")
     config = from_dict(ganimation.GANimationConfig, checkpoint.card.config)
-    model = ganimation.restore(config, checkpoint.weights, torch.device("cpu"))
+    model = ganimation.ENTRY.restore(config, checkpoint.weights, torch.device("cpu"))
     with torch.no_grad():
         colour, mask = network(images(1, 64), torch.ones(1, 17))
         again = model.generator(images(1, 64), torch.ones(1, 17))
@@ -175,7 +175,7 @@ def test_homointerpgan_is_three_files_in_any_order(eggan, ours, save, tmp_path):
     checkpoint = load_checkpoint(tmp_path / "out")
     config = from_dict(HomoInterpGANConfig, checkpoint.card.config)
     assert (config.groups, config.strength) == ((8,), (1.0, 0.0))
-    model = homointerpgan.restore(config, checkpoint.weights, torch.device("cpu"))
+    model = homointerpgan.ENTRY.restore(config, checkpoint.weights, torch.device("cpu"))
     with torch.no_grad():
         assert torch.equal(model.encoder(images(1, 64)), ours["encoder"][0](images(1, 64)))
 

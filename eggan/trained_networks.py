@@ -1,27 +1,33 @@
-"""What every baseline does alike: the check of its dataset, Adam steps, learning rate, state, weights.
+"""What methods do alike: the check of the dataset, Adam steps, learning rate, averages, state, weights.
 
 It knows no loss, no order of updates and no loop; each method's file says those.
 """
 
+import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from eggan.aus import EXPRESSIONS
 from eggan.checkpoint import load_optimizers
-from eggan.data.dataset import Dataset
 from eggan.errors import UserError
 from eggan.networks import parameter_count
+
+if TYPE_CHECKING:  # an edit needs no dataset
+    from eggan.data.dataset import Dataset
 
 STATE_VERSION = 1
 Schedule = Literal["shared", "last_third", "constant"]
 # The loop's factor is 1, then linear to 0 over the second half of the training; stretched by 1.5 and capped
 # at 1, the fall covers the last third.
 STRETCH: dict[str, float] = {"shared": 1.0, "last_third": 1.5, "constant": math.inf}
+DRAWS = frozenset({"kaiming_uniform_", "uniform_", "normal_"})  # of torch.nn.init and torch.Tensor
+Restored = TypeVar("Restored", bound="TrainedNetworks")
 
 
 def check_warm_steps(warm_steps: int) -> None:
@@ -31,9 +37,10 @@ def check_warm_steps(warm_steps: int) -> None:
 
 
 class TrainedNetworks:
-    """Named networks, one Adam each, one learning-rate schedule; `edits_with` are those that `edit` needs.
+    """Named networks, their Adams, one learning-rate schedule; `edits_with` are those that `edit` needs.
 
-    `optimizers` makes the Adams by network name.
+    `optimizers` makes the Adams by name, one or more networks each. `averaged` names the networks that edit
+    with a running average of their weights, kept in `average`.
     """
 
     def __init__(
@@ -43,21 +50,27 @@ class TrainedNetworks:
         optimizers: Callable[[], dict[str, torch.optim.Adam]],
         edits_with: Sequence[str],
         schedule: Schedule,
+        averaged: Sequence[str] = (),
     ) -> None:
         self.title, self.networks, self._make_optimizers = title, dict(networks), optimizers
         self.edits_with, self.schedule = tuple(edits_with), schedule
+        self.average = {name: copy.deepcopy(networks[name]).requires_grad_(False) for name in averaged}
+        self.for_editing = False
+        self.rate_factor = 1.0  # of the configured learning rates; the loop sets it
 
     @cached_property
     def optimizers(self) -> dict[str, torch.optim.Adam]:
         """The optimisers by name; made when training first needs one, since torch's take seconds to load."""
+        if self.for_editing:
+            raise UserError(f"this {self.title} was restored for editing; it cannot be trained further")
         return self._make_optimizers()
 
     @cached_property
     def _rates(self) -> dict[str, float]:
         return {name: optimizer.defaults["lr"] for name, optimizer in self.optimizers.items()}
 
-    def descend(self, loss: Tensor, *names: str, retain_graph: bool = False) -> None:
-        """Take one Adam step of the named networks on `loss` (0-d); no other network gets a gradient.
+    def descend(self, loss: Tensor, *names: str) -> None:
+        """Take one Adam step of the named optimisers on `loss` (0-d); no other network gets a gradient.
 
         A parameter that the loss does not reach has the gradient 0, not none: Adam's moments still move it.
         """
@@ -65,28 +78,40 @@ class TrainedNetworks:
         for optimizer in chosen:
             optimizer.zero_grad(set_to_none=False)
         parameters = [p for optimizer in chosen for p in optimizer.param_groups[0]["params"]]
-        loss.backward(inputs=parameters, retain_graph=retain_graph)
+        loss.backward(inputs=parameters)
         for optimizer in chosen:
             optimizer.step()
 
     def set_learning_rate(self, factor: float) -> None:
         """Set every learning rate to its configured value times `factor`, reshaped by the schedule."""
-        reshaped = min(1.0, STRETCH[self.schedule] * factor) if factor else 0.0
+        self.rate_factor = min(1.0, STRETCH[self.schedule] * factor) if factor else 0.0
         for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
-                group["lr"] = self._rates[name] * reshaped
+                group["lr"] = self._rates[name] * self.rate_factor
 
     def scale_learning_rate(self, factor: float, *names: str) -> None:
-        """Multiply the learning rates of the named networks, until the loop sets them for the next step."""
+        """Multiply the learning rates of the named optimisers, until the loop sets them for the next step."""
         for name in names:
             for group in self.optimizers[name].param_groups:
                 group["lr"] *= factor
 
+    @torch.no_grad()
+    def move_average(self, largest_decay: float, step: int) -> None:
+        """Move the averages towards the live networks; young averages move faster (as in Karras et al.
+        2019).
+        """
+        decay = min(largest_decay, (1 + step) / (10 + step))
+        for name, network in self.average.items():
+            live: list[Tensor] = list(self.networks[name].parameters())
+            torch._foreach_lerp_(list(network.parameters()), live, 1 - decay)
+
     def state(self) -> dict[str, Any]:
-        """Return networks and optimisers as plain state."""
+        """Return networks, averages if any, and optimisers as plain state."""
+        average = {name: network.state_dict() for name, network in self.average.items()}
         return {
             "version": STATE_VERSION,
             "networks": {name: network.state_dict() for name, network in self.networks.items()},
+            **({"average": average} if average else {}),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
         }
 
@@ -98,30 +123,71 @@ class TrainedNetworks:
         try:
             for name, network in self.networks.items():
                 network.load_state_dict(state["networks"][name])
+            for name, network in self.average.items():
+                network.load_state_dict(state["average"][name])
             load_optimizers(self.optimizers, state["optimizers"])
         except Exception as error:  # on a state with other values torch raises anything
             raise UserError(f"{self.title} state does not fit this config: {_first_line(error)}") from None
 
     def inference_weights(self) -> dict[str, Tensor]:
-        """Return the tensors of the networks that `edit` uses."""
-        parts = {name: self.networks[name].state_dict() for name in self.edits_with}
+        """Return the tensors of the networks that `edit` uses, of their averages where there are some."""
+        parts = {name: self.average.get(name, self.networks[name]).state_dict() for name in self.edits_with}
         return {f"{name}.{key}": value for name, part in parts.items() for key, value in part.items()}
 
     def load_inference_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Restore `inference_weights()`; other names or shapes are a `UserError`."""
+        try:
+            for name, network in self.editing_networks():
+                start = f"{name}."
+                network.load_state_dict(
+                    {
+                        key.removeprefix(start): value
+                        for key, value in weights.items()
+                        if key.startswith(start)
+                    }
+                )
+        except RuntimeError as error:
+            raise UserError(f"{self.title} weights do not fit this config: {_first_line(error)}") from None
+
+    def editing_networks(self) -> Iterator[tuple[str, nn.Module]]:
+        """Yield the networks that inference weights belong to, by name; an average after its live network."""
         for name in self.edits_with:
-            start = f"{name}."
-            part = {key.removeprefix(start): value for key, value in weights.items() if key.startswith(start)}
-            try:
-                self.networks[name].load_state_dict(part)
-            except RuntimeError as error:
-                raise UserError(
-                    f"{self.title} weights do not fit this config: {_first_line(error)}"
-                ) from None
+            yield name, self.networks[name]
+            if name in self.average:
+                yield name, self.average[name]
 
     def parameter_counts(self) -> dict[str, int]:
         """Return the number of trainable parameters by network name."""
         return {name: parameter_count(network) for name, network in self.networks.items()}
+
+
+class _NoDraws(TorchFunctionMode):
+    """Leaves new weights as their memory was: no draw, and no memory for a network that nothing fills."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in DRAWS:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+def restore_for_editing(
+    make: Callable[[Any, int, torch.device], Restored],
+    config: Any,
+    weights: Mapping[str, Tensor],
+    device: torch.device,
+) -> Restored:
+    """Return the method `make(config, seed, device)` with the given weights, which edits but cannot train.
+
+    Critics and whatever else only training needs have shapes, but no values.
+    """
+    with _NoDraws():
+        method = make(config, 0, device)
+    method.load_inference_weights(weights)
+    method.for_editing = True
+    return method
 
 
 def adam(network: nn.Module, learning_rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
@@ -136,7 +202,7 @@ def _first_line(error: Exception) -> str:
 
 
 def check_dataset(
-    title: str, image_size: int, dataset: Dataset, splits: tuple[str, ...], labels: bool
+    title: str, image_size: int, dataset: "Dataset", splits: tuple[str, ...], labels: bool
 ) -> None:
     """Raise `UserError` for images of another size and, if `labels`, for training images without one."""
     if dataset.size != image_size:
