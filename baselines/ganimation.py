@@ -21,9 +21,7 @@ Deviations:
    between.
 6. `cpu`: 64 px, half of the width, a quarter for the critic, three residual blocks, as for StarGAN, and for
    thousands instead of hundred thousands of steps its He start, `warm_steps` 300, `critic_steps` 2 and
-   `learning_rate` 3e-4. Chosen on validation people, one seed: PCC 0.14, 72 % recognised after 500 steps.
-   `weight_cycle` 100 with `weight_condition` 2000 and `critic_steps` 3 nearly closed the mask (0.95, PCC 0.03
-   at step 600, 0.16 at step 800); from the official start PCC was 0.00 with the mask at 1.
+   `learning_rate` 3e-4. What was tried: docs/decisions/ganimation.md.
 """
 
 from dataclasses import dataclass, replace

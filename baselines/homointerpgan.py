@@ -27,13 +27,7 @@ Deviations:
    reads the labels of unchanged features (its gradient reaches the encoder), at `warm_learning_rate`.
 10. `cpu`: 64 px, a quarter of the width, deviations 8 and 9, He start, the loop's linear decay and, for
    thousands instead of hundred thousands of steps, `warm_steps` 600 at 1e-3, then `learning_rate` 3e-4 with
-   the encoder at every step, and `weight_gp` 10. Chosen on validation people, one seed: AU skill 0.13, PCC
-   0.19, 51 % recognised after 2,000 steps. Tried before it, at half of the width: relu5_1 (4 x 4) with and
-   without a warm-up: a blur, 0 to 22 % recognised. At a quarter: the training people as a second group of
-   attributes, at v = 0 in an edit (skill 0.12, PCC 0.19, 43 %); the same with a warm-up whose labels do not
-   reach the encoder (0.04, 0.09, 65 %), with 1e-3 to the end (the penalty explodes: -0.60, -0.01, 38 % after
-   1,000 steps), or without labels in the warm-up and `weight_gp` 100 (-0.15, -0.01, 53 %: the critic learns
-   no label). An edit of the chosen one at v = 1.5 has skill 0.16, PCC 0.25 and 34 %.
+   the encoder at every step, and `weight_gp` 10. What was tried: docs/decisions/homointerpgan.md.
 
 Not a deviation: the critic's attribute heads learn on interpolated features with the SOURCE's labels
 ("rigorous training"), and its adversarial head has 256 outputs, averaged in the loss and summed in the

@@ -21,11 +21,7 @@ Deviations:
 7. `cpu`: for thousands instead of hundred thousands of steps both networks start as in EGGAN's presets:
    `warm_steps` teach the critic labels of real images and G to rebuild its input. Beside them
    `critic_init` he, `critic_steps` 3, `learning_rate` 3e-4, `weight_class` 2, `weight_reconstruction` 100.
-   Chosen on validation people, one seed, 800 steps, by AU error, identity and pictures. Without the warm-up
-   (official weights, `critic_steps` 2) the AU error at step 500 was 3.44 against copy-source's 2.37, and the
-   critic's class term above ln 8. With it and the official weights G forgot faces: 3 % recognised at step
-   600. With `weight_class` 10 the edits were patterns that pleased the critic alone (class term 0.1, AU error
-   3.6). As set: 94 % recognised, the AU error falling from 4.0 at step 400 to 2.9 at step 800.
+   What was tried: docs/decisions/stargan.md.
 """
 
 from dataclasses import dataclass, replace

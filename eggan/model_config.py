@@ -154,9 +154,7 @@ def paper_preset() -> EGGANConfig:
 def cpu_preset() -> EGGANConfig:
     """64 px with narrow networks for a CPU; perceptual loss on C_id's features.
 
-    E and G start as an autoencoder and C_exp is warmed up on real images; with Eq. 7 from the first step, the
-    edits of unseen people turn into line patterns that please C_exp alone. Chosen on validation identities of
-    SynFACS with AU estimator a, by few and short runs.
+    E and G start as an autoencoder and C_exp is warmed up on real images. Why: docs/decisions/eggan.md.
     """
     return replace(
         paper_preset(),

@@ -9,7 +9,8 @@ The source's AUs are not asked for: the network sees them. At the start the edit
 and colour can be enlarged and composed at a photograph's own resolution (`edit_large`).
 
 Training compares the edit with the true one (a dataset with groups, such as SynFACS' `crowd`): L1, gradient
-L1 and SSIM, weighted towards what changes. No adversary, no classifier. What was tried: docs/decisions.
+L1 and SSIM, weighted towards what changes. No adversary, no classifier. What was tried:
+docs/decisions/eggan-w.md.
 """
 
 import itertools

@@ -136,6 +136,12 @@ def test_the_path_rule_catches_what_it_forbids():
     assert not MACHINE_PATH.search("https://host/home/page and data/tmp/x")
 
 
+@pytest.mark.parametrize("path", [*SOURCES, ROOT / "README.md"], ids=name_of)
+def test_pages_that_are_pointed_to_are_there(path):
+    pages = re.findall(r"\bdocs/[\w./-]*\.(?:md|png)", path.read_text(encoding="utf-8"))
+    assert [page for page in pages if not (ROOT / page).is_file()] == []
+
+
 def function_lengths() -> list[int]:
     return sorted(
         (node.end_lineno or 0) - node.lineno + 1
