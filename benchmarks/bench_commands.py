@@ -138,7 +138,7 @@ def add_instruments(parser: argparse.ArgumentParser) -> None:
 def run_suite(arguments: argparse.Namespace) -> int:
     """Run a suite; 0 when every chosen cell is finished, 1 when one failed."""
     with loading():
-        from benchmarks.running.bench_session import Session
+        from benchmarks.running.bench_session import BenchSession
         from eggan.child_process import end_with_parent
         from eggan.errors import UserError
         from eggan.startup import set_threads
@@ -149,7 +149,7 @@ def run_suite(arguments: argparse.Namespace) -> int:
         raise UserError("--workers must be at least 1")
     end_with_parent()
     set_threads(arguments.processes)
-    session = Session.of(arguments)
+    session = BenchSession.of(arguments)
     return session.dry_run() if arguments.dry_run else session.run()
 
 

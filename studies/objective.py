@@ -15,7 +15,7 @@ from eggan.method import Method
 from eggan.training import TrainingConfig, TrainingFailed
 from studies.storage.trial_table import SCORES
 from studies.study_config import StudyConfig
-from studies.study_context import Desk, validate, validate_pairs
+from studies.study_context import StudyContext, validate, validate_pairs
 
 PROBES = "probes"  # trial attribute: [[images, {score: value}], ...]
 PROBED = ("val/au/mse", "val/au/skill", "val/identity/accuracy")
@@ -25,7 +25,7 @@ PROBED = ("val/au/mse", "val/au/skill", "val/identity/accuracy")
 class TrialRun:
     """A trial on its way. `log` takes tracked values by step, `check` may raise between steps."""
 
-    desk: Desk
+    context: StudyContext
     trial: Trial
     config: Any
     folder: Path
@@ -40,7 +40,7 @@ class TrialRun:
         self.probes = probes
         self.trial.set_user_attr(PROBES, probes)
         for images, values in probes:
-            self._goes_on = report(self.desk, self.trial, images, values)
+            self._goes_on = report(self.context, self.trial, images, values)
 
     def scores(self) -> dict[str, float]:
         """Train with every seed and return the means of the final scores.
@@ -50,13 +50,13 @@ class TrialRun:
         """
         if self.probes:  # the trial that it repeats may have died before it was stopped by its last one
             self._stop_if_pruned(self.probes[-1][0])
-        by_seed = [self._one_seed(seed, position) for position, seed in enumerate(self.desk.study.seeds)]
+        by_seed = [self._one_seed(seed, position) for position, seed in enumerate(self.context.study.seeds)]
         means = {name: sum(run[name] for run in by_seed) / len(by_seed) for name in by_seed[0]}
         return check_finite(means)
 
     def _one_seed(self, seed: int, position: int) -> dict[str, float]:
-        desk = self.desk
-        prefix = "train" if len(desk.study.seeds) == 1 else f"train/s{seed}"
+        context = self.context
+        prefix = "train" if len(context.study.seeds) == 1 else f"train/s{seed}"
 
         def log(step: int, values: dict[str, float]) -> None:
             self.check()
@@ -64,12 +64,12 @@ class TrialRun:
 
         probe = self._probe if position == 0 else None
         folder = self.folder / f"s{seed}"
-        return train_and_score(desk, self.config, desk.training, seed, folder, log, probe)[0]
+        return train_and_score(context, self.config, context.training, seed, folder, log, probe)[0]
 
     def _probe(self, step: int, method: Method) -> None:
         """Validate in between; outside the warm start the value goes to the pruner."""
-        images = step * self.desk.training.batch_size
-        values = validate(method, self.desk.entry, self.desk.interim)
+        images = step * self.context.training.batch_size
+        values = validate(method, self.context.entry, self.context.interim)
         self.log(step, {f"interim/{name}": value for name, value in values.items()})
         if images not in [probe[0] for probe in self.probes]:  # else a trial saw it that this one repeats
             self._add_probe(images, values)
@@ -79,15 +79,15 @@ class TrialRun:
         """Store an intermediate validation, and what the pruner says to it."""
         self.probes.append([images, {name: values[name] for name in PROBED}])
         self.trial.set_user_attr(PROBES, self.probes)
-        self._goes_on = report(self.desk, self.trial, images, values)
+        self._goes_on = report(self.context, self.trial, images, values)
 
     def _stop_if_pruned(self, images: int) -> None:
-        if not self._goes_on and images < self.desk.images and self.may_prune:
+        if not self._goes_on and images < self.context.images and self.may_prune:
             raise optuna.TrialPruned(f"pruned after {images} images")
 
 
 def train_and_score(
-    desk: Desk,
+    context: StudyContext,
     config: Any,
     training: TrainingConfig,
     seed: int,
@@ -96,9 +96,9 @@ def train_and_score(
     on_probe: Probe | None = None,
 ) -> tuple[dict[str, float], pd.DataFrame]:
     """Train with one seed, going on from what `folder` holds; return final scores and their pair table."""
-    run = desk.training_run(config, training, seed)
+    run = context.training_run(config, training, seed)
     trained = run_training(run, folder, on_log, on_probe)
-    scores, frame = validate_pairs(trained.method, desk.entry, desk.final)
+    scores, frame = validate_pairs(trained.method, context.entry, context.final)
     scores["train_seconds"] = trained.result.seconds
     return {name: scores[name] for name in SCORES if name in scores}, frame
 
@@ -111,15 +111,15 @@ def check_finite(scores: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in scores.items() if name not in broken}
 
 
-def report(desk: Desk, trial: Trial, images: int, values: dict[str, float]) -> bool:
+def report(context: StudyContext, trial: Trial, images: int, values: dict[str, float]) -> bool:
     """Hand an intermediate value to the pruner; return whether it lets the trial go on.
 
     The resource counts images after the warm start. Several objectives cannot be pruned.
     """
-    resource = images - desk.warm_images
-    if not desk.study.prunes or resource <= 0:
+    resource = images - context.warm_images
+    if not context.study.prunes or resource <= 0:
         return True
-    trial.report(interim_value(desk.study, values), resource)
+    trial.report(interim_value(context.study, values), resource)
     return not trial.should_prune()
 
 

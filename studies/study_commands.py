@@ -164,11 +164,11 @@ def run_study(arguments: argparse.Namespace) -> int:
     with loading():
         from eggan.startup import set_threads
         from studies.space import find_space
-        from studies.study_session import Session
+        from studies.study_session import StudySession
 
     find_space(arguments.space, arguments.also)
     set_threads(arguments.workers)
-    session = Session.of(arguments)
+    session = StudySession.of(arguments)
     if arguments.as_worker:
         return session.work()
     if arguments.dry_run:

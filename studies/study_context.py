@@ -11,10 +11,10 @@ import torch
 from benchmarks.protocol.edit_requests import split_data
 from benchmarks.protocol.protocol_config import Protocol
 from benchmarks.protocol.true_edits import TruthCache
-from benchmarks.running.environment import Workbench, open_instruments
+from benchmarks.running.environment import BenchEnvironment, open_instruments
 from benchmarks.running.training_run import TrainingRun
 from benchmarks.scoring import scores
-from benchmarks.scoring.evaluate import Editor, Laboratory, score_pairs
+from benchmarks.scoring.evaluate import Editor, ScoringContext, score_pairs
 from benchmarks.scoring.scores import Instruments
 from benchmarks.suites.methods import find_method
 from eggan.config import from_dict, to_dict
@@ -29,17 +29,17 @@ SPLIT = "val"
 
 
 @dataclass(frozen=True)
-class Desk:
+class StudyContext:
     """The shared things of a study. `final` and `interim` hold the pairs of both kinds of validation."""
 
     spec: StudySpec
     entry: MethodEntry
     base: Any
     training: TrainingConfig
-    bench: Workbench
+    bench: BenchEnvironment
     dataset: Dataset
-    final: Laboratory
-    interim: Laboratory
+    final: ScoringContext
+    interim: ScoringContext
 
     @property
     def study(self) -> StudyConfig:
@@ -82,7 +82,7 @@ class Desk:
             self.training_run(self.base, self.training, seed).build()
 
 
-def study_dataset(bench: Workbench, config: Any) -> Dataset:
+def study_dataset(bench: BenchEnvironment, config: Any) -> Dataset:
     """Return the dataset of a study: the one that was named, or SynFACS, rendered where it is missing."""
     if bench.dataset is not None:
         return load_dataset(bench.dataset)
@@ -92,7 +92,7 @@ def study_dataset(bench: Workbench, config: Any) -> Dataset:
     return load_dataset(folder)
 
 
-def studied_method(spec: StudySpec, bench: Workbench) -> MethodEntry:
+def studied_method(spec: StudySpec, bench: BenchEnvironment) -> MethodEntry:
     """Return the entry of a study's method; a reference is a `UserError`."""
     entry = find_method(spec.study.method, bench.methods)
     if not isinstance(entry, MethodEntry):
@@ -100,8 +100,8 @@ def studied_method(spec: StudySpec, bench: Workbench) -> MethodEntry:
     return entry
 
 
-def reopen_desk(folder: Path, bench: Workbench) -> Desk:
-    """Return the desk of a study that exists; another dataset or instrument than its own is a `UserError`."""
+def reopen_study_context(folder: Path, bench: BenchEnvironment) -> StudyContext:
+    """Return the context of an existing study; another dataset or instrument is a `UserError`."""
     spec = read_spec(folder)
     entry = studied_method(spec, bench)
     if entry.version != spec.method_version:
@@ -114,21 +114,23 @@ def reopen_desk(folder: Path, bench: Workbench) -> Desk:
     instruments = open_instruments(bench)
     if instruments.hashes != spec.instruments:
         raise UserError("the study used other instruments than the ones here: its scores cannot be compared")
-    return open_desk(spec, bench, dataset, instruments)
+    return open_study_context(spec, bench, dataset, instruments)
 
 
-def open_desk(spec: StudySpec, bench: Workbench, dataset: Dataset, instruments: Instruments) -> Desk:
-    """Return the desk of a study; pairs are drawn from validation identities and training targets only."""
+def open_study_context(
+    spec: StudySpec, bench: BenchEnvironment, dataset: Dataset, instruments: Instruments
+) -> StudyContext:
+    """Return the context of a study; pairs are drawn from validation identities and training targets only."""
     entry = studied_method(spec, bench)
-    return Desk(
+    return StudyContext(
         spec=spec,
         entry=entry,
         base=from_dict(entry.config, spec.method_config, "method"),
         training=from_dict(TrainingConfig, spec.training, "training"),
         bench=bench,
         dataset=dataset,
-        final=_laboratory(spec.study, spec.study.pairs, bench, dataset, instruments),
-        interim=_laboratory(spec.study, spec.study.validation_pairs, bench, dataset, instruments),
+        final=_scoring_context(spec.study, spec.study.pairs, bench, dataset, instruments),
+        interim=_scoring_context(spec.study, spec.study.validation_pairs, bench, dataset, instruments),
     )
 
 
@@ -154,13 +156,13 @@ def warm_images(base: Any, training: TrainingConfig) -> int:
     return int(getattr(base, "rec_warm_steps", 0)) * training.batch_size
 
 
-def _laboratory(
-    study: StudyConfig, pairs: int, bench: Workbench, dataset: Dataset, instruments: Instruments
-) -> Laboratory:
+def _scoring_context(
+    study: StudyConfig, pairs: int, bench: BenchEnvironment, dataset: Dataset, instruments: Instruments
+) -> ScoringContext:
     protocol = Protocol(name="study", splits=(SPLIT,), pairs=pairs, seed=study.pairs_seed)
     data = split_data(protocol, SPLIT, dataset, _training_only(dataset))
     truth = TruthCache(bench.cache, bench.workers, bench.render)
-    return Laboratory(protocol, [data], instruments, truth, bench.device, bench.progress)
+    return ScoringContext(protocol, [data], instruments, truth, bench.device, bench.progress)
 
 
 def _training_only(dataset: Dataset) -> Dataset:
@@ -181,20 +183,22 @@ class OwnReader:
         return self.method.read_aus(images)
 
 
-def validate(method: Method, entry: MethodEntry, lab: Laboratory) -> dict[str, float]:
+def validate(method: Method, entry: MethodEntry, scoring: ScoringContext) -> dict[str, float]:
     """Return a method's scores on validation pairs, under the names `val/...`; accuracy in percent."""
-    return validate_pairs(method, entry, lab)[0]
+    return validate_pairs(method, entry, scoring)[0]
 
 
 def validate_pairs(
-    method: Method, entry: MethodEntry, lab: Laboratory
+    method: Method, entry: MethodEntry, scoring: ScoringContext
 ) -> tuple[dict[str, float], pd.DataFrame]:
     """Return the scores as `validate` does, and the pair table with the readings that they come from."""
-    (data,) = lab.splits
-    scored = score_pairs(Editor(lambda request, truth: method.edit(request), entry.reads), lab, data)
+    (data,) = scoring.splits
+    scored = score_pairs(Editor(lambda request, truth: method.edit(request), entry.reads), scoring, data)
     summary, frame = dict(scored.summary), scored.frame
     if hasattr(method, "read_aus"):
-        own = scores.read_aus(OwnReader(method), scored.edits, lab.device, lab.progress, "read own AUs")
+        own = scores.read_aus(
+            OwnReader(method), scored.edits, scoring.device, scoring.progress, "read own AUs"
+        )
         summary["own/mse"] = float(((own - scores.matrix(frame, "target")) ** 2).mean())
     return {f"{SPLIT}/{name}": value for name, value in summary.items()}, frame
 

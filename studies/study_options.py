@@ -4,25 +4,25 @@ import argparse
 from dataclasses import dataclass
 
 from benchmarks.running.bench_session import choice_of
-from benchmarks.running.environment import Workbench
+from benchmarks.running.environment import BenchEnvironment
 from eggan import tracking
 from eggan.options import resolve_device
 from eggan.tracking import Store
 
 
 @dataclass(frozen=True)
-class Place:
-    """The workbench, the tracking store that is told (none with `offline`), and whether weights stay."""
+class StudyOptions:
+    """The environment, the tracking store that is used (none with `offline`), and whether weights stay."""
 
-    bench: Workbench
+    bench: BenchEnvironment
     offline: bool = False
     tracking_uri: str | None = None
     keep_weights: bool = False
 
     @classmethod
-    def of(cls, arguments: argparse.Namespace) -> "Place":
+    def of(cls, arguments: argparse.Namespace) -> "StudyOptions":
         """Read the arguments; an unknown device is a `UserError`."""
-        bench = Workbench(
+        bench = BenchEnvironment(
             runs=arguments.runs,
             data=arguments.data,
             device=resolve_device(arguments.device),

@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 
-from benchmarks.running.environment import Workbench, open_instruments
+from benchmarks.running.environment import BenchEnvironment, open_instruments
 from benchmarks.suites.presets import resolve, trainable
 from eggan.child_process import end_with_parent, how_ended
 from eggan.command_workers import run_workers
@@ -21,7 +21,7 @@ from eggan.signals import resumable, stop_as_interrupt
 from eggan.tracking import Store
 from eggan.training import TrainingConfig
 from studies.storage.attempts import count_trials, queue_forgotten
-from studies.storage.liveness import Watch, reap
+from studies.storage.liveness import Watch, close_stale
 from studies.storage.study_storage import (
     STORAGE_ERRORS,
     check_address,
@@ -35,15 +35,15 @@ from studies.storage.trial_tracking import open_study_run, settle_all
 from studies.study_config import SPEC_FILE, StudyConfig, StudySpec, read_spec, study_folder, write_spec
 from studies.study_console import plan_text, status_text
 from studies.study_context import (
-    Desk,
+    StudyContext,
     check_settings,
     make_spec,
-    open_desk,
+    open_study_context,
     resolved_training,
     study_dataset,
     warm_images,
 )
-from studies.study_options import Place
+from studies.study_options import StudyOptions
 from studies.worker import Worker
 
 STUDY_GROUP = "study."
@@ -52,34 +52,34 @@ NAME_CHARACTERS = 100  # of a folder, and of what a database takes
 
 
 @dataclass(frozen=True)
-class Session:
+class StudySession:
     """The choices of one command; `url` is the database's address with its password, "" for the journal."""
 
     name: str
     study: StudyConfig
-    place: Place
+    options: StudyOptions
     assignments: tuple[str, ...] = ()
     url: str = ""
     workers: int = 1
     arguments: argparse.Namespace = field(default_factory=argparse.Namespace, compare=False)
 
     @classmethod
-    def of(cls, arguments: argparse.Namespace) -> "Session":
+    def of(cls, arguments: argparse.Namespace) -> "StudySession":
         """Read the arguments; what is wrong in them is found before anything is rendered or trained."""
         study = study_config(arguments)
         if arguments.workers < 1:
             raise UserError("--workers must be at least 1")
-        place = Place.of(arguments)
+        options = StudyOptions.of(arguments)
         name = arguments.name or f"{study.space}-{study.objective}"
         if Path(name).name != name or name.startswith("."):
             raise UserError(f"--name {name!r} is not a plain name")
         if len(name) > NAME_CHARACTERS:
             raise UserError(f"--name has {len(name)} characters: take at most {NAME_CHARACTERS}")
-        check_writable(study_folder(place.bench.runs, name))
+        check_writable(study_folder(options.bench.runs, name))
         return cls(
             name=name,
             study=study,
-            place=place,
+            options=options,
             assignments=tuple(word for word in arguments.assignments if not word.startswith(STUDY_GROUP)),
             url=_address(arguments.storage, arguments.workers),
             workers=arguments.workers,
@@ -87,17 +87,17 @@ class Session:
         )
 
     @property
-    def bench(self) -> Workbench:
-        """The place's workbench."""
-        return self.place.bench
+    def bench(self) -> BenchEnvironment:
+        """What the trials work with."""
+        return self.options.bench
 
     @property
     def folder(self) -> Path:
         """The study's folder."""
         return study_folder(self.bench.runs, self.name)
 
-    def desk(self) -> Desk:
-        """Return the opened study desk; its dataset is rendered where it is missing."""
+    def context(self) -> StudyContext:
+        """Return what all trials share; its dataset is rendered where it is missing."""
         entry = trainable(self.study.method)
         base, training = self._resolved()
         check_settings(self.study, base, training)  # before anything is rendered
@@ -106,7 +106,7 @@ class Session:
         storage = without_password(self.url)
         spec = make_spec(self.name, self.study, entry, base, training, dataset, instruments, storage)
         self._check_storage(spec)
-        return open_desk(spec, self.bench, dataset, instruments)
+        return open_study_context(spec, self.bench, dataset, instruments)
 
     def _resolved(self) -> tuple[Any, TrainingConfig]:
         """Return the method's config and training, before a trial's parameters and the study's budget."""
@@ -126,7 +126,7 @@ class Session:
         check_settings(self.study, base, training)
         existing = open_study(self.folder, self.url) if self._exists() else None
         warm = warm_images(base, resolved_training(self.study, training))
-        runs, keep = self.bench.runs, self.place.keep_weights
+        runs, keep = self.bench.runs, self.options.keep_weights
         text = plan_text(self.name, self.study, existing, runs, self.workers, keep, warm)
         return f"{text}\nrun or continue it: {this_command()}"
 
@@ -146,47 +146,47 @@ class Session:
                 raise UserError(f"{unusable(self.url, error)}; the same command goes on") from None
 
     def _run(self) -> int:
-        store = self.place.store()
-        desk = self.desk()
-        study = self._open(desk)
-        desk.build_shared()
-        run = open_study_run(desk, study, store)
+        store = self.options.store()
+        context = self.context()
+        study = self._open(context)
+        context.build_shared()
+        run = open_study_run(context, study, store)
         state, reason = "interrupted", "stopped"
         try:
-            self._work(desk, study, store)
-            settle_all(study, self.folder, store, self.place.keep_weights)
+            self._work(context, study, store)
+            settle_all(study, self.folder, store, self.options.keep_weights)
             state, reason = outcome(study, self.study)
         finally:
             run.finish(state, reason)
         return 0 if state == "finished" else NOT_DONE
 
-    def _open(self, desk: Desk) -> optuna.Study:
+    def _open(self, context: StudyContext) -> optuna.Study:
         """Create or open the study, and put right what a crash left behind."""
-        study = create_study(desk.spec, self.folder, self.url, desk.references())
-        write_spec(desk.spec, self.folder)
+        study = create_study(context.spec, self.folder, self.url, context.references())
+        write_spec(context.spec, self.folder)
         with locked(self.folder / ".repair.lock"):
-            reap(study, self.study, Watch(self.folder))
+            close_stale(study, self.study, Watch(self.folder))
             queue_forgotten(study, self.study)
-            settle_all(study, self.folder, None, self.place.keep_weights)
+            settle_all(study, self.folder, None, self.options.keep_weights)
         return study
 
-    def _work(self, desk: Desk, study: optuna.Study, store: Store | None) -> None:
+    def _work(self, context: StudyContext, study: optuna.Study, store: Store | None) -> None:
         if self.workers == 1:
-            Worker(desk, study, store, self.place.keep_weights).run()
+            Worker(context, study, store, self.options.keep_weights).run()
             return
         own = {**vars(self.arguments), "as_worker": True, "storage": self.url or None}
         jobs = {f"worker {number}": argparse.Namespace(**own) for number in range(self.workers)}
         run_workers(jobs, self.workers, _report_end)
         with locked(self.folder / ".repair.lock"):  # a trial whose worker died has its reason at once
-            reap(study, self.study, Watch(self.folder))
+            close_stale(study, self.study, Watch(self.folder))
 
     def work(self) -> int:
         """Be one worker of a study that the launching process has prepared."""
         end_with_parent()
         with stop_as_interrupt():
-            desk = self.desk()
+            context = self.context()
             study = open_study(self.folder, self.url)
-            Worker(desk, study, self.place.store(), self.place.keep_weights).run()
+            Worker(context, study, self.options.store(), self.options.keep_weights).run()
         return 0
 
 

@@ -24,16 +24,16 @@ from studies.storage.attempts import ATTEMPT, Attempts, count_trials
 from studies.storage.liveness import (
     CLOSED_ERRORS,
     REASON,
-    Heart,
+    Heartbeat,
     LostTrial,
     Watch,
     begin_trial,
+    close_stale,
     close_trial,
-    reap,
 )
 from studies.storage.trial_table import FLOOR
 from studies.storage.trial_tracking import RUN_ID, open_trial_run, settle, trial_folder
-from studies.study_context import Desk
+from studies.study_context import StudyContext
 
 ACCURACY = "val/identity/accuracy"
 
@@ -42,18 +42,18 @@ ACCURACY = "val/identity/accuracy"
 class Worker:
     """One process at work on a study."""
 
-    desk: Desk
+    context: StudyContext
     study: optuna.Study
     store: Store | None = None
     keep_weights: bool = False
 
     def __post_init__(self) -> None:
-        self._watch = Watch(self.desk.folder())
+        self._watch = Watch(self.context.folder())
 
     def run(self) -> int:
         """Run trials until the study has as many as it should; return how many were run here."""
-        self.study.pruner = make_pruner(self.desk.study)
-        self.study.sampler = KeyedSampler(self.desk.study)
+        self.study.pruner = make_pruner(self.context.study)
+        self.study.sampler = KeyedSampler(self.context.study)
         done = 0
         while (trial := self._next()) is not None:
             self._run(trial)
@@ -62,23 +62,23 @@ class Worker:
 
     def _next(self) -> Trial | None:
         """Return the next trial, None when the study has enough; dead trials are put back first."""
-        study, settings = self.study, self.desk.study
-        for number in reap(study, settings, self._watch):
+        study, settings = self.study, self.context.study
+        for number in close_stale(study, settings, self._watch):
             self._settle(number)
-        with locked(self.desk.folder() / ".ask.lock"):  # or the workers of a machine would begin too many
+        with locked(self.context.folder() / ".ask.lock"):  # or the workers of a machine would begin too many
             count = count_trials(study)
             if not count["waiting"] and count["settled"] + count["running"] >= settings.trials:
                 return None
             if count["settled"] >= settings.trials:
                 return None
-            return begin_trial(study, self.desk.spec.space.distributions)
+            return begin_trial(study, self.context.spec.space.distributions)
 
     def _run(self, trial: Trial) -> None:
         """Run one trial and record its end, whatever that is; interruptions and full disks are raised."""
         started = time.time()
         try:
-            with Heart(trial, self.desk.study.beat_seconds) as heart:
-                self._work(trial, heart, started)
+            with Heartbeat(trial, self.context.study.beat_seconds) as heartbeat:
+                self._work(trial, heartbeat, started)
         except (LostTrial, UpdateFinishedTrialError):
             print(
                 f"trial {trial.number} was closed by another worker; its result is dropped", file=sys.stderr
@@ -94,9 +94,9 @@ class Worker:
             raise
         self._settle(trial.number)
 
-    def _work(self, trial: Trial, heart: Heart, started: float) -> None:
+    def _work(self, trial: Trial, heartbeat: Heartbeat, started: float) -> None:
         try:
-            run = self._open(trial, heart)
+            run = self._open(trial, heartbeat)
             scores = run.scores()
         except optuna.TrialPruned as pruned:
             self._constrain(trial, run.probes[-1][1][ACCURACY])
@@ -115,21 +115,21 @@ class Worker:
         else:
             self._complete(trial, started, scores)
 
-    def _open(self, trial: Trial, heart: Heart) -> TrialRun:
+    def _open(self, trial: Trial, heartbeat: Heartbeat) -> TrialRun:
         frozen = _frozen(self.study, trial.number)
-        config = self.desk.spec.space.apply(self.desk.base, trial.params)
+        config = self.context.spec.space.apply(self.context.base, trial.params)
         earlier = Attempts(self.study.get_trials(deepcopy=False)).earlier(frozen)
-        tracked = open_trial_run(self.desk, frozen, earlier, config, self.store)
+        tracked = open_trial_run(self.context, frozen, earlier, config, self.store)
         if self.store is not None:
             run_id = tracking.run_id_in(tracked.folder, self.store.uri)
             trial.set_user_attr(RUN_ID, {"uri": self.store.uri, "run_id": run_id})
         run = TrialRun(
-            desk=self.desk,
+            context=self.context,
             trial=trial,
             config=config,
             folder=tracked.folder,
             log=tracked.log,
-            check=heart.check,
+            check=heartbeat.check,
             may_prune="reference" not in frozen.user_attrs,  # what others are compared with is run to its end
         )
         if earlier and any(tracked.folder.glob(f"s*/{STATE_FILE}")):
@@ -142,12 +142,12 @@ class Worker:
         for name, value in scores.items():
             trial.set_user_attr(name, value)
         self._constrain(trial, scores[ACCURACY])
-        values = objective_values(self.desk.study, scores)
+        values = objective_values(self.context.study, scores)
         self._tell(trial, started, "", TrialState.COMPLETE, values)
 
     def _constrain(self, trial: Trial, accuracy: float) -> None:
-        if self.desk.study.has_floor:
-            trial.set_constraint(FLOOR, floor_constraint(self.desk.study, accuracy))
+        if self.context.study.has_floor:
+            trial.set_constraint(FLOOR, floor_constraint(self.context.study, accuracy))
 
     def _tell(self, trial: Trial, started: float, reason: str, state: TrialState, values: Any = None) -> None:
         try:
@@ -162,7 +162,7 @@ class Worker:
         frozen = _frozen(self.study, trial.number)
         try:
             attempt = int(frozen.user_attrs.get(ATTEMPT, 0))
-            close_trial(self.study, self.desk.study, frozen, reason, attempt)
+            close_trial(self.study, self.context.study, frozen, reason, attempt)
         except CLOSED_ERRORS:
             return
         self._settle(trial.number)
@@ -170,10 +170,10 @@ class Worker:
     def _settle(self, number: int) -> None:
         """Bring folder and run of a closed trial up to date."""
         trials = self.study.get_trials(deepcopy=False)
-        settle(trials[number], trials, self.desk.folder(), self.store, self.keep_weights)
+        settle(trials[number], trials, self.context.folder(), self.store, self.keep_weights)
 
     def _folder(self, trial: Trial) -> Path:
-        return trial_folder(self.desk.folder(), trial.number)
+        return trial_folder(self.context.folder(), trial.number)
 
 
 def _frozen(study: optuna.Study, number: int) -> FrozenTrial:

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.bench_commands import register as register_bench
 from benchmarks.running.bench_session import choice_of
-from benchmarks.scoring.instrument_choice import Choice
+from benchmarks.scoring.instrument_choice import InstrumentChoice
 from eggan import command_workers, options
 from eggan.child_process import PARENT
 from eggan.command_workers import read_call, run_workers, worker_command, write_call
@@ -54,7 +54,7 @@ def test_a_worker_is_given_the_same_instruments(tmp_path):
     words = ("--au-instrument", "openface", "--verifier", "lightcnn:w", "--openface", str(tmp_path))
     write_call(parsed("bench", "run", "quick", *words, "--openface-version", "2.2.0"), tmp_path / "call.json")
     arguments, _ = read_call(tmp_path / "call.json")
-    assert choice_of(arguments) == Choice("openface", "lightcnn:w", tmp_path, "2.2.0")
+    assert choice_of(arguments) == InstrumentChoice("openface", "lightcnn:w", tmp_path, "2.2.0")
 
 
 def fake_python(folder: Path, monkeypatch, body: str) -> None:

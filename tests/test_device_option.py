@@ -64,13 +64,13 @@ def test_every_command_with_a_device_defaults_to_auto():
 
 
 def test_bench_and_study_compute_where_auto_says(monkeypatch, tmp_path):
-    from benchmarks.running.bench_session import Session
-    from studies.study_options import Place
+    from benchmarks.running.bench_session import BenchSession
+    from studies.study_options import StudyOptions
 
     machine(monkeypatch, cuda=1)
     for words, read in (
-        (["bench", "run", "quick"], lambda arguments: Session.of(arguments).bench),
-        (["study", "run", "loss-weights"], lambda arguments: Place.of(arguments).bench),
+        (["bench", "run", "quick"], lambda arguments: BenchSession.of(arguments).bench),
+        (["study", "run", "loss-weights"], lambda arguments: StudyOptions.of(arguments).bench),
     ):
         parser = cli.build_parser(words, entry_points(group=cli.GROUP))
         arguments = parser.parse_args([*words, "--runs", str(tmp_path), "--data", str(tmp_path)])

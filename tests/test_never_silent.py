@@ -118,7 +118,7 @@ def test_opening_a_store_says_so_without_its_password(capsys, monkeypatch):
 def test_a_suite_says_what_it_loads_and_builds(capsys, tmp_path, monkeypatch):
     """Every wait of a run that has no bar of its own: here each is made a long one."""
     from benchmarks.running import cell_run
-    from benchmarks.running.bench_session import Session
+    from benchmarks.running.bench_session import BenchSession
 
     def slow(call):
         def slowed(*words, **named):
@@ -130,7 +130,7 @@ def test_a_suite_says_what_it_loads_and_builds(capsys, tmp_path, monkeypatch):
     for name in ("take_over_training", "edit_costs"):
         monkeypatch.setattr(cell_run, name, slow(getattr(cell_run, name)))
     bench = make_bench(tmp_path)
-    Session(tiny_suite(references=False), bench, [], [], [], offline=True).run()
+    BenchSession(tiny_suite(references=False), bench, [], [], [], offline=True).run()
     err = capsys.readouterr().err
     assert "looking for an earlier training: " in err
     assert "timing edits: " in err

@@ -17,7 +17,7 @@ from benchmarks.running.cells import (
 from eggan.options import command
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a state is read without it
-    from benchmarks.running.environment import Workbench
+    from benchmarks.running.environment import BenchEnvironment
     from benchmarks.running.suite_run import Plan
     from benchmarks.suites.suite import Row, Suite
 
@@ -67,7 +67,7 @@ def _status_row(status: CellStatus) -> list[str]:
     return [suite, values.get("name", "?"), status.state, minutes, status.key, status.reason]
 
 
-def summary_text(plans: "Sequence[Plan]", bench: "Workbench") -> str:
+def summary_text(plans: "Sequence[Plan]", bench: "BenchEnvironment") -> str:
     """Return one line per cell: state and headline scores."""
     rows = []
     for plan in plans:
@@ -84,7 +84,7 @@ def _headline(folder: Path, status: CellStatus) -> list[str]:
     return ["-" if values.get(name) is None else f"{values[name]:.3f}" for name in HEADLINE.values()]
 
 
-def unmeasured_lines(plans: "Sequence[Plan]", bench: "Workbench") -> list[str]:
+def unmeasured_lines(plans: "Sequence[Plan]", bench: "BenchEnvironment") -> list[str]:
     """Return a line per reason why metrics have no value, and one per cell with edits that were not read."""
     from benchmarks.scoring.evaluate import METHOD_REASONS
 
@@ -116,7 +116,7 @@ def _unread_lines(plan: "Plan", summary: dict[str, float]) -> list[str]:
     ]
 
 
-def plan_text(plans: "Sequence[Plan]", bench: "Workbench") -> str:
+def plan_text(plans: "Sequence[Plan]", bench: "BenchEnvironment") -> str:
     """Return the cells that a run would work on, with estimated time and disk."""
     from benchmarks.running.earlier_training import has_weights  # checkpoints bring torch
 
@@ -170,7 +170,7 @@ def _is_of(row: "Row", status: CellStatus) -> bool:
     )
 
 
-def missing_datasets_text(suite: "Suite", roles: Sequence[str], bench: "Workbench") -> str:
+def missing_datasets_text(suite: "Suite", roles: Sequence[str], bench: "BenchEnvironment") -> str:
     """Say that the cells of a suite are not known before its datasets are rendered, and what that takes."""
     mib = sum(SYNFACS_IMAGES[role] * suite.image_size**2 * 3 for role in roles) / 2**20
     rows = [

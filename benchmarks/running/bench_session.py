@@ -11,10 +11,10 @@ from benchmarks.running.bench_console import missing_datasets_text, plan_text, s
 from benchmarks.running.cells import claimed_by, is_claimed, read_status
 from benchmarks.running.environment import (
     SPLIT_DATASETS,
-    Workbench,
+    BenchEnvironment,
     named_dataset,
     open_instruments,
-    open_laboratory,
+    open_scoring,
     suite_datasets,
 )
 from benchmarks.running.suite_run import (
@@ -26,8 +26,8 @@ from benchmarks.running.suite_run import (
     run_cell,
     select,
 )
-from benchmarks.scoring.evaluate import Laboratory
-from benchmarks.scoring.instrument_choice import Choice
+from benchmarks.scoring.evaluate import ScoringContext
+from benchmarks.scoring.instrument_choice import InstrumentChoice
 from benchmarks.suites.added_rows import with_added_rows
 from benchmarks.suites.suite import Suite, find_suite
 from eggan import tracking
@@ -45,11 +45,11 @@ FAILED_CELLS = 1
 
 
 @dataclass(frozen=True)
-class Session:
+class BenchSession:
     """The choices of one command; `suite` has the rows that were added, `arguments` are the command's own."""
 
     suite: Suite
-    bench: Workbench
+    bench: BenchEnvironment
     only: list[str]
     seeds: list[int]
     keys: list[str]
@@ -60,12 +60,12 @@ class Session:
     arguments: argparse.Namespace = field(default_factory=argparse.Namespace)
 
     @classmethod
-    def of(cls, arguments: argparse.Namespace) -> "Session":
+    def of(cls, arguments: argparse.Namespace) -> "BenchSession":
         """Read the arguments of `eggan bench run`; every mistake in them is found before anything is
         rendered.
         """
         suite = find_suite(arguments.suite)
-        bench = Workbench(
+        bench = BenchEnvironment(
             runs=arguments.runs,
             data=arguments.data,
             device=resolve_device(arguments.device),
@@ -109,10 +109,10 @@ class Session:
         if missing:
             print(missing_datasets_text(self.suite, missing, self.bench))
             return 0
-        lab = open_laboratory(self.suite, self.bench, datasets, open_instruments(self.bench))
-        planned = plan_suite(self.suite, self.bench, lab, datasets)
+        scoring = open_scoring(self.suite, self.bench, datasets, open_instruments(self.bench))
+        planned = plan_suite(self.suite, self.bench, scoring, datasets)
         print(plan_text(self._chosen(planned, datasets), self.bench))
-        self._print_notes(lab, datasets)
+        self._print_notes(scoring, datasets)
         return 0
 
     def run(self) -> int:
@@ -126,22 +126,22 @@ class Session:
         store = None if self.offline else tracking.open_store(self.tracking_uri, self.bench.runs)
         instruments = open_instruments(self.bench)
         datasets = suite_datasets(self.suite, self.bench)
-        lab = open_laboratory(self.suite, self.bench, datasets, instruments)
-        planned = plan_suite(self.suite, self.bench, lab, datasets)
+        scoring = open_scoring(self.suite, self.bench, datasets, instruments)
+        planned = plan_suite(self.suite, self.bench, scoring, datasets)
         plans = self._chosen(planned, datasets)
         if self.keys:
-            self._run_here(plans, lab, datasets, store)
+            self._run_here(plans, scoring, datasets, store)
         else:
-            prepare_truth(lab)
+            prepare_truth(scoring)
             suite_run = open_suite_run(self.suite, self.bench, store, planned)
             try:
-                self._run_cells(plans, lab, datasets, store)
+                self._run_cells(plans, scoring, datasets, store)
                 while self.wait and (held := self._held(plans)):
                     self._await(held)
-                    self._run_cells([plan for plan, _ in held], lab, datasets, store)
+                    self._run_cells([plan for plan, _ in held], scoring, datasets, store)
             finally:
                 suite_run.finish(*self._suite_state(plans))
-            self._print_summary(plans, lab, datasets)
+            self._print_summary(plans, scoring, datasets)
         return 0 if self._suite_state(plans)[0] == "finished" else FAILED_CELLS
 
     def _chosen(self, planned: list[Plan], datasets: Mapping[str, Dataset]) -> list[Plan]:
@@ -151,13 +151,13 @@ class Session:
         return select(planned, self.only, self.seeds, self.keys)
 
     def _run_cells(
-        self, plans: list[Plan], lab: Laboratory, datasets: Mapping[str, Dataset], store: Store | None
+        self, plans: list[Plan], scoring: ScoringContext, datasets: Mapping[str, Dataset], store: Store | None
     ) -> None:
         if self.processes > 1:
             jobs = {plan.spec.key: self._of_one_cell(plan) for plan in plans}
             run_workers(jobs, self.processes, self._ended(plans))
         else:
-            self._run_here(plans, lab, datasets, store)
+            self._run_here(plans, scoring, datasets, store)
 
     def _of_one_cell(self, plan: Plan) -> argparse.Namespace:
         """Return this command's arguments, narrowed down to one cell in one process."""
@@ -188,11 +188,11 @@ class Session:
         return record
 
     def _run_here(
-        self, plans: list[Plan], lab: Laboratory, datasets: Mapping[str, Dataset], store: Store | None
+        self, plans: list[Plan], scoring: ScoringContext, datasets: Mapping[str, Dataset], store: Store | None
     ) -> None:
         for number, plan in enumerate(plans, start=1):
             print(f"[{number}/{len(plans)}] {plan.spec.name}", file=sys.stderr)
-            run_cell(plan, lab, self.bench, datasets, store)
+            run_cell(plan, scoring, self.bench, datasets, store)
 
     def _suite_state(self, plans: list[Plan]) -> tuple[str, str]:
         """Return the state of the suite's run, and its reason: how many chosen cells are not finished."""
@@ -203,23 +203,27 @@ class Session:
         state = "interrupted" if {"interrupted", "pending", "running"} & set(states) else "failed"
         return state, f"{open_cells} of {len(states)} cells are not finished"
 
-    def _print_summary(self, plans: list[Plan], lab: Laboratory, datasets: Mapping[str, Dataset]) -> None:
+    def _print_summary(
+        self, plans: list[Plan], scoring: ScoringContext, datasets: Mapping[str, Dataset]
+    ) -> None:
         print(summary_text(plans, self.bench))
         for line in unmeasured_lines(plans, self.bench):
             print(line)
         for plan, holder in self._held(plans):
             print(f"{plan.spec.name} is being run by {holder}: add --wait to wait for it")
-        self._print_notes(lab, datasets)
+        self._print_notes(scoring, datasets)
         print(f"tables and figures: {command('report build')}    runs: {command('ui')}")
 
-    def _print_notes(self, lab: Laboratory, datasets: Mapping[str, Dataset]) -> None:
+    def _print_notes(self, scoring: ScoringContext, datasets: Mapping[str, Dataset]) -> None:
         left_out = [split for split in self.suite.protocol.splits if SPLIT_DATASETS[split] not in datasets]
         if left_out:
             print(f"not measured: split {', '.join(left_out)}, which this dataset does not have")
-        for note in lab.described["notes"]:
+        for note in scoring.described["notes"]:
             print(f"note: {note}")
 
 
-def choice_of(arguments: argparse.Namespace) -> Choice:
+def choice_of(arguments: argparse.Namespace) -> InstrumentChoice:
     """Read the instruments that the arguments ask for."""
-    return Choice(arguments.au_instrument, arguments.verifier, arguments.openface, arguments.openface_version)
+    return InstrumentChoice(
+        arguments.au_instrument, arguments.verifier, arguments.openface, arguments.openface_version
+    )

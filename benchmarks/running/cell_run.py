@@ -11,11 +11,11 @@ import torch
 from baselines.references import Reference
 from benchmarks.running.cells import TRAINED, WEIGHTS_OF, CellSpec, read_status, write_status
 from benchmarks.running.earlier_training import take_over_training
-from benchmarks.running.environment import Workbench
+from benchmarks.running.environment import BenchEnvironment
 from benchmarks.running.showcase import probe_sheet, showcase, write_showcase
 from benchmarks.running.training_run import Log, TrainingRun, run_training
 from benchmarks.scoring.edit_cost import edit_costs
-from benchmarks.scoring.evaluate import Editor, Laboratory, Scores, editor_of, evaluate, evaluate_answer
+from benchmarks.scoring.evaluate import Editor, Scores, ScoringContext, editor_of, evaluate, evaluate_answer
 from benchmarks.scoring.exploitation_alarm import EXPLOITATION, exploitation_probe
 from benchmarks.suites.methods import find_method
 from benchmarks.suites.presets import preset_config
@@ -39,7 +39,13 @@ class Produced:
 
 
 def produce(
-    row: Row, spec: CellSpec, folder: Path, lab: Laboratory, bench: Workbench, dataset: Dataset, log: Log
+    row: Row,
+    spec: CellSpec,
+    folder: Path,
+    scoring: ScoringContext,
+    bench: BenchEnvironment,
+    dataset: Dataset,
+    log: Log,
 ) -> Produced:
     """Train (or go on, or reuse a complete training), score, and write the pictures of one cell.
 
@@ -47,23 +53,23 @@ def produce(
     """
     entry = find_method(spec.method, bench.methods)
     if isinstance(entry, Reference):
-        return Produced(_reference_scores(entry, folder, lab, dataset), {})
+        return Produced(_reference_scores(entry, folder, scoring, dataset), {})
     if not is_trained(folder):
         with working("looking for an earlier training"):
             taken = take_over_training(spec, folder, bench.runs, log)
         if taken is None:
-            trained, alarms = _train(entry, row, spec, folder, lab, bench, dataset, log)
+            trained, alarms = _train(entry, row, spec, folder, scoring, bench, dataset, log)
             taken = {TRAINED: trained, "alarms": alarms}
         write_status(folder, "running", **taken)
     method = _restore(entry, spec, folder, bench.device)
     editor = editor_of(method, entry.reads)
     told = read_status(folder).values
     with working("timing edits"):
-        costs = told[TRAINED] | edit_costs(method, lab.splits[0], bench.device)
-    scores = evaluate(editor, lab)
+        costs = told[TRAINED] | edit_costs(method, scoring.splits[0], bench.device)
+    scores = evaluate(editor, scoring)
     if WEIGHTS_OF in told:
-        scores.laboratory = scores.laboratory | {"notes": [*scores.laboratory["notes"], told[WEIGHTS_OF]]}
-    _write_pictures(editor, folder, lab)
+        scores.basis |= {"notes": [*scores.basis["notes"], told[WEIGHTS_OF]]}
+    _write_pictures(editor, folder, scoring)
     return Produced(scores, costs, tuple(told["alarms"]))
 
 
@@ -72,14 +78,16 @@ def is_trained(folder: Path) -> bool:
     return read_status(folder).values.get(TRAINED) is not None
 
 
-def _reference_scores(reference: Reference, folder: Path, lab: Laboratory, dataset: Dataset) -> Scores:
+def _reference_scores(
+    reference: Reference, folder: Path, scoring: ScoringContext, dataset: Dataset
+) -> Scores:
     if reference.edit is None:
         if reference.answer is None:
             raise ValueError(f"the reference {reference.name} answers nothing")
-        return evaluate_answer(reference.answer(dataset.aus(dataset.rows("train"))), lab)
+        return evaluate_answer(reference.answer(dataset.aus(dataset.rows("train"))), scoring)
     editor = Editor(reference.edit, reference.reads)
-    scores = evaluate(editor, lab)
-    _write_pictures(editor, folder, lab)
+    scores = evaluate(editor, scoring)
+    _write_pictures(editor, folder, scoring)
     return scores
 
 
@@ -88,8 +96,8 @@ def _train(
     row: Row,
     spec: CellSpec,
     folder: Path,
-    lab: Laboratory,
-    bench: Workbench,
+    scoring: ScoringContext,
+    bench: BenchEnvironment,
     dataset: Dataset,
     log: Log,
 ) -> tuple[dict[str, float], list[str]]:
@@ -109,7 +117,7 @@ def _train(
     run = TrainingRun(
         entry, config, row.training, dataset, spec.seed, bench.device, bench.cache, bench.progress
     )
-    probe = exploitation_probe(dataset, lab.instruments.a, bench.device, log_training)
+    probe = exploitation_probe(dataset, scoring.instruments.a, bench.device, log_training)
     trained = run_training(run, folder, log_training, probe)
     result = trained.result
     costs = {
@@ -135,8 +143,8 @@ def _restore(entry: MethodEntry, spec: CellSpec, folder: Path, device: str) -> M
         raise
 
 
-def _write_pictures(editor: Editor, folder: Path, lab: Laboratory) -> None:
-    arrays = showcase(editor, lab)
+def _write_pictures(editor: Editor, folder: Path, scoring: ScoringContext) -> None:
+    arrays = showcase(editor, scoring)
     with working("writing pictures"):
         write_showcase(arrays, folder / "scores" / "showcase.npz")
         write_atomically(folder / "images" / "probe_sheet.png", probe_sheet(arrays).save)

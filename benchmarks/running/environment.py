@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.protocol.edit_requests import split_data, store_pairs
 from benchmarks.protocol.true_edits import TruthCache, is_synfacs, render_synfacs
-from benchmarks.scoring.evaluate import Laboratory
-from benchmarks.scoring.instrument_choice import Choice, choose_instruments
+from benchmarks.scoring.evaluate import ScoringContext
+from benchmarks.scoring.instrument_choice import InstrumentChoice, choose_instruments
 from benchmarks.scoring.scores import Instruments
 from benchmarks.suites.methods import all_methods
 from benchmarks.suites.suite import Suite
@@ -41,7 +41,7 @@ def build_synfacs(split: str, size: int, seed: int, workers: int, out: Path) -> 
 
 
 @dataclass(frozen=True)
-class Workbench:
+class BenchEnvironment:
     """Folders, device and the replaceable parts of a suite run.
 
     `dataset` replaces the suite's twin; `instruments` loads the shipped scorers, `choice` says which to use.
@@ -55,7 +55,7 @@ class Workbench:
     progress: Callable[..., Any] = progress_bar
     methods: "Mapping[str, Entry]" = field(default_factory=all_methods)
     instruments: Callable[[str], Instruments] = load_instruments
-    choice: Choice = field(default_factory=Choice)
+    choice: InstrumentChoice = field(default_factory=InstrumentChoice)
     build: Callable[..., Path] = build_synfacs
     render: Callable[..., Any] = render_synfacs
 
@@ -90,17 +90,17 @@ def named_dataset(name: Path | None, data: Path, image_size: int) -> Path | None
     )
 
 
-def open_instruments(bench: Workbench) -> Instruments:
+def open_instruments(bench: BenchEnvironment) -> Instruments:
     """Return the scorers of a suite run; a missing one is a `UserError`."""
     dataset = None if bench.dataset is None else load_dataset(bench.dataset)
-    if bench.choice == Choice() and (dataset is None or is_synfacs(dataset)):
+    if bench.choice == InstrumentChoice() and (dataset is None or is_synfacs(dataset)):
         return bench.instruments(bench.device)
     return choose_instruments(
         bench.choice, dataset, bench.device, bench.cache, bench.instruments, bench.progress
     )
 
 
-def suite_datasets(suite: Suite, bench: Workbench, build: bool = True) -> dict[str, Dataset]:
+def suite_datasets(suite: Suite, bench: BenchEnvironment, build: bool = True) -> dict[str, Dataset]:
     """Return the datasets of a suite by role, rendering missing ones; a role that cannot be had is left out.
 
     With `build` false nothing is rendered.
@@ -122,9 +122,9 @@ def suite_datasets(suite: Suite, bench: Workbench, build: bool = True) -> dict[s
     return found
 
 
-def open_laboratory(
-    suite: Suite, bench: Workbench, datasets: Mapping[str, Dataset], instruments: Instruments
-) -> Laboratory:
+def open_scoring(
+    suite: Suite, bench: BenchEnvironment, datasets: Mapping[str, Dataset], instruments: Instruments
+) -> ScoringContext:
     """Return protocol, pairs, instruments and true-edit cache of a suite; pair manifests are stored."""
     protocol, targets = suite.protocol, datasets["twin"]
     with working("drawing the pairs"):
@@ -136,4 +136,4 @@ def open_laboratory(
         for data in splits:
             store_pairs(data, bench.cache)
     truth = TruthCache(bench.cache, bench.workers, bench.render)
-    return Laboratory(protocol, splits, instruments, truth, bench.device, bench.progress)
+    return ScoringContext(protocol, splits, instruments, truth, bench.device, bench.progress)

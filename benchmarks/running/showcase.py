@@ -8,21 +8,21 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.protocol.edit_requests import path_request, showcase_request, showcase_targets
-from benchmarks.scoring.evaluate import Editor, Laboratory
+from benchmarks.scoring.evaluate import Editor, ScoringContext
 from eggan.files import write_atomically
 
 GAP = 2  # pixels between tiles of the sheet
 INTERPOLATION_FRAMES = 7
 
 
-def showcase(editor: Editor, lab: Laboratory) -> dict[str, np.ndarray]:
+def showcase(editor: Editor, scoring: ScoringContext) -> dict[str, np.ndarray]:
     """Return the arrays of `showcase.npz`, uint8 images (..., H, W, 3) of S faces of the first split.
 
     `names` are those of the targets, one per edit of a face.
     """
-    data = lab.splits[0]
-    grid, ends = showcase_request(lab.protocol, data)
-    names = list(showcase_targets(lab.protocol, data))
+    data = scoring.splits[0]
+    grid, ends = showcase_request(scoring.protocol, data)
+    names = list(showcase_targets(scoring.protocol, data))
     alphas = np.linspace(0.0, 1.0, INTERPOLATION_FRAMES)
     path = path_request(ends, alphas)
     faces, size = len(ends), data.sources.size
@@ -32,13 +32,13 @@ def showcase(editor: Editor, lab: Laboratory) -> dict[str, np.ndarray]:
     }
     arrays = {
         "source": np.ascontiguousarray(data.sources.images[ends.rows]),
-        "edits": lab.edits(editor, grid, "edit showcase").reshape(shapes[""]),
+        "edits": scoring.edits(editor, grid, "edit showcase").reshape(shapes[""]),
         "target_aus": grid.target_aus.reshape(faces, len(names), -1),
         "names": np.array(names),
-        "interpolation": lab.edits(editor, path, "interpolate showcase").reshape(shapes["interpolation"]),
+        "interpolation": scoring.edits(editor, path, "interpolate showcase").reshape(shapes["interpolation"]),
         "alpha": alphas,
     }
-    truth, path_truth = lab.truth.of(grid, "true showcase"), lab.truth.of(path, "true interpolation")
+    truth, path_truth = scoring.truth.of(grid, "true showcase"), scoring.truth.of(path, "true interpolation")
     if truth is not None and path_truth is not None:
         arrays["truth"] = np.asarray(truth).reshape(shapes[""])
         arrays["interpolation_truth"] = np.asarray(path_truth).reshape(shapes["interpolation"])

@@ -17,9 +17,9 @@ from benchmarks.protocol.true_edits import is_synfacs
 from benchmarks.running import cells
 from benchmarks.running.cell_run import Produced, is_trained, produce
 from benchmarks.running.cells import CellSpec, claim, read_status, write_status
-from benchmarks.running.environment import Workbench
+from benchmarks.running.environment import BenchEnvironment
 from benchmarks.scoring.edit_cost import peak_memory_mib, reset_peak_memory
-from benchmarks.scoring.evaluate import Laboratory
+from benchmarks.scoring.evaluate import ScoringContext
 from benchmarks.suites.methods import find_method
 from benchmarks.suites.presets import preset_config
 from benchmarks.suites.suite import Row, Suite
@@ -54,16 +54,16 @@ class Plan:
 
 
 def plan_suite(
-    suite: Suite, bench: Workbench, lab: Laboratory, datasets: Mapping[str, Dataset]
+    suite: Suite, bench: BenchEnvironment, scoring: ScoringContext, datasets: Mapping[str, Dataset]
 ) -> list[Plan]:
     """Return all cells of a suite in running order; without true edits there is no cell of the oracle."""
-    pairs = {data.split: pairs_hash(data.pairs) for data in lab.splits}
+    pairs = {data.split: pairs_hash(data.pairs) for data in scoring.splits}
     hashes = {role: dataset.content_hash for role, dataset in datasets.items()}
     label = suite.dataset if bench.dataset is None else datasets["twin"].name
     plans = []
     for row, seed in suite.cells():
         entry = find_method(row.method, bench.methods)
-        if "truth" in entry.reads and not all(is_synfacs(data.sources) for data in lab.splits):
+        if "truth" in entry.reads and not all(is_synfacs(data.sources) for data in scoring.splits):
             continue
         spec = CellSpec(
             suite=suite.name,
@@ -77,7 +77,7 @@ def plan_suite(
             training=to_dict(row.training) if row.training else {},
             protocol=to_dict(suite.protocol),
             datasets=hashes,
-            instruments=lab.instruments.hashes,
+            instruments=scoring.instruments.hashes,
             pairs=pairs,
         )
         plans.append(Plan(row, spec))
@@ -103,13 +103,15 @@ def select(plans: list[Plan], only: list[str], seeds: list[int], keys: list[str]
     return chosen
 
 
-def prepare_truth(lab: Laboratory) -> None:
+def prepare_truth(scoring: ScoringContext) -> None:
     """Render the true edits of all pairs before any cell needs them."""
-    for data in lab.splits:
-        lab.truth.of(data.request, f"true {data.split} pairs")
+    for data in scoring.splits:
+        scoring.truth.of(data.request, f"true {data.split} pairs")
 
 
-def open_suite_run(suite: Suite, bench: Workbench, store: Store | None, plans: list[Plan]) -> TrackedRun:
+def open_suite_run(
+    suite: Suite, bench: BenchEnvironment, store: Store | None, plans: list[Plan]
+) -> TrackedRun:
     """Return the parent run of a suite's cells; one per suite and runs folder.
 
     It lists the keys of all cells of the suite, dataset by dataset: a cell that another suite has run names
@@ -129,7 +131,11 @@ def open_suite_run(suite: Suite, bench: Workbench, store: Store | None, plans: l
 
 
 def run_cell(
-    plan: Plan, lab: Laboratory, bench: Workbench, datasets: Mapping[str, Dataset], store: Store | None
+    plan: Plan,
+    scoring: ScoringContext,
+    bench: BenchEnvironment,
+    datasets: Mapping[str, Dataset],
+    store: Store | None,
 ) -> str:
     """Run one cell if it is not finished and return its state (`busy` where another process runs it).
 
@@ -142,10 +148,10 @@ def run_cell(
         if read_status(folder).state == "finished":
             settle(folder, store)
             return "finished"
-        return _run_claimed(folder, plan, lab, bench, datasets, store)
+        return _run_claimed(folder, plan, scoring, bench, datasets, store)
 
 
-def record_death(plan: Plan, bench: Workbench, how: str) -> None:
+def record_death(plan: Plan, bench: BenchEnvironment, how: str) -> None:
     """Give a cell whose worker ended before it began the cell a reason."""
     folder = bench.cell_folder(plan.spec.key)
     with claim(folder) as ours:
@@ -174,8 +180,8 @@ def settle(folder: Path, store: Store | None) -> None:
 def _run_claimed(
     folder: Path,
     plan: Plan,
-    lab: Laboratory,
-    bench: Workbench,
+    scoring: ScoringContext,
+    bench: BenchEnvironment,
     datasets: Mapping[str, Dataset],
     store: Store | None,
 ) -> str:
@@ -191,7 +197,7 @@ def _run_claimed(
     reset_peak_memory(bench.device)
     try:
         with stop_as_interrupt():
-            produced = produce(plan.row, plan.spec, folder, lab, bench, datasets["twin"], tracked.log)
+            produced = produce(plan.row, plan.spec, folder, scoring, bench, datasets["twin"], tracked.log)
         reason = f"alarm: {', '.join(produced.alarms)}" if produced.alarms else ""
     except (Interrupted, KeyboardInterrupt) as stop:
         state, reason, error = "interrupted", str(stop) or "stopped by the user", stop
@@ -243,7 +249,7 @@ def _conclude(
         ) from None
 
 
-def _record(spec: CellSpec, bench: Workbench, datasets: Mapping[str, Dataset]) -> RunRecord:
+def _record(spec: CellSpec, bench: BenchEnvironment, datasets: Mapping[str, Dataset]) -> RunRecord:
     params = {"config": spec.config, "training": spec.training, "protocol": spec.protocol}
     plain = {"seed": spec.seed, "image_size": spec.image_size, "method_version": spec.method_version}
     hashes = {"instrument": spec.instruments, "pairs": spec.pairs}

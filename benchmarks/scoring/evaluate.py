@@ -41,6 +41,7 @@ NO_IMAGE = "this reference answers with AU vectors, not with images"
 NO_SINGLE_AU = (
     "this method does not read target AUs, so a single AU or a step along Eq. 8 cannot be asked for"
 )
+BASIS_FILE = "laboratory.json"  # in the scores of a cell
 # These lie in what a method is, the others in what is at hand.
 METHOD_REASONS = (NO_IMAGE, NO_SINGLE_AU, NO_RECONSTRUCTION, REFERENCE_AS_IT_IS)
 
@@ -85,7 +86,7 @@ class SplitReadings:
 
 
 @dataclass
-class Laboratory:
+class ScoringContext:
     """Protocol, pairs, instruments and true edits of a suite; holds what all its cells share."""
 
     protocol: Protocol
@@ -125,10 +126,10 @@ class Laboratory:
 class Scores:
     """The results of one cell; `write` stores them under the names that reports read.
 
-    `laboratory` is what the scores rest on, `Laboratory.described`.
+    `basis` is what the scores rest on, `ScoringContext.described`.
     """
 
-    laboratory: dict[str, Any] = field(default_factory=dict)
+    basis: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, float] = field(default_factory=dict)
     not_measured: dict[str, str] = field(default_factory=dict)
     pairs: dict[str, pd.DataFrame] = field(default_factory=dict)
@@ -153,7 +154,7 @@ class Scores:
             tables = getattr(self, name)
             if tables:
                 write_parquet(pd.concat(tables, ignore_index=True), folder / f"{name}.parquet")
-        write_json(self.laboratory, folder / "laboratory.json")
+        write_json(self.basis, folder / BASIS_FILE)
         write_json(self.not_measured, folder / "not_measured.json")
         write_json({k: None if np.isnan(v) else v for k, v in self.summary.items()}, folder / "summary.json")
 
@@ -163,34 +164,34 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> None:
     write_atomically(path, lambda staging: frame.to_parquet(staging, index=False))
 
 
-def _split_readings(data: SplitData, lab: Laboratory) -> SplitReadings:
+def _split_readings(data: SplitData, scoring: ScoringContext) -> SplitReadings:
     rows = data.pairs["source_row"].to_numpy()
     unique, back = np.unique(rows, return_inverse=True)
-    source = lab.embed(data.sources.images[unique], f"embed {data.split} sources")[back]
+    source = scoring.embed(data.sources.images[unique], f"embed {data.split} sources")[back]
     targets = data.targets.images[data.pairs["target_row"].to_numpy()]
-    target = lab.embed(targets, f"embed {data.split} targets")
+    target = scoring.embed(targets, f"embed {data.split} targets")
     partners = scores.genuine_partners(data)
     there = partners >= 0
     genuine = np.full(len(partners), np.nan)
     if there.any():
-        partner = lab.embed(data.sources.images[partners[there]], f"embed {data.split} partners")
+        partner = scoring.embed(data.sources.images[partners[there]], f"embed {data.split} partners")
         genuine[there] = np.einsum("nd,nd->n", source[there], partner)
     return SplitReadings(
-        source_aus=lab.aus(data.sources.images[unique], f"{data.split} sources")[back],
+        source_aus=scoring.aus(data.sources.images[unique], f"{data.split} sources")[back],
         source_embedding=source,
         impostor=np.einsum("nd,nd->n", source, target),
         genuine=genuine,
     )
 
 
-def evaluate(editor: Editor, lab: Laboratory) -> Scores:
+def evaluate(editor: Editor, scoring: ScoringContext) -> Scores:
     """Score a method that edits images, on every split of the protocol."""
-    result = Scores(lab.described)
-    for data in lab.splits:
-        _score_pairs(result, editor, lab, data)
-        _score_probes(result, editor, lab, data)
-        _score_control(result, editor, lab, data)
-        _score_reconstruction(result, editor, lab, data)
+    result = Scores(scoring.described)
+    for data in scoring.splits:
+        _score_pairs(result, editor, scoring, data)
+        _score_probes(result, editor, scoring, data)
+        _score_control(result, editor, scoring, data)
+        _score_reconstruction(result, editor, scoring, data)
     return result
 
 
@@ -204,37 +205,37 @@ class ScoredPairs:
     summary: dict[str, float]
 
 
-def score_pairs(editor: Editor, lab: Laboratory, data: SplitData) -> ScoredPairs:
+def score_pairs(editor: Editor, scoring: ScoringContext, data: SplitData) -> ScoredPairs:
     """Edit the pairs of a split and have AUs and identities read: all that a validation needs."""
-    shared, verifier = lab.readings(data), lab.instruments.verifier
-    edits = lab.edits(editor, data.request, f"edit {data.split} pairs")
-    frame = scores.pair_frame(data, _both_readings(edits, lab, data.split), shared.source_aus)
-    embedding = lab.embed(edits, f"embed {data.split} pairs")
+    shared, verifier = scoring.readings(data), scoring.instruments.verifier
+    edits = scoring.edits(editor, data.request, f"edit {data.split} pairs")
+    frame = scores.pair_frame(data, _both_readings(edits, scoring, data.split), shared.source_aus)
+    embedding = scoring.embed(edits, f"embed {data.split} pairs")
     frame = scores.add_identity(frame, shared.source_embedding, embedding, verifier.threshold)
     per_au = scores.per_au_table(frame, data.split)
     summary = scores.identity_summary(frame, verifier.threshold, shared.impostor, shared.genuine)
     return ScoredPairs(edits, frame, per_au, summary | scores.au_summary(frame, per_au))
 
 
-def _score_pairs(result: Scores, editor: Editor, lab: Laboratory, data: SplitData) -> None:
-    scored = score_pairs(editor, lab, data)
+def _score_pairs(result: Scores, editor: Editor, scoring: ScoringContext, data: SplitData) -> None:
+    scored = score_pairs(editor, scoring, data)
     result.add(data.split, scored.summary)
     if "identity/real_accuracy" not in scored.summary:
         result.skip(data.split, "identity", ("real_accuracy",), NO_SECOND_IMAGE)
-    frame = _score_pixels(result, lab, data, scored.frame, scored.edits)
-    _score_realism(result, lab, data, scored.edits)
+    frame = _score_pixels(result, scoring, data, scored.frame, scored.edits)
+    _score_realism(result, scoring, data, scored.edits)
     _keep_pairs(result, data.split, frame, scored.per_au)
 
 
-def _both_readings(edits: np.ndarray, lab: Laboratory, split: str) -> dict[str, np.ndarray]:
+def _both_readings(edits: np.ndarray, scoring: ScoringContext, split: str) -> dict[str, np.ndarray]:
     """Return the readings (N, 17) of both estimators; NaN for a second one that is not there."""
-    first = lab.aus(edits, f"{split} pairs")
-    second = lab.instruments.b
+    first = scoring.aus(edits, f"{split} pairs")
+    second = scoring.instruments.b
     unread = np.full_like(first, np.nan)
     if second is None:
         return {"a": first, "b": unread}
     what = f"read {split} pairs with estimator b"
-    return {"a": first, "b": scores.read_aus(second, edits, lab.device, lab.progress, what)}
+    return {"a": first, "b": scores.read_aus(second, edits, scoring.device, scoring.progress, what)}
 
 
 def _keep_pairs(result: Scores, split: str, frame: pd.DataFrame, per_au: pd.DataFrame) -> None:
@@ -249,13 +250,13 @@ def _pixel_names(size: int) -> tuple[str, ...]:
 
 
 def _score_pixels(
-    result: Scores, lab: Laboratory, data: SplitData, frame: pd.DataFrame, edits: np.ndarray
+    result: Scores, scoring: ScoringContext, data: SplitData, frame: pd.DataFrame, edits: np.ndarray
 ) -> pd.DataFrame:
-    truth = lab.truth.of(data.request, f"true {data.split} pairs")
+    truth = scoring.truth.of(data.request, f"true {data.split} pairs")
     if truth is None:
         result.skip(data.split, "pixels", _pixel_names(data.sources.size), NO_TRUTH)
         return frame.assign(psnr=np.nan, msssim=np.nan, lpips=np.nan, background=np.nan)
-    frame = scores.add_pixels(frame, data, edits, truth, lab.device, lab.progress)
+    frame = scores.add_pixels(frame, data, edits, truth, scoring.device, scoring.progress)
     result.add(data.split, scores.pixel_summary(frame, data.sources.size))
     missing = pixels.lpips_missing()
     if missing:
@@ -263,45 +264,47 @@ def _score_pixels(
     return frame
 
 
-def _score_realism(result: Scores, lab: Laboratory, data: SplitData, edits: np.ndarray) -> None:
+def _score_realism(result: Scores, scoring: ScoringContext, data: SplitData, edits: np.ndarray) -> None:
     missing = inception.missing()
     if missing:
         result.skip(data.split, "realism", ("kid", "kid_floor"), missing)
         return
     real = data.sources.images[data.sources.rows(data.split)]
-    of_real, of_edits = (inception.features(images, lab.device, lab.progress) for images in (real, edits))
+    of_real, of_edits = (
+        inception.features(images, scoring.device, scoring.progress) for images in (real, edits)
+    )
     with working("computing KID"):
         value = realism.kid_with_floor(of_real, of_edits, numpy_generator("kid", data.split))
     result.add(data.split, {"realism/kid": value.value, "realism/kid_floor": value.floor})
 
 
-def _score_probes(result: Scores, editor: Editor, lab: Laboratory, data: SplitData) -> None:
+def _score_probes(result: Scores, editor: Editor, scoring: ScoringContext, data: SplitData) -> None:
     if not editor.follows_aus:
         result.skip(data.split, "drift", ("off_target",), NO_SINGLE_AU)
         return
-    request, probed = probe_request(lab.protocol, data)
-    readings = lab.aus(lab.edits(editor, request, f"probe {data.split} AUs"), f"{data.split} probes")
+    request, probed = probe_request(scoring.protocol, data)
+    readings = scoring.aus(scoring.edits(editor, request, f"probe {data.split} AUs"), f"{data.split} probes")
     table, drift = scores.response_table(readings, probed, data.split)
     result.response.append(table)
     lost = ~scores.read_sources(readings)
     _add_unless_unread(result, data.split, "drift", {"drift/off_target": drift}, lost)
 
 
-def _score_control(result: Scores, editor: Editor, lab: Laboratory, data: SplitData) -> None:
+def _score_control(result: Scores, editor: Editor, scoring: ScoringContext, data: SplitData) -> None:
     if not editor.follows_aus:
         result.skip(data.split, "control", CONTROL, NO_SINGLE_AU)
         return
-    ends, alphas = control_request(lab.protocol, data)
-    frames = lab.edits(editor, path_request(ends, alphas), f"interpolate {data.split} pairs")
-    readings = lab.aus(frames, f"{data.split} interpolations")
+    ends, alphas = control_request(scoring.protocol, data)
+    frames = scoring.edits(editor, path_request(ends, alphas), f"interpolate {data.split} pairs")
+    readings = scoring.aus(frames, f"{data.split} interpolations")
     table = scores.control_table(readings, ends, alphas, data.split)
     result.control.append(table)
     lost = np.isnan(readings.reshape(len(ends), -1)).any(axis=1)
     _add_unless_unread(result, data.split, "control", scores.control_summary(table), lost)
 
 
-def _score_reconstruction(result: Scores, editor: Editor, lab: Laboratory, data: SplitData) -> None:
-    sources, device = data.sources, lab.device
+def _score_reconstruction(result: Scores, editor: Editor, scoring: ScoringContext, data: SplitData) -> None:
+    sources, device = data.sources, scoring.device
     names = tuple(reconstruction_columns(sources.size))
     if editor.reconstruct is None:
         result.skip(data.split, RECONSTRUCTION, names, editor.no_reconstruction)
@@ -309,12 +312,12 @@ def _score_reconstruction(result: Scores, editor: Editor, lab: Laboratory, data:
     rows = np.unique(data.pairs["source_row"].to_numpy())
     try:
         images = reconstructed(
-            editor.reconstruct, sources, rows, device, lab.progress, f"redraw {data.split} sources"
+            editor.reconstruct, sources, rows, device, scoring.progress, f"redraw {data.split} sources"
         )
     except UserError as refused:
         result.skip(data.split, RECONSTRUCTION, names, str(refused))
         return
-    table = reconstruction_table(data, rows, images, lab.instruments, device, lab.progress)
+    table = reconstruction_table(data, rows, images, scoring.instruments, device, scoring.progress)
     result.reconstruction.append(table)
     summary = reconstruction_summary(table, sources.size)
     result.add(data.split, summary)
@@ -334,13 +337,13 @@ def _add_unless_unread(
     result.add(split, values | ({f"{group}/n_failed_requests": float(lost.sum())} if lost.any() else {}))
 
 
-def evaluate_answer(answer: np.ndarray, lab: Laboratory) -> Scores:
+def evaluate_answer(answer: np.ndarray, scoring: ScoringContext) -> Scores:
     """Score a reference that answers every target with one AU vector (17,): the columns of Table 1 only."""
-    result = Scores(lab.described)
-    for data in lab.splits:
+    result = Scores(scoring.described)
+    for data in scoring.splits:
         constant = np.repeat(answer[None], len(data.pairs), axis=0)
-        second = constant if lab.instruments.b is not None else np.full_like(constant, np.nan)
-        frame = scores.pair_frame(data, {"a": constant, "b": second}, lab.readings(data).source_aus)
+        second = constant if scoring.instruments.b is not None else np.full_like(constant, np.nan)
+        frame = scores.pair_frame(data, {"a": constant, "b": second}, scoring.readings(data).source_aus)
         unknown = ("similarity", "psnr", "msssim", "lpips", "background")
         frame = frame.assign(
             same=pd.array([pd.NA] * len(frame), dtype="boolean"), **dict.fromkeys(unknown, np.nan)

@@ -33,7 +33,7 @@ GET_LIGHTCNN = "import it (`eggan import lightcnn FILE -o FOLDER`) and pass --ve
 
 
 @dataclass(frozen=True)
-class Choice:
+class InstrumentChoice:
     """What the user asked for. `verifier` is auto, synfacs, or lightcnn:FOLDER of `eggan import lightcnn`."""
 
     au: str = AUTO
@@ -62,7 +62,7 @@ class Choice:
 
 
 def choose_instruments(
-    choice: Choice,
+    choice: InstrumentChoice,
     dataset: Dataset | None,
     device: str,
     cache: Path,
@@ -89,7 +89,7 @@ def choose_instruments(
     return chosen
 
 
-def _openface(choice: Choice, cache: Path) -> AUEstimator:
+def _openface(choice: InstrumentChoice, cache: Path) -> AUEstimator:
     from eggan.data.labels.openface_run import find_openface
     from eggan.evaluation.openface_instrument import OpenFaceEstimator
 
@@ -137,7 +137,7 @@ def is_aligned(dataset: Dataset) -> bool:
 
 
 def _lightcnn(
-    choice: Choice, dataset: Dataset | None, device: str, cache: Path, progress: Progress
+    choice: InstrumentChoice, dataset: Dataset | None, device: str, cache: Path, progress: Progress
 ) -> Verifier:
     folder = Path(choice.verifier.removeprefix(LIGHTCNN))
     if dataset is None:

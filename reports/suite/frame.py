@@ -178,11 +178,11 @@ def _read_cell(store: "Store", cell: TrackedCell, scratch: Path) -> dict[str, An
             json.loads(reasons.read_text(encoding="utf-8")).items(), columns=["metric", "reason"]
         )
     part["showcase"] = _read_arrays(folder / "showcase.npz")
-    laboratory = folder / "laboratory.json"
-    if laboratory.exists():
-        told = json.loads(laboratory.read_text(encoding="utf-8"))
-        part["instruments"] = told["instruments"]
-        part["notes"] = pd.DataFrame({"note": told["notes"]}, dtype=object)
+    basis = folder / "laboratory.json"
+    if basis.exists():
+        recorded = json.loads(basis.read_text(encoding="utf-8"))
+        part["instruments"] = recorded["instruments"]
+        part["notes"] = pd.DataFrame({"note": recorded["notes"]}, dtype=object)
     return part
 
 

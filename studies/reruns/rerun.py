@@ -26,7 +26,7 @@ from studies.objective import check_finite, train_and_score
 from studies.reruns.rerun_statistics import pair_scores
 from studies.storage.trial_table import SCORES
 from studies.storage.trial_tracking import RUN_ID, dataset_input, drop_training_files
-from studies.study_context import Desk
+from studies.study_context import StudyContext
 
 FOLDER, RESULT, PAIRS = "reruns", "result.json", "pairs.parquet"
 KEYS = ("trial", "seed", "images")
@@ -86,7 +86,11 @@ def read_reruns(study_folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def run_reruns(
-    desk: Desk, study: optuna.Study, reruns: Sequence[Rerun], store: Store | None, keep_weights: bool = False
+    context: StudyContext,
+    study: optuna.Study,
+    reruns: Sequence[Rerun],
+    store: Store | None,
+    keep_weights: bool = False,
 ) -> list[Rerun]:
     """Run what has not ended yet; return those that another process is at work on.
 
@@ -95,7 +99,7 @@ def run_reruns(
     trials = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
     held = []
     for rerun in reruns:
-        folder = rerun.folder(desk.folder())
+        folder = rerun.folder(context.folder())
         with try_lock(folder / ".lock") as alone:
             if not alone:
                 held.append(rerun)
@@ -103,7 +107,7 @@ def run_reruns(
                 _settle(folder, store, keep_weights)
             else:
                 trial = trials[rerun.trial]
-                _run(desk, rerun, trial.params, trial.user_attrs.get(RUN_ID, {}), store, keep_weights)
+                _run(context, rerun, trial.params, trial.user_attrs.get(RUN_ID, {}), store, keep_weights)
     return held
 
 
@@ -119,19 +123,19 @@ def _settle(folder: Path, store: Store | None, keep_weights: bool) -> None:
 
 
 def _run(
-    desk: Desk,
+    context: StudyContext,
     rerun: Rerun,
     params: Mapping[str, Any],
     link: Mapping[str, str],
     store: Store | None,
     keep_weights: bool,
 ) -> None:
-    folder, started = rerun.folder(desk.folder()), time.time()
-    config = desk.spec.space.apply(desk.base, params)
-    training = dataclasses.replace(desk.training, images=rerun.images)
+    folder, started = rerun.folder(context.folder()), time.time()
+    config = context.spec.space.apply(context.base, params)
+    training = dataclasses.replace(context.training, images=rerun.images)
     if not any(folder.glob(f"s*/{STATE_FILE}")):
         tracking.put_aside(folder)
-    record = _record(desk, rerun, params, link, {"config": to_dict(config), "training": to_dict(training)})
+    record = _record(context, rerun, params, link, {"config": to_dict(config), "training": to_dict(training)})
     tracked = TrackedRun(folder, record, store)
 
     def log(step: int, values: dict[str, float]) -> None:
@@ -145,7 +149,7 @@ def _run(
         _settle(folder, store, keep_weights)
 
     try:
-        scores, frame = train_and_score(desk, config, training, rerun.seed, folder / f"s{rerun.seed}", log)
+        scores, frame = train_and_score(context, config, training, rerun.seed, folder / f"s{rerun.seed}", log)
         scores = check_finite(scores)
     except (Interrupted, KeyboardInterrupt) as stop:
         tracked.finish("interrupted", "interrupted by the user")
@@ -161,9 +165,13 @@ def _run(
 
 
 def _record(
-    desk: Desk, rerun: Rerun, params: Mapping[str, Any], link: Mapping[str, str], settings: dict[str, Any]
+    context: StudyContext,
+    rerun: Rerun,
+    params: Mapping[str, Any],
+    link: Mapping[str, str],
+    settings: dict[str, Any],
 ) -> RunRecord:
-    spec = desk.spec
+    spec = context.spec
     return RunRecord(
         name=f"{spec.name}/rerun-{rerun.name}",
         tags={
@@ -176,7 +184,7 @@ def _record(
             "method": spec.study.method,
             "state": "running",
             **tracking.code_version(),
-            **tracking.describe_machine(desk.bench.device),
+            **tracking.describe_machine(context.bench.device),
         },
         params=tracking.flat_params({"params": dict(params), **settings, "seed": rerun.seed}),
         datasets=[dataset_input(spec)],

@@ -10,7 +10,7 @@ import optuna
 import pandas as pd
 
 from benchmarks.running.bench_console import table
-from benchmarks.running.environment import Workbench
+from benchmarks.running.environment import BenchEnvironment
 from eggan import tracking
 from eggan.errors import UserError
 from eggan.files import check_writable
@@ -24,8 +24,8 @@ from studies.storage.trial_table import trial_frame
 from studies.storage.trial_tracking import open_study_run
 from studies.study_config import StudyConfig, StudySpec, read_spec, study_folder
 from studies.study_console import RUNNING_MIB, TRIAL_MIB, WEIGHTS_MIB, trial_seconds
-from studies.study_context import Desk, reopen_desk
-from studies.study_options import Place
+from studies.study_context import StudyContext, reopen_study_context
+from studies.study_options import StudyOptions
 from studies.study_session import outcome
 
 CONFIRM, RANKS = "confirm", "ranks"
@@ -38,7 +38,7 @@ class RerunSession:
 
     action: str
     name: str
-    place: Place
+    options: StudyOptions
     trials: tuple[int, ...] = ()
     best: int = 0
     seeds: tuple[int, ...] = ()
@@ -56,7 +56,7 @@ class RerunSession:
         return cls(
             action=arguments.action_name,
             name=arguments.name,
-            place=Place.of(arguments),
+            options=StudyOptions.of(arguments),
             trials=tuple(arguments.trials or ()),
             best=arguments.best,
             seeds=tuple(seeds),
@@ -65,9 +65,9 @@ class RerunSession:
         )
 
     @property
-    def bench(self) -> Workbench:
-        """The place's workbench."""
-        return self.place.bench
+    def bench(self) -> BenchEnvironment:
+        """What the re-runs work with."""
+        return self.options.bench
 
     @property
     def folder(self) -> Path:
@@ -93,7 +93,7 @@ class RerunSession:
         left = [rerun for rerun in reruns if read_result(rerun.folder(self.folder)) is None]
         whole, source = trial_seconds(spec.study, study, self.bench.runs)
         seconds = whole / len(spec.study.seeds) * self.images / spec.study.images
-        disk = RUNNING_MIB + len(left) * (TRIAL_MIB + (WEIGHTS_MIB if self.place.keep_weights else 0.0))
+        disk = RUNNING_MIB + len(left) * (TRIAL_MIB + (WEIGHTS_MIB if self.options.keep_weights else 0.0))
         lines = [
             f"study {self.name}: trials {_words({r.trial for r in reruns})} again on {self.images} images "
             f"with seeds {_words(self.seeds)}",
@@ -113,20 +113,20 @@ class RerunSession:
     def _run(self) -> int:
         study = open_study(self.folder, self.storage)
         reruns = self.reruns(study)
-        desk = reopen_desk(self.folder, self.bench)
-        store = self.place.store()
-        self._ensure_parent(desk, study, store)
-        held = run_reruns(desk, study, reruns, store, self.place.keep_weights)
+        context = reopen_study_context(self.folder, self.bench)
+        store = self.options.store()
+        self._ensure_parent(context, study, store)
+        held = run_reruns(context, study, reruns, store, self.options.keep_weights)
         print(results_text(self.folder, reruns))
         if held:
             print(f"{len(held)} are being run by another process", file=sys.stderr)
         failed = [r for r in reruns if (read_result(r.folder(self.folder)) or {}).get("state") == "failed"]
         return NOT_DONE if held or failed else DONE
 
-    def _ensure_parent(self, desk: Desk, study: optuna.Study, store: Store | None) -> None:
+    def _ensure_parent(self, context: StudyContext, study: optuna.Study, store: Store | None) -> None:
         """Let this machine's folder stand for the study's run, where the study was run elsewhere."""
         if tracking.read_record(self.folder) is None:
-            open_study_run(desk, study, store).finish(*outcome(study, desk.study))
+            open_study_run(context, study, store).finish(*outcome(study, context.study))
 
 
 def _check(action: str, study: StudyConfig, images: int, seeds: Sequence[int]) -> None:

@@ -125,7 +125,7 @@ def _take(study: optuna.Study, trial: FrozenTrial, taker: dict[str, Any]) -> boo
         return False
 
 
-class Heart:
+class Heartbeat:
     """Beats for a trial while the block runs; `check` raises `LostTrial` once the trial was closed."""
 
     def __init__(self, trial: Trial, seconds: float) -> None:
@@ -133,7 +133,7 @@ class Heart:
         self._stop, self._lost = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> "Heart":
+    def __enter__(self) -> "Heartbeat":
         self._trial.set_user_attr(OWNER, owner_of_this_process())
         self._beat()
         self._thread.start()
@@ -175,15 +175,15 @@ def why_dead(trial: FrozenTrial, config: StudyConfig, watch: Watch) -> str | Non
     return None
 
 
-def reap(study: optuna.Study, config: StudyConfig, watch: Watch) -> list[int]:
+def close_stale(study: optuna.Study, config: StudyConfig, watch: Watch) -> list[int]:
     """Close the dead trials of a study, queue each once more, and return their numbers."""
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     dead = [(trial, why_dead(trial, config, watch)) for trial in running]
     watch.keep(trial for trial, reason in dead if not reason)
-    return [trial.number for trial, reason in dead if reason and _bury(study, config, trial, reason)]
+    return [trial.number for trial, reason in dead if reason and _close(study, config, trial, reason)]
 
 
-def _bury(study: optuna.Study, config: StudyConfig, trial: FrozenTrial, reason: str) -> bool:
+def _close(study: optuna.Study, config: StudyConfig, trial: FrozenTrial, reason: str) -> bool:
     attempt = int(trial.user_attrs.get(ATTEMPT, 0)) + 1
     try:
         return close_trial(study, config, trial, reason, attempt if attempt <= config.max_retries else None)

@@ -24,7 +24,7 @@ from studies.storage.attempts import RETRY_OF, Attempts, is_owed_another
 from studies.storage.liveness import REASON
 from studies.storage.trial_table import SCORES, STATES, params_of
 from studies.study_config import StudySpec, read_spec
-from studies.study_context import Desk
+from studies.study_context import StudyContext
 
 RUN_ID = "mlflow_run_id"
 RECORD = "trial.json"
@@ -51,9 +51,9 @@ def trial_values(trial: FrozenTrial) -> dict[str, Any]:
     }
 
 
-def open_study_run(desk: Desk, study: optuna.Study, store: Store | None) -> TrackedRun:
+def open_study_run(context: StudyContext, study: optuna.Study, store: Store | None) -> TrackedRun:
     """Return the study's run, the parent of its trials' runs; all machines with one store share it."""
-    spec, folder = desk.spec, desk.folder()
+    spec, folder = context.spec, context.folder()
     known = study.user_attrs.get(RUN_ID, {})
     if store is not None and known.get("uri") == store.uri:
         tracking.adopt_run(folder, store, known["run_id"])
@@ -72,13 +72,17 @@ def open_study_run(desk: Desk, study: optuna.Study, store: Store | None) -> Trac
 
 
 def open_trial_run(
-    desk: Desk, trial: FrozenTrial, earlier: Sequence[FrozenTrial], config: Any, store: Store | None
+    context: StudyContext,
+    trial: FrozenTrial,
+    earlier: Sequence[FrozenTrial],
+    config: Any,
+    store: Store | None,
 ) -> TrackedRun:
     """Return the run of a trial that begins, after taking over what `earlier` attempts at it had done."""
-    folder = trial_folder(desk.folder(), trial.number)
-    take_over([trial_folder(desk.folder(), attempt.number) for attempt in earlier], folder)
+    folder = trial_folder(context.folder(), trial.number)
+    take_over([trial_folder(context.folder(), attempt.number) for attempt in earlier], folder)
     write_json_file(trial_values(trial), folder)
-    spec = desk.spec
+    spec = context.spec
     params = {"params": params_of(trial), "config": to_dict(config), "training": spec.training}
     record = RunRecord(
         name=f"{spec.name}/trial-{trial.number:04d}",
@@ -92,7 +96,7 @@ def open_trial_run(
             "retry_of": str(trial.user_attrs.get(RETRY_OF, "")),
             "state": "running",
             **tracking.code_version(),
-            **tracking.describe_machine(desk.bench.device),
+            **tracking.describe_machine(context.bench.device),
         },
         params=tracking.flat_params(params | {"seeds": list(spec.study.seeds)}),
         datasets=[dataset_input(spec)],

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from benchmarks.protocol.protocol_config import Protocol
-from benchmarks.running.environment import Workbench
+from benchmarks.running.environment import BenchEnvironment
 from benchmarks.scoring.scores import Instruments
 from benchmarks.suites.methods import METHODS
 from benchmarks.suites.suite import REFERENCES, Row, Suite
@@ -192,11 +192,11 @@ def silent(iterable, total=None, description=""):
     return iterable
 
 
-def make_bench(root: Path, version: int = 1) -> Workbench:
-    """Return a workbench over `root` with a painted dataset in place of the suite's."""
+def make_bench(root: Path, version: int = 1) -> BenchEnvironment:
+    """Return an environment over `root` with a painted dataset in place of the suite's."""
     if not (root / "faces").exists():
         make_dataset(root / "faces", {"train": 2, "val": 1, "test": 3})
-    return Workbench(
+    return BenchEnvironment(
         runs=root / "runs",
         data=root / "data",
         dataset=root / "faces",

@@ -1,11 +1,13 @@
 """`eggan bench run SUITE --add METHOD[:PRESET]`."""
 
+import argparse
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 
 from benchmarks.running.bench_console import status_text
-from benchmarks.running.bench_session import Session
+from benchmarks.running.bench_session import BenchSession
 from benchmarks.suites.added_rows import with_added_rows
 from benchmarks.suites.methods import all_methods
 from benchmarks.suites.suite import SUITES, find_suite
@@ -79,11 +81,11 @@ def test_a_method_is_added_once():
         with_added_rows(find_suite("quick"), ["mine:a", "mine:b"], {"mine": entry({"a": 64, "b": None})})
 
 
-def open_session(root, words=(), **options) -> Session:
+def open_session(root, words=(), **options) -> BenchSession:
     bench = make_bench(root)
     bench = dataclasses.replace(bench, methods={**bench.methods, "mine": entry({"good": None})})
     suite = with_added_rows(tiny_suite(), words, bench.methods)
-    return Session(suite, bench, options.pop("only", []), [], [], added=tuple(words), **options)
+    return BenchSession(suite, bench, options.pop("only", []), [], [], **options)
 
 
 def keys(root) -> dict[str, str]:
@@ -105,9 +107,13 @@ def test_an_added_row_runs_beside_the_others_whose_keys_stay(tmp_path, capsys):
     assert capsys.readouterr().out.count("reused") == len(after)
 
 
-def test_workers_add_the_same_rows(tmp_path):
-    words = open_session(tmp_path, ["mine:good"])._worker_arguments()
-    assert words[words.index("--add") + 1] == "mine:good"
+def test_a_worker_adds_the_same_rows_and_runs_one_cell(tmp_path):
+    given = argparse.Namespace(add=["mine:good"], only=["mine"], seed=[0], cell=[], processes=4, workers=None)
+    session = open_session(tmp_path, ["mine:good"], arguments=given)
+    plan = SimpleNamespace(spec=SimpleNamespace(key="k"))
+    worker = session._of_one_cell(plan)
+    assert (worker.add, worker.cell, worker.processes) == (["mine:good"], ["k"], 1)
+    assert given.cell == []
 
 
 def test_the_command_takes_added_methods_with_only_and_seed(eggan, tmp_path):

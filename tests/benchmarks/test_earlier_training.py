@@ -33,9 +33,9 @@ def run(root, training=TRAINING, **protocol):
     bench, suite = make_bench(root), tiny_suite(references=False, training=training)
     suite = dataclasses.replace(suite, protocol=dataclasses.replace(suite.protocol, **protocol))
     datasets = environment.suite_datasets(suite, bench)
-    lab = environment.open_laboratory(suite, bench, datasets, fake_instruments())
-    (plan,) = suite_run.plan_suite(suite, bench, lab, datasets)
-    assert suite_run.run_cell(plan, lab, bench, datasets, None) == "finished"
+    scoring = environment.open_scoring(suite, bench, datasets, fake_instruments())
+    (plan,) = suite_run.plan_suite(suite, bench, scoring, datasets)
+    assert suite_run.run_cell(plan, scoring, bench, datasets, None) == "finished"
     return bench.cell_folder(plan.spec.key)
 
 
@@ -84,8 +84,8 @@ def plan_of(root, **protocol):
     bench, suite = make_bench(root), tiny_suite(references=False)
     suite = dataclasses.replace(suite, protocol=dataclasses.replace(suite.protocol, **protocol))
     datasets = environment.suite_datasets(suite, bench)
-    lab = environment.open_laboratory(suite, bench, datasets, fake_instruments())
-    return plan_text(suite_run.plan_suite(suite, bench, lab, datasets), bench).splitlines()[1]
+    scoring = environment.open_scoring(suite, bench, datasets, fake_instruments())
+    return plan_text(suite_run.plan_suite(suite, bench, scoring, datasets), bench).splitlines()[1]
 
 
 def set_costs(folder, seconds, training):

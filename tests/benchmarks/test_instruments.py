@@ -10,7 +10,7 @@ import torch
 from benchmarks.running import environment
 from benchmarks.scoring import instrument_choice, scores
 from benchmarks.scoring.evaluate import NO_SECOND, NOTHING_READ, Editor, evaluate, evaluate_answer
-from benchmarks.scoring.instrument_choice import Choice, choose_instruments
+from benchmarks.scoring.instrument_choice import InstrumentChoice, choose_instruments
 from eggan.aus import AU_COLUMNS
 from eggan.data.images import to_network_range
 from eggan.data.labels.openface_run import OpenFace
@@ -56,36 +56,36 @@ class TestChoice:
     )
     def test_a_mistake_is_one_line(self, options, message):
         with pytest.raises(UserError, match=message):
-            Choice(**options)
+            InstrumentChoice(**options)
 
     def test_photographs_without_openface_say_how_to_get_it(self, rafd, tmp_path, monkeypatch):
         monkeypatch.setenv("PATH", str(tmp_path))
         with pytest.raises(
             UserError, match="pass --openface with its bin folder, or --au-instrument synfacs"
         ):
-            choose(Choice(verifier="synfacs"), rafd, tmp_path)
+            choose(InstrumentChoice(verifier="synfacs"), rafd, tmp_path)
 
     def test_photographs_without_lightcnn_say_how_to_get_it(self, rafd, tmp_path, openface):
         with pytest.raises(UserError, match="eggan import lightcnn FILE"):
-            choose(Choice(openface=openface), rafd, tmp_path)
+            choose(InstrumentChoice(openface=openface), rafd, tmp_path)
 
     def test_lightcnn_needs_people_to_fix_its_threshold_on(self, tmp_path):
         with pytest.raises(UserError, match="needs --dataset"):
-            choose(Choice(verifier="lightcnn:w"), None, tmp_path)
+            choose(InstrumentChoice(verifier="lightcnn:w"), None, tmp_path)
 
     def test_a_folder_without_the_program_is_told(self, rafd, tmp_path):
         with pytest.raises(UserError, match="FaceLandmarkImg is not in"):
-            choose(Choice(verifier="synfacs", openface=tmp_path), rafd, tmp_path)
+            choose(InstrumentChoice(verifier="synfacs", openface=tmp_path), rafd, tmp_path)
 
     def test_openface_on_the_path_reads_photographs_alone(self, rafd, tmp_path, openface, monkeypatch):
         monkeypatch.setenv("PATH", f"{openface}:/usr/bin:/bin")
-        chosen = choose(Choice(verifier="synfacs"), rafd, tmp_path)
+        chosen = choose(InstrumentChoice(verifier="synfacs"), rafd, tmp_path)
         assert chosen.a.card["title"].startswith("OpenFace of unknown version (")
         assert chosen.b is None
         assert set(chosen.hashes) == {"a", "verifier"}
 
     def test_on_synfacs_openface_has_the_shipped_estimator_beside_it(self, tmp_path, openface):
-        chosen = choose(Choice(openface=openface, openface_version="2.2.0"), None, tmp_path)
+        chosen = choose(InstrumentChoice(openface=openface, openface_version="2.2.0"), None, tmp_path)
         assert chosen.a.card["title"].startswith("OpenFace 2.2.0 (")
         assert chosen.b == fake_instruments().a
 
@@ -123,15 +123,15 @@ class TestUnread:
     """Edits that OpenFace cannot read are counted; every number is over those that it read."""
 
     @pytest.fixture
-    def lab(self, rafd, tmp_path, openface):
+    def scoring(self, rafd, tmp_path, openface):
         bench = dataclasses.replace(make_bench(tmp_path), dataset=rafd.folder)
-        chosen = choose(Choice("openface", "synfacs", openface), rafd, tmp_path)
+        chosen = choose(InstrumentChoice("openface", "synfacs", openface), rafd, tmp_path)
         suite = dataclasses.replace(tiny_suite(), protocol=PROTOCOL)
-        return environment.open_laboratory(suite, bench, environment.suite_datasets(suite, bench), chosen)
+        return environment.open_scoring(suite, bench, environment.suite_datasets(suite, bench), chosen)
 
-    def test_they_are_left_out_and_counted(self, lab):
-        answer = evaluate(Editor(lambda request, truth: request.reference, ("reference",)), lab)
-        target_smiles = lab.splits[0].request.target_aus[:, UNREAD[0]]
+    def test_they_are_left_out_and_counted(self, scoring):
+        answer = evaluate(Editor(lambda request, truth: request.reference, ("reference",)), scoring)
+        target_smiles = scoring.splits[0].request.target_aus[:, UNREAD[0]]
         missed = int((target_smiles > UNREAD[1]).sum())
         assert 0 < missed < PROTOCOL.pairs
         assert answer.summary["test/n_failed_readings"] == missed
@@ -142,23 +142,23 @@ class TestUnread:
         assert answer.pairs["test"][[f"a_{au}" for au in AU_COLUMNS]].isna().all(axis=1).sum() == missed
         assert len(answer.pairs["test"]["similarity"].dropna()) == PROTOCOL.pairs  # Table 2 has them all
 
-    def test_a_constant_answer_is_compared_on_what_the_sources_give(self, lab):
-        answer = evaluate_answer(np.full(17, 1.0), lab)
+    def test_a_constant_answer_is_compared_on_what_the_sources_give(self, scoring):
+        answer = evaluate_answer(np.full(17, 1.0), scoring)
         assert answer.summary["test/n_failed_readings"] == 0
         assert answer.not_measured["test/au_b/pcc"] == NO_SECOND
 
-    def test_probes_and_sequences_with_an_unread_frame_are_counted(self, lab):
-        edited = _painter(lab)
+    def test_probes_and_sequences_with_an_unread_frame_are_counted(self, scoring):
+        edited = _painter(scoring)
         assert edited.not_measured["test/drift/off_target"] == NOTHING_READ  # AU12 is probed at 4
         lost = edited.summary["test/control/n_failed_requests"]
         assert lost == edited.control[0]["slope"].isna().sum()
         assert 0 < lost < PROTOCOL.sequences
         assert edited.summary["test/control/slope"] == pytest.approx(1, abs=0.05)
 
-    def test_nothing_read_at_all_is_an_error(self, lab):
+    def test_nothing_read_at_all_is_an_error(self, scoring):
         smile = Editor(lambda request, truth: torch.ones_like(request.source), ("source",))
         with pytest.raises(UserError, match="found no face in any edit"):
-            evaluate(smile, lab)
+            evaluate(smile, scoring)
 
 
 def test_a_source_with_an_unread_probe_says_nothing_on_the_drift():
@@ -172,12 +172,12 @@ def test_a_source_with_an_unread_probe_says_nothing_on_the_drift():
     assert scores.response_table(readings, probed, "test")[1] == drift
 
 
-def _painter(lab):
+def _painter(scoring):
     from tests.benchmarks.fakes import FakeConfig, PaintingMethod
 
     method = PaintingMethod(FakeConfig())
     method.gain += 1
-    return evaluate(Editor(lambda r, t: method.edit(r), ("source", "source_aus", "target_aus")), lab)
+    return evaluate(Editor(lambda r, t: method.edit(r), ("source", "source_aus", "target_aus")), scoring)
 
 
 def test_dataset_parameters_say_whether_the_eyes_are_in_place(rafd, tmp_path):

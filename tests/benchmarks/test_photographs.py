@@ -12,7 +12,7 @@ from benchmarks.running import environment
 from benchmarks.running.cells import all_cells, read_status
 from benchmarks.running.showcase import showcase
 from benchmarks.scoring.evaluate import Editor, evaluate
-from benchmarks.scoring.instrument_choice import Choice, choose_instruments
+from benchmarks.scoring.instrument_choice import InstrumentChoice, choose_instruments
 from benchmarks.suites import methods, suite
 from benchmarks.suites.methods import METHODS
 from benchmarks.suites.suite import REFERENCES, Row
@@ -140,12 +140,12 @@ def test_the_same_images_have_the_same_numbers_on_synfacs_and_as_photographs(tmp
     for name in ("synfacs-fake", "rafd"):
         faces = write_photographs(tmp_path / name, name)
         folder = write_lightcnn(tmp_path / "weights", faces)
-        choice = Choice(au="openface", verifier=f"lightcnn:{folder}", openface=openface)
+        choice = InstrumentChoice(au="openface", verifier=f"lightcnn:{folder}", openface=openface)
         chosen = choose_instruments(choice, faces, "cpu", tmp_path / "cache", fake_instruments, silent)
         bench = dataclasses.replace(make_bench(tmp_path), dataset=faces.folder)
-        lab = environment.open_laboratory(SUITE, bench, environment.suite_datasets(SUITE, bench), chosen)
+        scoring = environment.open_scoring(SUITE, bench, environment.suite_datasets(SUITE, bench), chosen)
         passthrough = METHODS["target-passthrough"]
-        results[name] = evaluate(Editor(passthrough.edit, passthrough.reads), lab)
+        results[name] = evaluate(Editor(passthrough.edit, passthrough.reads), scoring)
     rendered, photographed = results["synfacs-fake"], results["rafd"]
     shared = {
         name: value
@@ -172,21 +172,21 @@ class TestWithoutExpressions:
     def test_sources_are_the_calmest_faces_and_the_readers_are_told(self, tmp_path):
         faces = write_photographs(tmp_path / "d", "mine", expression="unlabelled")
         bench = dataclasses.replace(make_bench(tmp_path), dataset=faces.folder)
-        lab = environment.open_laboratory(
+        scoring = environment.open_scoring(
             SUITE, bench, environment.suite_datasets(SUITE, bench), fake_instruments()
         )
-        sources = faces.aus(np.unique(lab.splits[0].pairs["source_row"]))
+        sources = faces.aus(np.unique(scoring.splits[0].pairs["source_row"]))
         assert (sources == 0).all()
         assert len(sources) == 2
-        assert any("split test is labelled neutral" in note for note in lab.described["notes"])
+        assert any("split test is labelled neutral" in note for note in scoring.described["notes"])
 
     def test_figures_show_images_by_the_sum_of_their_aus(self, tmp_path):
         faces = write_photographs(tmp_path / "d", "mine", expression="unlabelled")
         bench = dataclasses.replace(make_bench(tmp_path), dataset=faces.folder)
-        lab = environment.open_laboratory(
+        scoring = environment.open_scoring(
             SUITE, bench, environment.suite_datasets(SUITE, bench), fake_instruments()
         )
-        shown = showcase(Editor(lambda request, truth: request.reference, ("reference",)), lab)
+        shown = showcase(Editor(lambda request, truth: request.reference, ("reference",)), scoring)
         assert shown["names"].tolist() == [f"target {k}" for k in range(1, 9)]
         assert shown["edits"].shape == (1, 8, 64, 64, 3)
         assert (np.diff(shown["target_aus"][0].sum(axis=1)) >= 0).all()
@@ -217,8 +217,10 @@ def test_expressions_that_a_dataset_lacks_are_left_out_of_the_figures(tmp_path):
         split=np.where(kept, faces.manifest["split"], "dense")
     ))  # fmt: skip
     data = environment.split_data(PROTOCOL, "test", faces, faces)
-    lab = environment.Laboratory(PROTOCOL, [data], fake_instruments(), make_truth(tmp_path), "cpu", silent)
-    shown = showcase(Editor(lambda request, truth: request.source, ("source",)), lab)
+    scoring = environment.ScoringContext(
+        PROTOCOL, [data], fake_instruments(), make_truth(tmp_path), "cpu", silent
+    )
+    shown = showcase(Editor(lambda request, truth: request.source, ("source",)), scoring)
     assert shown["edits"].shape[1] == len(shown["names"]) == 7
     assert "contemptuous" not in shown["names"]
 

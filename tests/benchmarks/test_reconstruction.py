@@ -15,9 +15,9 @@ NAMES = ("accuracy", "similarity", "psnr", "msssim_w3", "lpips", "au_mse")
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
+def scoring(tmp_path_factory):
     bench, suite = make_bench(tmp_path_factory.mktemp("reconstruction")), tiny_suite()
-    return environment.open_laboratory(
+    return environment.open_scoring(
         suite, bench, environment.suite_datasets(suite, bench), fake_instruments()
     )
 
@@ -32,12 +32,12 @@ def unedited(request, truth):
     return request.source
 
 
-def scored(lab, reconstruct):
-    return evaluate(Editor(unedited, ("source",), reconstruct), lab)
+def scored(scoring, reconstruct):
+    return evaluate(Editor(unedited, ("source",), reconstruct), scoring)
 
 
-def test_a_perfect_reconstruction_has_the_best_of_every_metric(lab):
-    result = scored(lab, lambda request: request.source)
+def test_a_perfect_reconstruction_has_the_best_of_every_metric(scoring):
+    result = scored(scoring, lambda request: request.source)
     expected = {
         "accuracy": 100.0,
         "similarity": 1.0,
@@ -50,15 +50,15 @@ def test_a_perfect_reconstruction_has_the_best_of_every_metric(lab):
     assert "weights missing" in result.not_measured["test/reconstruction/lpips"]
 
 
-def test_each_source_of_the_pairs_is_redrawn_once_and_kept_in_the_scores(lab, tmp_path):
+def test_each_source_of_the_pairs_is_redrawn_once_and_kept_in_the_scores(scoring, tmp_path):
     asked = []
 
     def darker(request):
         asked.append(request)
         return request.source * 0.5 - 0.5
 
-    result = scored(lab, darker)
-    data = lab.splits[0]
+    result = scored(scoring, darker)
+    data = scoring.splits[0]
     rows = np.unique(data.pairs["source_row"])
     assert sum(len(request.source) for request in asked) == len(rows)
     np.testing.assert_allclose(torch.cat([r.source_aus for r in asked]), data.sources.aus(rows))
@@ -74,38 +74,38 @@ def test_each_source_of_the_pairs_is_redrawn_once_and_kept_in_the_scores(lab, tm
     assert result.summary["test/reconstruction/accuracy"] == 100 * table["same"].mean()
 
 
-def test_the_error_of_aus_is_against_the_sources_own(lab):
+def test_the_error_of_aus_is_against_the_sources_own(scoring):
     def one_au_more(request):
         images = request.source.clone()
         images[:, 0, :3] += 50 / 127.5  # the band of AU1: one intensity more
         return images
 
-    found = scored(lab, one_au_more).summary["test/reconstruction/au_mse"]
+    found = scored(scoring, one_au_more).summary["test/reconstruction/au_mse"]
     assert found == pytest.approx(1 / 17, abs=1e-3)
 
 
-def test_what_redraws_nothing_says_why(lab):
+def test_what_redraws_nothing_says_why(scoring):
     painter = editor_of(PaintingMethod(FakeConfig()), ("source", "source_aus", "target_aus"))
     for editor, reason in ((painter, NO_RECONSTRUCTION), (Editor(unedited, ("source",)), REFERENCE_AS_IT_IS)):
-        result = evaluate(editor, lab)
+        result = evaluate(editor, scoring)
         assert {result.not_measured[f"test/reconstruction/{name}"] for name in NAMES} == {reason}
         assert not any("/reconstruction/" in name for name in result.summary)
         assert not result.reconstruction
 
 
-def test_a_method_that_cannot_answer_leaves_the_row_out_and_keeps_its_other_scores(lab):
+def test_a_method_that_cannot_answer_leaves_the_row_out_and_keeps_its_other_scores(scoring):
     def refuse(request):
         raise UserError("a source here has no label")
 
-    result = scored(lab, refuse)
+    result = scored(scoring, refuse)
     assert result.not_measured["test/reconstruction/psnr"] == "a source here has no label"
     assert result.summary["test/au/skill"] == pytest.approx(0)
 
 
-def test_a_method_with_a_reconstruction_is_scored_by_it(lab):
+def test_a_method_with_a_reconstruction_is_scored_by_it(scoring):
     class Redrawing(PaintingMethod):
         def reconstruct(self, request):
             return request.source
 
-    result = evaluate(editor_of(Redrawing(FakeConfig()), ("source", "source_aus", "target_aus")), lab)
+    result = evaluate(editor_of(Redrawing(FakeConfig()), ("source", "source_aus", "target_aus")), scoring)
     assert result.summary["test/reconstruction/accuracy"] == 100

@@ -27,7 +27,7 @@ def store(tmp_path_factory):
     return tracking.open_store(None, tmp_path_factory.mktemp("store"))
 
 
-class Desk:
+class SmallSuite:
     """A suite opened on a folder, as `bench run` opens it."""
 
     def __init__(self, root: Path, store=None, version: int = 1, name: str = "tiny", **suite_options):
@@ -35,30 +35,30 @@ class Desk:
         self.suite = dataclasses.replace(tiny_suite(**suite_options), name=name)
         self.store = store
         self.datasets = environment.suite_datasets(self.suite, self.bench)
-        self.lab = environment.open_laboratory(self.suite, self.bench, self.datasets, fake_instruments())
-        self.plans = suite_run.plan_suite(self.suite, self.bench, self.lab, self.datasets)
+        self.scoring = environment.open_scoring(self.suite, self.bench, self.datasets, fake_instruments())
+        self.plans = suite_run.plan_suite(self.suite, self.bench, self.scoring, self.datasets)
         suite_run.open_suite_run(self.suite, self.bench, store, self.plans)
 
     def run(self, number: int = 0) -> str:
-        return suite_run.run_cell(self.plans[number], self.lab, self.bench, self.datasets, self.store)
+        return suite_run.run_cell(self.plans[number], self.scoring, self.bench, self.datasets, self.store)
 
     def folder(self, number: int = 0) -> Path:
         return self.bench.cell_folder(self.plans[number].spec.key)
 
 
 def test_a_finished_cell_is_reused_and_not_touched(tmp_path):
-    desk = Desk(tmp_path, references=False)
-    assert desk.run() == "finished"
+    small = SmallSuite(tmp_path, references=False)
+    assert small.run() == "finished"
     before = {
-        p: p.stat().st_mtime_ns for p in desk.folder().rglob("*") if p.name in ("cell.json", "summary.json")
+        p: p.stat().st_mtime_ns for p in small.folder().rglob("*") if p.name in ("cell.json", "summary.json")
     }
     assert len(before) == 2
-    assert Desk(tmp_path, references=False).run() == "finished"
+    assert SmallSuite(tmp_path, references=False).run() == "finished"
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
 def test_key_changes_with_everything_that_decides_the_result(tmp_path):
-    spec = Desk(tmp_path).plans[0].spec
+    spec = SmallSuite(tmp_path).plans[0].spec
     changes = {
         "method_version": 2,
         "seed": 1,
@@ -77,38 +77,38 @@ def test_key_changes_with_everything_that_decides_the_result(tmp_path):
 
 
 def test_a_failed_cell_stays_visible_and_is_tried_again(tmp_path):
-    desk = Desk(tmp_path, preset="nan", references=False)
-    assert desk.run() == "failed"
-    status = read_status(desk.folder())
+    small = SmallSuite(tmp_path, preset="nan", references=False)
+    assert small.run() == "failed"
+    status = read_status(small.folder())
     assert status.state == "failed"
     assert "loss not finite" in status.reason
-    assert "loss not finite" in status_text(desk.bench.runs)
-    assert "failed" in summary_text(desk.plans, desk.bench)
-    started = json.loads((desk.folder() / "run.json").read_text())["ended_ms"]
+    assert "loss not finite" in status_text(small.bench.runs)
+    assert "failed" in summary_text(small.plans, small.bench)
+    started = json.loads((small.folder() / "run.json").read_text())["ended_ms"]
     time.sleep(0.01)
-    assert desk.run() == "failed"
-    assert json.loads((desk.folder() / "run.json").read_text())["ended_ms"] > started
+    assert small.run() == "failed"
+    assert json.loads((small.folder() / "run.json").read_text())["ended_ms"] > started
 
 
 def test_a_crash_in_a_method_fails_its_cell_alone_and_keeps_the_traceback(tmp_path):
-    desk = Desk(tmp_path, preset="crash")
-    assert desk.run(0) == "failed"
-    assert read_status(desk.folder()).reason == "RuntimeError: a bug in the method"
-    assert "a bug in the method" in (desk.folder() / "traceback.txt").read_text()
-    assert desk.run(1) == "finished"
+    small = SmallSuite(tmp_path, preset="crash")
+    assert small.run(0) == "failed"
+    assert read_status(small.folder()).reason == "RuntimeError: a bug in the method"
+    assert "a bug in the method" in (small.folder() / "traceback.txt").read_text()
+    assert small.run(1) == "finished"
 
 
 def test_a_method_that_only_pleases_itself_flags_its_cell(tmp_path, monkeypatch):
     monkeypatch.setattr("benchmarks.scoring.exploitation_alarm.ALARM_GAP", -100.0)
-    desk = Desk(tmp_path, references=False)
-    assert desk.run() == "finished"
-    assert read_status(desk.folder()).reason == "alarm: exploitation"
+    small = SmallSuite(tmp_path, references=False)
+    assert small.run() == "finished"
+    assert read_status(small.folder()).reason == "alarm: exploitation"
 
 
 def test_an_alarm_survives_a_kill_after_the_trainings_last_save(tmp_path, monkeypatch):
     """The training has ended and saved, `cell.json` does not say so yet: nothing is left to be probed."""
     monkeypatch.setattr("benchmarks.scoring.exploitation_alarm.ALARM_GAP", -100.0)
-    desk = Desk(tmp_path, references=False)
+    small = SmallSuite(tmp_path, references=False)
 
     def killed(folder, state, **values):
         if "trained" in values:
@@ -118,12 +118,12 @@ def test_an_alarm_survives_a_kill_after_the_trainings_last_save(tmp_path, monkey
     with monkeypatch.context() as patch:
         patch.setattr("benchmarks.running.cell_run.write_status", killed)
         with pytest.raises(SystemExit):
-            desk.run()
-    assert read_status(desk.folder()).state == "interrupted"
+            small.run()
+    assert read_status(small.folder()).state == "interrupted"
     steps = count_updates(monkeypatch)
-    assert desk.run() == "finished"
+    assert small.run() == "finished"
     assert steps == []
-    assert read_status(desk.folder()).reason == "alarm: exploitation"
+    assert read_status(small.folder()).reason == "alarm: exploitation"
 
 
 def count_updates(monkeypatch) -> list[int]:
@@ -140,18 +140,18 @@ def count_updates(monkeypatch) -> list[int]:
 
 
 def test_a_corrupted_checkpoint_fails_the_cell_and_the_next_run_trains_again(tmp_path, monkeypatch, store):
-    desk = Desk(tmp_path, references=False, store=store, version=13)
+    small = SmallSuite(tmp_path, references=False, store=store, version=13)
     with monkeypatch.context() as patch:
-        patch.setattr("benchmarks.running.cell_run.evaluate", lambda editor, lab: 1 / 0)
-        assert desk.run() == "failed"
-    (desk.folder() / "weights.safetensors").write_bytes(b"not weights")
-    assert desk.run() == "failed"
-    assert "corrupted" in read_status(desk.folder()).reason
-    old = tracking.run_id_in(desk.folder(), store.uri)
+        patch.setattr("benchmarks.running.cell_run.evaluate", lambda editor, scoring: 1 / 0)
+        assert small.run() == "failed"
+    (small.folder() / "weights.safetensors").write_bytes(b"not weights")
+    assert small.run() == "failed"
+    assert "corrupted" in read_status(small.folder()).reason
+    old = tracking.run_id_in(small.folder(), store.uri)
     steps = count_updates(monkeypatch)
-    assert desk.run() == "finished"
+    assert small.run() == "finished"
     assert steps == list(range(8))
-    run_id = tracking.run_id_in(desk.folder(), store.uri)
+    run_id = tracking.run_id_in(small.folder(), store.uri)
     assert run_id != old
     for run in (old, run_id):
         history = store.client.get_metric_history(run, "train/loss")
@@ -161,11 +161,11 @@ def test_a_corrupted_checkpoint_fails_the_cell_and_the_next_run_trains_again(tmp
 
 @pytest.mark.parametrize("place", ["training_state.pt", "weights.safetensors", "cell.json"])
 def test_a_kill_while_a_broken_checkpoint_is_dropped_ends_in_a_training(tmp_path, monkeypatch, place):
-    desk = Desk(tmp_path, references=False)
+    small = SmallSuite(tmp_path, references=False)
     with monkeypatch.context() as patch:
-        patch.setattr("benchmarks.running.cell_run.evaluate", lambda editor, lab: 1 / 0)
-        desk.run()
-    (desk.folder() / "weights.safetensors").write_bytes(b"not weights")
+        patch.setattr("benchmarks.running.cell_run.evaluate", lambda editor, scoring: 1 / 0)
+        small.run()
+    (small.folder() / "weights.safetensors").write_bytes(b"not weights")
     unlink = Path.unlink
 
     def unlink_or_die(path, missing_ok=False):
@@ -182,35 +182,35 @@ def test_a_kill_while_a_broken_checkpoint_is_dropped_ends_in_a_training(tmp_path
         patch.setattr(Path, "unlink", unlink_or_die)
         patch.setattr("benchmarks.running.cell_run.write_status", write_or_die)
         with pytest.raises(SystemExit):
-            desk.run()
+            small.run()
     steps = count_updates(monkeypatch)
-    assert [desk.run(), desk.run()] == ["failed", "finished"]
+    assert [small.run(), small.run()] == ["failed", "finished"]
     assert steps == list(range(8))
 
 
 def test_a_training_that_has_ended_is_not_repeated_after_a_failed_scoring(tmp_path, monkeypatch):
-    desk = Desk(tmp_path, references=False)
-    monkeypatch.setattr("benchmarks.running.cell_run.evaluate", lambda editor, lab: 1 / 0)
-    desk.run()
+    small = SmallSuite(tmp_path, references=False)
+    monkeypatch.setattr("benchmarks.running.cell_run.evaluate", lambda editor, scoring: 1 / 0)
+    small.run()
     monkeypatch.undo()
     trained = "benchmarks.running.training_run.train"
     monkeypatch.setattr(trained, lambda *_, **__: pytest.fail("trained again"))
-    assert desk.run() == "finished"
+    assert small.run() == "finished"
 
 
 def test_a_full_disk_is_one_line_and_finished_cells_stay(tmp_path, monkeypatch):
-    desk = Desk(tmp_path)
-    assert desk.run(1) == "finished"
+    small = SmallSuite(tmp_path)
+    assert small.run(1) == "finished"
 
     def full(self, folder):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Scores, "write", full)
     with pytest.raises(UserError, match="disk is full: finished cells are kept"):
-        desk.run(0)
+        small.run(0)
     monkeypatch.undo()
-    assert read_status(desk.folder(1)).state == "finished"
-    assert desk.run(0) == "finished"
+    assert read_status(small.folder(1)).state == "finished"
+    assert small.run(0) == "finished"
 
 
 KILLED = """
@@ -219,7 +219,7 @@ sys.path.insert(0, {root!r})
 from dataclasses import replace
 from pathlib import Path
 from tests.benchmarks import fakes
-from tests.benchmarks.test_runner import Desk
+from tests.benchmarks.test_runner import SmallSuite
 
 update = fakes.PaintingMethod.update
 def slow(self, batch, step):
@@ -228,7 +228,7 @@ def slow(self, batch, step):
     return update(self, batch, step)
 fakes.PaintingMethod.update = slow
 training = replace(fakes.TRAINING, checkpoint_every_seconds=0.0)
-Desk(Path(sys.argv[1]), references=False, training=training).run()
+SmallSuite(Path(sys.argv[1]), references=False, training=training).run()
 """
 
 
@@ -241,27 +241,27 @@ def test_a_killed_cell_is_seen_as_interrupted_and_goes_on(tmp_path, number):
     )
     assert done.returncode != 0, done.stderr
     training = dataclasses.replace(tiny_suite().rows[0].training, checkpoint_every_seconds=0.0)
-    desk = Desk(tmp_path, references=False, training=training)
-    assert read_status(desk.folder()).state == "interrupted"
-    assert (desk.folder() / "training_state.pt").exists()
-    assert desk.run() == "finished"
-    steps = [json.loads(line) for line in (desk.folder() / "metrics.jsonl").read_text().splitlines()]
+    small = SmallSuite(tmp_path, references=False, training=training)
+    assert read_status(small.folder()).state == "interrupted"
+    assert (small.folder() / "training_state.pt").exists()
+    assert small.run() == "finished"
+    steps = [json.loads(line) for line in (small.folder() / "metrics.jsonl").read_text().splitlines()]
     logged = [line["step"] for line in steps if "train/loss" in line["values"]]
     assert logged == sorted(set(logged)) == [2, 4, 6, 8]
 
 
 def test_a_cell_held_by_another_process_is_left_alone(tmp_path):
-    desk = Desk(tmp_path, references=False)
-    with cells.claim(desk.folder()) as ours:
+    small = SmallSuite(tmp_path, references=False)
+    with cells.claim(small.folder()) as ours:
         assert ours
-        assert desk.run() == "busy"
+        assert small.run() == "busy"
 
 
 def test_store_gets_the_cell_as_a_child_with_scores_and_state(tmp_path, store):
-    desk = Desk(tmp_path, store=store, references=False)
-    assert desk.run() == "finished"
-    run = store.client.get_run(tracking.run_id_in(desk.folder(), store.uri))
-    parent = tracking.run_id_in(desk.bench.runs / "suites" / "tiny", store.uri)
+    small = SmallSuite(tmp_path, store=store, references=False)
+    assert small.run() == "finished"
+    run = store.client.get_run(tracking.run_id_in(small.folder(), store.uri))
+    parent = tracking.run_id_in(small.bench.runs / "suites" / "tiny", store.uri)
     assert run.data.tags["mlflow.parentRunId"] == parent
     assert run.info.run_name == "painter/synfacs-fake/s0"
     assert (run.info.status, run.data.tags["state"]) == ("FINISHED", "finished")
@@ -271,15 +271,15 @@ def test_store_gets_the_cell_as_a_child_with_scores_and_state(tmp_path, store):
     assert run.data.params["config.strength"] == "1.0"
     names = {entry.path for entry in store.client.list_artifacts(run.info.run_id, "scores")}
     assert {"scores/summary.json", "scores/pairs-test.parquet", "scores/showcase.npz"} <= names
-    assert json.loads((desk.folder() / "cell.json").read_text())["mlflow_run_id"] == run.info.run_id
+    assert json.loads((small.folder() / "cell.json").read_text())["mlflow_run_id"] == run.info.run_id
 
 
 def test_a_suite_has_the_cells_that_another_suite_ran(tmp_path, store):
     own = {"version": 11}  # keys of its own: the store is shared with other tests
-    first = Desk(tmp_path, store=store, references=False, name="first", **own)
+    first = SmallSuite(tmp_path, store=store, references=False, name="first", **own)
     first.run()
     assert not search_cells(store, "second")
-    second = Desk(tmp_path, store=store, references=False, name="second", **own)
+    second = SmallSuite(tmp_path, store=store, references=False, name="second", **own)
     assert second.run() == "finished"
     found = {cell.tags["method"]: cell for cell in search_cells(store, "second")}
     assert set(found) == {"painter"}
@@ -290,14 +290,16 @@ def test_a_suite_has_the_cells_that_another_suite_ran(tmp_path, store):
 def test_a_suites_list_of_cells_follows_the_suite_and_keeps_other_datasets(tmp_path, store):
     lists = {}
     for version in (1, 2):
-        desk = Desk(tmp_path, store=store, version=version, references=False, name="listed")
-        run_id = tracking.run_id_in(desk.bench.runs / "suites" / "listed", store.uri)
+        small = SmallSuite(tmp_path, store=store, version=version, references=False, name="listed")
+        run_id = tracking.run_id_in(small.bench.runs / "suites" / "listed", store.uri)
         tags = store.client.get_run(run_id).data.tags
         (lists[version],) = (value for name, value in tags.items() if name.startswith("cells."))
-        assert lists[version] == desk.plans[0].spec.key
+        assert lists[version] == small.plans[0].spec.key
     assert lists[1] != lists[2]
-    spec = dataclasses.replace(desk.plans[0].spec, datasets={"twin": "another" + "0" * 60})
-    suite_run.open_suite_run(desk.suite, desk.bench, store, [dataclasses.replace(desk.plans[0], spec=spec)])
+    spec = dataclasses.replace(small.plans[0].spec, datasets={"twin": "another" + "0" * 60})
+    suite_run.open_suite_run(
+        small.suite, small.bench, store, [dataclasses.replace(small.plans[0], spec=spec)]
+    )
     tags = store.client.get_run(run_id).data.tags
     listed = {value for name, value in tags.items() if name.startswith("cells.")}
     assert listed == {lists[2], spec.key}
@@ -310,26 +312,26 @@ def test_the_cells_of_every_suite_fit_into_its_list():
 
 def test_a_suite_run_offline_is_shipped_with_its_list(tmp_path, store):
     own = {"version": 12}
-    desk = Desk(tmp_path, references=False, name="offline", **own)
-    desk.run()
-    suite_run.sync(desk.bench.runs, store)
-    other = Desk(tmp_path, references=False, name="later", **own)
+    small = SmallSuite(tmp_path, references=False, name="offline", **own)
+    small.run()
+    suite_run.sync(small.bench.runs, store)
+    other = SmallSuite(tmp_path, references=False, name="later", **own)
     suite_run.sync(other.bench.runs, store)
     assert [cell.tags["suite"] for cell in search_cells(store, "later")] == ["offline"]
 
 
 def test_a_cell_run_offline_is_shipped_by_sync_once(tmp_path, store):
-    desk = Desk(tmp_path, references=False)
-    desk.run()
-    first = suite_run.sync(desk.bench.runs, store)
-    assert first == suite_run.sync(desk.bench.runs, store)
-    assert set(first.runs) == {desk.bench.runs / "suites" / "tiny", desk.folder()}
-    history = store.client.get_metric_history(first.runs[desk.folder()], "train/loss")
+    small = SmallSuite(tmp_path, references=False)
+    small.run()
+    first = suite_run.sync(small.bench.runs, store)
+    assert first == suite_run.sync(small.bench.runs, store)
+    assert set(first.runs) == {small.bench.runs / "suites" / "tiny", small.folder()}
+    history = store.client.get_metric_history(first.runs[small.folder()], "train/loss")
     assert [point.step for point in history] == [2, 4, 6, 8]
 
 
 def test_a_store_that_dies_stops_no_training_and_loses_nothing(tmp_path, store, monkeypatch):
-    desk = Desk(tmp_path, store=store, references=False)
+    small = SmallSuite(tmp_path, store=store, references=False)
     from mlflow.exceptions import MlflowException
 
     def dead(*_, **__):
@@ -337,15 +339,15 @@ def test_a_store_that_dies_stops_no_training_and_loses_nothing(tmp_path, store, 
 
     monkeypatch.setattr(store.client, "log_batch", dead)
     with pytest.warns(UserWarning, match="bench sync"):
-        assert desk.run() == "finished"
+        assert small.run() == "finished"
     monkeypatch.undo()
-    run_id = suite_run.sync(desk.bench.runs, store).runs[desk.folder()]
+    run_id = suite_run.sync(small.bench.runs, store).runs[small.folder()]
     assert store.client.get_run(run_id).data.tags["state"] == "finished"
     assert "test/au/mse" in store.client.get_run(run_id).data.metrics
 
 
 def test_choosing_cells(tmp_path):
-    plans = Desk(tmp_path).plans
+    plans = SmallSuite(tmp_path).plans
     assert [plan.spec.method for plan in suite_run.select(plans, ["oracle"], [])] == ["oracle"]
     with pytest.raises(UserError, match=r"unknown method 'magic'.*painter, copy-source"):
         suite_run.select(plans, ["magic"], [])
@@ -354,12 +356,12 @@ def test_choosing_cells(tmp_path):
 
 
 def test_instruments_are_part_of_the_key(tmp_path, monkeypatch):
-    first = Desk(tmp_path).plans[0].spec.key
+    first = SmallSuite(tmp_path).plans[0].spec.key
     other = dataclasses.replace(fake_instruments().a, sha256="c" * 64)
     bench = dataclasses.replace(
         make_bench(tmp_path), instruments=lambda device: dataclasses.replace(fake_instruments(), a=other)
     )
     suite = tiny_suite()
     datasets = environment.suite_datasets(suite, bench)
-    lab = environment.open_laboratory(suite, bench, datasets, bench.instruments("cpu"))
-    assert suite_run.plan_suite(suite, bench, lab, datasets)[0].spec.key != first
+    scoring = environment.open_scoring(suite, bench, datasets, bench.instruments("cpu"))
+    assert suite_run.plan_suite(suite, bench, scoring, datasets)[0].spec.key != first

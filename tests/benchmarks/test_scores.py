@@ -18,9 +18,9 @@ def bench(tmp_path_factory):
 
 
 @pytest.fixture
-def lab(bench):
+def scoring(bench):
     suite = tiny_suite()
-    return environment.open_laboratory(
+    return environment.open_scoring(
         suite, bench, environment.suite_datasets(suite, bench), fake_instruments()
     )
 
@@ -30,8 +30,8 @@ def reference(bench, name):
     return Editor(entry.edit, entry.reads)
 
 
-def test_oracle_reaches_the_ceiling_of_every_table(bench, lab):
-    summary = evaluate(reference(bench, "oracle"), lab).summary
+def test_oracle_reaches_the_ceiling_of_every_table(bench, scoring):
+    summary = evaluate(reference(bench, "oracle"), scoring).summary
     assert summary["test/au/mse"] < 1e-3
     assert summary["test/au/skill"] > 0.99
     assert summary["test/identity/accuracy"] == 100
@@ -41,8 +41,8 @@ def test_oracle_reaches_the_ceiling_of_every_table(bench, lab):
     assert summary["test/drift/off_target"] == pytest.approx(0, abs=1e-3)
 
 
-def test_copy_source_is_the_zero_of_skill_and_of_response(bench, lab):
-    result = evaluate(reference(bench, "copy-source"), lab)
+def test_copy_source_is_the_zero_of_skill_and_of_response(bench, scoring):
+    result = evaluate(reference(bench, "copy-source"), scoring)
     assert result.summary["test/au/skill"] == pytest.approx(0)
     assert result.summary["test/identity/accuracy"] == 100
     assert np.isnan(result.summary["test/au/pcc"])
@@ -51,25 +51,25 @@ def test_copy_source_is_the_zero_of_skill_and_of_response(bench, lab):
     assert (result.response[0]["change"] == 0).all()
 
 
-def test_passthrough_has_the_aus_of_the_target_and_the_wrong_person(bench, lab):
-    result = evaluate(reference(bench, "target-passthrough"), lab)
+def test_passthrough_has_the_aus_of_the_target_and_the_wrong_person(bench, scoring):
+    result = evaluate(reference(bench, "target-passthrough"), scoring)
     assert result.summary["test/au/mse"] < 1e-3
     assert result.summary["test/identity/accuracy"] == result.summary["test/identity/false_accept_rate"]
     assert result.summary["test/identity/accuracy"] < 50
     assert result.not_measured["test/drift/off_target"] == NO_SINGLE_AU
 
 
-def test_mean_au_fills_table_1_only_with_the_variance_as_its_error(lab):
+def test_mean_au_fills_table_1_only_with_the_variance_as_its_error(scoring):
     answer = np.full(AU_COUNT, 2.0)
-    result = evaluate_answer(answer, lab)
-    targets = lab.splits[0].request.target_aus
+    result = evaluate_answer(answer, scoring)
+    targets = scoring.splits[0].request.target_aus
     assert result.summary["test/au/mse"] == pytest.approx(np.square(targets - 2.0).mean())
     assert not any(name.startswith("test/identity") for name in result.summary)
     assert "test/identity/accuracy" in result.not_measured
 
 
-def test_pair_table_has_the_columns_that_reports_read(bench, lab, tmp_path):
-    result = evaluate(reference(bench, "copy-source"), lab)
+def test_pair_table_has_the_columns_that_reports_read(bench, scoring, tmp_path):
+    result = evaluate(reference(bench, "copy-source"), scoring)
     result.write(tmp_path)
     frame = pd.read_parquet(tmp_path / "pairs-test.parquet")
     names = [
@@ -108,19 +108,19 @@ def test_true_edits_are_rendered_once_for_all_cells(bench):
 
     suite = tiny_suite()
     counting = replace(bench, render=counted, runs=bench.runs.parent / "counted")
-    lab = environment.open_laboratory(
+    scoring = environment.open_scoring(
         suite, counting, environment.suite_datasets(suite, counting), fake_instruments()
     )
     for _ in range(2):
-        suite_run.prepare_truth(lab)
+        suite_run.prepare_truth(scoring)
     assert len(calls) == 1
 
 
-def test_a_dataset_without_truth_says_so(bench, lab):
-    photographs = lab.splits[0].sources
+def test_a_dataset_without_truth_says_so(bench, scoring):
+    photographs = scoring.splits[0].sources
     photographs.info["name"] = "photographs"
     try:
-        result = evaluate(reference(bench, "copy-source"), lab)
+        result = evaluate(reference(bench, "copy-source"), scoring)
     finally:
         photographs.info["name"] = "synfacs-fake"
     assert "SynFACS" in result.not_measured["test/pixels/psnr"]
@@ -130,8 +130,8 @@ def test_a_dataset_without_truth_says_so(bench, lab):
 class TestPeopleWithASingleImage:
     """They cannot be compared with themselves: "Real" would be 100 % whatever the verifier is worth."""
 
-    def laboratory(self, folder, alone):
-        """A laboratory over faces of three test people, of whom the first `alone` have one image left."""
+    def scoring_context(self, folder, alone):
+        """A context over faces of three test people, of whom the first `alone` have one image left."""
         data = make_dataset(folder / "all", {"train": 2, "val": 1, "test": 3})
         people = data.manifest["identity"]
         names = [f"test{number:02d}" for number in range(alone)]
@@ -141,30 +141,30 @@ class TestPeopleWithASingleImage:
         manifest = data.manifest.iloc[kept].reset_index(drop=True)
         write_dataset(folder / "some", "synfacs-fake", manifest, np.asarray(data.images)[kept], 0, {}, "1")
         bench, suite = replace(make_bench(folder), dataset=folder / "some"), tiny_suite()
-        return environment.open_laboratory(
+        return environment.open_scoring(
             suite, bench, environment.suite_datasets(suite, bench), fake_instruments()
         )
 
     def test_they_are_left_out_and_counted(self, tmp_path):
-        lab = self.laboratory(tmp_path, alone=1)
-        (data,) = lab.splits
+        scoring = self.scoring_context(tmp_path, alone=1)
+        (data,) = scoring.splits
         partners = scores.genuine_partners(data)
         single = (data.pairs["source_identity"] == "test00").to_numpy()
         assert single.any()
         assert (partners[single] == -1).all()
         assert (partners[~single] >= 0).all()
         assert (partners != data.pairs["source_row"]).all()
-        assert np.isnan(lab.readings(data).genuine[single]).all()
+        assert np.isnan(scoring.readings(data).genuine[single]).all()
         note = "1 of 3 people of synfacs-fake's split test have a single image: they are left out of the real"
-        assert any(told.startswith(note) for told in lab.described["notes"])
-        result = evaluate(Editor(lambda request, truth: request.source, ("source",)), lab)
-        others = lab.readings(data).genuine[~single]
-        expected = 100 * (others >= lab.instruments.verifier.threshold).mean()
+        assert any(told.startswith(note) for told in scoring.described["notes"])
+        result = evaluate(Editor(lambda request, truth: request.source, ("source",)), scoring)
+        others = scoring.readings(data).genuine[~single]
+        expected = 100 * (others >= scoring.instruments.verifier.threshold).mean()
         assert result.summary["test/identity/real_accuracy"] == pytest.approx(expected)
 
     def test_nobody_with_a_second_image_means_no_real_pairs(self, tmp_path):
-        lab = self.laboratory(tmp_path, alone=3)
-        result = evaluate(Editor(lambda request, truth: request.source, ("source",)), lab)
+        scoring = self.scoring_context(tmp_path, alone=3)
+        result = evaluate(Editor(lambda request, truth: request.source, ("source",)), scoring)
         assert "test/identity/real_accuracy" not in result.summary
         assert result.not_measured["test/identity/real_accuracy"] == NO_SECOND_IMAGE
         assert result.summary["test/identity/accuracy"] == 100

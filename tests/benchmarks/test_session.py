@@ -12,16 +12,16 @@ import pytest
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache as artifact_repositories
 
 from benchmarks.bench_commands import run_suite
-from benchmarks.running.bench_session import Session
+from benchmarks.running.bench_session import BenchSession
 from benchmarks.running.cells import LOCK, read_status
 from eggan import tracking
 from reports.suite.frame import read_store
 from tests.benchmarks.fakes import TRAINING, PaintingMethod, make_bench, silent, tiny_suite
 
 
-def session(root: Path, **options) -> Session:
+def session(root: Path, **options) -> BenchSession:
     suite = tiny_suite(**{key: options.pop(key) for key in ("preset",) if key in options})
-    return Session(suite, make_bench(root), options.pop("only", []), [], [], **options)
+    return BenchSession(suite, make_bench(root), options.pop("only", []), [], [], **options)
 
 
 def test_a_suite_runs_and_its_second_run_reuses_everything(tmp_path, capsys):
@@ -62,7 +62,7 @@ def test_a_suite_whose_folder_was_moved_in_the_middle_goes_on_bit_for_bit(tmp_pa
     training = dataclasses.replace(TRAINING, checkpoint_every_seconds=0.0)
 
     def opened(root):
-        return Session(tiny_suite(training=training), make_bench(root), [], [], [])
+        return BenchSession(tiny_suite(training=training), make_bench(root), [], [], [])
 
     def scores(root):
         found = [

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.running.bench_session import Session
+from benchmarks.running.bench_session import BenchSession
 from benchmarks.suites.added_rows import with_added_rows
 from benchmarks.suites.methods import all_methods
 from eggan import tracking
@@ -100,7 +100,7 @@ def test_the_example_is_scored_beside_the_others(example, tmp_path, capsys):
     bench = make_bench(tmp_path)
     bench = dataclasses.replace(bench, methods={**all_methods(), "painter": bench.methods["painter"]})
     suite = with_added_rows(tiny_suite(references=False), ["mymethod"], bench.methods)
-    session = Session(suite, bench, ["mymethod"], [], [], offline=True, added=("mymethod",))
+    session = BenchSession(suite, bench, ["mymethod"], [], [], offline=True)
     assert session.run() == 0
     assert "mymethod/synfacs-fake/s0  finished" in capsys.readouterr().out
     (folder,) = (tmp_path / "runs" / "cells").glob("*")

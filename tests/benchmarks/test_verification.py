@@ -10,7 +10,7 @@ import torch
 from baselines import lightcnn
 from baselines.official import lightcnn_key
 from benchmarks.scoring import verification
-from benchmarks.scoring.instrument_choice import Choice, choose_instruments
+from benchmarks.scoring.instrument_choice import InstrumentChoice, choose_instruments
 from benchmarks.scoring.verification import fit_threshold
 from eggan.checkpoint import ModelCard, save_checkpoint
 from eggan.data.align import EYE_DISTANCE, EYE_LINE
@@ -88,7 +88,7 @@ class TestLightCNN:
         return write_photographs(tmp_path_factory.mktemp("rafd") / "rafd")
 
     def choose(self, folder, dataset, cache):
-        choice = Choice(au="synfacs", verifier=f"lightcnn:{folder}")
+        choice = InstrumentChoice(au="synfacs", verifier=f"lightcnn:{folder}")
         return choose_instruments(choice, dataset, "cpu", cache, fake_instruments, silent).verifier
 
     def test_the_threshold_is_stored_and_not_fixed_again(self, rafd, tmp_path, monkeypatch):

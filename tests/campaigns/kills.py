@@ -345,7 +345,7 @@ def training(shared: Path) -> Work:
 
 def bench(shared: Path) -> Work:
     """`eggan bench run` of a suite with one method that learns and two references, tracked in a store."""
-    from benchmarks.running.bench_session import Session
+    from benchmarks.running.bench_session import BenchSession
     from tests.benchmarks import fakes
 
     fakes.make_bench(shared)
@@ -359,7 +359,7 @@ def bench(shared: Path) -> Work:
         give_store(root)
 
     def run(root: Path) -> int:
-        return Session(suite, fakes.make_bench(root), [], [], []).run()
+        return BenchSession(suite, fakes.make_bench(root), [], [], []).run()
 
     def results(root: Path) -> Any:
         cells = {}
@@ -380,14 +380,14 @@ def study(shared: Path) -> Work:
     from eggan import tracking
     from eggan.tracking.store import STUDIES
     from studies.storage.attempts import StandingStudy, queue_forgotten
-    from studies.storage.liveness import Watch, reap
+    from studies.storage.liveness import Watch, close_stale
     from studies.storage.trial_tracking import open_study_run, settle_all
     from studies.worker import Worker
     from tests.studies import study_context as small
 
     small.TRAINING = dataclasses.replace(small.TRAINING, checkpoint_every_seconds=0.0)
     settings = {"trials": 5, "startup_trials": 5, "max_retries": 3}
-    small.make_desk(shared, **settings)
+    small.make_context(shared, **settings)
 
     def prepare(root: Path) -> None:
         shutil.copytree(shared / "faces", root / "faces")
@@ -395,19 +395,19 @@ def study(shared: Path) -> Work:
 
     def run(root: Path) -> int:
         store = tracking.open_store(None, root / "runs", STUDIES)
-        desk = small.make_desk(root, **settings)
-        opened = small.make_study(desk)
-        reap(opened, desk.study, Watch(desk.folder()))
-        queue_forgotten(opened, desk.study)
-        settle_all(opened, desk.folder(), None)
-        record = open_study_run(desk, opened, store)
-        Worker(desk, opened, store).run()
-        settle_all(opened, desk.folder(), store)
+        context = small.make_context(root, **settings)
+        opened = small.make_study(context)
+        close_stale(opened, context.study, Watch(context.folder()))
+        queue_forgotten(opened, context.study)
+        settle_all(opened, context.folder(), None)
+        record = open_study_run(context, opened, store)
+        Worker(context, opened, store).run()
+        settle_all(opened, context.folder(), store)
         record.finish("finished")
         return 0
 
     def results(root: Path) -> Any:
-        standing = StandingStudy(small.make_study(small.make_desk(root, **settings))).get_trials()
+        standing = StandingStudy(small.make_study(small.make_context(root, **settings))).get_trials()
         attrs = [
             {name: v for name, v in trial.user_attrs.items() if name not in REPEATED} for trial in standing
         ]
@@ -465,7 +465,7 @@ def reporting(shared: Path) -> Work:
 
 def syncing(shared: Path) -> Work:
     """`eggan bench sync` of a suite that was run offline."""
-    from benchmarks.running.bench_session import Session
+    from benchmarks.running.bench_session import BenchSession
     from benchmarks.running.suite_run import sync
     from eggan import tracking
     from tests.benchmarks import fakes
@@ -473,7 +473,7 @@ def syncing(shared: Path) -> Work:
     bench = fakes.make_bench(shared)
     with contextlib.redirect_stdout(None), contextlib.redirect_stderr(None):
         suite = fakes.tiny_suite()
-        Session(dataclasses.replace(suite, rows=suite.rows[:3]), bench, [], [], [], offline=True).run()
+        BenchSession(dataclasses.replace(suite, rows=suite.rows[:3]), bench, [], [], [], offline=True).run()
 
     def run(root: Path) -> int:
         sync(root / "runs", tracking.open_store(None, root / "runs"))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.running.bench_session import Session
+from benchmarks.running.bench_session import BenchSession
 from benchmarks.suites.added_rows import with_added_rows
 from reports.style import figure_style
 from reports.style.metric_catalogue import METHOD_TITLES
@@ -49,7 +49,7 @@ def runs(tmp_path_factory):
     bench = dataclasses.replace(bench, methods={**bench.methods, **entries})
     words = ("mine:good", "twin:good")
     suite = with_added_rows(tiny_suite(references=False), words, bench.methods)
-    assert Session(suite, bench, [], [], [], added=words).run() == 0
+    assert BenchSession(suite, bench, [], [], [], added=words).run() == 0
     return root / "runs"
 
 

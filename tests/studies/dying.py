@@ -13,7 +13,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from studies.storage import liveness
 from studies.storage.attempts import queue_forgotten
-from studies.storage.liveness import Watch, reap, this_host
+from studies.storage.liveness import Watch, close_stale, this_host
 from studies.storage.trial_tracking import settle_all
 from studies.worker import Worker
 from tests.studies import study_context as small
@@ -65,15 +65,15 @@ def command(root: Path, fatal: int | None = None, keep_weights: bool = False, **
     with pytest.MonkeyPatch.context() as patch:
         often = dataclasses.replace(small.TRAINING, checkpoint_every_seconds=0.0)
         patch.setattr(small, "TRAINING", often)
-        desk = small.make_desk(root, beat_seconds=30.0, **settings)
+        context = small.make_context(root, beat_seconds=30.0, **settings)
         with mortal(steps):
             try:
-                study = small.make_study(desk)
-                reap(study, desk.study, Watch(desk.folder()))
-                queue_forgotten(study, desk.study)
-                settle_all(study, desk.folder(), None, keep_weights)
-                Worker(desk, study, keep_weights=keep_weights).run()
-                settle_all(study, desk.folder(), None, keep_weights)
+                study = small.make_study(context)
+                close_stale(study, context.study, Watch(context.folder()))
+                queue_forgotten(study, context.study)
+                settle_all(study, context.folder(), None, keep_weights)
+                Worker(context, study, keep_weights=keep_weights).run()
+                settle_all(study, context.folder(), None, keep_weights)
             except Killed:
                 pass
     return steps.names

@@ -14,7 +14,7 @@ from studies import space as spaces
 from studies.space import Parameter
 from studies.storage.study_storage import create_study
 from studies.study_config import StudyConfig, write_spec
-from studies.study_context import Desk, make_spec, open_desk
+from studies.study_context import StudyContext, make_spec, open_study_context
 from tests.benchmarks import fakes
 
 TRAINING = TrainingConfig(log_every=2, autocast="off")
@@ -69,8 +69,8 @@ def add_space() -> None:
     spaces.SPACES = {**spaces.SPACES, "painting": SPACE}
 
 
-def make_desk(root: Path, storage: str = "", **settings) -> Desk:
-    """Return the desk of a small study under `root`, and write its specification."""
+def make_context(root: Path, storage: str = "", **settings) -> StudyContext:
+    """Return the context of a small study under `root`, and write its specification."""
     add_space()
     bench = dataclasses.replace(fakes.make_bench(root), methods={**METHODS, "painter": painter_entry()})
     study = StudyConfig(**{**SMALL, **settings})
@@ -78,10 +78,10 @@ def make_desk(root: Path, storage: str = "", **settings) -> Desk:
     dataset = fakes.load_dataset(root / "faces")
     base = entry.presets[study.preset]
     spec = make_spec("small", study, entry, base, TRAINING, dataset, instruments, storage)
-    desk = open_desk(spec, bench, dataset, instruments)
-    write_spec(spec, desk.folder())
-    return desk
+    context = open_study_context(spec, bench, dataset, instruments)
+    write_spec(spec, context.folder())
+    return context
 
 
-def make_study(desk: Desk, url: str = "") -> optuna.Study:
-    return create_study(desk.spec, desk.folder(), url, desk.references())
+def make_study(context: StudyContext, url: str = "") -> optuna.Study:
+    return create_study(context.spec, context.folder(), url, context.references())

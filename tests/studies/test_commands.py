@@ -6,7 +6,7 @@ from eggan import options
 from eggan.config import to_dict
 from studies.storage.trial_table import trial_frame
 from studies.study_commands import register
-from studies.study_session import Session, study_config
+from studies.study_session import StudySession, study_config
 from tests.studies.fakes import fake_study
 
 
@@ -37,9 +37,9 @@ def test_the_printed_command_means_the_same_study():
     arguments = parse(*words)
     with options.remembered(arguments, ["study", "run", "loss-weights", *words]):
         again = parse(*shlex.split(options.this_command())[4:])
-    session = Session.of(arguments)
+    session = StudySession.of(arguments)
     assert to_dict(study_config(again)) == to_dict(session.study)
-    assert Session.of(again) == session
+    assert StudySession.of(again) == session
 
 
 @pytest.mark.parametrize(

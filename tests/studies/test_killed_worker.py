@@ -10,7 +10,7 @@ from studies.storage.attempts import StandingStudy, is_owed_another
 from studies.storage.study_storage import open_study
 from studies.storage.trial_tracking import trial_folder
 from tests.studies import dying
-from tests.studies.study_context import make_desk
+from tests.studies.study_context import make_context
 
 # Two references and one that is pruned.
 SETTINGS = {"trials": 3, "images": 16, "startup_trials": 3, "max_retries": 3}
@@ -20,7 +20,7 @@ PASSING = {"owner", "taker", "beat", "seconds", "train_seconds", "retry_of", "at
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory):
     root = tmp_path_factory.mktemp("faces")
-    make_desk(root, **SETTINGS)
+    make_context(root, **SETTINGS)
     return root / "faces"
 
 

@@ -15,13 +15,13 @@ from studies.storage.liveness import (
     BEAT,
     OWNER,
     REASON,
-    Heart,
+    Heartbeat,
     LostTrial,
     Watch,
     begin_trial,
+    close_stale,
     owner_lives,
     owner_of_this_process,
-    reap,
     this_host,
     why_dead,
 )
@@ -94,11 +94,11 @@ def test_a_zombie_does_not_live():
 def test_a_dead_trial_is_repeated_once_and_then_stays_failed(study, watch):
     config = fake_spec().study
     first = start(study, DEAD)
-    assert reap(study, config, watch) == [0]
+    assert close_stale(study, config, watch) == [0]
     again = study.ask(DISTRIBUTIONS)
     assert again.params == first.params
     again.set_user_attr(OWNER, DEAD)
-    assert reap(study, config, watch) == [1]
+    assert close_stale(study, config, watch) == [1]
     frame = trial_frame(study)
     assert list(frame["state"]) == ["failed", "failed"]
     assert list(frame["reason"]) == [DIED, DIED]
@@ -112,34 +112,37 @@ def test_a_living_trial_is_left_alone_until_it_is_silent(study, watch, clock):
     beating, silent = start(study, ELSEWHERE), start(study, ELSEWHERE)
     for beat in range(5):
         beating.set_user_attr(BEAT, beat)
-        assert reap(study, config, watch) == []
+        assert close_stale(study, config, watch) == []
         clock.now += config.stale_seconds / 4
     beating.set_user_attr(BEAT, 5)
-    assert reap(study, config, watch) == [0, silent.number]  # a process that lives but hangs is silent too
+    assert close_stale(study, config, watch) == [
+        0,
+        silent.number,
+    ]  # a process that lives but hangs is silent too
     assert "no word from its worker for 750 s" in study.trials[2].user_attrs[REASON]
 
 
 @pytest.mark.parametrize("minutes", [-60 * 24 * 365, -11, 0, 11, 60 * 24 * 365])
 def test_clocks_of_two_machines_are_never_compared(study, watch, clock, minutes):
     start(study, ELSEWHERE, beat=time.time() + 60 * minutes)  # what earlier versions wrote as a beat
-    assert reap(study, fake_spec().study, watch) == []
+    assert close_stale(study, fake_spec().study, watch) == []
     clock.now += fake_spec().study.stale_seconds - 1
-    assert reap(study, fake_spec().study, watch) == []
+    assert close_stale(study, fake_spec().study, watch) == []
     clock.now += 2
-    assert reap(study, fake_spec().study, watch) == [0]
+    assert close_stale(study, fake_spec().study, watch) == [0]
 
 
 def test_silence_is_counted_over_several_commands_of_one_machine(study, tmp_path, clock, monkeypatch):
     config = fake_spec().study
     start(study, ELSEWHERE)
-    assert reap(study, config, Watch(tmp_path)) == []
+    assert close_stale(study, config, Watch(tmp_path)) == []
     clock.now += config.stale_seconds + 1
     monkeypatch.setattr(liveness, "this_host", lambda: "after a restart")
     assert why_dead(study.trials[0], config, Watch(tmp_path)) is None
     monkeypatch.undo()
     clock.now = 1000 + config.stale_seconds + 1
     monkeypatch.setattr(liveness.time, "monotonic", clock.monotonic)
-    assert reap(study, config, Watch(tmp_path)) == [0]
+    assert close_stale(study, config, Watch(tmp_path)) == [0]
 
 
 def test_a_trial_that_died_before_it_had_parameters_is_drawn_again_as_it_would_have_been(study, watch):
@@ -147,7 +150,7 @@ def test_a_trial_that_died_before_it_had_parameters_is_drawn_again_as_it_would_h
     study.sampler = KeyedSampler(config)
     trial = study.ask()
     trial.set_user_attr(OWNER, DEAD)
-    assert reap(study, config, watch) == [0]
+    assert close_stale(study, config, watch) == [0]
     assert count_trials(study) == {"settled": 0, "running": 0, "waiting": 1}
     again = study.ask(DISTRIBUTIONS)
     other = create_study(fake_spec("other"), watch._path.parent / "other", "", {})
@@ -190,7 +193,7 @@ def test_a_trial_that_died_while_it_was_drawn_is_drawn_as_it_would_have_been(
                     begin_trial(study, DISTRIBUTIONS)
             study = open_study_again(study)
             study.sampler = KeyedSampler(config)
-            reap(study, config, Watch(tmp_path / name))
+            close_stale(study, config, Watch(tmp_path / name))
         again = begin_trial(study, DISTRIBUTIONS)
         study.tell(again, 0.0)
         drawn.append([again.params, begin_trial(study, DISTRIBUTIONS).params])
@@ -210,7 +213,7 @@ def test_a_reference_that_died_while_it_was_drawn_is_that_reference(tmp_path, wa
             begin_trial(study, DISTRIBUTIONS)
     study = open_study_again(study)
     assert len(study.trials[0].params) == 2
-    assert reap(study, spec.study, watch) == [0]
+    assert close_stale(study, spec.study, watch) == [0]
     first, second = begin_trial(study, DISTRIBUTIONS), begin_trial(study, DISTRIBUTIONS)
     assert first.params == paper
     assert first.user_attrs["reference"] == "paper"
@@ -224,7 +227,7 @@ def test_no_two_trials_share_their_random_numbers_and_a_repeat_has_those_of_its_
         study.sampler = KeyedSampler(config)  # as each worker on each machine has its own
         drawn.append(start(study, DEAD).params)
     assert len({tuple(params.values()) for params in drawn}) == 8
-    assert reap(study, config, watch) == list(range(8))
+    assert close_stale(study, config, watch) == list(range(8))
     trials = study.get_trials(deepcopy=False)
     assert [trial_key(trials, trial) for trial in trials] == [*range(8), *range(8)]
     assert trial_key(trials, study.trials[8]) == 0
@@ -257,15 +260,15 @@ def test_a_reaper_that_died_halfway_is_made_good(study):
 
 def test_a_heart_beats_and_notices_that_its_trial_was_closed(study):
     trial = study.ask(DISTRIBUTIONS)
-    with Heart(trial, seconds=0.05) as heart:
+    with Heartbeat(trial, seconds=0.05) as heartbeat:
         first = study.trials[0].user_attrs[BEAT]
         deadline = time.monotonic() + 30
         while study.trials[0].user_attrs[BEAT] == first and time.monotonic() < deadline:
             time.sleep(0.05)
         assert study.trials[0].user_attrs[BEAT] > first
-        heart.check()
+        heartbeat.check()
         study.tell(trial.number, state=TrialState.FAIL)
-        while not heart._lost.is_set() and time.monotonic() < deadline:
+        while not heartbeat._lost.is_set() and time.monotonic() < deadline:
             time.sleep(0.05)
         with pytest.raises(LostTrial):
-            heart.check()
+            heartbeat.check()

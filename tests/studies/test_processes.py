@@ -18,7 +18,7 @@ from eggan.tracking import DIED
 from studies.storage.study_storage import open_study
 from studies.storage.trial_table import trial_frame
 from tests.studies import study_context as small
-from tests.studies.study_context import make_desk, make_study
+from tests.studies.study_context import make_context, make_study
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
@@ -37,8 +37,8 @@ def prepare(root: Path, monkeypatch, url: str = "", **settings):
 
     frequent = dataclasses.replace(small.TRAINING, checkpoint_every_seconds=0.0)
     monkeypatch.setattr(small, "TRAINING", frequent)
-    desk = make_desk(root, storage=url, **settings)
-    return desk, make_study(desk, url)
+    context = make_context(root, storage=url, **settings)
+    return context, make_study(context, url)
 
 
 def check_complete(study, trials: int) -> None:
@@ -53,19 +53,19 @@ def check_complete(study, trials: int) -> None:
 
 def test_the_same_command_continues_a_study_whose_worker_was_killed(tmp_path, monkeypatch):
     settings = {"trials": 3}
-    desk, _ = prepare(tmp_path, monkeypatch, **settings)
+    context, _ = prepare(tmp_path, monkeypatch, **settings)
     assert worker(tmp_path, 0, settings, kill_at=5).wait() == -signal.SIGKILL
-    assert list(trial_frame(open_study(desk.folder()))["state"]) == ["running", "waiting"]
-    assert (desk.folder() / "trials" / "0000" / "s0" / "training_state.pt").exists()
+    assert list(trial_frame(open_study(context.folder()))["state"]) == ["running", "waiting"]
+    assert (context.folder() / "trials" / "0000" / "s0" / "training_state.pt").exists()
     assert worker(tmp_path, 0, settings).wait() == 0
-    study = open_study(desk.folder())
+    study = open_study(context.folder())
     frame = trial_frame(study)
     assert (frame["state"][0], frame["reason"][0]) == ("failed", DIED)
     (repeated,) = frame.index[frame["retry_of"] == 0]
     assert frame["state"][repeated] == "complete"
     assert frame["is_paper"][repeated]
     check_complete(study, 3)
-    lines = (desk.folder() / "trials" / f"{repeated:04d}" / "metrics.jsonl").read_text().splitlines()
+    lines = (context.folder() / "trials" / f"{repeated:04d}" / "metrics.jsonl").read_text().splitlines()
     logged = [json.loads(line)["step"] for line in lines if "train/loss" in line]
     assert logged == [2, 4, 6, 8]  # it went on after step 5 with what the dead trial had logged
     assert sorted(study.trials[repeated].intermediate_values) == [8, 16, 24, 32]
@@ -73,10 +73,10 @@ def test_the_same_command_continues_a_study_whose_worker_was_killed(tmp_path, mo
 
 def test_two_workers_share_a_journal(tmp_path, monkeypatch):
     settings = {"trials": 6}
-    desk, _ = prepare(tmp_path, monkeypatch, **settings)
+    context, _ = prepare(tmp_path, monkeypatch, **settings)
     both = [worker(tmp_path, number, settings, together=2) for number in (0, 1)]
     assert [process.wait() for process in both] == [0, 0]
-    study = open_study(desk.folder())
+    study = open_study(context.folder())
     check_complete(study, 6)
     assert len({trial.user_attrs["owner"]["pid"] for trial in study.trials}) == 2
 
@@ -145,11 +145,11 @@ def _create_database(psycopg, address: str) -> None:
 
 def test_workers_share_postgresql_and_survive_a_kill(tmp_path, monkeypatch, postgresql):
     settings = {"trials": 5}
-    desk, _ = prepare(tmp_path, monkeypatch, postgresql, **settings)
+    context, _ = prepare(tmp_path, monkeypatch, postgresql, **settings)
     assert worker(tmp_path, 0, settings, postgresql, kill_at=5).wait() == -signal.SIGKILL
     both = [worker(tmp_path, number, settings, postgresql) for number in (0, 1)]
     assert [process.wait() for process in both] == [0, 0]
-    study = open_study(desk.folder())
+    study = open_study(context.folder())
     check_complete(study, 5)
     assert trial_frame(study)["reason"][0] == DIED
-    assert not (desk.folder() / "journal.log").exists()
+    assert not (context.folder() / "journal.log").exists()

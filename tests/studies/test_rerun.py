@@ -16,30 +16,35 @@ from studies.reruns.rerun_session import RerunSession
 from studies.storage.trial_tracking import RUN_ID, open_study_run, ship_study
 from studies.study_commands import register
 from studies.study_config import read_spec
-from studies.study_context import reopen_desk
+from studies.study_context import reopen_study_context
 from studies.study_export import read_study
-from studies.study_options import Place
+from studies.study_options import StudyOptions
 from studies.worker import Worker
 from tests.studies import dying
 from tests.studies.fakes import fake_reruns, fake_study
-from tests.studies.study_context import StudiedPainter, make_desk, make_study
+from tests.studies.study_context import StudiedPainter, make_context, make_study
 
 
 @pytest.fixture
 def finished(tmp_path):
-    """A desk whose study has the paper's and the preset's trial, both complete."""
-    desk = make_desk(tmp_path, trials=2)
-    desk = dataclasses.replace(
-        desk, training=dataclasses.replace(desk.training, checkpoint_every_seconds=0.0)
+    """A context whose study has the paper's and the preset's trial, both complete."""
+    context = make_context(tmp_path, trials=2)
+    context = dataclasses.replace(
+        context, training=dataclasses.replace(context.training, checkpoint_every_seconds=0.0)
     )
-    study = make_study(desk)
-    Worker(desk, study).run()
-    return desk, study
+    study = make_study(context)
+    Worker(context, study).run()
+    return context, study
 
 
-def session(desk, **choices):
+def session(context, **choices):
     return RerunSession(
-        **{"action": "confirm", "name": "small", "place": Place(desk.bench, offline=True), **choices}
+        **{
+            "action": "confirm",
+            "name": "small",
+            "options": StudyOptions(context.bench, offline=True),
+            **choices,
+        }
     )
 
 
@@ -53,26 +58,26 @@ def test_every_trial_has_a_seed_before_one_has_two():
 
 
 def test_the_studys_own_seed_and_budget_give_its_own_score(finished):
-    desk, study = finished
-    assert run_reruns(desk, study, [Rerun(0, 0, desk.study.images)], None) == []
-    reruns, pairs = read_reruns(desk.folder())
+    context, study = finished
+    assert run_reruns(context, study, [Rerun(0, 0, context.study.images)], None) == []
+    reruns, pairs = read_reruns(context.folder())
     for name in ("val/au/skill", "val/au/mse", "val/identity/accuracy"):
         assert reruns[name][0] == study.trials[0].user_attrs[name]
-    assert len(pairs) == desk.study.pairs
+    assert len(pairs) == context.study.pairs
     assert 1 - pairs["error"].mean() / pairs["copied"].mean() == pytest.approx(reruns["val/au/skill"][0])
     assert len(study.trials) == 2  # no trial: the sampler must not learn from it
 
 
 def test_a_smaller_budget_is_another_result(finished):
-    desk, study = finished
-    run_reruns(desk, study, [Rerun(0, 0, 8)], None)
-    result = read_result(Rerun(0, 0, 8).folder(desk.folder()))
+    context, study = finished
+    run_reruns(context, study, [Rerun(0, 0, 8)], None)
+    result = read_result(Rerun(0, 0, 8).folder(context.folder()))
     assert result["state"] == "finished"
     assert result["scores"]["val/au/skill"] < study.trials[0].user_attrs["val/au/skill"] - 0.01
 
 
 def test_what_was_stopped_goes_on_and_what_has_ended_is_not_run_again(finished, monkeypatch):
-    desk, study = finished
+    context, study = finished
     steps = []
 
     def stopped(self, batch, step, update=StudiedPainter.update):
@@ -83,13 +88,13 @@ def test_what_was_stopped_goes_on_and_what_has_ended_is_not_run_again(finished, 
         return update(self, batch, step)
 
     monkeypatch.setattr(StudiedPainter, "update", stopped)
-    folder = Rerun(1, 9, 32).folder(desk.folder())
+    folder = Rerun(1, 9, 32).folder(context.folder())
     with pytest.raises(KeyboardInterrupt):
-        run_reruns(desk, study, [Rerun(1, 9, 32)], None)
+        run_reruns(context, study, [Rerun(1, 9, 32)], None)
     assert tracking.read_record(folder).state == "interrupted"
     assert read_result(folder) is None
     for _ in range(2):
-        run_reruns(desk, study, [Rerun(1, 9, 32)], None)
+        run_reruns(context, study, [Rerun(1, 9, 32)], None)
     assert steps == [0, 1, 2, 3, 4, 5, 5, 6, 7]
     assert read_result(folder)["state"] == "finished"
     assert not list(folder.glob("s*"))  # weights and state are gone
@@ -98,21 +103,21 @@ def test_what_was_stopped_goes_on_and_what_has_ended_is_not_run_again(finished, 
 @pytest.mark.parametrize("fatal", [r"unlink .*training_state", r"replace .*/run.json"])
 def test_one_whose_process_was_killed_after_its_result_is_settled_by_the_next_command(finished, fatal):
     """Nothing is left of its training, and its run says how it ended."""
-    desk, study = finished
+    context, study = finished
     rerun = Rerun(1, 9, 8)
-    folder = rerun.folder(desk.folder())
+    folder = rerun.folder(context.folder())
     steps = dying.Steps(None)
     with dying.mortal(steps):
-        run_reruns(desk, study, [rerun], None)
+        run_reruns(context, study, [rerun], None)
     shutil.copytree(folder, folder.parent / "wanted")
     wanted = tracking.read_record(folder)
     shutil.rmtree(folder)
     moment = [number for number, name in enumerate(steps.names) if re.search(fatal, name)][-1]
     with dying.mortal(dying.Steps(moment)), pytest.raises(dying.Killed):
-        run_reruns(desk, study, [rerun], None)
+        run_reruns(context, study, [rerun], None)
     assert read_result(folder)["state"] == "finished"
     assert tracking.read_record(folder).state == "running"
-    assert run_reruns(desk, study, [rerun], None) == []
+    assert run_reruns(context, study, [rerun], None) == []
     assert tracking.read_record(folder).state == wanted.state == "finished"
     assert files_in(folder) == files_in(folder.parent / "wanted")
     last = [tracking.record.logged_values(path)[-1]["values"] for path in (folder, folder.parent / "wanted")]
@@ -120,95 +125,100 @@ def test_one_whose_process_was_killed_after_its_result_is_settled_by_the_next_co
 
 
 def test_a_training_that_fails_is_recorded_and_the_next_one_runs(finished):
-    desk, study = finished
-    broken = dataclasses.replace(desk, base=dataclasses.replace(desk.base, fail_from=0.9))
+    context, study = finished
+    broken = dataclasses.replace(context, base=dataclasses.replace(context.base, fail_from=0.9))
     run_reruns(broken, study, [Rerun(1, 9, 32), Rerun(0, 9, 32)], None)
-    reruns, pairs = read_reruns(desk.folder())
+    reruns, pairs = read_reruns(context.folder())
     assert list(reruns["state"]) == ["finished", "failed"]
     assert "loss not finite" in reruns["reason"][1]
     assert set(pairs["trial"]) == {0}
 
 
 def test_two_processes_do_not_run_the_same(finished):
-    desk, study = finished
+    context, study = finished
     rerun = Rerun(1, 9, 32)
-    folder = rerun.folder(desk.folder())
+    folder = rerun.folder(context.folder())
     folder.mkdir(parents=True)
     with (folder / ".lock").open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        assert run_reruns(desk, study, [rerun], None) == [rerun]
+        assert run_reruns(context, study, [rerun], None) == [rerun]
         assert read_result(folder) is None
 
 
 @pytest.mark.slow
 def test_a_rerun_is_a_run_under_the_studys_with_a_link_to_its_trial(tmp_path):
     store = tracking.open_store(None, tmp_path / "store", tracking.STUDIES)
-    desk = make_desk(tmp_path, trials=1)
-    study = make_study(desk)
-    parent = open_study_run(desk, study, store)
-    Worker(desk, study, store).run()
+    context = make_context(tmp_path, trials=1)
+    study = make_study(context)
+    parent = open_study_run(context, study, store)
+    Worker(context, study, store).run()
     parent.finish("finished")
-    run_reruns(desk, study, [Rerun(0, 9, 32)], store)
-    folder = Rerun(0, 9, 32).folder(desk.folder())
+    run_reruns(context, study, [Rerun(0, 9, 32)], store)
+    folder = Rerun(0, 9, 32).folder(context.folder())
     run_id = read_result(folder)["run_id"]
     run = store.client.get_run(run_id)
     assert run.data.tags["mlflow.parentRunId"] == study.user_attrs[RUN_ID]["run_id"]
     assert run.data.tags["trial_run_id"] == study.trials[0].user_attrs[RUN_ID]["run_id"]
     assert (run.data.tags["kind"], run.data.tags["state"]) == ("rerun", "finished")
     assert run.data.metrics["val/au/skill"] == pytest.approx(0.75, abs=1e-3)
-    assert len(ship_study(desk.folder(), store).runs) == 3
+    assert len(ship_study(context.folder(), store).runs) == 3
 
 
 def test_a_session_confirms_the_best_and_the_references(finished, capsys):
-    desk, _ = finished
-    chosen = session(desk, best=1, seeds=(7, 8), images=32)
+    context, _ = finished
+    chosen = session(context, best=1, seeds=(7, 8), images=32)
     assert "4 in all, 0 done, 4 to run" in chosen.plan()
-    assert not (desk.folder() / "reruns").exists()
+    assert not (context.folder() / "reruns").exists()
     assert chosen.run() == 0
     assert "4 in all, 4 done, 0 to run" in chosen.plan()
     assert capsys.readouterr().out.count("finished") == 4
-    data = read_study(desk.folder())
+    data = read_study(context.folder())
     assert sorted(set(data.reruns["trial"])) == [0, 1]
     assert (
-        tracking.read_record(desk.folder()).state == "finished"
+        tracking.read_record(context.folder()).state == "finished"
     )  # the study's run, made where it was missing
 
 
 def test_a_failed_training_shows_in_the_status(finished):
-    desk, _ = finished
-    methods = {**desk.bench.methods}
+    context, _ = finished
+    methods = {**context.bench.methods}
     entry = methods["painter"]
 
     def build(config, context):
         return StudiedPainter(dataclasses.replace(config, fail="nan" if context.seed == 8 else ""))
 
     bench = dataclasses.replace(
-        desk.bench, methods={**methods, "painter": dataclasses.replace(entry, build=build)}
+        context.bench, methods={**methods, "painter": dataclasses.replace(entry, build=build)}
     )
     broken = dataclasses.replace(
-        session(desk, trials=(0,), seeds=(7, 8), images=32), place=Place(bench, offline=True)
+        session(context, trials=(0,), seeds=(7, 8), images=32), options=StudyOptions(bench, offline=True)
     )
     assert broken.run() == 1
-    assert list(read_reruns(desk.folder())[0]["state"]) == ["finished", "failed"]
+    assert list(read_reruns(context.folder())[0]["state"]) == ["finished", "failed"]
 
 
 def test_a_desk_is_not_reopened_over_other_data_or_instruments(finished):
-    desk, _ = finished
-    assert reopen_desk(desk.folder(), desk.bench).spec == desk.spec
-    instruments = desk.bench.instruments("cpu")
+    context, _ = finished
+    assert reopen_study_context(context.folder(), context.bench).spec == context.spec
+    instruments = context.bench.instruments("cpu")
     other = dataclasses.replace(instruments, a=dataclasses.replace(instruments.a, sha256="c" * 64))
     with pytest.raises(UserError, match="other instruments"):
-        reopen_desk(desk.folder(), dataclasses.replace(desk.bench, instruments=lambda device: other))
-    entry = dataclasses.replace(desk.entry, version=2)
+        reopen_study_context(
+            context.folder(), dataclasses.replace(context.bench, instruments=lambda device: other)
+        )
+    entry = dataclasses.replace(context.entry, version=2)
     with pytest.raises(UserError, match="version 1 of painter"):
-        reopen_desk(
-            desk.folder(), dataclasses.replace(desk.bench, methods={**desk.bench.methods, "painter": entry})
+        reopen_study_context(
+            context.folder(),
+            dataclasses.replace(context.bench, methods={**context.bench.methods, "painter": entry}),
         )
     from tests.benchmarks.fakes import make_dataset
 
-    make_dataset(desk.bench.runs / "others", {"train": 2, "val": 1, "test": 1}, seed=5)
+    make_dataset(context.bench.runs / "others", {"train": 2, "val": 1, "test": 1}, seed=5)
     with pytest.raises(UserError, match="another dataset"):
-        reopen_desk(desk.folder(), dataclasses.replace(desk.bench, dataset=desk.bench.runs / "others"))
+        reopen_study_context(
+            context.folder(), dataclasses.replace(context.bench, dataset=context.bench.runs / "others")
+        )
 
 
 def parsed(line):

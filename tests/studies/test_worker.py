@@ -18,24 +18,24 @@ from studies.study_context import check_settings
 from studies.study_export import read_study
 from studies.worker import Worker
 from tests.studies.fakes import fake_study
-from tests.studies.study_context import SMALL, TRAINING, PainterConfig, make_desk, make_study
+from tests.studies.study_context import SMALL, TRAINING, PainterConfig, make_context, make_study
 
 
 def run_study(root, store=None, **settings):
-    desk = make_desk(root, **settings)
-    study = make_study(desk)
-    Worker(desk, study, store).run()
-    return desk, study
+    context = make_context(root, **settings)
+    study = make_study(context)
+    Worker(context, study, store).run()
+    return context, study
 
 
 def invent(monkeypatch, scores):
     """Let validations, in between and at the end, return what `scores` says."""
     monkeypatch.setattr("studies.objective.validate", scores)
-    monkeypatch.setattr("studies.objective.validate_pairs", lambda *lab: (scores(*lab), None))
+    monkeypatch.setattr("studies.objective.validate_pairs", lambda *scoring: (scores(*scoring), None))
 
 
-def record(desk, number):
-    return json.loads((trial_folder(desk.folder(), number) / "trial.json").read_text())
+def record(context, number):
+    return json.loads((trial_folder(context.folder(), number) / "trial.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -54,26 +54,26 @@ def test_the_papers_settings_come_first_then_the_presets(finished):
 
 
 def test_bad_trials_are_pruned_and_say_so(finished):
-    desk, study = finished
+    context, study = finished
     frame = trial_frame(study)
     pruned = frame[frame["state"] == "pruned"]
     assert len(pruned)
     assert pruned["reason"].str.match(r"pruned after \d+ images").all()
     number = int(pruned["number"].iloc[0])
-    assert record(desk, number)["state"] == "pruned"
-    assert tracking.read_record(trial_folder(desk.folder(), number)).state == "pruned"
+    assert record(context, number)["state"] == "pruned"
+    assert tracking.read_record(trial_folder(context.folder(), number)).state == "pruned"
     assert study.trials[number].constraints  # or it would count as keeping the floor
 
 
 def test_what_is_kept_of_a_trial(finished):
-    desk, study = finished
-    values = record(desk, 1)
+    context, study = finished
+    values = record(context, 1)
     assert values["state"] == "complete"
     assert values["params"] == {"strength": 1.0}
     assert [images for images, _ in values["intermediate"]] == [8, 16, 24, 32]
     assert values["scores"]["val/identity/accuracy"] == 100.0
     assert [probe[0] for probe in study.trials[1].user_attrs["probes"]] == [8, 16, 24, 32]
-    assert not list(desk.folder().glob("trials/*/s*"))  # weights and training states are gone
+    assert not list(context.folder().glob("trials/*/s*"))  # weights and training states are gone
 
 
 def test_one_worker_proposes_the_same_points_again(finished, tmp_path):
@@ -82,35 +82,35 @@ def test_one_worker_proposes_the_same_points_again(finished, tmp_path):
 
 
 def test_a_finished_study_takes_no_further_trial_until_it_is_asked_for_more(finished):
-    desk, study = finished
-    assert Worker(desk, study).run() == 0
+    context, study = finished
+    assert Worker(context, study).run() == 0
     assert len(study.trials) == 8
 
 
 def test_a_failing_trial_is_recorded_and_the_study_goes_on(tmp_path):
-    desk = make_desk(tmp_path, trials=3)
-    desk = dataclasses.replace(desk, base=dataclasses.replace(desk.base, fail_from=0.9))
-    study = make_study(desk)
-    Worker(desk, study).run()
+    context = make_context(tmp_path, trials=3)
+    context = dataclasses.replace(context, base=dataclasses.replace(context.base, fail_from=0.9))
+    study = make_study(context)
+    Worker(context, study).run()
     frame = trial_frame(study)
     assert list(frame["state"][:2]) == ["complete", "failed"]
     assert "loss not finite" in frame["reason"][1]
-    assert record(desk, 1)["reason"] == frame["reason"][1]
+    assert record(context, 1)["reason"] == frame["reason"][1]
     assert len(frame) == 3
 
 
 def test_a_bug_in_the_method_fails_its_trial_alone_and_keeps_the_traceback(tmp_path):
-    desk = make_desk(tmp_path, trials=2)
-    desk = dataclasses.replace(desk, base=dataclasses.replace(desk.base, fail="crash"))
-    study = make_study(desk)
-    Worker(desk, study).run()
+    context = make_context(tmp_path, trials=2)
+    context = dataclasses.replace(context, base=dataclasses.replace(context.base, fail="crash"))
+    study = make_study(context)
+    Worker(context, study).run()
     assert list(trial_frame(study)["reason"]) == ["RuntimeError: a bug in the method"] * 2
-    assert "a bug in the method" in (trial_folder(desk.folder(), 0) / "traceback.txt").read_text()
+    assert "a bug in the method" in (trial_folder(context.folder(), 0) / "traceback.txt").read_text()
 
 
 def test_scores_that_are_not_numbers_fail_the_trial(tmp_path, monkeypatch):
     broken = {"val/au/mse": float("nan"), "val/au/skill": 0.1, "val/identity/accuracy": 50.0}
-    invent(monkeypatch, lambda method, entry, lab: broken)
+    invent(monkeypatch, lambda method, entry, scoring: broken)
     _, study = run_study(tmp_path, trials=1, objective="pareto")
     assert "val/au/mse not finite" in study.trials[0].user_attrs["reason"]
     assert study.trials[0].state == TrialState.FAIL
@@ -128,7 +128,7 @@ def test_several_objectives_are_not_pruned(tmp_path):
 def test_scores_are_means_over_seeds(tmp_path, monkeypatch):
     values = iter([0.2, 0.2, 0.2, 0.2, 0.4, 0.8])  # four probes and the end of the first seed, the second
 
-    def scores(method, entry, lab):
+    def scores(method, entry, scoring):
         return {"val/au/mse": 1.0, "val/au/skill": next(values), "val/identity/accuracy": 50.0}
 
     invent(monkeypatch, scores)
@@ -137,19 +137,19 @@ def test_scores_are_means_over_seeds(tmp_path, monkeypatch):
 
 
 def test_the_floor_is_a_constraint(tmp_path, monkeypatch):
-    def scores(method, entry, lab):
+    def scores(method, entry, scoring):
         return {"val/au/mse": 1.0, "val/au/skill": 0.5, "val/identity/accuracy": 20.0}
 
     invent(monkeypatch, scores)
-    desk, study = run_study(tmp_path, trials=1)
+    context, study = run_study(tmp_path, trials=1)
     assert study.trials[0].constraints == {"identity_floor": pytest.approx(30.0)}
     assert not trial_frame(study)["feasible"][0]
-    assert interim_value(desk.study, scores(0, 0, 0)) == pytest.approx(0.5 - 0.3)
+    assert interim_value(context.study, scores(0, 0, 0)) == pytest.approx(0.5 - 0.3)
 
 
 def test_an_interrupted_trial_goes_back_into_the_queue(tmp_path, monkeypatch):
-    desk = make_desk(tmp_path, trials=2)
-    study = make_study(desk)
+    context = make_context(tmp_path, trials=2)
+    study = make_study(context)
 
     def stopped(self):
         raise KeyboardInterrupt
@@ -157,9 +157,9 @@ def test_an_interrupted_trial_goes_back_into_the_queue(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("studies.objective.TrialRun.scores", stopped)
         with pytest.raises(KeyboardInterrupt):
-            Worker(desk, study).run()
-    study = open_study(desk.folder())
-    Worker(desk, study).run()
+            Worker(context, study).run()
+    study = open_study(context.folder())
+    Worker(context, study).run()
     frame = trial_frame(study)
     assert list(frame["state"]) == ["failed", "complete", "complete"]
     assert frame["reason"][0] == "interrupted by the user"
@@ -170,31 +170,31 @@ def test_an_interrupted_trial_goes_back_into_the_queue(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_a_study_whose_folder_was_moved_in_the_middle_goes_on_as_if_it_had_stayed(tmp_path, monkeypatch):
     def opened(root):
-        desk = make_desk(root, trials=2)
-        return desk, tracking.open_store(None, desk.bench.runs, tracking.STUDIES)
+        context = make_context(root, trials=2)
+        return context, tracking.open_store(None, context.bench.runs, tracking.STUDIES)
 
     def stopped(self):
         raise KeyboardInterrupt
 
     _, stayed = run_study(tmp_path / "stayed", trials=2)
-    desk, store = opened(tmp_path / "old")
-    study = make_study(desk)
-    run = open_study_run(desk, study, store)
+    context, store = opened(tmp_path / "old")
+    study = make_study(context)
+    run = open_study_run(context, study, store)
     with monkeypatch.context() as patch:
         patch.setattr("studies.objective.TrialRun.scores", stopped)
         with pytest.raises(KeyboardInterrupt):
-            Worker(desk, study, store).run()
+            Worker(context, study, store).run()
     run.finish("interrupted")
     (tmp_path / "old").rename(tmp_path / "new")
     artifact_repositories.clear()  # MLflow keeps them by run id for the life of a process
 
-    desk, store = opened(tmp_path / "new")
-    study = open_study(desk.folder())
-    run = open_study_run(desk, study, store)
-    Worker(desk, study, store).run()
-    settle_all(study, desk.folder(), store, False)
+    context, store = opened(tmp_path / "new")
+    study = open_study(context.folder())
+    run = open_study_run(context, study, store)
+    Worker(context, study, store).run()
+    settle_all(study, context.folder(), store, False)
     run.finish("finished")
-    assert run_reruns(desk, study, [Rerun(0, 101, desk.study.images)], store) == []
+    assert run_reruns(context, study, [Rerun(0, 101, context.study.images)], store) == []
     complete = [trial for trial in study.get_trials() if trial.state == TrialState.COMPLETE]
     found, wanted = ({t.params["strength"]: t.values for t in trials} for trials in (complete, stayed.trials))
     assert found == wanted
@@ -203,47 +203,47 @@ def test_a_study_whose_folder_was_moved_in_the_middle_goes_on_as_if_it_had_staye
     home = (tmp_path / "new").as_uri()
     assert all(run.info.artifact_uri.startswith(home) for run in runs)
     assert all(store.client.list_artifacts(run.info.run_id) for run in runs)
-    assert ship_study(desk.folder(), store).left == {}
-    data = read_study(desk.folder())
+    assert ship_study(context.folder(), store).left == {}
+    data = read_study(context.folder())
     assert (len(data.trials), list(data.reruns["state"])) == (2, ["finished"])
     assert not (tmp_path / "old").exists()
 
 
 @pytest.mark.parametrize("when", ["before the scores", "before a probe"])
 def test_a_trial_that_another_worker_closed_is_dropped(tmp_path, monkeypatch, capsys, when):
-    desk = make_desk(tmp_path, trials=1, beat_seconds=30.0)
-    study = make_study(desk)
+    context = make_context(tmp_path, trials=1, beat_seconds=30.0)
+    study = make_study(context)
 
     def closed(self):
-        open_study(desk.folder()).tell(0, state=TrialState.FAIL)
+        open_study(context.folder()).tell(0, state=TrialState.FAIL)
         if when == "before a probe":
             self._add_probe(8, {"val/au/mse": 1.0, "val/au/skill": 0.5, "val/identity/accuracy": 60.0})
         return {"val/au/mse": 1.0, "val/au/skill": 0.5, "val/identity/accuracy": 60.0}
 
     monkeypatch.setattr("studies.objective.TrialRun.scores", closed)
-    Worker(desk, study).run()
+    Worker(context, study).run()
     assert study.trials[0].state == TrialState.FAIL
     assert "closed by another worker" in capsys.readouterr().err
-    assert not (trial_folder(desk.folder(), 0) / "traceback.txt").exists()
-    assert record(desk, 0)["state"] == "failed"
+    assert not (trial_folder(context.folder(), 0) / "traceback.txt").exists()
+    assert record(context, 0)["state"] == "failed"
 
 
 def test_a_full_disk_stops_the_worker_and_costs_no_trial(tmp_path, monkeypatch):
-    desk = make_desk(tmp_path, trials=1)
-    study = make_study(desk)
+    context = make_context(tmp_path, trials=1)
+    study = make_study(context)
 
     def full(self):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("studies.objective.TrialRun.scores", full)
     with pytest.raises(OSError, match="No space"):
-        Worker(desk, study).run()
+        Worker(context, study).run()
     assert [t.state for t in study.trials][:2] == [TrialState.FAIL, TrialState.WAITING]
     assert study.trials[0].user_attrs["reason"] == "the disk is full"
 
 
 def test_a_budget_in_which_the_weights_do_nothing_is_refused(tmp_path):
-    study = dataclasses.replace(make_desk(tmp_path).study, min_resource=32)
+    study = dataclasses.replace(make_context(tmp_path).study, min_resource=32)
     with pytest.raises(UserError, match="only 32 images"):
         check_settings(study, PainterConfig(), TRAINING)
     assert SMALL["min_resource"] < 32
@@ -251,10 +251,10 @@ def test_a_budget_in_which_the_weights_do_nothing_is_refused(tmp_path):
 
 def test_every_trial_is_a_run_under_the_studys_run(tmp_path):
     store = tracking.open_store(None, tmp_path / "store", tracking.STUDIES)
-    desk = make_desk(tmp_path, trials=4)
-    study = make_study(desk)
-    parent = open_study_run(desk, study, store)
-    Worker(desk, study, store).run()
+    context = make_context(tmp_path, trials=4)
+    study = make_study(context)
+    parent = open_study_run(context, study, store)
+    Worker(context, study, store).run()
     parent.finish("finished")
     ids = [trial.user_attrs[RUN_ID]["run_id"] for trial in study.trials]
     runs = [store.client.get_run(run_id) for run_id in ids]
@@ -270,16 +270,16 @@ def test_every_trial_is_a_run_under_the_studys_run(tmp_path):
 
 
 def test_a_store_that_was_down_gets_everything_later(tmp_path):
-    desk = make_desk(tmp_path, trials=2)
-    study = make_study(desk)
-    parent = open_study_run(desk, study, None)
-    Worker(desk, study).run()
+    context = make_context(tmp_path, trials=2)
+    study = make_study(context)
+    parent = open_study_run(context, study, None)
+    Worker(context, study).run()
     parent.finish("finished")
     store = tracking.open_store(None, tmp_path / "store", tracking.STUDIES)
-    first, again = (ship_study(desk.folder(), store).runs for _ in range(2))
+    first, again = (ship_study(context.folder(), store).runs for _ in range(2))
     assert first == again
     assert len(first) == 3
-    run_id = tracking.run_id_in(trial_folder(desk.folder(), 1), store.uri)
+    run_id = tracking.run_id_in(trial_folder(context.folder(), 1), store.uri)
     assert store.client.get_run(run_id).data.tags["state"] == "finished"
 
 

@@ -38,8 +38,8 @@ def main(root: str, number: str, settings: str, url: str, kill_at: str, together
 
     small.StudiedPainter.update = fatal
     small.TRAINING = dataclasses.replace(small.TRAINING, checkpoint_every_seconds=0.0)
-    desk = small.make_desk(Path(root), storage=url, **json.loads(settings))
-    Worker(desk, open_study(desk.folder(), url)).run()
+    context = small.make_context(Path(root), storage=url, **json.loads(settings))
+    Worker(context, open_study(context.folder(), url)).run()
 
 
 if __name__ == "__main__":

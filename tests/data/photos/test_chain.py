@@ -11,7 +11,7 @@ from benchmarks.protocol.edit_requests import split_data
 from benchmarks.protocol.protocol_config import Protocol
 from benchmarks.protocol.true_edits import TruthCache
 from benchmarks.running.environment import load_instruments
-from benchmarks.scoring.evaluate import Editor, Laboratory, evaluate
+from benchmarks.scoring.evaluate import Editor, ScoringContext, evaluate
 from eggan.aus import AU_COLUMNS
 from eggan.cli import main
 from eggan.data.dataset import Dataset, load_dataset
@@ -48,7 +48,7 @@ def summary(dataset: Dataset, method: Reference, cache: Path) -> dict[str, float
     pairs = [split_data(protocol, "test", dataset, dataset)]
     instruments = load_instruments("cpu")
     quiet = lambda items, *_: items  # noqa: E731
-    lab = Laboratory(protocol, pairs, instruments, TruthCache(cache, 1), "cpu", quiet)
+    lab = ScoringContext(protocol, pairs, instruments, TruthCache(cache, 1), "cpu", quiet)
     return evaluate(Editor(method.edit, method.reads), lab).summary
 
 
