@@ -49,7 +49,7 @@ def runs(tmp_path_factory):
     bench = dataclasses.replace(bench, methods={**bench.methods, **entries})
     words = ("mine:good", "twin:good")
     suite = with_added_rows(tiny_suite(references=False), words, bench.methods)
-    assert BenchSession(suite, bench, [], [], [], added=words).run() == 0
+    assert BenchSession(suite, bench, [], [], []).run() == 0
     return root / "runs"
 
 
