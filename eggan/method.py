@@ -153,3 +153,4 @@ class MethodEntry:
     restore: Callable[[Any, Mapping[str, Tensor], torch.device], Method]
     reads: tuple[str, ...]  # fields of EditRequest that `edit` reads
     version: int
+    learns_from_true_edits: bool = False  # whether `update` needs `Batch.true_edit`

@@ -13,7 +13,7 @@ from eggan.augment import shift_blur_noise
 from eggan.aus import AU_COUNT, LEVELS
 from eggan.errors import UserError
 from eggan.method import Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
-from eggan.model_config import EGGANConfig, cpu_preset, paper_preset, quick_preset
+from eggan.model_config import EGGANConfig, cpu_preset, crowd_preset, paper_preset, quick_preset
 from eggan.networks import (
     Classifier,
     ClassifierFeatures,
@@ -386,7 +386,12 @@ ENTRY = MethodEntry(
     name="eggan",
     title="EGGAN",
     config=EGGANConfig,
-    presets={"paper": paper_preset(), "cpu": cpu_preset(), "quick": quick_preset()},
+    presets={
+        "paper": paper_preset(),
+        "cpu": cpu_preset(),
+        "quick": quick_preset(),
+        "crowd": crowd_preset(),
+    },
     build=build,
     restore=partial(restore_for_editing, EGGAN),
     reads=("source", "target_aus"),

@@ -184,3 +184,20 @@ def cpu_preset() -> EGGANConfig:
 def quick_preset() -> EGGANConfig:
     """The `cpu` networks for a few minutes of training."""
     return replace(cpu_preset(), cid_epochs=3, cexp_warm_steps=400, ema_decay=0.99)
+
+
+def crowd_preset() -> EGGANConfig:
+    """The `cpu` networks for SynFACS' `crowd`: 1,500 people, half of the images or more as an autoencoder.
+
+    Chosen on validation people of the crowd: docs/decisions/eggan-crowd.md.
+    """
+    return replace(
+        cpu_preset(),
+        weight_au=40.0,
+        learning_rate=3e-4,
+        learning_rate_cexp=5e-4,
+        cid_epochs=5,
+        cexp_warm_steps=2000,
+        rec_warm_steps=4000,
+        moments_after_warm="fresh",
+    )

@@ -433,4 +433,5 @@ ENTRY = MethodEntry(
     restore=partial(restore_for_editing, EGGANW),
     reads=("source", "target_aus"),
     version=VERSION,
+    learns_from_true_edits=True,
 )

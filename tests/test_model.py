@@ -49,9 +49,9 @@ def changed(before, after):
     return {key.split(".")[0] for key in before if not torch.equal(before[key], after[key])}
 
 
-def test_eggan_is_a_method_with_three_presets(dataset, cache):
+def test_eggan_is_a_method_with_presets(dataset, cache):
     assert isinstance(build(narrow_config(), context(dataset, cache)), Method)
-    assert set(ENTRY.presets) == {"paper", "cpu", "quick"}
+    assert set(ENTRY.presets) == {"paper", "cpu", "quick", "crowd"}
     for preset in ENTRY.presets.values():
         assert from_dict(EGGANConfig, to_dict(preset)) == preset
 

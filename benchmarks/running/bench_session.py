@@ -10,7 +10,6 @@ from benchmarks.protocol.true_edits import NO_TRUTH
 from benchmarks.running.bench_console import missing_datasets_text, plan_text, summary_text, unmeasured_lines
 from benchmarks.running.cells import claimed_by, is_claimed, read_status
 from benchmarks.running.environment import (
-    SPLIT_DATASETS,
     BenchEnvironment,
     named_dataset,
     open_instruments,
@@ -29,7 +28,7 @@ from benchmarks.running.suite_run import (
 from benchmarks.scoring.evaluate import ScoringContext
 from benchmarks.scoring.instrument_choice import InstrumentChoice
 from benchmarks.suites.added_rows import with_added_rows
-from benchmarks.suites.suite import Suite, find_suite
+from benchmarks.suites.suite import SPLIT_DATASETS, Suite, find_suite
 from eggan import tracking
 from eggan.child_process import how_ended
 from eggan.command_workers import POLL_SECONDS, run_workers
@@ -104,8 +103,7 @@ class BenchSession:
     def dry_run(self) -> int:
         """Print what `run` would do."""
         datasets = suite_datasets(self.suite, self.bench, build=False)
-        roles = dict.fromkeys(["twin", *(SPLIT_DATASETS[split] for split in self.suite.protocol.splits)])
-        missing = [role for role in roles if role not in datasets and self.bench.dataset is None]
+        missing = [role for role in self.suite.roles if role not in datasets and self.bench.dataset is None]
         if missing:
             print(missing_datasets_text(self.suite, missing, self.bench))
             return 0

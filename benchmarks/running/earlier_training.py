@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.running.cells import TRAINED, WEIGHTS_OF, CellSpec, all_cells, read_status
+from benchmarks.suites.suite import CROWD, TWIN
 from eggan import tracking
 from eggan.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from eggan.errors import UserError
@@ -71,7 +72,8 @@ def _trained_alike(spec: CellSpec, folder: Path, runs: Path) -> Iterator[Path]:
 
 def _training_of(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return what decides a training and its alarms: method, settings, seed, data and the AU instrument."""
-    read = {"data": spec.get("datasets", {}).get("twin"), "instrument": spec.get("instruments", {}).get("a")}
+    data = spec.get("datasets", {})
+    read = {"data": data.get(CROWD, data.get(TWIN)), "instrument": spec.get("instruments", {}).get("a")}
     return {name: spec.get(name) for name in DECIDES} | read
 
 

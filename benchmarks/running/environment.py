@@ -11,7 +11,7 @@ from benchmarks.scoring.evaluate import ScoringContext
 from benchmarks.scoring.instrument_choice import InstrumentChoice, choose_instruments
 from benchmarks.scoring.scores import Instruments
 from benchmarks.suites.methods import all_methods
-from benchmarks.suites.suite import Suite
+from benchmarks.suites.suite import CROWD, SPLIT_DATASETS, Suite
 from eggan.data.dataset import Dataset, load_dataset
 from eggan.errors import UserError
 from eggan.machine import default_workers
@@ -19,8 +19,6 @@ from eggan.progress import progress_bar, working
 
 if TYPE_CHECKING:
     from benchmarks.suites.methods import Entry
-
-SPLIT_DATASETS = {"test": "twin", "wide": "wide"}  # protocol split -> which SynFACS build holds its sources
 
 
 def load_instruments(device: str) -> Instruments:
@@ -106,6 +104,10 @@ def suite_datasets(suite: Suite, bench: BenchEnvironment, build: bool = True) ->
     With `build` false nothing is rendered.
     """
     if bench.dataset is not None:
+        if CROWD in suite.roles:
+            raise UserError(
+                f"the suite {suite.name} learns from SynFACS' crowd: choose another suite for {bench.dataset}"
+            )
         dataset = load_dataset(bench.dataset)
         if dataset.size != suite.image_size:
             raise UserError(
@@ -113,7 +115,7 @@ def suite_datasets(suite: Suite, bench: BenchEnvironment, build: bool = True) ->
             )
         return {"twin": dataset} | ({"wide": dataset} if len(dataset.rows("wide")) else {})
     found = {}
-    for role in dict.fromkeys(["twin", *(SPLIT_DATASETS[split] for split in suite.protocol.splits)]):
+    for role in suite.roles:
         folder = bench.dataset_folder(suite, role)
         if build:  # keeps a folder that was built with the same parameters
             bench.build(role, suite.image_size, suite.dataset_seed, bench.workers, folder)

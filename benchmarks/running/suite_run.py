@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.protocol.edit_requests import pairs_hash
 from benchmarks.protocol.true_edits import is_synfacs
@@ -22,7 +23,7 @@ from benchmarks.scoring.edit_cost import peak_memory_mib, reset_peak_memory
 from benchmarks.scoring.evaluate import ScoringContext
 from benchmarks.suites.methods import find_method
 from benchmarks.suites.presets import preset_config
-from benchmarks.suites.suite import Row, Suite
+from benchmarks.suites.suite import CROWD, SPLIT_DATASETS, TWIN, Row, Suite
 from eggan import tracking
 from eggan.checkpoint import STATE_FILE
 from eggan.cli import is_disk_full
@@ -33,6 +34,9 @@ from eggan.method import MethodEntry
 from eggan.signals import stop_as_interrupt
 from eggan.tracking import RunRecord, Store, Synced, TrackedRun
 from eggan.training import Interrupted, TrainingFailed
+
+if TYPE_CHECKING:
+    from benchmarks.suites.methods import Entry
 
 ARTIFACTS = [
     "cell.json",
@@ -58,6 +62,7 @@ def plan_suite(
 ) -> list[Plan]:
     """Return all cells of a suite in running order; without true edits there is no cell of the oracle."""
     pairs = {data.split: pairs_hash(data.pairs) for data in scoring.splits}
+    scored = {TWIN, *(SPLIT_DATASETS[split] for split in suite.protocol.splits)}
     hashes = {role: dataset.content_hash for role, dataset in datasets.items()}
     label = suite.dataset if bench.dataset is None else datasets["twin"].name
     plans = []
@@ -76,7 +81,7 @@ def plan_suite(
             config=to_dict(preset_config(entry, row)) if isinstance(entry, MethodEntry) else {},
             training=to_dict(row.training) if row.training else {},
             protocol=to_dict(suite.protocol),
-            datasets=hashes,
+            datasets={role: value for role, value in hashes.items() if role in (row.learns_from, *scored)},
             instruments=scoring.instruments.hashes,
             pairs=pairs,
         )
@@ -190,14 +195,15 @@ def _run_claimed(
     if not is_trained(folder) and not (folder / STATE_FILE).is_file():
         tracking.put_aside(folder)
     write_status(folder, "running", spec=dataclasses.asdict(plan.spec), name=plan.spec.name)
-    tracked = TrackedRun(folder, _record(plan.spec, bench, datasets), store)
+    tracked = TrackedRun(folder, _record(plan, bench, datasets), store)
     state, reason = "finished", ""
     error: BaseException | None = None
     produced: Produced | None = None
     reset_peak_memory(bench.device)
     try:
         with stop_as_interrupt():
-            produced = produce(plan.row, plan.spec, folder, scoring, bench, datasets["twin"], tracked.log)
+            training = datasets[plan.row.learns_from]
+            produced = produce(plan.row, plan.spec, folder, scoring, bench, training, tracked.log)
         reason = f"alarm: {', '.join(produced.alarms)}" if produced.alarms else ""
     except (Interrupted, KeyboardInterrupt) as stop:
         state, reason, error = "interrupted", str(stop) or "stopped by the user", stop
@@ -249,7 +255,9 @@ def _conclude(
         ) from None
 
 
-def _record(spec: CellSpec, bench: BenchEnvironment, datasets: Mapping[str, Dataset]) -> RunRecord:
+def _record(plan: Plan, bench: BenchEnvironment, datasets: Mapping[str, Dataset]) -> RunRecord:
+    spec, row = plan.spec, plan.row
+    entry = find_method(row.method, bench.methods)
     params = {"config": spec.config, "training": spec.training, "protocol": spec.protocol}
     plain = {"seed": spec.seed, "image_size": spec.image_size, "method_version": spec.method_version}
     hashes = {"instrument": spec.instruments, "pairs": spec.pairs}
@@ -264,21 +272,31 @@ def _record(spec: CellSpec, bench: BenchEnvironment, datasets: Mapping[str, Data
             "seed": str(spec.seed),
             "cell": spec.key,
             "state": "running",
+            "learns_from": _learns_from(row, entry, datasets[row.learns_from]),
             **tracking.code_version(),
             **tracking.describe_machine(bench.device),
         },
         params=tracking.flat_params(params | plain | hashes),
-        datasets=[_dataset_entry(role, dataset) for role, dataset in datasets.items()],
+        datasets=[_dataset_entry(role, datasets[role], row) for role in spec.datasets],
         artifacts=ARTIFACTS,
         parent=f"../../suites/{spec.suite}",
     )
 
 
-def _dataset_entry(role: str, dataset: Dataset) -> dict[str, str]:
+def _learns_from(row: Row, entry: "Entry", dataset: Dataset) -> str:
+    """Return what a table says of a method's training data, empty for a reference."""
+    if row.training is None or not isinstance(entry, MethodEntry):
+        return ""
+    people = dataset.manifest["identity"].iloc[dataset.rows(*row.training.splits)].nunique()
+    return f"{people:,} people{' and true edits' if entry.learns_from_true_edits else ''}"
+
+
+def _dataset_entry(role: str, dataset: Dataset, row: Row) -> dict[str, str]:
+    contexts = {TWIN: "train and test" if row.learns_from == TWIN else "test", CROWD: "train"}
     return {
         "name": f"{dataset.name}-{dataset.size}",
         "digest": dataset.content_hash,
-        "context": "train and test" if role == "twin" else role,
+        "context": contexts.get(role, role),
         "version": str(dataset.info["version"]),
         "seed": str(dataset.info["seed"]),
     }

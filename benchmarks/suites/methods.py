@@ -63,10 +63,22 @@ def eggan_variants() -> dict[str, MethodEntry]:
     return {NAME: tuned_of(ENTRY), **ablations_of(ENTRY)}
 
 
+@cache
+def crowd_rows() -> dict[str, MethodEntry]:
+    """Return the methods that learn from SynFACS' crowd under a name of their own; METHODS' tests hold for
+    them.
+    """
+    from benchmarks.suites.crowd_methods import ON_CROWD, crowd_methods
+
+    return crowd_methods(
+        {name: entry for name in ON_CROWD if isinstance(entry := METHODS[name], MethodEntry)}
+    )
+
+
 def all_methods() -> "dict[str, Entry]":
-    """Return METHODS, EGGAN's variants and packages' entries; a broken or doubled one is a `UserError`."""
+    """Return METHODS, their variants and packages' entries; a broken or doubled one is a `UserError`."""
     others = {point.name: _load(point) for point in entry_points(group=GROUP)}
-    return {**METHODS, **eggan_variants(), **others}
+    return {**METHODS, **eggan_variants(), **crowd_rows(), **others}
 
 
 def installed_method(name: str) -> "Entry":
@@ -75,7 +87,7 @@ def installed_method(name: str) -> "Entry":
 
 
 def _load(point: EntryPoint) -> MethodEntry:
-    if point.name in METHODS or point.name in eggan_variants():
+    if point.name in {*METHODS, *eggan_variants(), *crowd_rows()}:
         raise UserError(f"the package entry {point.value} redefines the method {point.name!r}")
     try:
         entry = point.load()

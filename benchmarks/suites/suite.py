@@ -13,11 +13,16 @@ from benchmarks.suites.tuned_methods import NAME as TUNED
 from eggan.errors import UserError
 from eggan.training import TrainingConfig
 
+TWIN, CROWD = "twin", "crowd"
+SPLIT_DATASETS = {"test": TWIN, "wide": "wide"}  # protocol split -> which SynFACS build holds its sources
+CROWD_IMAGES = 96_000
 QUICK_IMAGES = 38_400
 STANDARD_IMAGES = 32_000  # a cell trains in less than 20 minutes beside another one on two quiet cores
 # Mirrored faces have the same AUs, and 52 identities are few.
 QUICK_TRAINING = TrainingConfig(batch_size=16, images=QUICK_IMAGES, horizontal_flip=True, log_every=20)
 STANDARD_TRAINING = TrainingConfig(batch_size=16, images=STANDARD_IMAGES, horizontal_flip=True)
+# Half of the images or more go into the warm-up of the preset `crowd`; all methods see as many.
+CROWD_TRAINING = TrainingConfig(batch_size=16, images=CROWD_IMAGES, horizontal_flip=True, decay_from=0.8)
 STANDARD_PROTOCOL = Protocol(name="standard")
 
 
@@ -25,7 +30,8 @@ STANDARD_PROTOCOL = Protocol(name="standard")
 class Row:
     """One method of a suite; `preset` and `training` are None for references, which run once, with seed 0.
 
-    `seeds` are those of the suite's seeds that the method runs with, None for all of them.
+    `seeds` are those of the suite's seeds that the method runs with, None for all of them. `learns_from` is
+    the SynFACS build that it is trained on.
     """
 
     method: str
@@ -33,6 +39,7 @@ class Row:
     training: TrainingConfig | None = None
     expected_minutes: float = 0.5
     seeds: tuple[int, ...] | None = None
+    learns_from: str = TWIN
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,12 @@ class Suite:
     rows: tuple[Row, ...]
     protocol: Protocol
     dataset_seed: int = 0
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The SynFACS builds that the suite needs: the twin for its targets, sources, training people."""
+        sources = (SPLIT_DATASETS[split] for split in self.protocol.splits)
+        return tuple(dict.fromkeys([TWIN, *sources, *(row.learns_from for row in self.rows)]))
 
     @property
     def dataset(self) -> str:
@@ -121,6 +134,25 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                 *(
                     Row(v.name, "cpu", STANDARD_TRAINING, 12.0, seeds=None if v.in_paper else (0,))
                     for v in VARIANTS
+                ),
+            ),
+            protocol=STANDARD_PROTOCOL,
+        ),
+        # EGGAN on the twin differs from EGGAN on the crowd in its training people alone.
+        "crowd": Suite(
+            name="crowd",
+            title="64 px, one seed: what more people and true edits do, protocol as standard",
+            image_size=64,
+            seeds=(0,),
+            rows=(
+                *REFERENCES,
+                Row("eggan", "crowd", CROWD_TRAINING, 45.0),
+                Row("eggan-crowd", "crowd", CROWD_TRAINING, 45.0, learns_from=CROWD),
+                Row("eggan-pairs", "crowd", CROWD_TRAINING, 45.0, learns_from=CROWD),
+                Row("eggan-w", "cpu", CROWD_TRAINING, 30.0, learns_from=CROWD),
+                *(
+                    Row(f"{name}-crowd", "cpu", CROWD_TRAINING, 60.0, learns_from=CROWD)
+                    for name in ("stargan", "homointerpgan", "ganimation")
                 ),
             ),
             protocol=STANDARD_PROTOCOL,

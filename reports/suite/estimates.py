@@ -44,6 +44,7 @@ class Group:
     title: str
     pairs: pd.DataFrame
     evidence: Evidence
+    learns_from: str = ""  # what its runs recorded of their training people; empty for a reference
     columns: dict[tuple[str, float], Interval | None] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -88,7 +89,9 @@ def _group(frame: Frame, cells: pd.DataFrame, dataset: str, split: str, method: 
     )
     per_seed = len(pairs) // max(1, len(done))
     evidence = Evidence(per_seed, len(done), len(mine), failures, tuple(mine["run_id"]))
-    return Group(dataset, split, method, frame.names.title(method), pairs.reset_index(drop=True), evidence)
+    learns_from = " or ".join(sorted({text for text in mine["learns_from"].fillna("") if text}))
+    title = frame.names.title(method)
+    return Group(dataset, split, method, title, pairs.reset_index(drop=True), evidence, learns_from)
 
 
 def with_average(statistic: Statistic) -> Statistic:

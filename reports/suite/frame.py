@@ -36,6 +36,7 @@ CELL_COLUMNS = (
     "dataset",
     "method",
     "title",
+    "learns_from",
     "seed",
     "state",
     "reason",
@@ -74,6 +75,7 @@ LATER = ("reconstruction",)  # tables that frames exported before them lack
 LATER_COLUMNS: Mapping[str, int | str] = {
     "protocol_version": FIRST_VERSION,
     "title": "",
+    "learns_from": "",
 }  # columns of `cells` likewise
 IDENTIFIERS = ["run_id", "suite", "dataset", "method", "seed"]
 
@@ -265,7 +267,7 @@ def _cell_row(suite: str, cell: TrackedCell) -> dict[str, Any]:
         "suite": suite,
         **{
             name: tags.get(name, "")
-            for name in ("dataset", "method", "title", "cell", "reason", "commit", "dirty")
+            for name in ("dataset", "method", "title", "learns_from", "cell", "reason", "commit", "dirty")
         },
         "state": tags.get("state", "unknown"),
         "seed": _seed(cell),

@@ -145,18 +145,22 @@ def table1_averages(section: Section) -> Table:
     by_group = {(row.group, row.label): row for row in full.rows}
     labels = [row.label for row in full.rows if row.group == AU_HEADINGS["mse"]]
     methods = {group.title: group for group in section.groups}
+    recorded = any(group.learns_from for group in section.groups)  # runs of before say nothing of it
     skills = [_skill_entry(section, methods[x]) if x in methods else Entry(words="–") for x in labels]
     eligible = [by_group[AU_HEADINGS["mse"], label].kind == "method" for label in labels]
     rows = []
     for label, skill in zip(labels, mark_best(skills, eligible, DIRECTIONS["pcc"]), strict=True):
         mse, pcc = (by_group[heading, label] for heading in AU_HEADINGS.values())
-        rows.append(Row(label, (mse.entries[-1], pcc.entries[-1], skill), mse.kind, evidence=mse.evidence))
+        learns_from = methods[label].learns_from if label in methods else ""
+        values = [Entry(words=learns_from or "–")] if recorded else []
+        values += [mse.entries[-1], pcc.entries[-1], skill]
+        rows.append(Row(label, tuple(values), mse.kind, evidence=mse.evidence))
     return Table(
         f"table1-means-{section.key}",
         f"Table 1, means over 17 AUs ({where(section)})",
         f"Skill: 1 - MSE / MSE of copy-source. {full.caption}",
         "Method",
-        (*AU_HEADINGS.values(), "Skill ↑"),
+        (*(["Learns from"] if recorded else []), *AU_HEADINGS.values(), "Skill ↑"),
         tuple(rows),
         (*failure_notes(section.groups), *unread_notes(section)),
     )

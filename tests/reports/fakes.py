@@ -59,6 +59,7 @@ def run(method: str, seed: int, state: str = "finished", reason: str = "") -> di
         "dataset": DATASET,
         "method": method,
         "title": "",
+        "learns_from": "",
         "seed": seed,
         "state": state,
         "reason": reason,
