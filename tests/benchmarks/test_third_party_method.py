@@ -1,4 +1,4 @@
-"""The README's example method, used as its author would: installed, checked, trained and scored."""
+"""The documented example method, used as its author would: installed, checked, trained and scored."""
 
 import dataclasses
 import re
@@ -16,12 +16,11 @@ from eggan import tracking
 from eggan.conformance.checks import CHECKS
 from tests.benchmarks.fakes import make_bench, tiny_suite
 
-README = Path(__file__).parents[2] / "README.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "add-a-method.md"
 
 
 def blocks(language: str) -> list[str]:
-    section = README.read_text().partition("## Add a method")[2].partition("\n## ")[0]
-    return re.findall(rf"```{language}\n(.*?)```", section, flags=re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", GUIDE.read_text(), flags=re.DOTALL)
 
 
 def install(folder: Path, code: str) -> None:
