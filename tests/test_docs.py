@@ -9,11 +9,13 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "CONTRIBUTING.md", ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PACKAGES = ("eggan", "baselines", "benchmarks", "studies", "reports", "tests", "docs")
 FILE = re.compile(rf"`((?:{'|'.join(PACKAGES)})/[\w./-]*)`")
+FENCED = re.compile(r"^```.*?^```", flags=re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 
 
 def missing_files(text: str, folder: Path) -> list[str]:
     """Return the files in backticks, and the targets of links, that are not there."""
+    text = FENCED.sub("", text)
     named = [name for name in FILE.findall(text) if not (ROOT / name).exists()]
     return named + [link for link in LINK.findall(text) if not (folder / link).exists()]
 
