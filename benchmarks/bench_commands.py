@@ -1,14 +1,20 @@
-"""`eggan bench` and `eggan ui`. Heavy imports wait until a command runs, so that `--help` is quick."""
+"""`eggan bench`. Heavy imports wait until a command runs, so that `--help` is quick."""
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from eggan.tracking import Store, Synced
 
-from eggan.options import add_device_argument, add_runs_argument, add_tracking_argument
+from eggan.options import (
+    add_command,
+    add_data_argument,
+    add_device_argument,
+    add_openface_argument,
+    add_runs_argument,
+    add_tracking_argument,
+)
 from eggan.progress import loading
 
 BENCH_EXAMPLES = """examples:
@@ -21,57 +27,27 @@ BENCH_EXAMPLES = """examples:
   eggan bench status                        the state of every cell, with reasons
   eggan bench sync --tracking-uri http://localhost:5000
 """
-UI_EXAMPLES = """examples:
-  eggan ui                                  http://127.0.0.1:5000 over runs/mlflow.db
-  eggan ui --port 8080
-"""
 
 
 def register(subparsers: Any) -> None:
     """Add `eggan bench`."""
-    bench = _parser(subparsers, "bench", "run benchmark suites and look at their state", BENCH_EXAMPLES)
+    bench = add_command(subparsers, "bench", "run benchmark suites and look at their state", BENCH_EXAMPLES)
     actions = bench.add_subparsers(title="actions", metavar="ACTION", required=True)
-    _add_run(_parser(actions, "run", "run the cells of a suite that are not finished", BENCH_EXAMPLES))
-    listing = _parser(actions, "list", "list the suites", BENCH_EXAMPLES)
+    _add_run(add_command(actions, "run", "run the cells of a suite that are not finished", BENCH_EXAMPLES))
+    listing = add_command(actions, "list", "list the suites", BENCH_EXAMPLES)
     listing.set_defaults(run=list_suites)
-    status = _parser(actions, "status", "show the state of every cell", BENCH_EXAMPLES)
+    status = add_command(actions, "status", "show the state of every cell", BENCH_EXAMPLES)
     add_runs_argument(status)
     status.set_defaults(run=show_status)
-    sync = _parser(actions, "sync", "ship all local runs to the tracking store, studies too", BENCH_EXAMPLES)
+    sync = add_command(
+        actions, "sync", "ship all local runs to the tracking store, studies too", BENCH_EXAMPLES
+    )
     sync.add_argument(
         "folders", nargs="*", type=Path, metavar="FOLDER", help="further folders, as of `eggan train --out`"
     )
     add_runs_argument(sync)
     add_tracking_argument(sync)
     sync.set_defaults(run=sync_runs)
-
-
-def register_ui(subparsers: Any) -> None:
-    """Add `eggan ui`."""
-    parser = _parser(subparsers, "ui", "serve the tracked runs in the MLflow UI", UI_EXAMPLES)
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (default: this machine only)"
-    )
-    parser.add_argument("--port", type=int, default=5000, help="port (default: 5000)")
-    parser.add_argument(
-        "--allowed-hosts",
-        metavar="NAMES",
-        help="names or addresses by which other machines may use the UI, with commas; for --host 0.0.0.0",
-    )
-    add_runs_argument(parser)
-    add_tracking_argument(parser)
-    parser.set_defaults(run=run_ui)
-
-
-def _parser(subparsers: Any, name: str, text: str, examples: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        name,
-        help=text,
-        description=text,
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    return parser
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +71,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         "--dataset", type=Path, metavar="NAME", help="rafd, mmi, .. or a dataset folder in place of SynFACS"
     )
     add_instruments(parser)
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets (default: data)")
+    add_data_argument(parser)
     parser.add_argument(
         "--processes", type=int, default=1, help="cells at a time; they share the cores (default: 1)"
     )
@@ -131,7 +107,7 @@ def add_instruments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="synfacs (the shipped one) or lightcnn:FOLDER, of `eggan import lightcnn` (default: auto)",
     )
-    parser.add_argument("--openface", type=Path, help="OpenFace's program or bin folder (default: PATH)")
+    add_openface_argument(parser)
     parser.add_argument("--openface-version", help="its version, such as 2.2.0: the program does not tell")
 
 
@@ -196,22 +172,3 @@ def print_synced(done: "Synced", store: "Store") -> None:
     for reason, folders in done.left.items():
         print(f"not all of {len(folders)} runs could be shipped, such as {folders[0]}: {reason}")
     print(f"{len(done.runs)} runs are up to date in {without_password(store.uri)}")
-
-
-def run_ui(arguments: argparse.Namespace) -> int:
-    """Serve the UI, or say where the server of a remote store is."""
-    from benchmarks.mlflow_ui import check_port, open_to_others, serve
-    from eggan import tracking
-
-    uri = arguments.tracking_uri or tracking.default_uri(arguments.runs)
-    if uri.startswith(("http://", "https://")):
-        print(f"MLflow UI: {uri}")
-        return 0
-    check_port(arguments.host, arguments.port)
-    for line in open_to_others(arguments.host, arguments.allowed_hosts):
-        print(line, file=sys.stderr)
-    uri = tracking.servable(uri, arguments.runs)
-    dead = tracking.close_dead([arguments.runs])
-    if dead:
-        tracking.sync(dead, tracking.open_store(uri, arguments.runs), arguments.runs)
-    return serve(uri, arguments.runs, arguments.host, arguments.port, arguments.allowed_hosts)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eggan.errors import UserError
-from eggan.options import add_device_argument, resolve_device
+from eggan.options import add_command, add_device_argument, resolve_device
 from eggan.progress import loading
 
 if TYPE_CHECKING:
@@ -23,13 +23,7 @@ FAILED = 1
 def register(subparsers: Any) -> None:
     """Add `eggan check-method`."""
     summary = "check that a method keeps the contract which training, suites and edits rely on"
-    parser = subparsers.add_parser(
-        "check-method",
-        help=summary,
-        description=summary,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(subparsers, "check-method", summary, EXAMPLES)
     parser.add_argument("method", metavar="METHOD", help="a trainable method: see `eggan bench list`")
     parser.add_argument("--preset", help="default: the one with the smallest images")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", dest="assignments")

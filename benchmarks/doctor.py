@@ -12,7 +12,12 @@ from typing import Any, NamedTuple
 
 from eggan.errors import UserError
 from eggan.machine import allowed_cores
-from eggan.options import add_runs_argument, add_tracking_argument
+from eggan.options import (
+    add_data_argument,
+    add_openface_argument,
+    add_runs_argument,
+    add_tracking_argument,
+)
 from eggan.progress import loading
 
 # Published weight files and what each unlocks; the names carry the start of their sha256.
@@ -51,10 +56,10 @@ Line = tuple[str, str]
 def register(subparsers: Any) -> None:
     """Add `eggan doctor`."""
     parser = subparsers.add_parser("doctor", help="what works on this machine, in one screen")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets (default: data)")
+    add_data_argument(parser)
     add_tracking_argument(parser)
     add_runs_argument(parser)
-    parser.add_argument("--openface", type=Path, help="OpenFace's program or bin folder (default: PATH)")
+    add_openface_argument(parser)
     parser.add_argument(
         "--imports",
         type=Path,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eggan.errors import UserError
-from eggan.options import add_device_argument, add_runs_argument, resolve_device
+from eggan.options import add_command, add_device_argument, add_runs_argument, resolve_device
 from eggan.outputs import add_force_argument
 from eggan.progress import loading
 
@@ -28,7 +28,7 @@ INTERPOLATE_EXAMPLE = """example:
 
 def register_edit(subparsers: Any) -> None:
     """Add `eggan edit`."""
-    parser = _parser(subparsers, "edit", "edit a photograph by action units", EDIT_EXAMPLE)
+    parser = add_command(subparsers, "edit", "edit a photograph by action units", EDIT_EXAMPLE)
     _add_edit_arguments(parser, default_output="edit.png")
     parser.add_argument(
         "--keep", action="store_true", help="leave the AUs that no --au names as the source has them"
@@ -38,19 +38,12 @@ def register_edit(subparsers: Any) -> None:
 
 def register_interpolate(subparsers: Any) -> None:
     """Add `eggan interpolate`."""
-    parser = _parser(
+    parser = add_command(
         subparsers, "interpolate", "a strip of frames from the source to an edit", INTERPOLATE_EXAMPLE
     )
     _add_edit_arguments(parser, default_output="strip.png")
     parser.add_argument("--steps", type=int, default=9, help="number of frames (default: 9)")
     parser.set_defaults(run=run_interpolate, keep=False)
-
-
-def _parser(subparsers: Any, name: str, summary: str, examples: str) -> argparse.ArgumentParser:
-    raw = argparse.RawDescriptionHelpFormatter
-    return subparsers.add_parser(
-        name, help=summary, description=summary, epilog=examples, formatter_class=raw
-    )
 
 
 def _add_edit_arguments(parser: argparse.ArgumentParser, default_output: str) -> None:

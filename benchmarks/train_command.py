@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from eggan.errors import UserError
 from eggan.files import lock_holder, try_lock
 from eggan.options import (
+    add_command,
     add_device_argument,
     add_runs_argument,
     add_tracking_argument,
@@ -33,7 +34,7 @@ A TOML file for --config has the tables [method] and [training]; what it leaves 
 
 def register_train(subparsers: Any) -> None:
     """Add `eggan train`."""
-    parser = _parser(subparsers, "train", "train one method on one dataset", TRAIN_EXAMPLE)
+    parser = add_command(subparsers, "train", "train one method on one dataset", TRAIN_EXAMPLE)
     parser.add_argument("method", metavar="METHOD", help="a trainable method, such as eggan")
     parser.add_argument("--dataset", type=Path, required=True, help="dataset folder")
     parser.add_argument("--preset", default="cpu", help="paper, cpu or quick (default: cpu)")
@@ -49,13 +50,6 @@ def register_train(subparsers: Any) -> None:
         "--offline", action="store_true", help="track in the run's folder; `eggan bench sync` ships it later"
     )
     parser.set_defaults(run=run_train)
-
-
-def _parser(subparsers: Any, name: str, summary: str, examples: str) -> argparse.ArgumentParser:
-    raw = argparse.RawDescriptionHelpFormatter
-    return subparsers.add_parser(
-        name, help=summary, description=summary, epilog=examples, formatter_class=raw
-    )
 
 
 def run_train(arguments: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from eggan.errors import UserError
 
@@ -23,6 +24,28 @@ TRACKED = (
 
 _given: dict[str, str] = {}
 _words: list[str] = []
+
+
+def add_command(subparsers: Any, name: str, summary: str, examples: str) -> argparse.ArgumentParser:
+    """Add a command and return its parser; `examples` are printed below its options as they stand."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name,
+        help=summary,
+        description=summary,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
+
+
+def add_data_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--data`, the folder in which datasets are rendered and looked for."""
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets (default: data)")
+
+
+def add_openface_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--openface`, which `find_openface` reads."""
+    parser.add_argument("--openface", type=Path, help="OpenFace's program or bin folder (default: PATH)")
 
 
 def add_runs_argument(parser: argparse.ArgumentParser) -> None:

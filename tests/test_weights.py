@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.scoring import inception
 from eggan import weights
 from eggan.errors import UserError
-from eggan.evaluation import pixels, realism
+from eggan.evaluation import inception, pixels, realism
 
 
 @pytest.fixture

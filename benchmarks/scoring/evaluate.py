@@ -12,7 +12,7 @@ import pandas as pd
 from benchmarks.protocol.edit_requests import Request, SplitData, control_request, path_request, probe_request
 from benchmarks.protocol.protocol_config import Protocol
 from benchmarks.protocol.true_edits import NO_TRUTH, TruthCache
-from benchmarks.scoring import inception, scores
+from benchmarks.scoring import scores
 from benchmarks.scoring.caveats import notes_on
 from benchmarks.scoring.reconstruction import GROUP as RECONSTRUCTION
 from benchmarks.scoring.reconstruction import (
@@ -24,7 +24,7 @@ from benchmarks.scoring.reconstruction import (
 )
 from benchmarks.scoring.scores import EditFunction, Instruments, Progress
 from eggan.errors import UserError
-from eggan.evaluation import pixels, realism
+from eggan.evaluation import inception, pixels, realism
 from eggan.files import write_atomically, write_json
 from eggan.method import Method, Reconstructs
 from eggan.progress import working

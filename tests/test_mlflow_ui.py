@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 from mlflow.server.security_utils import is_allowed_host_header, should_block_cors_request
 
-from benchmarks import mlflow_ui
 from eggan import loopback
 from eggan.errors import UserError
-from eggan.tracking import RunRecord, TrackedRun, open_store
+from eggan.tracking import RunRecord, TrackedRun, mlflow_ui, open_store
 
 
 def test_hosts_are_allowed_by_name_with_any_port_and_may_use_the_api():
@@ -94,7 +93,7 @@ def test_the_ui_of_a_moved_folder_lists_the_files_and_stops_at_a_hang_up(tmp_pat
     server = subprocess.Popen(
         [sys.executable, "-m", "eggan.cli", "ui", "--runs", str(tmp_path / "new"), "--port", str(port)],
         env=environment | {"http_proxy": "http://127.0.0.1:9"},
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[1],
         stdout=subprocess.PIPE,
         text=True,
     )
