@@ -248,14 +248,16 @@ class HomoInterpGAN(TrainedNetworks):
             features = self.encoder(image)
             moved = self.interpolator(features, features[order], v)
         with torch.no_grad():
-            look, lesson = self.perceptual(image), self.teacher(image)
+            wanted_features, teacher_features = self.perceptual(image), self.teacher(image)
         self.decoder.train()
-        terms = self._decoder_step(features.detach(), image, look)
+        terms = self._decoder_step(features.detach(), image, wanted_features)
         terms |= self._critic_step(features.detach(), moved.detach(), labels, t)
-        terms |= self._guidance_step(features.detach(), lesson)
+        terms |= self._guidance_step(features.detach(), teacher_features)
         if due:
             targets = soft_targets(labels, [label[order] for label in labels], v)
-            parts = self.encoder_terms(features, moved, order, targets, image, look, lesson)
+            parts = self.encoder_terms(
+                features, moved, order, targets, image, wanted_features, teacher_features
+            )
             total = torch.stack(list(parts.values())).sum()
             self.descend(total, "encoder", "interpolator")
             terms |= {f"loss/{name}": term for name, term in parts.items()}
@@ -300,12 +302,12 @@ class HomoInterpGAN(TrainedNetworks):
         self.decoder.train(training)
         return images
 
-    def decoder_terms(self, features: Tensor, image: Tensor, look: Tensor) -> dict[str, Tensor]:
-        """Return pixel and perceptual error of the decoded features; look: relu3_1 of `image`."""
+    def decoder_terms(self, features: Tensor, image: Tensor, wanted_features: Tensor) -> dict[str, Tensor]:
+        """Return pixel and perceptual error of the decoded features; wanted_features: relu3_1 of `image`."""
         rebuilt = self.decoder(features)
         return {
             "reconstruction": F.mse_loss(rebuilt, image),
-            "perceptual": F.mse_loss(self.perceptual(rebuilt), look),
+            "perceptual": F.mse_loss(self.perceptual(rebuilt), wanted_features),
         }
 
     def critic_terms(
@@ -327,10 +329,10 @@ class HomoInterpGAN(TrainedNetworks):
         order: Tensor,
         targets: Sequence[Tensor],
         image: Tensor,
-        look: Tensor,
-        lesson: Tensor,
+        wanted_features: Tensor,
+        teacher_features: Tensor,
     ) -> dict[str, Tensor]:
-        """Return the terms of encoder and interpolator, each of weight 1; lesson: the teacher's features."""
+        """Return the terms of encoder and interpolator, each of weight 1."""
         scores, logits = self.critic(moved)
         still = features.detach()
         everything = still.new_ones(len(still), len(self.config.strength))
@@ -338,8 +340,8 @@ class HomoInterpGAN(TrainedNetworks):
             "adversarial": losses.wasserstein_generator(scores),
             "class": attribute_loss(logits, targets),
             "homomorphic": F.mse_loss(self.interpolator(still, still[order], everything), still[order]),
-            "guidance": F.mse_loss(self.guidance(features).float(), lesson),
-            **self.decoder_terms(features, image, look),
+            "guidance": F.mse_loss(self.guidance(features).float(), teacher_features),
+            **self.decoder_terms(features, image, wanted_features),
         }
 
     def _labels(self, batch: Batch) -> tuple[Tensor, ...]:
@@ -349,17 +351,17 @@ class HomoInterpGAN(TrainedNetworks):
         image = to_imagenet(batch.image)
         self.decoder.train()
         with torch.no_grad():
-            look = self.perceptual(image)
+            wanted_features = self.perceptual(image)
         faster = self.config.warm_learning_rate / self.config.learning_rate
         self.scale_learning_rate(faster, "encoder", "decoder", "critic")
         features = self.encoder(image)
-        terms = self.decoder_terms(features, image, look)
+        terms = self.decoder_terms(features, image, wanted_features)
         terms["class"] = attribute_loss(self.critic(features)[1], self._labels(batch))
         self.descend(torch.stack(list(terms.values())).sum(), "encoder", "decoder", "critic")
         return {f"decoder/{name}": term.detach() for name, term in terms.items()}
 
-    def _decoder_step(self, features: Tensor, image: Tensor, look: Tensor) -> dict[str, Tensor]:
-        terms = self.decoder_terms(features, image, look)
+    def _decoder_step(self, features: Tensor, image: Tensor, wanted_features: Tensor) -> dict[str, Tensor]:
+        terms = self.decoder_terms(features, image, wanted_features)
         self.descend(terms["reconstruction"] + terms["perceptual"], "decoder")
         return {f"decoder/{name}": term for name, term in terms.items()}
 
@@ -371,8 +373,8 @@ class HomoInterpGAN(TrainedNetworks):
         self.descend(terms["critic/wasserstein"] + terms["critic/class"] + penalty, "critic")
         return terms
 
-    def _guidance_step(self, features: Tensor, lesson: Tensor) -> dict[str, Tensor]:
-        loss = F.mse_loss(self.guidance(features).float(), lesson)
+    def _guidance_step(self, features: Tensor, teacher_features: Tensor) -> dict[str, Tensor]:
+        loss = F.mse_loss(self.guidance(features).float(), teacher_features)
         self.descend(loss, "guidance")
         return {"guidance/error": loss}
 

@@ -3,7 +3,7 @@
 Reference implementation: AlfredXiangWu/LightCNN at 7b38a6f. Its released weights are not shipped here;
 `eggan import lightcnn FILE` turns such a file into a folder that `load_lightcnn` reads. The identity
 classifier is left out: an embedding is the network's last layer before it. Which of the three variants the
-EGGAN paper used is not said.
+EGGAN paper used is not named.
 """
 
 from itertools import pairwise

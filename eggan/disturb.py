@@ -71,10 +71,10 @@ def _occlude(both: Tensor, generator: torch.Generator, share: float) -> Tensor:
     centre_x, centre_y, fade = (_draw(both, generator) * 2 - 1 for _ in range(3))
     half_x, half_y = (0.1 + 0.5 * _draw(both, generator).square() for _ in range(2))
     inside = ((x - centre_x) / half_x).square() + ((y - centre_y) / half_y).square() < 1
-    shown = inside & (_draw(both, generator) < share)
+    covered = inside & (_draw(both, generator) < share)
     ends = torch.rand(len(both), 6, 1, 1, generator=generator, device=both.device) * 2 - 1
     colour = ends[:, :3] + fade * (ends[:, 3:] - ends[:, :3]) * (x + y) / 2
-    return torch.where(shown, colour.clamp(-1, 1).repeat(1, 2, 1, 1), both)
+    return torch.where(covered, colour.clamp(-1, 1).repeat(1, 2, 1, 1), both)
 
 
 def _recolour(both: Tensor, generator: torch.Generator, config: DisturbConfig) -> Tensor:

@@ -34,9 +34,9 @@ def one_line(result, message):
     status, out, err = result
     assert status == 2, (out, err)
     assert message in err
-    told = [line for line in err.splitlines() if line and "it/s]" not in line]  # progress bars aside
-    assert len(told) == 1, err
-    assert told[0].startswith("eggan: ")
+    lines = [line for line in err.splitlines() if line and "it/s]" not in line]  # progress bars aside
+    assert len(lines) == 1, err
+    assert lines[0].startswith("eggan: ")
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -315,11 +315,11 @@ class TestCheckpoints:
 
     def test_torch_adds_no_warning_to_the_refusal_of_an_odd_pickle(self, place):
         (place / "m" / "training_state.pt").write_bytes(b"\x80\x71N.")
-        with warnings.catch_warnings(record=True) as shown:
+        with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             with pytest.raises(UserError, match="corrupted"):
                 load_training_state(place / "m", "cpu")
-        assert not shown
+        assert not warned
 
     def test_a_corrupted_training_state_is_not_resumed(self, eggan, place):
         weights = (place / "m" / "weights.safetensors").read_bytes()

@@ -95,12 +95,12 @@ def test_a_terminal_shows_a_bar(monkeypatch):
         with working("load"):
             time.sleep(0.2)
         terminal.flush()
-        shown = drained(ours).decode()
+        printed = drained(ours).decode()
     os.close(ours)
-    assert "render: 100%" in shown
-    assert "3/3" in shown
-    assert "load .. 00:00" in shown
-    assert shown.endswith("\r")  # the block without a count leaves no line
+    assert "render: 100%" in printed
+    assert "3/3" in printed
+    assert "load .. 00:00" in printed
+    assert printed.endswith("\r")  # the block without a count leaves no line
 
 
 @pytest.mark.usefixtures("_fast")

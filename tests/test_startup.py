@@ -86,8 +86,8 @@ class TestStreams:
         assert shell("eggan nonsense 2>&-").returncode == 2
         assert shell("eggan --version >&-").returncode == 0
         assert shell("eggan --version <&- >&- 2>&-").returncode == 0
-        said = shell("eggan nonsense >&- <&-")
-        assert (said.returncode, "nonsense" in said.stderr) == (2, True)
+        done = shell("eggan nonsense >&- <&-")
+        assert (done.returncode, "nonsense" in done.stderr) == (2, True)
 
     def test_a_file_that_is_opened_gets_no_standard_number(self):
         """Whatever a library writes to its standard error would end up in it."""

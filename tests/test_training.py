@@ -468,8 +468,8 @@ def test_a_true_edit_shows_the_same_person_with_the_aus_it_names(grouped):
         for image, identity, edit, aus in zip(
             batch.image, batch.identity, batch.true_edit, batch.true_edit_aus, strict=True
         ):
-            shown = torch.nonzero((grouped.aus == aus).all(1) & (grouped.identity == identity))[:, 0]
-            assert any(torch.equal(to_network_range(grouped.images[row]), edit) for row in shown)
+            alike = torch.nonzero((grouped.aus == aus).all(1) & (grouped.identity == identity))[:, 0]
+            assert any(torch.equal(to_network_range(grouped.images[row]), edit) for row in alike)
             seen += not torch.equal(image, edit)
     assert seen > 9  # most pairs differ
 

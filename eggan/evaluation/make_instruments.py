@@ -70,10 +70,10 @@ def watcher(kind: Kind, validation: Dataset) -> Callable[[int, float, nn.Module]
     def watch(epoch: int, loss: float, network: nn.Module) -> None:
         if kind == "verifier":
             figures = held_out.verifier_figures(network, validation, rows, 0.5)
-            shown = f"equal-error rate {figures['equal_error_percent']:.2f} %"
+            figure = f"equal-error rate {figures['equal_error_percent']:.2f} %"
         else:
-            shown = f"PCC {held_out.au_figures(network, validation, rows)['mean_pcc']:.4f}"
-        print(f"{kind} epoch {epoch + 1}: loss {loss:.4f}, validation {shown}", file=sys.stderr, flush=True)
+            figure = f"PCC {held_out.au_figures(network, validation, rows)['mean_pcc']:.4f}"
+        print(f"{kind} epoch {epoch + 1}: loss {loss:.4f}, validation {figure}", file=sys.stderr, flush=True)
 
     return watch
 

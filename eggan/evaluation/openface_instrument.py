@@ -30,8 +30,8 @@ class OpenFaceEstimator:
     @cached_property
     def sha256(self) -> str:
         """Hash of what decides a reading: the program, the static mode, the enlargement."""
-        told = f"{self.openface.sha256} static {LEAST_SIDE}"
-        return hashlib.sha256(told.encode()).hexdigest()
+        described = f"{self.openface.sha256} static {LEAST_SIDE}"
+        return hashlib.sha256(described.encode()).hexdigest()
 
     @property
     def card(self) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def private_copy(database: Path) -> Path:
 def follow_move(database: Path, runs: Path, experiments: tuple[str, ...]) -> None:
     """Let these experiments and their runs name the artifacts that lie in `runs`, in one transaction.
 
-    A run whose files lie only at the old place keeps it; so does one that MLflow was told to put elsewhere.
+    A run whose files lie only at the old place keeps it; so does one for which MLflow has another place.
     """
     place = artifact_place(runs)
     names = ", ".join("?" * len(experiments))

@@ -117,8 +117,10 @@ def test_the_critics_losses_and_penalty_agree(official, features, moved):
 def test_the_encoders_and_interpolators_losses_agree(official, features, moved):
     targets = soft_targets(LABELS, [label[SWAP] for label in LABELS], V)
     with torch.no_grad():
-        look, lesson = official.perceptual(images()), official.teacher(images())
-        terms = official.encoder_terms(features, moved, SWAP, targets, images(), look, lesson)
+        wanted_features, teacher_features = official.perceptual(images()), official.teacher(images())
+        terms = official.encoder_terms(
+            features, moved, SWAP, targets, images(), wanted_features, teacher_features
+        )
     assert close(terms["adversarial"], 0.008158)
     assert close(terms["class"], 14.34794)
     assert close(terms["homomorphic"], 3.879074)

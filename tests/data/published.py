@@ -96,9 +96,9 @@ def sequence_text(aus: Sequence[Sequence[float] | None], version: str = "2.2", p
     rows = []
     for number, values in enumerate(aus, start=1):
         face = [] if "face_id" not in head else ["0"]
-        told = ["0.03", "0"] if values is None else ["0.98", "1"]
+        confidence = ["0.03", "0"] if values is None else ["0.98", "1"]
         intensities = ["0.00"] * 17 if values is None else au_texts(values)
-        rows.append([str(number), *face, f"{number / 25:.3f}", *told, *intensities])
+        rows.append([str(number), *face, f"{number / 25:.3f}", *confidence, *intensities])
     return openface_text(rows, head, version, pose)
 
 
@@ -225,7 +225,7 @@ for file in files:
 
 
 class FakeOpenFace:
-    """A folder with both programs; answers are told beforehand, calls are read afterwards."""
+    """A folder with both programs; answers are set beforehand, calls are read afterwards."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)

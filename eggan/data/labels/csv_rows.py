@@ -50,9 +50,9 @@ def read_rows(path: Path) -> tuple[list[str], list[Row]]:
     """Return header and rows of a CSV file; an empty, cut or ambiguous one is a `UserError`."""
     text = _text(path)
     first, _, rest = text.partition("\n")
-    told = SEPARATOR_LINE.fullmatch(first.strip("\r"))
-    separator = told[1] if told else _separator(path, text)
-    lines = _lines(path, rest if told else text, separator, 2 if told else 1)
+    declared = SEPARATOR_LINE.fullmatch(first.strip("\r"))
+    separator = declared[1] if declared else _separator(path, text)
+    lines = _lines(path, rest if declared else text, separator, 2 if declared else 1)
     if not lines:
         raise UserError(f"{path} is empty")
     header, body = _without_empty_columns(lines)

@@ -39,9 +39,9 @@ def read_openface(path: Path, version: str, mode: Mode | None = None) -> LabelTa
     files = csv_files(path)
     if not files:
         raise UserError(f"{path} holds no CSV file of OpenFace")
-    shown = progress_bar(files, len(files), "OpenFace labels") if len(files) > MANY_FILES else files
+    counted = progress_bar(files, len(files), "OpenFace labels") if len(files) > MANY_FILES else files
     root = path if path.is_dir() else path.parent
-    return merge([_read_file(file, root, version, mode) for file in shown], path)
+    return merge([_read_file(file, root, version, mode) for file in counted], path)
 
 
 def csv_files(path: Path) -> list[Path]:

@@ -272,8 +272,8 @@ def _call(command: Sequence[str]) -> None:
     except OSError as error:
         raise UserError(f"OpenFace cannot be started: {error.strerror or error}") from None
     if ended.returncode:
-        said = (ended.stderr.strip() or ended.stdout.strip() or "no message").splitlines()[-1]
-        raise ProgramFailed(f"{Path(command[0]).name} ended with status {ended.returncode}: {said}")
+        message = (ended.stderr.strip() or ended.stdout.strip() or "no message").splitlines()[-1]
+        raise ProgramFailed(f"{Path(command[0]).name} ended with status {ended.returncode}: {message}")
 
 
 def _video_rows(answer: LabelTable | None, key: str) -> pd.DataFrame:

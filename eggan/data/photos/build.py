@@ -1,7 +1,7 @@
 """From photographs and labels to a dataset folder.
 
 Nothing is guessed: a photograph without a face, with several, with a broken file or without a label is listed
-with its reason, and the build stops unless it was told to go on without them.
+with its reason, and the build stops unless it was asked to go on without them.
 """
 
 import csv

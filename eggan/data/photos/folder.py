@@ -75,13 +75,13 @@ def _reasons(problems: Sequence[Problem]) -> str:
 def _without_file(found: Photographs, labels: LabelTable) -> list[Problem]:
     """Return the label rows that no photograph has, each with the near match that explains it, if any."""
     used = {labels.find(file) for file in found.files}
-    told = {labels.find(problem.source_file) for problem in found.problems}
+    reported = {labels.find(problem.source_file) for problem in found.problems}
     near = {labels.near(file): file for file in found.files if labels.find(file) is None}
     near = {key: f"{OTHER}, but {file!r} differs in letter case only" for key, file in near.items()}
     return [
         Problem(_file_of(labels, key), near.get(key) or _taken_once(found, _file_of(labels, key)) or OTHER)
         for key in labels.table.index
-        if key not in used and key not in told
+        if key not in used and key not in reported
     ]
 
 

@@ -160,13 +160,13 @@ def _number(path: Path) -> tuple[int, str]:
 
 def _records(session: Session, frames: Frames, part: str) -> list[PhotoRecord]:
     phases = {"onset": frames.onset, "apex": frames.apex, "offset": frames.offset}
-    told = {"chosen_by": frames.chosen_by, "view": session.view, "cut": part}
+    origin = {"chosen_by": frames.chosen_by, "view": session.view, "cut": part}
     return [
         PhotoRecord(
             f"{session.file}{FRAME}{number}",
             f"mmi-{session.subject}",
             session.emotion if phase == "apex" else "neutral",
-            extra={"phase": phase, "frame": str(number), **told},
+            extra={"phase": phase, "frame": str(number), **origin},
         )
         for phase, number in phases.items()
     ]
@@ -199,10 +199,10 @@ def _session(root: Path, folder: Path, name: str) -> Session | str:
 def _view(tree: ElementTree.Element, video: str) -> str:
     tracks = list(tree.iter("track"))
     own = [track for track in tracks if track.get("filename") == video] or tracks
-    told = own[0].get("view", "") if own else ""
-    if told not in VIEWS:
-        raise SessionProblem(f"session.xml tells the view {told!r}, not {', '.join(VIEWS)}")
-    return VIEWS[told]
+    view = own[0].get("view", "") if own else ""
+    if view not in VIEWS:
+        raise SessionProblem(f"session.xml has the view {view!r}, not {', '.join(VIEWS)}")
+    return VIEWS[view]
 
 
 def _parse(root: Path, file: str) -> ElementTree.Element:

@@ -95,7 +95,7 @@ def _add_label_arguments(kind: str, parser: argparse.ArgumentParser) -> None:
 class Source:
     """What one kind of data gave: records with their labels, what cannot be used, and how a record is read.
 
-    `told` goes into the dataset's parameters; `split` is a split that the labels brought along; `notes`
+    `parameters` go into the dataset's parameters; `split` is a split that the labels brought along; `notes`
     counts what `read` did to photographs beyond decoding.
     """
 
@@ -104,7 +104,7 @@ class Source:
     problems: Sequence[Problem]
     labels: LabelTable
     read: Callable[[PhotoRecord], np.ndarray]
-    told: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
     split: Mapping[str, str] | None = None
     notes: Counter[str] = field(default_factory=Counter)
 
@@ -122,9 +122,9 @@ def run_rafd(args: argparse.Namespace) -> int:
     if missing and not args.allow_incomplete:
         raise UserError(f"{missing.splitlines()[0]}: --allow-incomplete builds without the others")
     labels = _given(args, found) or _image_labels(args, [record.source_file for record in records])
-    told, notes = {"cameras": sorted(args.cameras)}, Counter[str]()
+    parameters, notes = {"cameras": sorted(args.cameras)}, Counter[str]()
     read = _photo_reader(args, notes)
-    return _build(args, Source("rafd", records, problems, labels, read, told, notes=notes))
+    return _build(args, Source("rafd", records, problems, labels, read, parameters, notes=notes))
 
 
 def run_folder(args: argparse.Namespace) -> int:
@@ -154,14 +154,16 @@ def run_mmi(args: argparse.Namespace) -> int:
     if args.dry_run:
         return _describe_sessions(sessions)
     given = _given(args)
-    shown = progress_bar(sessions.usable, len(sessions.usable), "frontal views")
-    cuts, unreadable = mmi.find_cuts(args.root, shown, count_faces)
+    counted = progress_bar(sessions.usable, len(sessions.usable), "frontal views")
+    cuts, unreadable = mmi.find_cuts(args.root, counted, count_faces)
     usable = [session for session in sessions.usable if session.file in cuts]
     labels = given or _video_labels(args, {session.file: cuts[session.file] for session in usable})
     records, unclear = mmi.choose_frames(usable, labels, cuts)
     problems = [*sessions.problems, *unreadable, *unclear]
-    told = {"left_out": len(sessions.left_out)}
-    return _build(args, Source("mmi", records, problems, labels, mmi.frame_reader(args.root, records), told))
+    parameters = {"left_out": len(sessions.left_out)}
+    return _build(
+        args, Source("mmi", records, problems, labels, mmi.frame_reader(args.root, records), parameters)
+    )
 
 
 def _check_name(name: str) -> None:
@@ -258,7 +260,7 @@ def _build(args: argparse.Namespace, source: Source) -> int:
             "align": args.align,
             "size": args.size,
             "split": dict(sorted(split.items())),
-            **source.told,
+            **source.parameters,
         },
         problems=source.problems,
     )

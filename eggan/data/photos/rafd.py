@@ -107,7 +107,7 @@ def report_counts(records: Sequence[PhotoRecord], cameras: Sequence[str]) -> str
 
 
 def _by_expression(rows: pd.DataFrame) -> str:
-    """Return "happy (left, right), sad (frontal)"; cameras are told where there are several."""
+    """Return "happy (left, right), sad (frontal)"; cameras are named where there are several."""
     several = rows["camera"].nunique() > 1
     named = rows["gaze"] + (" " + rows["camera"] if several else "")
     gazes = named.groupby(rows["expression"], sort=False).agg(", ".join)

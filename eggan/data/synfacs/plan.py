@@ -227,8 +227,8 @@ def expression_style(someone: Identity, expression: str) -> np.ndarray:
     rng = numpy_generator("synfacs", "style", someone.seed, someone.population, someone.index, expression)
     aus = np.zeros(AU_COUNT)
     for number, mean, share in PROTOTYPES[expression]:
-        shown, personal = rng.random() < share, rng.normal(1.0, PERSON_SPREAD)
-        if shown:
+        acts, personal = rng.random() < share, rng.normal(1.0, PERSON_SPREAD)
+        if acts:
             position = au_index(number)
             aus[position] = mean * someone.strength[position] * personal
     if PROTOTYPES[expression] and rng.random() < EXTRA_SHARE:

@@ -184,8 +184,8 @@ class Scene:
         self.known_light = np.full((kept, kept), -1, np.int8)
         seen = (self.index, self.weight0, self.weight1, self.depth)
         lit = (NO_INDEX, NO_WEIGHT, NO_WEIGHT, self.light_depth)
-        shown = ((self.points, self.person.hair, seen), (self.light_points, self.person.coarse_hair, lit))
-        for points, hair, buffers in shown:
+        views = ((self.points, self.person.hair, seen), (self.light_points, self.person.coarse_hair, lit))
+        for points, hair, buffers in views:
             # both sides: the back of the head hides the hair behind it before that is drawn
             self._draw(points, self.moving.still, False, True, unbounded(buffers[3]), buffers)
             self._draw(points, hair, True, True, farthest_depths(buffers[3]), buffers)

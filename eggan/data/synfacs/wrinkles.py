@@ -125,10 +125,10 @@ def au_maps() -> dict[int, np.ndarray]:
         + crease([(0.0410, 0.667), (0.0455, 0.657), (0.0440, 0.645)], 0.0011, 0.0020),
         23: lip_lines(),
     }
-    shown = {number: field * EMPHASIS.get(number, 1.0) for number, field in maps.items()}
+    emphasised = {number: field * EMPHASIS.get(number, 1.0) for number, field in maps.items()}
     return {
         number: np.ascontiguousarray(np.where(np.abs(field) < FLAT, 0, field), np.float32)
-        for number, field in shown.items()
+        for number, field in emphasised.items()
     }
 
 

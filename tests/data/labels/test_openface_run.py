@@ -39,10 +39,10 @@ def quiet(items, *_):
 
 
 def test_images_are_labelled_in_batches(tmp_path: Path, fake: FakeOpenFace, photos: dict[str, Path]) -> None:
-    shown = []
+    counted = []
 
     def bar(batches, total, what):
-        shown.append((total, what))
+        counted.append((total, what))
         return batches
 
     table = label_images(require_openface(fake.folder, "2.2.0"), photos, tmp_path / "work", bar)
@@ -55,7 +55,7 @@ def test_images_are_labelled_in_batches(tmp_path: Path, fake: FakeOpenFace, phot
         ["FaceLandmarkImg", 3, False],
         ["FaceLandmarkImg", 1, False],
     ]
-    assert shown == [(3, "OpenFace")]
+    assert counted == [(3, "OpenFace")]
     assert not list(tmp_path.glob("work/*/.batch*"))
 
 
@@ -104,19 +104,19 @@ def test_no_face_and_several_faces_are_problems_that_are_remembered(
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("how", "message"),
     [
         ("crash", "ended with status -6"),
         ("unreadable", "ended with status 1: ERROR: Could not open the image"),
     ],
 )
 def test_one_bad_image_costs_itself_only_and_is_tried_again(
-    tmp_path: Path, fake: FakeOpenFace, photos: dict[str, Path], how: str, said: str
+    tmp_path: Path, fake: FakeOpenFace, photos: dict[str, Path], how: str, message: str
 ) -> None:
     openface = require_openface(fake.folder)
     fake.answer_image(photos["p/3"], how)
     table = label_images(openface, photos, tmp_path / "work", quiet).table
-    assert f"FaceLandmarkImg {said}" in table.at["p/3", "problem"]
+    assert f"FaceLandmarkImg {message}" in table.at["p/3", "problem"]
     assert list(table.index[table["problem"] == ""]) == [key for key in photos if key != "p/3"]
     assert (table.loc["p/4", list(AU_COLUMNS)].to_numpy(float) == AUS[4]).all()
     done = len(fake.calls())

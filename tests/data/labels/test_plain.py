@@ -23,13 +23,13 @@ def table(tmp_path: Path) -> Path:
 
 
 def test_a_table_is_read_with_its_further_columns(tmp_path: Path) -> None:
-    told = {
+    columns = {
         "identity": ["a", "a", "b"],
         "tool": ["coder"] * 3,
         "version": ["FACS"] * 3,
         "confidence": ["0.5"] * 3,
     }
-    found = read_labels(write_table(tmp_path / "au.csv", FILES, AUS, told))
+    found = read_labels(write_table(tmp_path / "au.csv", FILES, AUS, columns))
     assert found.origin == "coder FACS"
     assert (found.table[list(AU_COLUMNS)].to_numpy(float) == AUS).all()
     assert list(found.table["identity"]) == ["a", "a", "b"]

@@ -45,8 +45,8 @@ def save(path: Path, image: np.ndarray = IMAGES[0], **options: object) -> Path:
 
 
 def command(root: Path, labels: Path | None, *more: object) -> list[object]:
-    told = [] if labels is None else ["--labels", labels]
-    return ["data", "build", "folder", "--root", root, *told, "--size", 64, "--align", "centre",
+    labelled = [] if labels is None else ["--labels", labels]
+    return ["data", "build", "folder", "--root", root, *labelled, "--size", 64, "--align", "centre",
             "--out", root.parent / "out", *more]  # fmt: skip
 
 
@@ -95,11 +95,11 @@ class TestForms:
         files = [*FILES, "anna/x.HEIC", "anna/y.CR2", "anna/z.jxl", "anna/renamed.jpg"]
         table = write_table(tmp_path / "au.csv", files, np.tile(AUS, (2, 1))[: len(files)])
         assert "4 photographs or videos cannot be used" in refused(eggan, root, table)
-        told = problems(root)
-        assert told["anna/x.HEIC"].startswith("HEIC needs pillow-heif")
-        assert told["anna/renamed.jpg"].startswith("HEIC needs pillow-heif")
-        assert "raw file" in told["anna/y.CR2"]
-        assert "JPEG XL" in told["anna/z.jxl"]
+        reasons = problems(root)
+        assert reasons["anna/x.HEIC"].startswith("HEIC needs pillow-heif")
+        assert reasons["anna/renamed.jpg"].startswith("HEIC needs pillow-heif")
+        assert "raw file" in reasons["anna/y.CR2"]
+        assert "JPEG XL" in reasons["anna/z.jxl"]
         assert len(build(eggan, root, table, "--allow-incomplete")[0]) == 6
 
     def test_openface_gets_what_it_reads(self, eggan, tmp_path: Path) -> None:

@@ -95,8 +95,8 @@ def test_scores_are_the_same(
 
 def test_a_folder_with_a_table_gives_the_same_dataset(direct: Dataset, tmp_path: Path) -> None:
     names = write_rafd(direct, tmp_path / "photos", ".png")
-    told = {name: list(direct.manifest[name]) for name in SAME}
-    table = write_table(tmp_path / "au.csv", names, direct.aus(np.arange(len(names))), told)
+    columns = {name: list(direct.manifest[name]) for name in SAME}
+    table = write_table(tmp_path / "au.csv", names, direct.aus(np.arange(len(names))), columns)
     command = ["data", "build", "folder", "--root", tmp_path / "photos", "--labels", table, "--size", 64,
                "--align", "centre", "--out", tmp_path / "data", "--name", "mine"]  # fmt: skip
     assert main([str(word) for word in command]) == 0

@@ -29,8 +29,8 @@ def root(tmp_path: Path) -> Path:
 
 
 def arguments(root: Path, labels: Path | None, *more: object) -> list[object]:
-    told = [] if labels is None else ["--labels", labels]
-    return ["data", "build", "folder", "--root", root, *told, "--size", 64, "--align", "none",
+    labelled = [] if labels is None else ["--labels", labels]
+    return ["data", "build", "folder", "--root", root, *labelled, "--size", 64, "--align", "none",
             "--out", root.parent / "out", *more]  # fmt: skip
 
 
@@ -61,17 +61,17 @@ def test_the_folders_name_is_the_person(eggan, root: Path, tmp_path: Path) -> No
 
 
 def test_columns_tell_person_expression_gaze_and_split(eggan, root: Path, tmp_path: Path) -> None:
-    told = {
+    columns = {
         "identity": ["x", "x", "y", "y", "", ""],
         "expression": ["happy", "neutral", "sad", "", "", "angry"],
         "gaze": ["left", "", "", "right", "frontal", ""],
         "split": ["train", "train", "test", "test", "val", "val"],
     }
-    manifest = build(eggan, root, write_table(tmp_path / "au.csv", FILES, AUS, told))
+    manifest = build(eggan, root, write_table(tmp_path / "au.csv", FILES, AUS, columns))
     assert list(manifest["identity"]) == ["x", "x", "y", "y", "carl", "carl"]
     assert list(manifest["expression"]) == ["happy", "neutral", "sad", "unlabelled", "unlabelled", "angry"]
     assert list(manifest["gaze"][:2]) == ["left", "unlabelled"]
-    assert list(manifest["split"]) == told["split"]
+    assert list(manifest["split"]) == columns["split"]
 
 
 def test_openface_labels_any_folder(eggan, root: Path, tmp_path: Path) -> None:

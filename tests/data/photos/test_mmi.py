@@ -29,8 +29,8 @@ def rows_of(direct: Dataset, person: int, expression: str) -> list[int]:
 
 def movement(direct: Dataset, person: int, expression: str, still: int = 1) -> list[int]:
     """Return rows that make a video: neutral, the expression, neutral."""
-    neutral, shown = rows_of(direct, person, "neutral"), rows_of(direct, person, expression)
-    return [*neutral[:still], *shown, neutral[2]]
+    neutral, active = rows_of(direct, person, "neutral"), rows_of(direct, person, expression)
+    return [*neutral[:still], *active, neutral[2]]
 
 
 def beside(image: np.ndarray, profile: np.ndarray, left: bool) -> np.ndarray:
@@ -66,14 +66,18 @@ def tree(
 ) -> Path:
     """A download: plain, coded, dual (face left and right), turned, from the side, and still pictures."""
     root = tmp_path_factory.mktemp("mmi") / "MMI"
-    shown = {name: [np.array(direct.images[row]) for row in rows] for name, rows in films.items()}
-    write_session(root, 1, 1, shown["S001-001"], HAPPY)
-    write_session(root, 2, 2, shown["S002-002"], SAD, units=CODING)
-    write_session(root, 3, 1, [beside(image, profiles[0], True) for image in shown["S001-003"]], ANGRY, "2")
-    write_session(root, 4, 2, [beside(image, profiles[1], False) for image in shown["S002-004"]], None, "2")
-    write_session(root, 5, 1, [np.rot90(image) for image in shown["S001-005"]], SAD)
-    write_session(root, 6, 2, shown["S002-004"], view="1")
-    stills = write_session(root, 7, 2, shown["S002-004"])
+    pictures = {name: [np.array(direct.images[row]) for row in rows] for name, rows in films.items()}
+    write_session(root, 1, 1, pictures["S001-001"], HAPPY)
+    write_session(root, 2, 2, pictures["S002-002"], SAD, units=CODING)
+    write_session(
+        root, 3, 1, [beside(image, profiles[0], True) for image in pictures["S001-003"]], ANGRY, "2"
+    )
+    write_session(
+        root, 4, 2, [beside(image, profiles[1], False) for image in pictures["S002-004"]], None, "2"
+    )
+    write_session(root, 5, 1, [np.rot90(image) for image in pictures["S001-005"]], SAD)
+    write_session(root, 6, 2, pictures["S002-004"], view="1")
+    stills = write_session(root, 7, 2, pictures["S002-004"])
     (stills / "S002-007.avi").rename(stills / "S002-007.jpg")
     return root
 
@@ -190,8 +194,8 @@ def test_a_lossy_video_gives_nearly_the_same_images(
     out = tmp_path / "out"
     assert eggan(*arguments(tmp_path / "MMI", out, "--labels", tmp_path, "--val", 0))[0] == 0
     data = load_dataset(out)
-    shown = [films[Path(f).stem.split(".")[0]][int(f.split("#")[1])] for f in data.manifest["source_file"]]
-    error = np.abs(np.array(data.images).astype(float) - direct.images[shown]).mean()
+    pictures = [films[Path(f).stem.split(".")[0]][int(f.split("#")[1])] for f in data.manifest["source_file"]]
+    error = np.abs(np.array(data.images).astype(float) - direct.images[pictures]).mean()
     assert 0 < error < 4
 
 
