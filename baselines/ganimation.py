@@ -78,7 +78,7 @@ class GANimationConfig:
             raise ValueError(f"reference_batch is {self.reference_batch}; 0 stands for the batch in use")
 
 
-class Generator(nn.Module):
+class GANimationGenerator(nn.Module):
     """G: images (B, 3, H, W) in [-1, 1], AUs / 5 (B, 17) -> colour as images, mask (B, 1, H, W) in [0, 1]."""
 
     def __init__(self, width: int, blocks: int) -> None:
@@ -115,7 +115,9 @@ class GANimation(TrainedNetworks):
         self.config = config
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed("ganimation", "init", seed))
-            self.generator = Generator(config.width, config.residual_blocks).apply(_initialise).to(device)
+            self.generator = (
+                GANimationGenerator(config.width, config.residual_blocks).apply(_initialise).to(device)
+            )
             self.critic = Discriminator(AU_COUNT, config.critic_width, config.image_size)
             if config.critic_init == "he":
                 self.critic.start_from_he()

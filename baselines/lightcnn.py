@@ -53,7 +53,7 @@ class Group(nn.Module):
         return self.conv(self.conv_a(x))
 
 
-class ResidualBlock(nn.Module):
+class MaxoutResidualBlock(nn.Module):
     """Two 3 x 3 max-feature-map convolutions and a sum. (B, C, H, W) -> same."""
 
     def __init__(self, channels: int) -> None:
@@ -109,7 +109,7 @@ class LightCNN29(nn.Module):
         self.conv1 = mfm_conv(1, WIDTHS[0], 5)
         self.blocks, self.groups = nn.ModuleList(), nn.ModuleList()
         for count, before, after in zip(RESIDUAL_BLOCKS, WIDTHS, WIDTHS[1:], strict=False):
-            self.blocks.append(nn.Sequential(*(ResidualBlock(before) for _ in range(count))))
+            self.blocks.append(nn.Sequential(*(MaxoutResidualBlock(before) for _ in range(count))))
             self.groups.append(Group(before, after))
         self.fc = nn.Linear(WIDTHS[-1] * (SIDE // 16) ** 2, DIMENSIONS) if v2 else mfm_embedding()
 

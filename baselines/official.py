@@ -12,14 +12,12 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from baselines.ganimation import ENTRY as GANIMATION
-from baselines.ganimation import GANimationConfig
-from baselines.ganimation import Generator as GANimationGenerator
+from baselines.ganimation import GANimationConfig, GANimationGenerator
 from baselines.homointerpgan import ENTRY as HOMOINTERPGAN
 from baselines.homointerpgan import Decoder, HomoInterpGANConfig, Interpolator
 from baselines.lightcnn import build_network
 from baselines.stargan import ENTRY as STARGAN
-from baselines.stargan import Generator as StarGANGenerator
-from baselines.stargan import StarGANConfig
+from baselines.stargan import StarGANConfig, StarGANGenerator
 from baselines.vgg import VGGTrunk
 from eggan.aus import AU_COUNT, EXPRESSIONS
 from eggan.checkpoint import load_tensors

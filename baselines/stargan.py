@@ -140,7 +140,7 @@ def with_condition(images: Tensor, condition: Tensor) -> Tensor:
     return torch.cat([images, maps], dim=1).contiguous()
 
 
-class Generator(nn.Module):
+class StarGANGenerator(nn.Module):
     """G: images (B, 3, H, W) in [-1, 1] and one-hot targets (B, domains) -> edits (B, 3, H, W) in [-1, 1]."""
 
     def __init__(self, domains: int, width: int, blocks: int) -> None:
@@ -195,7 +195,7 @@ class StarGAN(TrainedNetworks):
         self.config = config
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed("stargan", "init", seed))
-            self.generator = Generator(DOMAINS, config.width, config.residual_blocks).to(device)
+            self.generator = StarGANGenerator(DOMAINS, config.width, config.residual_blocks).to(device)
             self.critic = Discriminator(DOMAINS, config.critic_width, config.image_size)
             if config.critic_init == "he":
                 self.critic.start_from_he()

@@ -5,15 +5,13 @@ third party's package can add a command. Mistakes of the user end in one line on
 """
 
 import argparse
-import errno
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from eggan import __version__, options, progress, startup
-from eggan.errors import UserError
+from eggan.errors import UserError, is_disk_full
 
 GROUP = "eggan.commands"
 USER_MISTAKE = 2
@@ -85,13 +83,6 @@ def outside_reason(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.filename is not None:  # no access, read-only, a name too long, ..
         return f"{error.filename}: {error.strerror}"
     return None
-
-
-def is_disk_full(error: BaseException) -> bool:
-    """Return whether an error, of whatever library, says that the disk or the quota is full."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    return os.strerror(errno.ENOSPC) in str(error)  # safetensors and pyarrow raise errors of their own
 
 
 def _unique(entries: Iterable[EntryPoint]) -> dict[str, EntryPoint]:

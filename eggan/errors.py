@@ -1,4 +1,7 @@
-"""The one exception that stands for a user's mistake."""
+"""The one exception that stands for a user's mistake, and the disk that is full."""
+
+import errno
+import os
 
 
 class UserError(Exception):
@@ -7,3 +10,10 @@ class UserError(Exception):
     The message is one line that says what is wrong and what to do. The command line prints it
     without a traceback and exits with status 2; the suite runner turns it into a failed cell.
     """
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Return whether an error, of whatever library, says that the disk or the quota is full."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return os.strerror(errno.ENOSPC) in str(error)  # safetensors and pyarrow raise errors of their own

@@ -15,6 +15,7 @@ from benchmarks.running.environment import BenchEnvironment, open_instruments
 from benchmarks.running.training_run import TrainingRun
 from benchmarks.scoring import scores
 from benchmarks.scoring.evaluate import Editor, ScoringContext, score_pairs
+from benchmarks.scoring.pair_columns import au_matrix
 from benchmarks.scoring.scores import Instruments
 from benchmarks.suites.methods import find_method
 from eggan.config import from_dict, to_dict
@@ -199,7 +200,7 @@ def validate_pairs(
         own = scores.read_aus(
             OwnReader(method), scored.edits, scoring.device, scoring.progress, "read own AUs"
         )
-        summary["own/mse"] = float(((own - scores.matrix(frame, "target")) ** 2).mean())
+        summary["own/mse"] = float(((own - au_matrix(frame, "target")) ** 2).mean())
     return {f"{SPLIT}/{name}": value for name, value in summary.items()}, frame
 
 

@@ -13,8 +13,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from eggan import tracking
 from eggan.checkpoint import STATE_FILE
-from eggan.cli import is_disk_full
-from eggan.errors import UserError
+from eggan.errors import UserError, is_disk_full
 from eggan.files import locked
 from eggan.tracking import Store
 from eggan.training import Interrupted, TrainingFailed

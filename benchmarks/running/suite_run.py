@@ -26,10 +26,9 @@ from benchmarks.suites.presets import preset_config
 from benchmarks.suites.suite import CROWD, SPLIT_DATASETS, TWIN, Row, Suite
 from eggan import tracking
 from eggan.checkpoint import STATE_FILE
-from eggan.cli import is_disk_full
 from eggan.config import to_dict
 from eggan.data.dataset import Dataset
-from eggan.errors import UserError
+from eggan.errors import UserError, is_disk_full
 from eggan.method import MethodEntry
 from eggan.signals import stop_as_interrupt
 from eggan.tracking import RunRecord, Store, Synced, TrackedRun

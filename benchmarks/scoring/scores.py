@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.protocol.edit_requests import Request, SplitData
+from benchmarks.scoring.pair_columns import au_matrix, read_mask
 from eggan.aus import AU_COLUMNS, AU_NUMBERS
 from eggan.data.images import to_network_range, to_uint8
 from eggan.errors import UserError
@@ -216,16 +217,6 @@ def add_pixels(
     )
 
 
-def matrix(frame: pd.DataFrame, prefix: str) -> np.ndarray:
-    """Return the AU columns `prefix_au01` .. `prefix_au45` as float64 (N, 17)."""
-    return frame[[f"{prefix}_{name}" for name in AU_COLUMNS]].to_numpy(np.float64)
-
-
-def read_pairs(frame: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Return the pairs whose edit and source an estimator could read: OpenFace finds not every face."""
-    return frame[~np.isnan(matrix(frame, name) + matrix(frame, "source_a")).any(axis=1)]
-
-
 def per_au_table(frame: pd.DataFrame, split: str) -> pd.DataFrame:
     """Return Table 1 per AU and instrument: split, instrument, au, mse, pcc, mae, icc, skill, n.
 
@@ -233,11 +224,11 @@ def per_au_table(frame: pd.DataFrame, split: str) -> pd.DataFrame:
     """
     tables = []
     for name in ESTIMATORS:
-        read = read_pairs(frame, name)
+        read = frame[read_mask(frame, name)]
         if not len(read):
             continue
-        target, reading = matrix(read, "target"), matrix(read, name)
-        copied = metrics.mse(target, matrix(read, "source_a"))
+        target, reading = au_matrix(read, "target"), au_matrix(read, name)
+        copied = metrics.mse(target, au_matrix(read, "source_a"))
         error = metrics.mse(target, reading)
         columns = {
             "mse": error,
@@ -260,7 +251,7 @@ def au_summary(frame: pd.DataFrame, per_au: pd.DataFrame) -> dict[str, float]:
     """Return the means over AUs. `au/skill` compares the mean MSE with copy-source's, so that rare AUs
     weigh little.
     """
-    read = read_pairs(frame, "a")
+    read = frame[read_mask(frame, "a")]
     summary = {"n_pairs": float(len(frame)), "n_failed_readings": float(len(frame) - len(read))}
     for name, group in ESTIMATORS.items():
         table = per_au[per_au["instrument"] == name]
@@ -270,7 +261,7 @@ def au_summary(frame: pd.DataFrame, per_au: pd.DataFrame) -> dict[str, float]:
         summary |= {f"{group}/mse": float(table["mse"].mean()), f"{group}/pcc": mean_pcc}
         summary |= {f"{group}/pcc_defined": float(defined), f"{group}/mae": float(table["mae"].mean())}
         summary[f"{group}/icc"] = metrics.mean_defined(table["icc"].to_numpy())[0]
-    copied = metrics.mse(matrix(read, "target"), matrix(read, "source_a")).mean()
+    copied = metrics.mse(au_matrix(read, "target"), au_matrix(read, "source_a")).mean()
     summary["au/skill"] = float(metrics.skill(np.array([summary["au/mse"]]), np.array([copied]))[0])
     return summary
 

@@ -6,22 +6,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from eggan.augment import flip_some
+
 
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     """Return randomly mirrored, moved, relit, blurred and noised images; (B, 3, H, W) in about [-1, 1].
 
     A quarter of the images is only mirrored and relit, so that sharp, centred renders stay the common case.
     """
-    images = mirror(images, generator)
+    images = flip_some(images, generator)
     moved = blur(move(images, generator), generator)
     sharp = _uniform(images, generator, 0, 1) < 0.25
     return add_noise(relight(torch.where(sharp, images, moved), generator), generator)
-
-
-def mirror(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirror each image left-right with probability 1/2."""
-    chosen = _uniform(images, generator, 0, 1) < 0.5
-    return torch.where(chosen, images.flip(-1), images)
 
 
 def move(images: Tensor, generator: torch.Generator) -> Tensor:

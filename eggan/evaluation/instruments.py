@@ -34,7 +34,7 @@ CHUNK = 256  # images per forward pass: bounds memory whatever batch the caller 
 
 
 @dataclass(frozen=True)
-class AUEstimator:
+class NetworkAUEstimator:
     """Reads AU intensities from face images."""
 
     name: str
@@ -49,7 +49,7 @@ class AUEstimator:
 
 
 @dataclass(frozen=True)
-class Verifier:
+class NetworkVerifier:
     """Embeds faces; two faces are one person when the cosine of their embeddings reaches the threshold."""
 
     name: str
@@ -84,19 +84,19 @@ def read_aus(network: nn.Module, images: Tensor) -> Tensor:
 
 def load_au_estimator(
     which: Which, device: torch.device | str = "cpu", folder: Path | None = None
-) -> AUEstimator:
+) -> NetworkAUEstimator:
     """Load estimator "a" (residual CNN) or "b" (MLP-mixer); weights missing or altered: `UserError`."""
     if which not in ("a", "b"):
         raise UserError(f"there is no AU estimator {which!r}: choose a or b")
     name = f"au_{which}"
     card, network = _load(name, device, folder or WEIGHTS)
-    return AUEstimator(name, card["sha256"], card, network)
+    return NetworkAUEstimator(name, card["sha256"], card, network)
 
 
-def load_verifier(device: torch.device | str = "cpu", folder: Path | None = None) -> Verifier:
+def load_verifier(device: torch.device | str = "cpu", folder: Path | None = None) -> NetworkVerifier:
     """Load the face verifier; missing or altered weights are a `UserError`."""
     card, network = _load("verifier", device, folder or WEIGHTS)
-    return Verifier("verifier", card["sha256"], card, network)
+    return NetworkVerifier("verifier", card["sha256"], card, network)
 
 
 def read_card(name: str, folder: Path | None = None) -> dict[str, Any]:

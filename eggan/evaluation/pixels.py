@@ -11,6 +11,7 @@ import torch
 from pytorch_msssim import ms_ssim as _package_ms_ssim
 from torch import Tensor
 
+from eggan.model_config import largest_ms_ssim_window
 from eggan.weights import LPIPS_FILES, find_weights, weights_missing
 
 
@@ -23,8 +24,7 @@ def psnr(image: Tensor, truth: Tensor) -> Tensor:
 
 def ms_ssim_window(size: int) -> int:
     """Return the largest odd window (at most 11) that five-scale MS-SSIM admits: 7 at 128 px, 3 at 64 px."""
-    steps = (size - 1) // 16  # the package demands size > 16 (window - 1)
-    window = min(11, steps + 1 - steps % 2)
+    window = min(11, largest_ms_ssim_window(size))
     if window < 3:
         raise ValueError(f"five-scale MS-SSIM needs images of at least 33 px, not {size}")
     return window

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from benchmarks.scoring.pair_columns import read_mask
 from benchmarks.suites.ablated_methods import VARIANTS
 from eggan.aus import AU_COLUMNS
 from eggan.evaluation.statistics import (
@@ -29,7 +30,6 @@ from reports.suite.estimates import (
     difference_of,
     match_pairs,
     named,
-    read_mask,
     skill_statistic,
 )
 from reports.suite.frame import Frame, Progress

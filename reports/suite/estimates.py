@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from eggan.aus import AU_COLUMNS
+from benchmarks.scoring.pair_columns import au_matrix, read_mask
 from eggan.evaluation.statistics import (
     Difference,
     Interval,
@@ -64,11 +64,6 @@ def pair_factors(pairs: pd.DataFrame) -> dict[str, np.ndarray]:
     return {name: pairs[column].to_numpy() for name, column in names.items()}
 
 
-def au_matrix(pairs: pd.DataFrame, prefix: str) -> np.ndarray:
-    """Return the AU columns `prefix_au01..au45` as float64 (n, 17)."""
-    return pairs[[f"{prefix}_{column}" for column in AU_COLUMNS]].to_numpy(dtype=np.float64)
-
-
 def groups_of(frame: Frame, dataset: str, split: str) -> list[Group]:
     """Return a group per method that the suite has on this dataset, failed ones included, in table order."""
     cells = frame.cells[frame.cells["dataset"] == dataset]
@@ -102,11 +97,6 @@ def with_average(statistic: Statistic) -> Statistic:
         return np.column_stack([values, mean_over_aus(lambda _: values)(weights)])
 
     return both
-
-
-def read_mask(pairs: pd.DataFrame, reading: str = "a") -> np.ndarray:
-    """Return which pairs an AU instrument (`a`, `b`) could read, edit and source: bool (n,)."""
-    return ~np.isnan(au_matrix(pairs, reading) + au_matrix(pairs, "source_a")).any(axis=1)
 
 
 def au_statistic(pairs: pd.DataFrame, metric: AUMetric, reading: str = "a") -> Statistic:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from benchmarks.scoring.pair_columns import read_mask
 from eggan.evaluation.statistics import Interval
 from reports.style.metric_catalogue import METRICS, SPLIT_ORDER
 from reports.suite.estimates import (
@@ -10,7 +11,6 @@ from reports.suite.estimates import (
     column_interval,
     groups_of,
     margin_interval,
-    read_mask,
     skill_interval,
     trivial,
 )

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from benchmarks.scoring.pair_columns import read_mask
 from eggan.aus import AU_NAMES, AU_NUMBERS
 from eggan.evaluation.statistics import Interval, weighted_mean
 from eggan.progress import progress_bar
@@ -31,7 +32,6 @@ from reports.suite.estimates import (
     compare,
     interval,
     named,
-    read_mask,
 )
 from reports.suite.frame import Frame, Progress
 from reports.suite.method_names import MethodNames

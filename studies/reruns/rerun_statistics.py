@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from benchmarks.scoring.scores import matrix
+from benchmarks.scoring.pair_columns import au_matrix
 from eggan.evaluation.statistics import (
     Difference,
     Interval,
@@ -32,7 +32,7 @@ def pair_scores(frame: pd.DataFrame) -> pd.DataFrame:
     and of source; NaN where the AU estimator found no face), same (1: accepted as the same person),
     similarity (cosine).
     """
-    target, edit, source = (matrix(frame, name) for name in ("target", "a", "source_a"))
+    target, edit, source = (au_matrix(frame, name) for name in ("target", "a", "source_a"))
     unread = np.isnan(edit + source).any(axis=1)
     return frame[["pair", "source_identity", "target_row"]].assign(
         error=np.where(unread, np.nan, np.square(edit - target).mean(axis=1)),

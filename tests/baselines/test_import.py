@@ -73,8 +73,8 @@ def official_keys(name: str) -> set[str]:
 
 def networks() -> dict[str, tuple[nn.Module, Callable[[str], str]]]:
     return {
-        "stargan": (stargan.Generator(8, 64, 6), official.stargan_key),
-        "ganimation": (ganimation.Generator(64, 6), official.ganimation_key),
+        "stargan": (stargan.StarGANGenerator(8, 64, 6), official.stargan_key),
+        "ganimation": (ganimation.GANimationGenerator(64, 6), official.ganimation_key),
         "encoder": (VGGTrunk(5, 1.0), official.vgg_key),
         "interp_net": (Interpolator(512, 2), official.interpolator_key),
         "decoder": (Decoder(HomoInterpGANConfig()), official.decoder_key),

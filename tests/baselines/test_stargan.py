@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from baselines.stargan import ENTRY, Discriminator, Generator, StarGAN, StarGANConfig, build, one_hot
+from baselines.stargan import ENTRY, Discriminator, StarGAN, StarGANConfig, StarGANGenerator, build, one_hot
 from eggan import losses
 from eggan.config import from_dict, to_dict
 from eggan.errors import UserError
@@ -35,7 +35,7 @@ def edit(official):
 
 @pytest.mark.parametrize("domains", [2, 8])
 def test_parameter_counts_follow_the_closed_forms(domains):
-    assert parameter_count(Generator(domains, 64, 6)) == 8_414_848 + 3_136 * domains
+    assert parameter_count(StarGANGenerator(domains, 64, 6)) == 8_414_848 + 3_136 * domains
 
 
 def test_parameter_counts_of_the_method(official):

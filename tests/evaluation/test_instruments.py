@@ -180,4 +180,4 @@ def load(kind, folder):
 
 
 def read(loaded, batch):
-    return loaded.embed(batch) if isinstance(loaded, instruments.Verifier) else loaded.predict(batch)
+    return loaded.embed(batch) if isinstance(loaded, instruments.NetworkVerifier) else loaded.predict(batch)

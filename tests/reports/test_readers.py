@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from benchmarks.scoring.pair_columns import au_matrix
 from eggan.aus import AU_COLUMNS
 from reports.suite import estimates, suite_tables, verdicts
 from reports.suite.instrument_names import Readers, all_cards, readers_of
@@ -62,10 +63,7 @@ def test_a_difference_is_over_the_pairs_that_both_were_read_of(frame, section):
     ours, other = (estimates.named(section.groups, name) for name in ("eggan", "oracle"))
     found = estimates.compare(other, ours, "mse")
     kept = {g.method: g.pairs[~g.pairs["pair"].isin([0, 3, 4])] for g in (ours, other)}
-    errors = {
-        name: (estimates.au_matrix(p, "a") - estimates.au_matrix(p, "target")) ** 2
-        for name, p in kept.items()
-    }
+    errors = {name: (au_matrix(p, "a") - au_matrix(p, "target")) ** 2 for name, p in kept.items()}
     mean = {name: error[:, 8].mean() for name, error in errors.items()}
     assert found.difference.estimate[8] == pytest.approx(mean["oracle"] - mean["eggan"])
 

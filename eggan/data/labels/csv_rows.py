@@ -21,7 +21,7 @@ INDEX_NAMES = ("", "Unnamed: 0")
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
-class Row(dict[str, str]):
+class CsvRow(dict[str, str]):
     """The cells of one line by column, without outer spaces; `where` is "FILE, line N" for messages."""
 
     def __init__(self, header: Sequence[str], cells: Sequence[str], path: Path, line: int) -> None:
@@ -46,7 +46,7 @@ class Row(dict[str, str]):
         return value
 
 
-def read_rows(path: Path) -> tuple[list[str], list[Row]]:
+def read_rows(path: Path) -> tuple[list[str], list[CsvRow]]:
     """Return header and rows of a CSV file; an empty, cut or ambiguous one is a `UserError`."""
     text = _text(path)
     first, _, rest = text.partition("\n")
@@ -61,7 +61,7 @@ def read_rows(path: Path) -> tuple[list[str], list[Row]]:
             raise UserError(_misfit(path, number, len(cells), len(header), separator))
     header, body = _without_index(path, header, body)
     _check_names(path, header)
-    return header, [Row(header, cells, path, number) for number, cells in body]
+    return header, [CsvRow(header, cells, path, number) for number, cells in body]
 
 
 def _text(path: Path) -> str:

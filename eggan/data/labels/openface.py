@@ -15,7 +15,7 @@ import pandas as pd
 
 from eggan.aus import AU_COLUMNS, AU_NUMBERS, MAX_INTENSITY
 from eggan.data.file_tree import read_tree
-from eggan.data.labels.csv_rows import Row, read_rows
+from eggan.data.labels.csv_rows import CsvRow, read_rows
 from eggan.data.labels.table import FRAME, LabelTable, key_of, make_table, merge
 from eggan.errors import UserError
 from eggan.progress import progress_bar
@@ -76,14 +76,14 @@ def _read_file(path: Path, root: Path, version: str, mode: Mode | None) -> Label
     return make_table(TOOL, version, mode or ("dynamic" if sequence else "static"), table, path)
 
 
-def _image(key: str, rows: list[Row]) -> pd.DataFrame:
+def _image(key: str, rows: list[CsvRow]) -> pd.DataFrame:
     """Return the one row of an image's file."""
     if len(rows) > 1:
         return _table({key: _failed(f"OpenFace found several faces ({len(rows)})")})
     return _table({key: _face(rows[0]) if rows else _failed(NO_FACE)})
 
 
-def _sequence(key: str, rows: list[Row]) -> pd.DataFrame:
+def _sequence(key: str, rows: list[CsvRow]) -> pd.DataFrame:
     """Return a row per frame of a video's file; OpenFace counts frames from 1, keys count from 0."""
     found: dict[str, dict[str, object]] = {}
     for row in rows:
@@ -96,7 +96,7 @@ def _sequence(key: str, rows: list[Row]) -> pd.DataFrame:
     return _table(found)
 
 
-def _face(row: Row) -> dict[str, object]:
+def _face(row: CsvRow) -> dict[str, object]:
     if "success" in row and row.number("success") == 0:
         return _failed(NO_FACE)  # what else such a row holds, zeros or leftovers, means nothing
     values = [row.number(name) for name in INTENSITIES]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from eggan.aus import AU_COLUMNS
-from eggan.data.labels.csv_rows import Row, read_rows
+from eggan.data.labels.csv_rows import CsvRow, read_rows
 from eggan.data.labels.table import LabelTable, key_of, make_table
 from eggan.errors import UserError
 
@@ -69,7 +69,7 @@ def _check_header(path: Path, header: list[str]) -> None:
         raise UserError(f"{path} has the unknown column {unknown[0]!r} (known: {', '.join(KNOWN)})")
 
 
-def _same(path: Path, rows: Sequence[Row], name: str) -> str:
+def _same(path: Path, rows: Sequence[CsvRow], name: str) -> str:
     values = sorted({row.get(name, "") for row in rows})
     if len(values) > 1:
         raise UserError(f"{path}: labels of {name} {values[0]!r} and {values[1]!r} cannot be mixed")

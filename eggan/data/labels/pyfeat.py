@@ -13,7 +13,7 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from eggan.aus import AU_COLUMNS, AU_NUMBERS
-from eggan.data.labels.csv_rows import Row, read_rows
+from eggan.data.labels.csv_rows import CsvRow, read_rows
 from eggan.data.labels.table import FRAME, LabelTable, key_of
 from eggan.errors import UserError
 
@@ -50,7 +50,7 @@ def read_probabilities(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _keys(rows: list[Row]) -> list[str]:
+def _keys(rows: list[CsvRow]) -> list[str]:
     frames: dict[str, set[str]] = {}
     for row in rows:
         frames.setdefault(row["input"], set()).add(row.get("frame", ""))

@@ -13,7 +13,7 @@ from eggan.data.dataset import Dataset, write_dataset
 from eggan.data.synfacs.head import load_head
 from eggan.data.synfacs.nuisance import draw_nuisance
 from eggan.data.synfacs.picture import RENDERER_VERSION, render_group
-from eggan.data.synfacs.plan import LABEL_TOOL, Request, make_manifest, make_request, person
+from eggan.data.synfacs.plan import LABEL_TOOL, DatasetRequest, make_manifest, make_request, person
 from eggan.data.synfacs.raster import rasterise
 from eggan.data.workers import spread, worker_count
 from eggan.errors import UserError
@@ -72,7 +72,7 @@ def build(
     return folder
 
 
-def default_folder(request: Request) -> Path:
+def default_folder(request: DatasetRequest) -> Path:
     """Return where a build goes when the user names no place; every parameter that differs is in the name."""
     standard = make_request(request.split, request.size, request.seed)
     name = f"synfacs-{request.split}-{request.size}px-s{request.seed}"
@@ -85,7 +85,7 @@ def default_folder(request: Request) -> Path:
     return Path("data") / name
 
 
-def request_parameters(request: Request) -> dict[str, object]:
+def request_parameters(request: DatasetRequest) -> dict[str, object]:
     """Return what goes into `dataset.json`: the request and what renders it."""
     return {
         **asdict(request),

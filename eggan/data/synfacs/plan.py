@@ -78,7 +78,7 @@ CROWD_VALIDATION = 26  # one person in so many: 60 of 1,560
 
 
 @dataclass(frozen=True)
-class Request:
+class DatasetRequest:
     """What to build; `population` names the people, `images_per_identity` matters for dense and crowds."""
 
     split: str
@@ -96,7 +96,7 @@ def make_request(
     identities: int | None = None,
     images_per_identity: int | None = None,
     population: str | None = None,
-) -> Request:
+) -> DatasetRequest:
     """Check and complete what a user asked for; every mistake is a `UserError`."""
     if split not in SPLIT_NAMES:
         raise UserError(f"unknown split {split!r}: choose one of {', '.join(SPLIT_NAMES)}")
@@ -115,7 +115,7 @@ def make_request(
         not population or not population.replace("-", "").replace("_", "").isalnum()
     ):
         raise UserError(f"population {population!r} is no name: use letters, digits, - and _")
-    return Request(
+    return DatasetRequest(
         split=split,
         size=size,
         seed=seed,
@@ -142,7 +142,7 @@ class Picture:
     key: int
 
 
-def make_manifest(request: Request) -> pd.DataFrame:
+def make_manifest(request: DatasetRequest) -> pd.DataFrame:
     """Return the manifest of a request, one row per picture, identities in order.
 
     A crowd has the column `edit_group`: rows of a group share person, nuisance and gaze.
@@ -172,7 +172,7 @@ def make_manifest(request: Request) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def pictures_of(request: Request, index: int, someone: Identity) -> list[Picture]:
+def pictures_of(request: DatasetRequest, index: int, someone: Identity) -> list[Picture]:
     """Return the pictures of one person of a request."""
     if request.split in CROWDS:
         groups = range(request.images_per_identity // GROUP_SIZE)
@@ -181,7 +181,7 @@ def pictures_of(request: Request, index: int, someone: Identity) -> list[Picture
     return [Picture(*picture, key) for key, picture in enumerate(pictures)]
 
 
-def split_of_each(request: Request) -> list[str]:
+def split_of_each(request: DatasetRequest) -> list[str]:
     """Return the split of each identity: 9 of 67 test and 6 validation in the twin, 1 of 26 validation in a
     crowd (the last ones), one name otherwise.
     """
@@ -237,7 +237,7 @@ def expression_style(someone: Identity, expression: str) -> np.ndarray:
     return np.clip(aus, 0.0, MAX_INTENSITY)
 
 
-def dense_pictures(request: Request, index: int) -> list[tuple[str, str, np.ndarray]]:
+def dense_pictures(request: DatasetRequest, index: int) -> list[tuple[str, str, np.ndarray]]:
     """Return pictures with random AU combinations at continuous intensities, named `mixed`."""
     pictures = []
     for key in range(request.images_per_identity):

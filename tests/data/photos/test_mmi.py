@@ -275,7 +275,7 @@ def marker(frame: object, phase: object) -> str:
         (no_session_xml, "session.xml is missing"),
         (cut_session_xml, "session.xml cannot be read"),
         (no_subject, "session.xml names no subject"),
-        (no_view, "session.xml tells the view ''"),
+        (no_view, "session.xml has the view ''"),
         (no_video, "0 videos instead of one"),
         (two_videos, "2 videos instead of one"),
         (empty_video, "cannot be read as a video"),
