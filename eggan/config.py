@@ -32,11 +32,6 @@ def setting(default: Any, source: str, later: bool = False) -> Any:
     return dataclasses.field(default=default, metadata={"source": source, "later": later})
 
 
-def source_of(config: Any, name: str) -> str:
-    """Return the declared source of a field's default."""
-    return str({f.name: f.metadata.get("source", "") for f in dataclasses.fields(config)}[name])
-
-
 def to_dict(config: Any) -> dict[str, Any]:
     """Return a config as plain nested dictionaries, lists and scalars (JSON-ready)."""
     return json.loads(json.dumps(_fields_of(config)))

@@ -257,14 +257,6 @@ def sweep(folder: Path) -> None:
                 shutil.rmtree(entry, ignore_errors=True)
 
 
-def sweep_below(folder: Path) -> None:
-    """Sweep a folder and all folders in it."""
-    for path, folders, _ in os.walk(folder):
-        if any(_is_staging(name) for name in folders):
-            sweep(Path(path))
-        folders[:] = [name for name in folders if not _is_staging(name)]
-
-
 def restore_folder(folder: Path) -> None:
     """Bring back a folder that a killed writer had moved aside on a file system without an exchange."""
     if not folder.exists():

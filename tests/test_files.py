@@ -193,7 +193,7 @@ def test_the_umask_decides_the_modes(tmp_path, umask):
 def test_what_a_living_writer_is_making_is_not_swept(tmp_path):
     with files.replaced_folder(tmp_path / "made", PATTERNS) as staged:
         (staged / "a.txt").write_text("new")
-        files.sweep_below(tmp_path)
+        files.sweep(tmp_path)
         assert (staged / "a.txt").exists()
     assert contents(tmp_path / "made") == {"a.txt": "new"}
 

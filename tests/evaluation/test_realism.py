@@ -23,18 +23,7 @@ def test_kid_floor_is_below_the_value_of_another_distribution():
     real, edit = generator.normal(size=(200, 8)), generator.normal(0.6, 1, size=(150, 8))
     result = realism.kid_with_floor(real, edit, np.random.default_rng(1))
     assert result.value > 10 * abs(result.floor)
-    assert (result.n_real, result.n_edit) == (200, 150)
     assert result == realism.kid_with_floor(real, edit, np.random.default_rng(1))
-
-
-def test_fid_of_known_gaussians():
-    generator = np.random.default_rng(0)
-    base = generator.normal(size=(4000, 3))
-    base = (base - base.mean(0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(base, rowvar=False))).T
-    moved = base * np.array([1.0, 2.0, 3.0]) + np.array([1.0, 0.0, 0.0])
-    # |mean difference|^2 + sum (sigma_1 - sigma_2)^2 for commuting covariances
-    assert realism.fid(base, moved) == pytest.approx(1 + 0 + 1 + 4, abs=1e-6)
-    assert realism.fid(base, base) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_features_need_two_rows():

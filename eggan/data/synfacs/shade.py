@@ -250,9 +250,7 @@ def cloth_colour(a: np.ndarray, q: np.ndarray, under: float, lit: float, out: np
 
 
 @njit(cache=True, fastmath=FAST, forceinline=True)
-def eye_colour(
-    a: np.ndarray, eyes: np.ndarray, number: int, q: np.ndarray, lit: float, out: np.ndarray
-) -> None:
+def eye_colour(a: np.ndarray, eyes: np.ndarray, number: int, q: np.ndarray, out: np.ndarray) -> None:
     """Eyeball `number` of `eyes` (2, 9): centre, gaze direction, up direction."""
     dx, dy = a[POSITION] - eyes[number, 0], a[POSITION + 1] - eyes[number, 1]
     dz = a[POSITION + 2] - eyes[number, 2]
@@ -367,7 +365,7 @@ def light_sample(
         else:
             skin_colour(a, maps, crease, creased, q, lit, out)
     elif region == EYE:
-        eye_colour(a, eyes, 0 if side > 0 else 1, q, lit, out)
+        eye_colour(a, eyes, 0 if side > 0 else 1, q, out)
     elif region in (UPPER_TEETH, LOWER_TEETH):
         teeth_colour(a, region == UPPER_TEETH, q, out)
     elif region == TONGUE:
