@@ -16,6 +16,7 @@ from eggan.data.file_tree import read_tree
 from eggan.data.photos.mmi import read_sessions
 from eggan.data.photos.records import find_photographs, inside
 from eggan.errors import UserError
+from eggan.pictures import save_picture
 from tests.data.published import FakeOpenFace, image_text, sequence_text, write_session, write_table
 
 PEOPLE = ("anna", "bert", "carl")
@@ -112,7 +113,7 @@ class TestForms:
         expected = [Image.fromarray(np.rint(grey * 65 * (255 / 4095)).astype(np.uint8)).convert("RGB"),
                     Image.open(gif).convert("RGB")]  # fmt: skip
         for number, image in enumerate(expected):
-            image.save(tmp_path / f"{number}.png")
+            save_picture(np.asarray(image), tmp_path / f"{number}.png")
         fake.answer_images([tmp_path / "0.png", tmp_path / "1.png", plain], AUS[:3])
         manifest, out = build(eggan, root, None, "--openface", fake.folder)
         assert (manifest[[*manifest.filter(like="au").columns[:17]]].to_numpy() == AUS[:3]).all()
