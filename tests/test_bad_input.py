@@ -351,7 +351,7 @@ class TestFullDisk:
 
 
 class TestTrackingStore:
-    def test_that_does_not_answer_is_said_at_once_and_costs_nothing(self, eggan, place):
+    def test_that_does_not_answer_is_reported_at_once_and_costs_nothing(self, eggan, place):
         started = time.monotonic()
         command = ("train", "eggan", "--dataset", "tiny", "--preset", "quick", "--out", "x")
         one_line(

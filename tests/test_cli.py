@@ -122,7 +122,7 @@ def test_two_packages_with_one_name_are_refused(probe, eggan):
     assert "two packages offer the command 'probe'" in err
 
 
-def test_nothing_installed_is_said(monkeypatch, eggan):
+def test_nothing_installed_is_reported(monkeypatch, eggan):
     monkeypatch.setattr(cli, "entry_points", lambda group: [])
     status, _, err = eggan("probe")
     assert status == 2

@@ -209,7 +209,7 @@ class TestInstruments:
         assert eggan(*self.WORDS)[0] == 0
         assert started == [None]
 
-    def test_notes_beside_them_are_told_before_hours_of_work(self, tmp_path, eggan, started):
+    def test_notes_beside_them_are_reported_before_hours_of_work(self, tmp_path, eggan, started):
         (tmp_path / "notes.txt").write_text("mine")
         status, _, err = eggan(*self.WORDS, "--out", tmp_path, "--force")
         assert (status, "notes.txt" in err, started) == (2, True, [])

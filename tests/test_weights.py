@@ -39,7 +39,7 @@ def test_the_named_folder_comes_before_torchs_own(folder, tmp_path):
     assert weights.find_weights(weights.VGG19_FILE) == folder / weights.VGG19_FILE
 
 
-def test_a_missing_a_wrong_and_a_replaced_file_are_told_apart(folder):
+def test_a_missing_a_wrong_and_a_replaced_file_are_kept_apart(folder):
     name = weights.INCEPTION_FILE
     assert weights.weights_missing(name).startswith(f"weights missing: {name}")
     (folder / name).write_bytes(b"wrong")

@@ -85,7 +85,7 @@ def test_the_example_keeps_the_contract(example, eggan):
          "inference weights restore the edits", "otherwise"),
     ],
 )  # fmt: skip
-def test_a_fault_is_told_in_one_line(example, eggan, old, new, check, message):
+def test_a_fault_is_reported_in_one_line(example, eggan, old, new, check, message):
     example(old, new)
     status, out, _ = eggan("check-method", "mymethod", "--device", "cpu", "--set", "width=4")
     assert status == 1

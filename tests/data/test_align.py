@@ -89,7 +89,7 @@ def test_a_face_anywhere_in_a_photograph_comes_out_as_the_render(twin) -> None:
     assert np.abs(prepare(small).astype(float) - prepare(image)).mean() < 12
 
 
-def test_no_face_and_several_are_told_apart(twin) -> None:
+def test_no_face_and_several_are_kept_apart(twin) -> None:
     prepare = make_aligner("dlib", 64)
     with pytest.raises(FaceProblem, match="no face"):
         prepare(np.full((200, 200, 3), 128, np.uint8))

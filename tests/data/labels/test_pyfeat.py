@@ -72,7 +72,7 @@ def test_faces_that_py_feat_did_not_find_or_found_twice_are_left_out(tmp_path: P
     assert list(read_probabilities(tmp_path / "feat.csv").index) == ["a"]
 
 
-def test_frames_of_a_video_are_told_apart(tmp_path: Path) -> None:
+def test_frames_of_a_video_are_kept_apart(tmp_path: Path) -> None:
     (tmp_path / "feat.csv").write_text(pyfeat_text(["v.avi"] * 3, AUS[:3] / 5, [0, 1, 2]))
     assert list(read_probabilities(tmp_path / "feat.csv").index) == ["v#0", "v#1", "v#2"]
 

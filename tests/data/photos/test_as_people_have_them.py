@@ -186,7 +186,7 @@ class TestSpelling:
         assert list(mine["split"]) == ["train", "train"]
         assert (root / mine["source_file"].iloc[0]).is_file()
 
-    def test_two_photographs_whose_names_look_the_same_are_told_apart(self, eggan, root, table) -> None:
+    def test_two_photographs_whose_names_look_the_same_are_kept_apart(self, eggan, root, table) -> None:
         for spelling in (ZOE, ZOE_ON_MACOS):
             save(root / spelling / "1.png")
         line = refused(eggan, root, write_table(table, [*FILES[:5], f"{ZOE}/1.png"], AUS))
@@ -211,7 +211,7 @@ class TestSpelling:
         assert status == 0, err
         assert "1.000" in out
 
-    def test_letter_case_is_told_with_the_near_match(self, eggan, root: Path, tmp_path: Path) -> None:
+    def test_letter_case_is_reported_with_the_near_match(self, eggan, root: Path, tmp_path: Path) -> None:
         table = write_table(tmp_path / "au.csv", [FILES[0].title(), *FILES[1:]], AUS)
         assert "2 photographs or videos cannot be used" in refused(eggan, root, table)
         assert problems(root) == {

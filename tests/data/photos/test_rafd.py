@@ -74,7 +74,7 @@ def test_the_published_set_is_complete() -> None:
     assert rafd.report_counts(both, ["045", "090"]) == ""
 
 
-def test_missing_images_are_told_by_identity_and_expression() -> None:
+def test_missing_images_are_reported_by_identity_and_expression() -> None:
     there = [r for r in records() if (r.identity, r.expression, r.gaze) not in {
         ("rafd-01", "happy", "left"), ("rafd-01", "happy", "right"), ("rafd-73", "sad", "frontal"),
     }]  # fmt: skip
@@ -86,7 +86,7 @@ def test_missing_images_are_told_by_identity_and_expression() -> None:
     assert rafd.report_counts(records(66), ["090"]).startswith("1584 images of 66 models, published are 1608")
 
 
-def test_a_missing_camera_is_told() -> None:
+def test_a_missing_camera_is_reported() -> None:
     some = [r for r in records(camera="045") if r.identity != "rafd-01"]
     assert "rafd-01 lacks neutral (left 045, frontal 045" not in rafd.report_counts(records() + some, ["090"])
     text = rafd.report_counts(records() + some, ["045", "090"])
@@ -149,7 +149,7 @@ def test_a_part_of_rafd_is_refused_without_permission(eggan, tree: Path) -> None
     assert not (tree / "out").exists()
 
 
-def test_a_missing_expression_is_told_and_the_rest_is_built(eggan, tree: Path) -> None:
+def test_a_missing_expression_is_reported_and_the_rest_is_built(eggan, tree: Path) -> None:
     first(tree).unlink()
     status, out, err = eggan(*arguments(tree, "--allow-incomplete"))
     assert status == 0, err
