@@ -38,7 +38,13 @@ from eggan.aus import AU_COUNT, MAX_INTENSITY
 from eggan.config import setting
 from eggan.method import Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
 from eggan.randomness import derive_seed
-from eggan.trained_networks import TrainedNetworks, adam, check_dataset, restore_for_editing
+from eggan.trained_networks import (
+    TrainedNetworks,
+    adam,
+    check_dataset,
+    restore_for_editing,
+    weighted_total,
+)
 
 VERSION = 1
 OFFICIAL = "albertpumarola/GANimation 40da9ae"
@@ -227,14 +233,9 @@ class GANimation(TrainedNetworks):
     ) -> dict[str, Tensor]:
         weights = self.weights(len(image))
         terms = self.generator_terms(image, source_aus, target_aus, edit, mask)
-        weighted = {name: weights[name] * term for name, term in terms.items()}
-        total = torch.stack(list(weighted.values())).sum()
+        total, logged = weighted_total(terms, weights)
         self.descend(total, "generator")
-        return {
-            **{f"loss/{name}": term for name, term in terms.items()},
-            **{f"weighted/{name}": term for name, term in weighted.items()},
-            "loss/total": total,
-        }
+        return logged
 
 
 def _initialise(module: nn.Module) -> None:

@@ -64,6 +64,7 @@ from eggan.trained_networks import (
     check_dataset,
     check_warm_steps,
     restore_for_editing,
+    weighted_total,
 )
 
 VERSION = 1
@@ -258,10 +259,9 @@ class HomoInterpGAN(TrainedNetworks):
             parts = self.encoder_terms(
                 features, moved, order, targets, image, wanted_features, teacher_features
             )
-            total = torch.stack(list(parts.values())).sum()
+            total, logged = weighted_total(parts, dict.fromkeys(parts, 1.0))
             self.descend(total, "encoder", "interpolator")
-            terms |= {f"loss/{name}": term for name, term in parts.items()}
-            terms |= {f"weighted/{name}": term for name, term in parts.items()} | {"loss/total": total}
+            terms |= logged
         return {name: term.detach() for name, term in terms.items()}
 
     @torch.no_grad()

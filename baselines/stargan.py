@@ -45,6 +45,7 @@ from eggan.trained_networks import (
     check_dataset,
     check_warm_steps,
     restore_for_editing,
+    weighted_total,
 )
 
 VERSION = 1
@@ -305,14 +306,9 @@ class StarGAN(TrainedNetworks):
             "reconstruction": config.weight_reconstruction,
         }
         terms = self.generator_terms(batch.image, batch.expression, edit, target)
-        weighted = {name: weights[name] * term for name, term in terms.items()}
-        total = torch.stack(list(weighted.values())).sum()
+        total, logged = weighted_total(terms, weights)
         self.descend(total, "generator")
-        return {
-            **{f"loss/{name}": term for name, term in terms.items()},
-            **{f"weighted/{name}": term for name, term in weighted.items()},
-            "loss/total": total,
-        }
+        return logged
 
 
 def one_hot(labels: Tensor) -> Tensor:

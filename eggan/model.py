@@ -28,7 +28,13 @@ from eggan.networks import (
 )
 from eggan.pretraining import pretrained_identity_classifier, warm_expression_classifier
 from eggan.randomness import derive_seed
-from eggan.trained_networks import TrainedNetworks, adam, check_dataset, restore_for_editing
+from eggan.trained_networks import (
+    TrainedNetworks,
+    adam,
+    check_dataset,
+    restore_for_editing,
+    weighted_total,
+)
 from eggan.weights import load_vgg19_convolutions
 
 VERSION = 1
@@ -238,15 +244,9 @@ class EGGAN(TrainedNetworks):
 
     def _descend_weighted(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
         """Update E and G on the weighted sum of `terms` (Eq. 7); return them raw, weighted and summed."""
-        weights = self._weights()
-        weighted = {name: weights[name] * term for name, term in terms.items()}
-        total = torch.stack(list(weighted.values())).sum()
+        total, logged = weighted_total(terms, self._weights())
         self._descend("main", total)
-        return {
-            **{f"loss/{name}": term for name, term in terms.items()},
-            **{f"weighted/{name}": term for name, term in weighted.items()},
-            "loss/total": total,
-        }
+        return logged
 
     def _main_terms(self, batch: Batch, latent: Tensor, edit: Tensor, rebuilt: Tensor) -> dict[str, Tensor]:
         """Return the unweighted terms of Eq. 7 as E and G see them; terms of weight 0 are left out.

@@ -190,6 +190,19 @@ def restore_for_editing(
     return method
 
 
+def weighted_total(
+    terms: Mapping[str, Tensor], weights: Mapping[str, float]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the weighted sum of loss terms (0-d), and what is logged: the terms raw, weighted, summed."""
+    weighted = {name: weights[name] * term for name, term in terms.items()}
+    total = torch.stack(list(weighted.values())).sum()
+    return total, {
+        **{f"loss/{name}": term for name, term in terms.items()},
+        **{f"weighted/{name}": term for name, term in weighted.items()},
+        "loss/total": total,
+    }
+
+
 def adam(network: nn.Module, learning_rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
     """Return the fused Adam of one network."""
     return torch.optim.Adam(network.parameters(), lr=learning_rate, betas=betas, fused=True)

@@ -30,7 +30,13 @@ from eggan.errors import UserError
 from eggan.method import Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
 from eggan.networks import channels_last, parameter_count
 from eggan.randomness import derive_seed
-from eggan.trained_networks import TrainedNetworks, adam, check_dataset, restore_for_editing
+from eggan.trained_networks import (
+    TrainedNetworks,
+    adam,
+    check_dataset,
+    restore_for_editing,
+    weighted_total,
+)
 
 VERSION = 1
 FLOW_UNIT = 1 / 32  # of half a picture: one pixel at 64 px
@@ -304,12 +310,9 @@ class EGGANW(TrainedNetworks):
         if self.reader is not None:
             aus = torch.cat([batch.aus, batch.true_edit_aus])
             terms |= self._reader_terms(self.reader, torch.cat([source, truth]), aus, compose(parts))
-        weighted = {name: self.weights()[name] * term for name, term in terms.items()}
-        total = torch.stack(list(weighted.values())).sum()
+        total, logged = weighted_total(terms, self.weights())
         self._descend(total, step)
-        logged = {f"loss/{name}": term for name, term in terms.items()}
-        logged |= {f"weighted/{name}": term for name, term in weighted.items()}
-        return {name: term.detach() for name, term in {**logged, "loss/total": total}.items()}
+        return {name: term.detach() for name, term in logged.items()}
 
     def terms(self, source: Tensor, truth: Tensor, parts: Parts) -> dict[str, Tensor]:
         """Return the unweighted losses of an edit of `source` whose true edit is `truth`."""
