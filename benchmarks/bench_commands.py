@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from eggan.tracking import Store, Synced
 
+from benchmarks.speed_command import add_speed
 from eggan.options import (
     add_command,
     add_data_argument,
@@ -25,6 +26,8 @@ BENCH_EXAMPLES = """examples:
   eggan bench run standard --add mymethod:cpu   an installed method beside the suite's own
   eggan bench run paper --dataset rafd --openface OpenFace/build/bin --verifier lightcnn:lightcnn29v2
   eggan bench status                        the state of every cell, with reasons
+  eggan bench speed                         ms per training step and edit of every method
+  eggan bench speed --size 128 --methods stargan --official stargan=../stargan
   eggan bench sync --tracking-uri http://localhost:5000
 """
 
@@ -39,6 +42,8 @@ def register(subparsers: Any) -> None:
     status = add_command(actions, "status", "show the state of every cell", BENCH_EXAMPLES)
     add_runs_argument(status)
     status.set_defaults(run=show_status)
+    measured = "what steps, edits and pictures cost on this machine"
+    add_speed(add_command(actions, "speed", measured, BENCH_EXAMPLES))
     sync = add_command(
         actions, "sync", "ship all local runs to the tracking store, studies too", BENCH_EXAMPLES
     )

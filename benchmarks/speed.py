@@ -1,0 +1,237 @@
+"""`eggan bench speed`: what training steps, edits and rendered pictures cost on this machine, in one run.
+
+Ratios of one run can be compared; times of two runs on a shared machine cannot.
+"""
+
+import dataclasses
+import gc
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from benchmarks.official_stargan import OfficialStarGAN
+from benchmarks.running.training_run import TrainingRun
+from benchmarks.scoring.edit_cost import LATENCY_BATCHES, median_seconds, peak_memory_mib, reset_peak_memory
+from benchmarks.suites.methods import installed_method
+from eggan.aus import AU_COUNT
+from eggan.conformance.faces import drawn_faces
+from eggan.data.dataset import Dataset
+from eggan.data.training_set import load_training_set
+from eggan.errors import UserError
+from eggan.method import EditRequest, Method, MethodEntry
+from eggan.precision import autocast, resolve_precision
+from eggan.progress import working
+from eggan.randomness import numpy_generator, torch_generator
+from eggan.training import TrainingConfig, make_batch
+
+BATCHES = {64: 16, 128: 8}  # images of a step: as the suites at 64 px; half of them at 128 px
+OFFICIAL_STEPS = 5  # one generator step in five, as the official code and StarGAN's defaults have it
+PROBE_CHANNELS, MATRIX = 64, 1024  # of the machine's own ceiling
+RENDERED = 24  # AU vectors of one person
+
+
+@dataclass(frozen=True)
+class SpeedSettings:
+    """What is measured: `rounds` blocks of `steps` training steps each; the median block counts."""
+
+    methods: Sequence[str]
+    preset: str = "cpu"
+    image_size: int = 64
+    batch_size: int = 16
+    precision: str = "auto"
+    steps: int = OFFICIAL_STEPS
+    rounds: int = 5
+
+    def check(self) -> None:
+        """Raise a `UserError` for sizes that no suite has and for what cannot be timed."""
+        if self.image_size not in BATCHES:
+            raise UserError(f"--size {self.image_size}: choose {' or '.join(map(str, BATCHES))}")
+        if min(self.batch_size, self.steps, self.rounds) < 1:
+            raise UserError("--batch, --steps and --rounds must be at least 1")
+
+
+Speed = dict[str, float]
+
+
+class Stepper:
+    """A method in the middle of its training, after any warm-up; `block` takes some steps of it."""
+
+    def __init__(self, run: TrainingRun) -> None:
+        self.method, self.run = run.build(), run
+        self.device = torch.device(run.device)
+        self.data = load_training_set(run.dataset, run.training.splits, self.device)
+        self.precision = resolve_precision(run.training.autocast, self.device)
+        self.step = warm_steps(run.config)
+
+    def block(self, steps: int) -> float:
+        """Take training steps and return the seconds of one."""
+        started = time.perf_counter()
+        for _ in range(steps):
+            batch = make_batch(self.data, self.run.training, self.run.seed, self.step)
+            with autocast(self.precision, self.device):
+                self.method.update(batch, self.step)
+            self.step += 1
+        _wait(self.device)
+        return (time.perf_counter() - started) / steps
+
+
+def warm_steps(config: Any) -> int:
+    """Return the first step after all that a config calls a warm-up."""
+    names = (field.name for field in dataclasses.fields(config))
+    return sum(int(getattr(config, name)) for name in names if "warm" in name and name.endswith("_steps"))
+
+
+def training_run(
+    entry: MethodEntry, config: Any, settings: SpeedSettings, folder: Path, device: str
+) -> TrainingRun:
+    """Return a training on drawn faces: what they show does not change what a step costs."""
+    faces = _faces(folder / "faces", settings.image_size)
+    training = TrainingConfig(batch_size=settings.batch_size, autocast=settings.precision)  # type: ignore[arg-type]
+    return TrainingRun(entry, config, training, faces, 0, device, folder / "cache", _quiet)
+
+
+def sized_preset(entry: MethodEntry, settings: SpeedSettings) -> Any:
+    """Return the entry's preset at the image size that is asked for; an unknown preset is a `UserError`."""
+    if settings.preset not in entry.presets:
+        known = ", ".join(entry.presets)
+        raise UserError(f"{entry.name} has no preset {settings.preset!r} (known: {known})")
+    preset = entry.presets[settings.preset]
+    return dataclasses.replace(preset, image_size=settings.image_size)
+
+
+def measure_method(name: str, settings: SpeedSettings, device: str) -> Speed:
+    """Return a method's `step_ms`, `images_per_second`, `edit_ms_b1`, `edit_ms_b64`, `peak_memory_mib`."""
+    entry = installed_method(name)
+    if not isinstance(entry, MethodEntry):
+        raise UserError(f"{name} is a reference and has no training steps")
+    with tempfile.TemporaryDirectory() as folder, working(f"timing {entry.title}"):
+        run = training_run(entry, sized_preset(entry, settings), settings, Path(folder), device)
+        gc.collect()
+        reset_peak_memory(device)
+        stepper = Stepper(run)
+        stepper.block(settings.steps)  # kernels are chosen and memory is laid out
+        seconds = median(stepper.block(settings.steps) for _ in range(settings.rounds))
+        speed = {"step_ms": 1000 * seconds, "images_per_second": settings.batch_size / seconds}
+        speed |= edit_latency(stepper.method, settings.image_size, device)
+        return speed | {"peak_memory_mib": peak_memory_mib(device)}
+
+
+def edit_latency(method: Method, size: int, device: str) -> Speed:
+    """Return the median milliseconds of an edit call for one image and for a full batch."""
+    return {
+        f"edit_ms_b{count}": 1000
+        * median_seconds(partial(method.edit, _request(count, size, device)), device)
+        for count in LATENCY_BATCHES
+    }
+
+
+def compare_with_official(folder: Path, settings: SpeedSettings, device: str) -> Speed:
+    """Time StarGAN's official code beside ours with the official networks and losses, block by block in turn.
+
+    `ratio` is how many of our steps fit into one of theirs; `folder` is a checkout of the official code.
+    """
+    from baselines.stargan import ENTRY
+
+    config = dataclasses.replace(ENTRY.presets["paper"], image_size=settings.image_size)
+    official = OfficialStarGAN(folder, settings.image_size, settings.batch_size)
+    with tempfile.TemporaryDirectory() as place, working("timing StarGAN and its official code in turn"):
+        ours = Stepper(training_run(ENTRY, config, settings, Path(place), device))
+        blocks: dict[str, list[float]] = {"ours": [], "official": []}
+        for _ in range(settings.rounds + 1):
+            blocks["ours"].append(ours.block(OFFICIAL_STEPS))
+            blocks["official"].append(official.block(OFFICIAL_STEPS))
+        seconds = {name: median(times[1:]) for name, times in blocks.items()}
+    return {
+        "ours_step_ms": 1000 * seconds["ours"],
+        "official_step_ms": 1000 * seconds["official"],
+        "ratio": seconds["official"] / seconds["ours"],
+    }
+
+
+def machine_ceiling(device: str) -> Speed:
+    """Return what this machine reaches at best, in GFLOP/s: a convolution with its gradients, a matmul."""
+    place = torch.device(device)
+    generator = torch_generator("speed", "ceiling", device=place)
+    images = torch.randn(16, PROBE_CHANNELS, 64, 64, generator=generator, device=place)
+    images = images.contiguous(memory_format=torch.channels_last)
+    kernel = torch.randn(PROBE_CHANNELS, PROBE_CHANNELS, 3, 3, generator=generator, device=place)
+    kernel.requires_grad_()
+    square = torch.randn(MATRIX, MATRIX, generator=generator, device=place)
+    speed = {}
+    for name, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        if name == "bf16" and resolve_precision("auto", place) != "bf16":
+            continue
+        given = images.to(kind).requires_grad_()
+        matrix = square.to(kind)
+
+        def convolve(given: torch.Tensor = given, kind: torch.dtype = kind) -> None:
+            F.conv2d(given, kernel.to(kind), padding=1).sum().backward()
+
+        flops = 3 * 2 * 9 * PROBE_CHANNELS**2 * images.shape[0] * 64 * 64  # forward, and two gradients
+        speed[f"conv_{name}_gflops"] = flops / median_seconds(convolve, device) / 1e9
+        seconds = median_seconds(lambda matrix=matrix: matrix @ matrix, device)  # type: ignore[misc]
+        speed[f"matmul_{name}_gflops"] = 2 * MATRIX**3 / seconds / 1e9
+    return speed
+
+
+def renderer_rate(size: int) -> Speed:
+    """Return rendered pictures per CPU second: one by one of many people, and a group of one person."""
+    from eggan.data.synfacs.nuisance import draw_nuisance
+    from eggan.data.synfacs.picture import render, render_group
+    from eggan.data.synfacs.plan import person
+
+    aus = numpy_generator("speed", "renderer").uniform(0, 5, (RENDERED, AU_COUNT))
+    people = [person(0, "speed", index) for index in range(RENDERED // 4)]
+    with working("timing the renderer"):
+        render(people[0], aus[0], draw_nuisance("speed", 0), "frontal", size)  # compiled or loaded
+        single = _cpu_seconds(
+            lambda: [
+                render(who, aus[k], draw_nuisance("speed", k), "frontal", size)
+                for k, who in enumerate(people)
+            ]
+        )
+        group = _cpu_seconds(lambda: render_group(people[0], aus, draw_nuisance("speed", 0), "frontal", size))
+    return {
+        "pictures_per_cpu_second": len(people) / single,
+        "grouped_pictures_per_cpu_second": RENDERED / group,
+    }
+
+
+def flat(measured: Mapping[str, Speed]) -> Speed:
+    """Return all measurements under `what/name`, as a run logs them."""
+    return {f"{what}/{name}": value for what, speed in measured.items() for name, value in speed.items()}
+
+
+def _cpu_seconds(work: Callable[[], object]) -> float:
+    started = time.process_time()
+    work()
+    return time.process_time() - started
+
+
+def _faces(folder: Path, size: int) -> Dataset:
+    return drawn_faces(folder, identities=9, per_identity=8, size=size, grouped=True)
+
+
+def _request(count: int, size: int, device: str) -> EditRequest:
+    rng = np.random.default_rng(count)
+    images = torch.from_numpy(rng.uniform(-1, 1, (count, 3, size, size)).astype(np.float32)).to(device)
+    aus = torch.from_numpy(rng.uniform(0, 5, (2, count, AU_COUNT)).astype(np.float32)).to(device)
+    return EditRequest(images, aus[0], aus[1], torch.ones(count, dtype=torch.int64, device=device), images)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _quiet(values: Any, *_: Any, **__: Any) -> Any:
+    return values

@@ -1,0 +1,119 @@
+"""Speed is measured on real training steps, and the user's checkout of other code leaves no trace."""
+
+import json
+import sys
+
+import pytest
+
+from benchmarks import speed
+from benchmarks.official_stargan import OfficialStarGAN
+from benchmarks.speed import SpeedSettings, compare_with_official, machine_ceiling, warm_steps
+from benchmarks.suites.methods import METHODS
+from eggan.errors import UserError
+from eggan.tracking import read_record
+
+SOLVER = """
+from model import STEPS
+class Solver:
+    def __init__(self, celeba_loader, rafd_loader, config):
+        self.loader, self.config, self.num_iters = rafd_loader, config, config.num_iters
+    def train(self):
+        batches = iter(self.loader)
+        for _ in range(self.num_iters):
+            images, labels = next(batches)
+            STEPS.append((tuple(images.shape), float(images.abs().max()) <= 1, len(labels)))
+            print("Start training...")
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    (tmp_path / "model.py").write_text("STEPS = []\n")
+    (tmp_path / "solver.py").write_text(SOLVER)
+    return tmp_path
+
+
+def test_the_official_solver_takes_the_steps_that_are_timed(checkout, capsys):
+    path, known = list(sys.path), {"model", "solver"} & set(sys.modules)
+    official = OfficialStarGAN(checkout, 64, 3)
+    assert official.block(5) > 0
+    steps = official.solver.train.__globals__["STEPS"]
+    assert steps == [((3, 3, 64, 64), True, 3)] * 5
+    assert capsys.readouterr().out == ""
+    assert (sys.path, {"model", "solver"} & set(sys.modules)) == (path, known)
+    settings = official.solver.config
+    assert (settings.c_dim, settings.n_critic, settings.lambda_gp) == (8, 5, 10.0)
+
+
+@pytest.mark.parametrize("missing", ["model.py", "solver.py"])
+def test_another_folder_is_refused(checkout, missing):
+    (checkout / missing).unlink()
+    with pytest.raises(UserError, match=f"no checkout of the official StarGAN: it has no {missing}"):
+        OfficialStarGAN(checkout, 64, 2)
+
+
+def test_ours_and_theirs_are_timed_in_turn(checkout, monkeypatch):
+    taken = []
+
+    class Ours:
+        def __init__(self, run):
+            assert (run.config.width, run.config.image_size, run.training.batch_size) == (64, 64, 2)
+
+        def block(self, steps):
+            taken.append("ours")
+            return 0.5
+
+    monkeypatch.setattr(speed, "Stepper", Ours)
+    monkeypatch.setattr(OfficialStarGAN, "block", lambda self, steps: taken.append("theirs") or 2.0)
+    measured = compare_with_official(checkout, SpeedSettings(["stargan"], batch_size=2, rounds=2), "cpu")
+    assert measured == {"ours_step_ms": 500.0, "official_step_ms": 2000.0, "ratio": 4.0}
+    assert taken == ["ours", "theirs"] * 3
+
+
+def test_timing_begins_after_every_warm_up():
+    eggan = METHODS["eggan"].presets["cpu"]
+    assert warm_steps(eggan) == eggan.rec_warm_steps + eggan.cexp_warm_steps > 0
+    assert warm_steps(METHODS["stargan"].presets["paper"]) == 0
+
+
+def test_the_ceiling_is_a_plausible_number_of_operations():
+    measured = machine_ceiling("cpu")
+    assert {"conv_fp32_gflops", "matmul_fp32_gflops"} <= set(measured)
+    assert all(0.1 < value < 1e6 for value in measured.values())
+
+
+@pytest.mark.slow
+def test_the_command_measures_prints_and_tracks(eggan, tmp_path):
+    words = ("--methods", "stargan", "--batch", 2, "--steps", 1, "--rounds", 1, "--precision", "off")
+    status, out, _ = eggan("bench", "speed", *words, "--device", "cpu", "--offline", "--runs", tmp_path)
+    assert status == 0
+    (folder,) = (tmp_path / "speed").iterdir()
+    record = read_record(folder)
+    assert (record.state, record.tags["kind"], record.params["batch_size"]) == ("finished", "speed", "2")
+    logged = {}
+    for line in (folder / "metrics.jsonl").read_text().splitlines():
+        logged |= json.loads(line)
+    text = json.dumps(logged)
+    for name in ("stargan/step_ms", "stargan/edit_ms_b64", "renderer/pictures_per_cpu_second"):
+        assert name in text
+    assert "stargan" in out
+    assert "precision off" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--size", "96"), "--size 96: choose 64 or 128"),
+        (("--rounds", "0"), "--batch, --steps and --rounds must be at least 1"),
+        (("--official", "somewhere"), "write stargan=FOLDER"),
+    ],
+)
+def test_a_mistake_is_one_line(eggan, tmp_path, words, message):
+    status, out, err = eggan("bench", "speed", *words, "--offline", "--runs", tmp_path)
+    assert (status, out, err.count("\n"), message in err) == (2, "", 1, True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_reference_has_no_steps(eggan, tmp_path):
+    status, _, err = eggan("bench", "speed", "--methods", "oracle", "--offline", "--runs", tmp_path)
+    assert (status, "oracle is a reference" in err) == (2, True)
