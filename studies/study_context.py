@@ -13,14 +13,13 @@ from benchmarks.protocol.protocol_config import Protocol
 from benchmarks.protocol.true_edits import TruthCache
 from benchmarks.running.environment import BenchEnvironment, open_instruments
 from benchmarks.running.training_run import TrainingRun
-from benchmarks.scoring import scores
 from benchmarks.scoring.evaluate import Editor, ScoringContext, score_pairs
 from benchmarks.scoring.pair_columns import au_matrix
-from benchmarks.scoring.scores import Instruments
 from benchmarks.suites.methods import find_method
 from eggan.config import from_dict, to_dict
 from eggan.data.dataset import Dataset, load_dataset
 from eggan.errors import UserError
+from eggan.evaluation.reading import Instruments
 from eggan.method import Method, MethodEntry
 from eggan.training import TrainingConfig
 from studies.space import find_space
@@ -197,9 +196,7 @@ def validate_pairs(
     scored = score_pairs(Editor(lambda request, truth: method.edit(request), entry.reads), scoring, data)
     summary, frame = dict(scored.summary), scored.frame
     if hasattr(method, "read_aus"):
-        own = scores.read_aus(
-            OwnReader(method), scored.edits, scoring.device, scoring.progress, "read own AUs"
-        )
+        own = scoring.aus(scored.edits, "own AUs", OwnReader(method))
         summary["own/mse"] = float(((own - au_matrix(frame, "target")) ** 2).mean())
     return {f"{SPLIT}/{name}": value for name, value in summary.items()}, frame
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.scoring import scores
 from eggan import progress
+from eggan.evaluation import reading
 from tests.benchmarks.fakes import ColourVerifier, make_bench, tiny_suite
 
 ROOT = Path(__file__).parents[1]
@@ -75,8 +75,8 @@ class SlowVerifier(ColourVerifier):
 
 @pytest.mark.usefixtures("_fast")
 def test_reading_faces_says_how_far_it_is(capsys):
-    images = np.zeros((4 * scores.BATCH, 8, 8, 3), np.uint8)
-    scores.embed(SlowVerifier(), images, "cpu", what="embed test pairs")
+    images = np.zeros((4 * reading.BATCH, 8, 8, 3), np.uint8)
+    reading.embed(SlowVerifier(), images, "cpu", what="embed test pairs")
     err = capsys.readouterr().err
     assert "embed test pairs: 0 of 4 steps (0 %)" in err
     assert err.splitlines()[-1].startswith("embed test pairs: 4 steps done in ")

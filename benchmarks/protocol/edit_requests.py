@@ -5,18 +5,20 @@ say which; here it is a neutral image of a test identity by a seeded assignment 
 identity and gaze within each target expression and gaze.
 """
 
+import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from benchmarks.protocol.protocol_config import Protocol
 from eggan.aus import AU_COLUMNS, AU_COUNT, EXPRESSIONS
 from eggan.config import content_hash
 from eggan.data.dataset import Dataset
 from eggan.errors import UserError
-from eggan.files import write_atomically
+from eggan.evaluation.reading import images_of
+from eggan.method import EditRequest
 from eggan.randomness import numpy_generator
 
 TARGET_SPLITS = ("train", "val")  # the paper's 58 training identities; six of them are kept for validation
@@ -28,12 +30,11 @@ INTERPOLATION_EXPRESSIONS = ("happy", "surprised", "angry", "disgusted", "fearfu
 
 
 @dataclass(frozen=True)
-class Request:
-    """A set of N edits: `sources.images[rows]` to `target_aus` (N, 17), named `expressions` (N,), -1 for
-    none.
+class EditSet:
+    """N edits to ask a method for: `sources.images[rows]` to `target_aus` (N, 17).
 
-    `references.images[reference_rows]` are images of other people with the target AUs; None where there are
-    none.
+    `expressions` (N,) name the targets, -1 for none. `references.images[reference_rows]` are images of
+    other people with the target AUs; None where there are none.
     """
 
     sources: Dataset
@@ -46,6 +47,20 @@ class Request:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def batch(self, part: slice, device: str) -> EditRequest:
+        """Return the edits `part` as tensors; without references, `reference` repeats the source."""
+        source = images_of(self.sources.images[self.rows[part]], device)
+        reference = source
+        if self.references is not None and self.reference_rows is not None:
+            reference = images_of(self.references.images[self.reference_rows[part]], device)
+        return EditRequest(
+            source=source,
+            source_aus=torch.tensor(self.sources.aus(self.rows[part])).to(device),
+            target_aus=torch.tensor(self.target_aus[part]).float().to(device),
+            target_expression=torch.tensor(self.expressions[part]).to(device),
+            reference=reference,
+        )
+
 
 @dataclass(frozen=True)
 class SplitData:
@@ -57,16 +72,19 @@ class SplitData:
     pairs: pd.DataFrame
 
     @property
-    def request(self) -> Request:
+    def edits(self) -> EditSet:
         """The edits of the pair manifest, in its order."""
-        return self.ask(self.pairs)
+        return self.edits_of(self.pairs)
 
-    def ask(self, pairs: pd.DataFrame) -> Request:
+    def edits_of(self, pairs: pd.DataFrame) -> EditSet:
         """Return the edits of some rows of the pair manifest."""
-        target_rows = pairs["target_row"].to_numpy()
-        return Request(
+        return self.edits_to(pairs["source_row"].to_numpy(), pairs["target_row"].to_numpy())
+
+    def edits_to(self, source_rows: np.ndarray, target_rows: np.ndarray) -> EditSet:
+        """Return the edits of source images (N,) to the AUs of target images (N,), given by their rows."""
+        return EditSet(
             self.sources,
-            pairs["source_row"].to_numpy(),
+            source_rows,
             self.targets.aus(target_rows),
             self.targets.expressions(target_rows),
             self.targets,
@@ -168,21 +186,13 @@ def split_data(protocol: Protocol, split: str, sources: Dataset, targets: Datase
     return SplitData(split, sources, targets, pairs)
 
 
-def store_pairs(data: SplitData, cache: Path) -> Path:
-    """Write the pair manifest to `cache`, named by its content, and return its path."""
-    path = cache / f"pairs-{data.split}-{pairs_hash(data.pairs)[:16]}.parquet"
-    if not path.exists():
-        write_atomically(path, lambda staging: data.pairs.to_parquet(staging, index=False))
-    return path
-
-
 def _spread(rows: np.ndarray, count: int) -> np.ndarray:
     """Return `count` of `rows` (all, if fewer), evenly spread."""
     count = min(count, len(rows))
     return rows[np.linspace(0, len(rows) - 1, count).round().astype(int)] if count else rows[:0]
 
 
-def probe_request(protocol: Protocol, data: SplitData) -> tuple[Request, np.ndarray]:
+def probe_request(protocol: Protocol, data: SplitData) -> tuple[EditSet, np.ndarray]:
     """Return single-AU probes and, for each edit, the position of its AU (-1: all AUs at 0).
 
     Per source 18 edits: the zero vector, then each AU alone at 4.
@@ -192,38 +202,34 @@ def probe_request(protocol: Protocol, data: SplitData) -> tuple[Request, np.ndar
     probed = np.tile(np.arange(-1, AU_COUNT), len(rows))
     repeated = np.repeat(rows, AU_COUNT + 1)
     nothing = np.full(len(repeated), -1, dtype=np.int64)
-    return Request(data.sources, repeated, np.tile(levels, (len(rows), 1)), nothing), probed
+    return EditSet(data.sources, repeated, np.tile(levels, (len(rows), 1)), nothing), probed
 
 
-def path_request(request: Request, alphas: np.ndarray) -> Request:
-    """Return the frames of Eq. 8, u_i + alpha (u_t - u_i), for each edit of `request`: its length times
+def path_request(ends: EditSet, alphas: np.ndarray) -> EditSet:
+    """Return the frames of Eq. 8, u_i + alpha (u_t - u_i), for each edit of `ends`: its length times
     len(alphas).
     """
-    start = request.sources.aus(request.rows)
-    step = (request.target_aus - start)[:, None, :] * alphas[None, :, None]
-    frames = (start[:, None, :] + step).reshape(-1, AU_COUNT).astype(np.float32)
-    count = len(alphas)
-    references = None if request.reference_rows is None else np.repeat(request.reference_rows, count)
-    return Request(
-        request.sources,
-        np.repeat(request.rows, count),
-        frames,
-        np.repeat(request.expressions, count),
-        request.references,
-        references,
+    start, count = ends.sources.aus(ends.rows), len(alphas)
+    step = (ends.target_aus - start)[:, None, :] * alphas[None, :, None]
+    return dataclasses.replace(
+        ends,
+        rows=np.repeat(ends.rows, count),
+        target_aus=(start[:, None, :] + step).reshape(-1, AU_COUNT).astype(np.float32),
+        expressions=np.repeat(ends.expressions, count),
+        reference_rows=None if ends.reference_rows is None else np.repeat(ends.reference_rows, count),
     )
 
 
-def control_request(protocol: Protocol, data: SplitData) -> tuple[Request, np.ndarray]:
+def control_request(protocol: Protocol, data: SplitData) -> tuple[EditSet, np.ndarray]:
     """Return the ends of the interpolation sequences, balanced over expressions, and the alphas (K,)."""
     moving = data.pairs[data.pairs["target_expression"] != NEUTRAL].sort_values(
         ["target_expression", "pair"], kind="stable"
     )
     chosen = moving.iloc[_spread(np.arange(len(moving)), protocol.sequences)]
-    return data.ask(chosen), np.linspace(0.0, 1.0, protocol.alphas)
+    return data.edits_of(chosen), np.linspace(0.0, 1.0, protocol.alphas)
 
 
-def showcase_request(protocol: Protocol, data: SplitData) -> tuple[Request, Request]:
+def showcase_request(protocol: Protocol, data: SplitData) -> tuple[EditSet, EditSet]:
     """Return the edits shown in figures, S faces x T targets, and the end points of S interpolations.
 
     Every face is edited to the same T target images, those of `showcase_targets`.
@@ -231,10 +237,10 @@ def showcase_request(protocol: Protocol, data: SplitData) -> tuple[Request, Requ
     rows = _spread(_frontal(data.sources, source_rows(data.sources, data.split)), protocol.showcase)
     targets = showcase_targets(protocol, data)
     shown = np.array(list(targets.values()), dtype=np.int64)
-    grid = _crossed(data, np.repeat(rows, len(shown)), np.tile(shown, len(rows)))
+    grid = data.edits_to(np.repeat(rows, len(shown)), np.tile(shown, len(rows)))
     moving = [name for name in INTERPOLATION_EXPRESSIONS if name in targets] or list(targets)
     ends = np.array([targets[moving[i % len(moving)]] for i in range(len(rows))], dtype=np.int64)
-    return grid, _crossed(data, rows, ends)
+    return grid, data.edits_to(rows, ends)
 
 
 def showcase_targets(protocol: Protocol, data: SplitData) -> dict[str, int]:
@@ -261,14 +267,3 @@ def _example(targets: Dataset, expression: str, seed: int) -> int:
     rows = targets.rows(*TARGET_SPLITS)
     rows = rows[(targets.manifest["expression"].iloc[rows] == expression).to_numpy()]
     return int(numpy_generator("showcase", expression, seed).choice(_frontal(targets, rows)))
-
-
-def _crossed(data: SplitData, rows: np.ndarray, target_rows: np.ndarray) -> Request:
-    return Request(
-        data.sources,
-        rows,
-        data.targets.aus(target_rows),
-        data.targets.expressions(target_rows),
-        data.targets,
-        target_rows,
-    )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.protocol.edit_requests import Request
+from benchmarks.protocol.edit_requests import EditSet
 from eggan.data.dataset import Dataset
 from eggan.files import write_atomically
 
@@ -35,21 +35,21 @@ class TruthCache:
     workers: int
     render: Callable[..., np.ndarray] = render_synfacs
 
-    def of(self, request: Request, what: str) -> np.ndarray | None:
-        """Return the true edits of a request, uint8 (N, H, W, 3); None for a dataset that is not SynFACS."""
-        if not is_synfacs(request.sources):
+    def of(self, edits: EditSet, what: str) -> np.ndarray | None:
+        """Return the true edits of a set, uint8 (N, H, W, 3); None for a dataset that is not SynFACS."""
+        if not is_synfacs(edits.sources):
             return None
-        path = self.folder / f"truth-{_key(request)}.npy"
+        path = self.folder / f"truth-{_key(edits)}.npy"
         if path.exists():
             return np.load(path, mmap_mode="r", allow_pickle=False)
         print(f"rendering {what}", file=sys.stderr)
-        truth = self.render(request.sources, request.rows, request.target_aus, workers=self.workers)
+        truth = self.render(edits.sources, edits.rows, edits.target_aus, workers=self.workers)
         write_atomically(path, lambda staging: np.save(staging, truth, allow_pickle=False))
         return truth
 
 
-def _key(request: Request) -> str:
-    digest = hashlib.sha256(request.sources.content_hash.encode())
-    digest.update(np.ascontiguousarray(request.rows, dtype=np.int64).tobytes())
-    digest.update(np.ascontiguousarray(request.target_aus, dtype=np.float32).tobytes())
+def _key(edits: EditSet) -> str:
+    digest = hashlib.sha256(edits.sources.content_hash.encode())
+    digest.update(np.ascontiguousarray(edits.rows, dtype=np.int64).tobytes())
+    digest.update(np.ascontiguousarray(edits.target_aus, dtype=np.float32).tobytes())
     return digest.hexdigest()[:24]

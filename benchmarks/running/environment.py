@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.protocol.edit_requests import split_data, store_pairs
+from benchmarks.protocol.edit_requests import split_data
 from benchmarks.protocol.true_edits import TruthCache, is_synfacs, render_synfacs
 from benchmarks.scoring.evaluate import ScoringContext
 from benchmarks.scoring.instrument_choice import InstrumentChoice, choose_instruments
-from benchmarks.scoring.scores import Instruments
 from benchmarks.suites.methods import all_methods
 from benchmarks.suites.suite import CROWD, SPLIT_DATASETS, Suite
 from eggan.data.dataset import Dataset, load_dataset
 from eggan.errors import UserError
+from eggan.evaluation.reading import Instruments
 from eggan.machine import default_workers
 from eggan.progress import progress_bar, working
 
@@ -127,7 +127,7 @@ def suite_datasets(suite: Suite, bench: BenchEnvironment, build: bool = True) ->
 def open_scoring(
     suite: Suite, bench: BenchEnvironment, datasets: Mapping[str, Dataset], instruments: Instruments
 ) -> ScoringContext:
-    """Return protocol, pairs, instruments and true-edit cache of a suite; pair manifests are stored."""
+    """Return protocol, pairs, instruments and true-edit cache of a suite."""
     protocol, targets = suite.protocol, datasets["twin"]
     with working("drawing the pairs"):
         splits = [
@@ -135,7 +135,5 @@ def open_scoring(
             for split in protocol.splits
             if SPLIT_DATASETS[split] in datasets
         ]
-        for data in splits:
-            store_pairs(data, bench.cache)
     truth = TruthCache(bench.cache, bench.workers, bench.render)
     return ScoringContext(protocol, splits, instruments, truth, bench.device, bench.progress)

@@ -110,7 +110,7 @@ def select(plans: list[Plan], only: list[str], seeds: list[int], keys: list[str]
 def prepare_truth(scoring: ScoringContext) -> None:
     """Render the true edits of all pairs before any cell needs them."""
     for data in scoring.splits:
-        scoring.truth.of(data.request, f"true {data.split} pairs")
+        scoring.truth.of(data.edits, f"true {data.split} pairs")
 
 
 def open_suite_run(

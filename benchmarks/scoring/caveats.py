@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks.protocol.edit_requests import SplitData, has_neutral
 from benchmarks.protocol.true_edits import is_synfacs
-from benchmarks.scoring.scores import Instruments, described, single_image_people
+from benchmarks.scoring.scores import single_image_people
+from eggan.evaluation.reading import Instruments, described
 
 SHIPPED_NAMES = ("au_a", "au_b", "verifier")  # of the instruments that learnt from renderings
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 
 from benchmarks.protocol.edit_requests import SplitData
-from benchmarks.scoring.scores import edit_batch
 from eggan.method import Method
 
 LATENCY_BATCHES = (1, 64)
@@ -20,7 +19,7 @@ def edit_costs(method: Method, data: SplitData, device: str) -> dict[str, float]
     """Return `cost/edit_ms_b1`, `cost/edit_ms_b64` (median ms per call) and `cost/parameters`."""
     costs = {"cost/parameters": float(sum(method.parameter_counts().values()))}
     for size in LATENCY_BATCHES:
-        request = edit_batch(data.request, slice(0, size), device)
+        request = data.edits.batch(slice(0, size), device)
         if len(request.source) == size:
             costs[f"cost/edit_ms_b{size}"] = 1000 * median_seconds(partial(method.edit, request), device)
     return costs

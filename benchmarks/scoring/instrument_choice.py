@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from baselines import lightcnn
 from benchmarks.protocol.true_edits import is_synfacs
-from benchmarks.scoring.scores import AUEstimator, Instruments, Progress, Verifier
-from benchmarks.scoring.verification import stored_threshold
 from eggan.data.align import EYE_DISTANCE, EYE_LINE
 from eggan.data.dataset import Dataset
 from eggan.data.labels.pyfeat import REFUSED
 from eggan.errors import UserError
+from eggan.evaluation.reading import AUEstimator, Instruments, Progress, Verifier
+from eggan.evaluation.verification import stored_threshold
 from eggan.files import hash_files
 
 AUTO, SHIPPED, OPENFACE = "auto", "synfacs", "openface"

@@ -1,167 +1,23 @@
-"""Edits become scores: the frozen instruments read them, pure functions of `eggan.evaluation` reduce the
-readings.
-
-Edits are quantised to 8 bits before they are read, as image files would be.
+"""Readings become scores: pair tables, and what is reduced from them with the functions of
+`eggan.evaluation`.
 """
-
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from benchmarks.protocol.edit_requests import Request, SplitData
+from benchmarks.protocol.edit_requests import EditSet, SplitData
 from benchmarks.scoring.pair_columns import au_matrix, read_mask
 from eggan.aus import AU_COLUMNS, AU_NUMBERS
-from eggan.data.images import to_network_range, to_uint8
 from eggan.errors import UserError
 from eggan.evaluation import metrics, pixels
-from eggan.method import EditRequest
-from eggan.progress import progress_bar
+from eggan.evaluation.reading import Progress, batches, images_of
 from eggan.randomness import numpy_generator
 
-BATCH = 64
 PSNR_CAP = 60.0  # dB; above it nothing is to be seen, and the mean over pairs stays finite
-TARGET = [f"target_{name}" for name in AU_COLUMNS]
 ESTIMATORS = {"a": "au", "b": "au_b"}  # estimator -> group of its summary metrics
-
-Progress = Callable[..., Iterable[Any]]
-EditFunction = Callable[[EditRequest, Tensor | None], Tensor]
-
-
-class AUEstimator(Protocol):
-    """Reads AUs: images (B, 3, H, W) in [-1, 1] to intensities (B, 17) in [0, 5]."""
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the weights."""
-        ...
-
-    def predict(self, images: Tensor) -> Tensor:
-        """Return the AU intensities of a batch."""
-        ...
-
-
-class Verifier(Protocol):
-    """Embeds faces: images (B, 3, H, W) in [-1, 1] to unit vectors (B, D); same person at cosine >=
-    threshold.
-    """
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the weights."""
-        ...
-
-    @property
-    def threshold(self) -> float:
-        """Cosine fixed beforehand on real pairs."""
-        ...
-
-    def embed(self, images: Tensor) -> Tensor:
-        """Return the embeddings of a batch."""
-        ...
-
-
-@dataclass(frozen=True)
-class Instruments:
-    """The frozen scorers of a benchmark. `b` is the second AU estimator, None where there is none."""
-
-    a: AUEstimator
-    b: AUEstimator | None
-    verifier: Verifier
-
-    @property
-    def hashes(self) -> dict[str, str]:
-        """sha256 of each instrument's weights."""
-        second = {"b": self.b.sha256} if self.b is not None else {}
-        return {"a": self.a.sha256, **second, "verifier": self.verifier.sha256}
-
-    @property
-    def cards(self) -> dict[str, dict[str, Any]]:
-        """What a report says of each instrument, by role."""
-        second = {"b": described(self.b)} if self.b is not None else {}
-        return {"a": described(self.a), **second, "verifier": described(self.verifier)}
-
-
-def described(instrument: AUEstimator | Verifier) -> dict[str, Any]:
-    """Return what a report says of an instrument: its card, its name and its sha256."""
-    name = getattr(instrument, "name", type(instrument).__name__)
-    return {**getattr(instrument, "card", {}), "name": name, "sha256": instrument.sha256}
-
-
-def images_of(array: np.ndarray, device: str) -> Tensor:
-    """Convert uint8 (B, H, W, 3) to float (B, 3, H, W) in [-1, 1] on `device`."""
-    return to_network_range(torch.from_numpy(np.array(array)).to(device).permute(0, 3, 1, 2))
-
-
-def run_edits(
-    edit: EditFunction, request: Request, truth: np.ndarray | None, device: str, progress: Progress, what: str
-) -> np.ndarray:
-    """Return the edits of a request in large batches: uint8 (N, H, W, 3)."""
-    size = request.sources.size
-    edits = np.empty((len(request), size, size, 3), dtype=np.uint8)
-    starts = range(0, len(request), BATCH)
-    for start in progress(starts, len(starts), what):
-        part = slice(start, start + BATCH)
-        batch = edit_batch(request, part, device)
-        true_edit = None if truth is None else images_of(truth[part], device)
-        with torch.no_grad():
-            answer = to_uint8(edit(batch, true_edit))
-        edits[part] = answer.permute(0, 2, 3, 1).cpu().numpy()
-    return edits
-
-
-def edit_batch(request: Request, part: slice, device: str) -> EditRequest:
-    """Return the edits `part` of a request as tensors; without references, `reference` repeats the source."""
-    source = images_of(request.sources.images[request.rows[part]], device)
-    reference = source
-    if request.references is not None and request.reference_rows is not None:
-        reference = images_of(request.references.images[request.reference_rows[part]], device)
-    return EditRequest(
-        source=source,
-        source_aus=torch.tensor(request.sources.aus(request.rows[part])).to(device),
-        target_aus=torch.tensor(request.target_aus[part]).float().to(device),
-        target_expression=torch.tensor(request.expressions[part]).to(device),
-        reference=reference,
-    )
-
-
-def _in_batches(
-    function: Callable[[Tensor], Tensor], images: np.ndarray, device: str, progress: Progress, what: str
-) -> np.ndarray:
-    starts = range(0, len(images), BATCH)
-    with torch.no_grad():
-        return np.concatenate(
-            [
-                function(images_of(images[start : start + BATCH], device)).float().cpu().numpy()
-                for start in progress(starts, len(starts), what)
-            ]
-        )
-
-
-def read_aus(
-    estimator: AUEstimator,
-    images: np.ndarray,
-    device: str,
-    progress: Progress = progress_bar,
-    what: str = "read AUs",
-) -> np.ndarray:
-    """Return an estimator's readings of uint8 images (N, H, W, 3): float32 (N, 17), NaN where it has none."""
-    return _in_batches(estimator.predict, images, device, progress, what)
-
-
-def embed(
-    verifier: Verifier,
-    images: np.ndarray,
-    device: str,
-    progress: Progress = progress_bar,
-    what: str = "embed faces",
-) -> np.ndarray:
-    """Return the verifier's embeddings of uint8 images (N, H, W, 3): float32 (N, D)."""
-    return _in_batches(verifier.embed, images, device, progress, what)
+RECONSTRUCTION = "reconstruction"  # group of its summary metrics
 
 
 def pair_frame(data: SplitData, readings: dict[str, np.ndarray], source_readings: np.ndarray) -> pd.DataFrame:
@@ -192,75 +48,56 @@ def pixel_similarity(image: Tensor, truth: Tensor) -> dict[str, Tensor]:
     }
 
 
-def add_pixels(
-    frame: pd.DataFrame,
-    data: SplitData,
-    edits: np.ndarray,
-    truth: np.ndarray,
+def compare_pixels(
+    images: np.ndarray,
+    originals: np.ndarray,
     device: str,
-    progress: Progress = progress_bar,
-) -> pd.DataFrame:
-    """Add `psnr`, `msssim`, `lpips` (NaN without its weights) and `background` against the true edits."""
-    columns: dict[str, list[Tensor]] = {"psnr": [], "msssim": [], "lpips": [], "background": []}
-    rows = data.pairs["source_row"].to_numpy()
-    starts = range(0, len(edits), BATCH)
-    for start in progress(starts, len(starts), f"compare pixels of {data.split} pairs"):
-        part = slice(start, start + BATCH)
-        edit, true_edit = images_of(edits[part], device), images_of(truth[part], device)
-        source = images_of(data.sources.images[rows[part]], device)
-        for name, values in pixel_similarity(edit, true_edit).items():
-            columns[name].append(values)
-        still = pixels.still_background(source, true_edit)
-        columns["background"].append(pixels.background_change(source, edit, still))
-    return frame.assign(
-        **{name: torch.cat([v.cpu() for v in values]).numpy() for name, values in columns.items()}
-    )
+    progress: Progress,
+    what: str,
+    sources: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """Return `pixel_similarity` of uint8 images (N, H, W, 3), each (N,).
 
-
-def per_au_table(frame: pd.DataFrame, split: str) -> pd.DataFrame:
-    """Return Table 1 per AU and instrument: split, instrument, au, mse, pcc, mae, icc, skill, n.
-
-    n are the pairs that the instrument read; an instrument that read none has no rows.
+    Where `sources` are given, `originals` are their true edits, and `background` is how much of what stays
+    as it was in them has changed in `images`.
     """
-    tables = []
-    for name in ESTIMATORS:
-        read = frame[read_mask(frame, name)]
-        if not len(read):
-            continue
-        target, reading = au_matrix(read, "target"), au_matrix(read, name)
-        copied = metrics.mse(target, au_matrix(read, "source_a"))
-        error = metrics.mse(target, reading)
-        columns = {
-            "mse": error,
-            "pcc": metrics.pcc(target, reading),
-            "mae": metrics.mae(target, reading),
-            "icc": metrics.icc31(target, reading),
-            "skill": metrics.skill(error, copied) if name == "a" else np.full(len(error), np.nan),
-        }
-        tables.append(
-            pd.DataFrame({"split": split, "instrument": name, "au": AU_NUMBERS, **columns, "n": len(read)})
-        )
-    if not tables:
+    parts = []
+    for part in batches(len(images), progress, what):
+        image, original = images_of(images[part], device), images_of(originals[part], device)
+        columns = pixel_similarity(image, original)
+        if sources is not None:
+            source = images_of(sources[part], device)
+            still = pixels.still_background(source, original)
+            columns["background"] = pixels.background_change(source, image, still)
+        parts.append(columns)
+    return {name: torch.cat([part[name].cpu() for part in parts]).numpy() for name in parts[0]}
+
+
+def au_summary(frame: pd.DataFrame) -> dict[str, float]:
+    """Return Table 1's means over AUs, of each estimator over the pairs that it read; a second one that read
+    none has no metrics.
+
+    `au/skill` compares the mean MSE with copy-source's, so that rare AUs weigh little.
+    """
+    read = frame[read_mask(frame, "a")]
+    if not len(read):
         raise UserError(
             "the AU instrument found no face in any edit of this split: there is nothing to score"
         )
-    return pd.concat(tables, ignore_index=True)
-
-
-def au_summary(frame: pd.DataFrame, per_au: pd.DataFrame) -> dict[str, float]:
-    """Return the means over AUs. `au/skill` compares the mean MSE with copy-source's, so that rare AUs
-    weigh little.
-    """
-    read = frame[read_mask(frame, "a")]
     summary = {"n_pairs": float(len(frame)), "n_failed_readings": float(len(frame) - len(read))}
     for name, group in ESTIMATORS.items():
-        table = per_au[per_au["instrument"] == name]
-        if not len(table):
+        pairs = frame[read_mask(frame, name)]
+        if not len(pairs):
             continue
-        mean_pcc, defined = metrics.mean_defined(table["pcc"].to_numpy())
-        summary |= {f"{group}/mse": float(table["mse"].mean()), f"{group}/pcc": mean_pcc}
-        summary |= {f"{group}/pcc_defined": float(defined), f"{group}/mae": float(table["mae"].mean())}
-        summary[f"{group}/icc"] = metrics.mean_defined(table["icc"].to_numpy())[0]
+        target, reading = au_matrix(pairs, "target"), au_matrix(pairs, name)
+        mean_pcc, defined = metrics.mean_defined(metrics.pcc(target, reading))
+        summary |= {
+            f"{group}/mse": float(metrics.mse(target, reading).mean()),
+            f"{group}/pcc": mean_pcc,
+            f"{group}/pcc_defined": float(defined),
+            f"{group}/mae": float(metrics.mae(target, reading).mean()),
+            f"{group}/icc": metrics.mean_defined(metrics.icc31(target, reading))[0],
+        }
     copied = metrics.mse(au_matrix(read, "target"), au_matrix(read, "source_a")).mean()
     summary["au/skill"] = float(metrics.skill(np.array([summary["au/mse"]]), np.array([copied]))[0])
     return summary
@@ -353,7 +190,7 @@ def read_sources(readings: np.ndarray) -> np.ndarray:
     return ~np.isnan(by_source).any(axis=(1, 2))
 
 
-def control_table(readings: np.ndarray, ends: Request, alphas: np.ndarray, split: str) -> pd.DataFrame:
+def control_table(readings: np.ndarray, ends: EditSet, alphas: np.ndarray, split: str) -> pd.DataFrame:
     """Return split, sequence, spearman, slope, monotone of the readings (S * K, 17) along Eq. 8."""
     frames = readings.reshape(len(ends), len(alphas), -1)
     way = metrics.progress(frames, ends.sources.aus(ends.rows), ends.target_aus)
@@ -371,3 +208,19 @@ def control_table(readings: np.ndarray, ends: Request, alphas: np.ndarray, split
 def control_summary(table: pd.DataFrame) -> dict[str, float]:
     """Return the means over sequences; NaN where no sequence has a value."""
     return {f"control/{name}": float(table[name].mean()) for name in ("spearman", "slope", "monotone")}
+
+
+def reconstruction_columns(size: int) -> dict[str, str]:
+    """Return summary metric, without its group -> column of the table that it is the mean of."""
+    pixel = {"psnr": "psnr", pixels.ms_ssim_name(size): "msssim", "lpips": "lpips"}
+    return {"accuracy": "same", "similarity": "similarity", **pixel, "au_mse": "au_mse"}
+
+
+def reconstruction_summary(table: pd.DataFrame, size: int) -> dict[str, float]:
+    """Return the means over sources, accuracy in percent; what was not measured (NaN) is left out."""
+    columns = reconstruction_columns(size)
+    means = {
+        name: metrics.mean_defined(table[column].to_numpy(np.float64))[0] for name, column in columns.items()
+    }
+    means["accuracy"] *= 100.0
+    return {f"{RECONSTRUCTION}/{name}": value for name, value in means.items() if not np.isnan(value)}

@@ -11,12 +11,12 @@ import torch
 
 from benchmarks.protocol.protocol_config import Protocol
 from benchmarks.running.environment import BenchEnvironment
-from benchmarks.scoring.scores import Instruments
 from benchmarks.suites.methods import METHODS
 from benchmarks.suites.suite import REFERENCES, Row, Suite
 from eggan.aus import AU_COLUMNS, AU_COUNT, EXPRESSIONS, GAZES
 from eggan.config import setting
 from eggan.data.dataset import Dataset, load_dataset, write_dataset
+from eggan.evaluation.reading import Instruments
 from eggan.method import MethodEntry
 from eggan.training import TrainingConfig
 

@@ -11,11 +11,11 @@ import torch
 
 from baselines.lightcnn import LightCNN9, build_network, embed, framed, to_grey
 from benchmarks.protocol.protocol_config import Protocol
-from benchmarks.scoring.scores import images_of
 from eggan.aus import AU_NUMBERS
 from eggan.checkpoint import ModelCard, save_checkpoint
 from eggan.data.align import EYE_DISTANCE, EYE_LINE
 from eggan.data.dataset import Dataset
+from eggan.evaluation.reading import images_of
 from tests.baselines.filling import fill
 from tests.benchmarks.fakes import BAND, make_dataset
 

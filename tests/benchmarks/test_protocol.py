@@ -10,7 +10,6 @@ from benchmarks.protocol.edit_requests import (
     probe_request,
     showcase_request,
     split_data,
-    store_pairs,
 )
 from benchmarks.protocol.protocol_config import Protocol
 from benchmarks.suites.suite import SUITES
@@ -85,20 +84,13 @@ def test_wide_sources_come_from_their_own_dataset(twin, tmp_path):
     wide = make_dataset(tmp_path / "wide", {"wide": 7})
     data = split_data(Protocol(pairs=100), "wide", wide, twin)
     assert spread(data.pairs["source_identity"].value_counts()) <= 1
-    assert data.request.sources is wide
-    assert data.request.references is twin
+    assert data.edits.sources is wide
+    assert data.edits.references is twin
 
 
 def test_a_split_without_neutral_images_is_refused(twin):
     with pytest.raises(UserError, match="no neutral image in its split 'wide'"):
         pair_manifest(twin, twin, "wide", 0, seed=0)
-
-
-def test_manifest_is_stored_under_its_content(twin, tmp_path):
-    data = split_data(Protocol(), "test", twin, twin)
-    path = store_pairs(data, tmp_path)
-    assert pairs_hash(data.pairs)[:16] in path.name
-    pd.testing.assert_frame_equal(pd.read_parquet(path), data.pairs)
 
 
 def test_probes_move_one_au_at_a_time(twin):
@@ -134,4 +126,10 @@ def test_a_suite_mirrors_the_images_of_all_its_methods_or_of_none():
         suite.name: {row.training.horizontal_flip for row in suite.rows if row.training}
         for suite in SUITES.values()
     }
-    assert flips == {"quick": {True}, "standard": {True}, "ablations": {True}, "paper": {False}}
+    assert flips == {
+        "quick": {True},
+        "standard": {True},
+        "ablations": {True},
+        "paper": {False},
+        "crowd": {True},
+    }

@@ -9,6 +9,7 @@ from benchmarks.running import environment
 from benchmarks.scoring import scores
 from benchmarks.scoring.evaluate import NO_RECONSTRUCTION, REFERENCE_AS_IT_IS, Editor, editor_of, evaluate
 from eggan.errors import UserError
+from eggan.evaluation.reading import images_of
 from tests.benchmarks.fakes import FakeConfig, PaintingMethod, fake_instruments, make_bench, tiny_suite
 
 NAMES = ("accuracy", "similarity", "psnr", "msssim_w3", "lpips", "au_mse")
@@ -67,7 +68,7 @@ def test_each_source_of_the_pairs_is_redrawn_once_and_kept_in_the_scores(scoring
     table = pd.read_parquet(tmp_path / "reconstruction.parquet")
     assert table["source_row"].tolist() == rows.tolist()
     assert set(table["split"]) == {"test"}
-    source = scores.images_of(data.sources.images[rows], "cpu")
+    source = images_of(data.sources.images[rows], "cpu")
     error = ((source * 0.5 - 0.5) - source).square().flatten(1).mean(1)
     np.testing.assert_allclose(table["psnr"], 10 * np.log10(4 / error.numpy()), atol=0.1)  # 8 bit rounding
     assert result.summary["test/reconstruction/psnr"] == pytest.approx(table["psnr"].mean())

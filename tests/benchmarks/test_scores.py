@@ -62,7 +62,7 @@ def test_passthrough_has_the_aus_of_the_target_and_the_wrong_person(bench, scori
 def test_mean_au_fills_table_1_only_with_the_variance_as_its_error(scoring):
     answer = np.full(AU_COUNT, 2.0)
     result = evaluate_answer(answer, scoring)
-    targets = scoring.splits[0].request.target_aus
+    targets = scoring.splits[0].edits.target_aus
     assert result.summary["test/au/mse"] == pytest.approx(np.square(targets - 2.0).mean())
     assert not any(name.startswith("test/identity") for name in result.summary)
     assert "test/identity/accuracy" in result.not_measured
@@ -85,7 +85,7 @@ def test_pair_table_has_the_columns_that_reports_read(bench, scoring, tmp_path):
     names += [f"{prefix}_{au}" for prefix in ("target", "a", "b", "source_a") for au in AU_COLUMNS]
     assert set(names) <= set(frame.columns)
     assert len(frame) == 24
-    for name in ("per_au", "response", "control"):
+    for name in ("response", "control"):
         assert len(pd.read_parquet(tmp_path / f"{name}.parquet"))
 
 

@@ -32,7 +32,7 @@ def test_reduced_pairs_have_the_scores_of_the_whole_table():
     frame = pd.concat([frame, frame.filter(like="a_au").add_prefix("b_")[[]]], axis=1)
     for column in AU_COLUMNS:
         frame[f"b_{column}"] = frame[f"a_{column}"]
-    summary = scores.au_summary(frame, scores.per_au_table(frame, "val"))
+    summary = scores.au_summary(frame)
     pairs = rerun_statistics.pair_scores(frame).assign(seed=1)
     assert (len(pairs), int(pairs["error"].isna().sum())) == (24, 1)  # unread: no AUs, but still a person
     for metric, name in ((ERROR, "au/mse"), (SKILL, "au/skill")):

@@ -1,19 +1,17 @@
 """A verifier's threshold, fixed on real photographs before any edit is seen, and whether it is a verifier."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from benchmarks.scoring.scores import Progress, images_of
 from eggan.data.dataset import Dataset
 from eggan.errors import UserError
 from eggan.evaluation.metrics import EqualError, equal_error
-from eggan.files import write_json
+from eggan.evaluation.reading import Progress, in_batches
+from eggan.files import read_json, write_json
 from eggan.randomness import numpy_generator
 
 LEAST_AUC = 0.75  # of telling pairs of one person from pairs of two; below it the weights embed no faces
@@ -23,7 +21,6 @@ FOLDS = 5
 FEWEST_PEOPLE = 4  # two folds of two: each has pairs of two people, and the other fixes its threshold
 MOST_IMAGES = 2_000
 MOST_PAIRS = 20_000
-BATCH = 64
 TOO_FEW_PHOTOGRAPHS = "a verifier's threshold needs training people with two photographs each"
 
 Embed = Callable[[Tensor], Tensor]
@@ -35,7 +32,7 @@ def stored_threshold(
     """Return the threshold stored at `path`; where there is none yet, fit and store it."""
     if not path.exists():
         write_json(fit_threshold(dataset, embed, device, progress), path)
-    return dict(json.loads(path.read_text(encoding="utf-8")))
+    return dict(read_json(path))
 
 
 def fit_threshold(dataset: Dataset, embed: Embed, device: str, progress: Progress) -> dict[str, float]:
@@ -55,7 +52,8 @@ def fit_threshold(dataset: Dataset, embed: Embed, device: str, progress: Progres
             f"{dataset.folder} has {len(people)} training people: a verifier's threshold needs "
             f"{FEWEST_PEOPLE} or more"
         )
-    embedding = _embeddings(dataset, rows, embed, device, progress)
+    what = "fix the verifier's threshold"
+    embedding = in_batches(embed, dataset.images[rows], device, progress, what)
     genuine, impostor = _pairs(owners)
     similarity = [np.einsum("nd,nd->n", embedding[p[:, 0]], embedding[p[:, 1]]) for p in (genuine, impostor)]
     checked = _check(similarity)
@@ -77,17 +75,6 @@ def _rows(dataset: Dataset) -> np.ndarray:
     order = numpy_generator("verification people").permutation(len(people))
     enough = int(np.searchsorted(np.cumsum(sizes[order]), MOST_IMAGES)) + 1
     return rows[np.isin(owners, people[order[: max(enough, FEWEST_PEOPLE)]])]
-
-
-def _embeddings(
-    dataset: Dataset, rows: np.ndarray, embed: Embed, device: str, progress: Progress
-) -> np.ndarray:
-    parts = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
-    shown = progress(parts, len(parts), "fix the verifier's threshold")
-    with torch.no_grad():
-        return np.concatenate(
-            [embed(images_of(dataset.images[part], device)).cpu().numpy() for part in shown]
-        )
 
 
 def _pairs(owners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
