@@ -50,7 +50,7 @@ class TestResolve:
     @pytest.mark.parametrize(
         ("preset", "text", "assignments", "message"),
         [
-            ("fast", "", [], r"no preset 'fast' \(known: paper, cpu, quick\)"),
+            ("fast", "", [], r"no preset 'fast' \(known: paper, cpu, quick, crowd\)"),
             ("cpu", "[method]\nweight_aux = 1\n", [], r"config.toml.method: unknown key 'weight_aux'"),
             ("cpu", "[training]\nbatch = 1\n", [], "unknown key 'batch'"),
             ("cpu", "weight_au = 1\n", [], "unknown key 'weight_au' .known: method, training"),
