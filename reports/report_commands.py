@@ -15,7 +15,6 @@ if TYPE_CHECKING:  # pandas, matplotlib and MLflow take seconds to import; `egga
     from reports.suite.suite_report import Report
 
 INSTRUMENTS = {"AU estimator A": "au_a", "AU estimator B": "au_b", "Face verifier": "verifier"}
-SIGNS = {"good": "+", "bad": "!", "open": "?"}
 
 
 def register(subparsers: Any) -> None:
@@ -90,7 +89,7 @@ def overview(report: "Report") -> str:
     lines = [""]
     for table in report.overview:
         lines += [terminal(table), *(f"  {note}" for note in table.notes), ""]
-    lines += [f"{SIGNS[verdict.tone]} {verdict.text}" for verdict in report.verdicts]
+    lines += [finding.line for finding in report.findings]
     return "\n".join([*lines, "", f"report  {report.page.resolve().as_uri()}", f"runs    {command('ui')}"])
 
 

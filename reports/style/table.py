@@ -3,8 +3,9 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
-from reports.style.metric_catalogue import Kind
+Kind = Literal["method", "reference", "published"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Entry:
     high: float = math.nan
     spread: float = math.nan  # standard deviation over seeds (ddof = 1)
     digits: int = 2
-    words: str = ""  # shown when there is no value: "failed", "undefined", "not measured: ..."
+    words: str = ""  # in the place of a value: "failed", "undefined", "not measured: ..."
     remark: str = ""  # short addition, such as "16 AUs" where the mean leaves one out
     best: bool = False
 
@@ -26,30 +27,21 @@ class Entry:
         return not self.words and math.isfinite(self.value)
 
     @property
-    def has_interval(self) -> bool:
-        """Whether both ends of an interval are known."""
-        return self.measured and math.isfinite(self.low) and math.isfinite(self.high)
-
-    @property
     def number(self) -> str:
         """The value as text, or the words in its place."""
-        if not self.measured:
-            return self.words or "undefined"
-        return _fixed(self.value, self.digits)
+        return _fixed(self.value, self.digits) if self.measured else self.words or "undefined"
 
     @property
     def interval(self) -> str:
         """`[low, high]`, `± sd`, or nothing."""
-        if self.has_interval:
+        if self.measured and math.isfinite(self.low) and math.isfinite(self.high):
             return f"[{_fixed(self.low, self.digits)}, {_fixed(self.high, self.digits)}]"
         return f"± {_fixed(self.spread, self.digits)}" if self.measured and math.isfinite(self.spread) else ""
 
     @property
     def text(self) -> str:
         """Number, interval and remark on one line."""
-        return " ".join(
-            part for part in (self.number, self.interval, f"({self.remark})" if self.remark else "") if part
-        )
+        return " ".join(filter(None, (self.number, self.interval, f"({self.remark})" if self.remark else "")))
 
 
 @dataclass(frozen=True)
@@ -111,6 +103,16 @@ def mark_best(entries: Sequence[Entry], eligible: Sequence[bool], direction: str
     top = (min if direction == "min" else max)(value for _, value in scored)
     winners = {index for index, value in scored if value == top}
     return tuple(replace(e, best=True) if i in winners else e for i, e in enumerate(entries))
+
+
+def mark_best_of_columns(rows: Sequence[Row], directions: Sequence[str]) -> list[Row]:
+    """Mark the best trained method of each column."""
+    eligible = [row.kind == "method" for row in rows]
+    columns = [
+        mark_best([row.entries[i] for row in rows], eligible, direction)
+        for i, direction in enumerate(directions)
+    ]
+    return [replace(row, entries=tuple(column[i] for column in columns)) for i, row in enumerate(rows)]
 
 
 def _fixed(value: float, digits: int) -> str:

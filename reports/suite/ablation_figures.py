@@ -6,8 +6,8 @@ import numpy as np
 
 from benchmarks.suites.ablated_methods import VARIANTS
 from reports.style.figure_style import Picture
-from reports.style.metric_catalogue import ABLATIONS, OUR_METHOD, method_title
 from reports.suite.frame import Frame
+from reports.suite.method_names import ABLATIONS, OUR_METHOD, method_title
 from reports.suite.suite_figures import ROWS, image_rows, pixels_text, showcases, target_names
 
 PER_FACE = 2  # expressions

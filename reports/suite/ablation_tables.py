@@ -1,6 +1,6 @@
 """What each part of EGGAN does here: how every metric changes without it, on the same pairs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,32 +9,32 @@ import pandas as pd
 from benchmarks.scoring.pair_columns import read_mask
 from benchmarks.suites.ablated_methods import VARIANTS
 from eggan.aus import AU_COLUMNS
-from eggan.evaluation.statistics import (
-    Difference,
-    Interval,
-    Statistic,
-    crossed_bootstrap,
-    holm,
-    mean_over_aus,
-)
+from eggan.evaluation.statistics import Difference, Interval, Statistic, holm, mean_over_aus
 from eggan.progress import progress_bar
 from eggan.randomness import numpy_generator
-from reports.style.metric_catalogue import ABLATIONS, METRICS, OUR_METHOD, Metric, method_title, split_title
+from reports.style.metric_catalogue import METRICS, Metric
 from reports.style.table import Entry, Row, Table
 from reports.suite.estimates import (
-    LEVEL,
-    RESAMPLES,
     Group,
     au_statistic,
     column_statistic,
     difference_of,
+    interval,
     match_pairs,
     named,
     skill_statistic,
 )
 from reports.suite.frame import Frame, Progress
+from reports.suite.method_names import ABLATIONS, OUR_METHOD, method_title
 from reports.suite.sections import Section
-from reports.suite.suite_tables import SIGNIFICANT, entry, failure_notes, heading_in, missing_words, p_text
+from reports.suite.suite_tables import (
+    entry,
+    failure_notes,
+    heading_in,
+    missing_words,
+    section_table,
+    with_p_value,
+)
 
 KEYS = ("au/mse", "au/pcc", "au/skill", "identity/accuracy", "pixels/lpips", "pixels/psnr", "pixels/msssim")
 PAPERS, FURTHER = "Change without a part, as in the paper's Fig. 4", "Change without a part, beyond the paper"
@@ -82,21 +82,16 @@ def ablations_of(frame: Frame, section: Section, progress: Progress = progress_b
     if full is None or not len(full.pairs):
         return Ablations(section, (), None, groups, {})
     metrics = _measured(frame, section, full)
-    shown = progress(groups, len(groups), f"differences of the ablations on {section.key}")
-    found = [(g, d) for g in shown if (d := _difference(g, full, metrics)) is not None]
+    steps = progress(groups, len(groups), f"differences of the ablations on {section.key}")
+    found = [(g, d) for g in steps if (d := _difference(g, full, metrics)) is not None]
     adjusted = _adjusted([difference.p_value for _, difference in found])
     effects = {
         group.method: Effects(difference, p, min(group.evidence.seeds, full.evidence.seeds))
         for (group, difference), p in zip(found, adjusted, strict=True)
     }
-    return Ablations(section, metrics, full, groups, effects, _reasons(frame, section, full))
-
-
-def _reasons(frame: Frame, section: Section, full: Group) -> dict[str, str]:
-    told = frame.not_measured[frame.not_measured["run_id"].isin(full.evidence.run_ids)]
-    keys = told["metric"].str.removeprefix(f"{section.split}/")
-    found = dict(zip(keys, told["reason"], strict=True))
-    return {key: str(reason) for key, reason in found.items() if key.startswith(KEYS)}
+    reasons = frame.reasons(full.evidence.run_ids, section.split).to_dict()
+    unmeasured = {str(key): why for key, why in reasons.items() if str(key).startswith(KEYS)}
+    return Ablations(section, metrics, full, groups, effects, unmeasured)
 
 
 def _adjusted(p_values: list[np.ndarray]) -> list[np.ndarray]:
@@ -107,7 +102,7 @@ def _adjusted(p_values: list[np.ndarray]) -> list[np.ndarray]:
 def _measured(frame: Frame, section: Section, full: Group) -> tuple[Metric, ...]:
     """Return the metrics of `KEYS` that the runs of this section hold."""
     tracked = set(frame.metrics["metric"].str.removeprefix(f"{section.split}/"))
-    windows = [m for m in METRICS if not m.recorded_only or m.key in tracked]
+    windows = [m for m in METRICS.values() if not m.recorded_only or m.key in tracked]
     chosen = [m for key in KEYS for m in windows if m.key.startswith(key)]
     return tuple(m for m in chosen if metric_statistic(full.pairs, m) is not None)
 
@@ -116,12 +111,9 @@ def metric_statistic(pairs: pd.DataFrame, metric: Metric) -> Statistic | None:
     """Return a metric of a pair table as a statistic, (R,), in the metric's unit; None where not measured."""
     if metric.pair_column:
         return column_statistic(pairs, metric.pair_column, metric.scale)
-    made: dict[str, Callable[[], Statistic]] = {
-        "au/mse": lambda: mean_over_aus(au_statistic(pairs, "mse")),
-        "au/pcc": lambda: mean_over_aus(au_statistic(pairs, "pcc")),
-        "au/skill": lambda: skill_statistic(pairs),
-    }
-    return made[metric.key]()
+    if metric.key == "au/skill":
+        return skill_statistic(pairs)
+    return mean_over_aus(au_statistic(pairs, "mse" if metric.key == "au/mse" else "pcc"))
 
 
 def _stacked(pairs: pd.DataFrame, metrics: tuple[Metric, ...]) -> Statistic:
@@ -152,71 +144,56 @@ def _read_in_both(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFra
 
 def ablation_table(found: Ablations) -> Table:
     """Return the change of each metric without each part, EGGAN's own values above."""
-    section = found.section
-    rows = [_full_row(found.full, found.metrics)] if found.full else []
     in_paper = {variant.name: variant.in_paper for variant in VARIANTS}
-    rows += [
-        Row(
-            group.title,
-            _entries(found, group),
-            group=PAPERS if in_paper[group.method] else FURTHER,
-            evidence=group.evidence,
-        )
-        for group in found.groups
-    ]
-    return Table(
-        f"ablations-{section.key}",
-        f"EGGAN without its parts ({section.dataset}, {split_title(section.split)})",
+    rows = [_full_row(found.full, found.metrics)] if found.full else []
+    for group in found.groups:
+        heading = PAPERS if in_paper[group.method] else FURTHER
+        rows.append(Row(group.title, _changes(found, group), group=heading, evidence=group.evidence))
+    return section_table(
+        found.section,
+        "ablations",
+        "EGGAN without its parts",
         "Change of each metric when a part is left out: variant − EGGAN on the same pairs and the same "
         "resamples; a change in the direction of the column's arrow means that EGGAN is better without the "
         "part. Brackets: 95 % crossed bootstrap over source identities × targets × seeds. p: two-sided "
         "bootstrap, adjusted with Holm's method over the variants of a column; bold: p < .05.",
         "Without",
-        tuple(heading_in(metric, section) for metric in found.metrics),
-        tuple(rows),
-        (*_notes(found), *_left_out(found), *failure_notes(found.groups)),
+        (heading_in(metric, found.section) for metric in found.metrics),
+        rows,
+        (*_notes(found), *failure_notes(found.groups)),
     )
 
 
 def _full_row(full: Group, metrics: tuple[Metric, ...]) -> Row:
-    generator = numpy_generator("report", "ablation", full.dataset, full.split, full.method)
-    values = crossed_bootstrap(_stacked(full.pairs, metrics), full.factors, generator, RESAMPLES, LEVEL)
-    return Row("EGGAN, all parts (values)", _all_entries(values, metrics), evidence=full.evidence)
+    values = interval(full, _stacked(full.pairs, metrics), "ablation")
+    return Row("EGGAN, all parts (values)", _entries(values, metrics), evidence=full.evidence)
 
 
-def _all_entries(values: Interval, metrics: tuple[Metric, ...]) -> tuple[Entry, ...]:
+def _entries(values: Interval, metrics: tuple[Metric, ...]) -> tuple[Entry, ...]:
     return tuple(entry(values, metric.digits, i) for i, metric in enumerate(metrics))
 
 
-def _entries(found: Ablations, group: Group) -> tuple[Entry, ...]:
+def _changes(found: Ablations, group: Group) -> tuple[Entry, ...]:
     effects = found.effects.get(group.method)
     if effects is None:
         words = "not measured: no common pairs" if len(group.pairs) else missing_words(group)
-        return tuple(Entry(words=words) for _ in found.metrics)
-    plain = _all_entries(effects.difference, found.metrics)
-    return tuple(
-        Entry(e.value, e.low, e.high, digits=e.digits, remark=p_text(p), best=p < SIGNIFICANT)
-        if e.measured
-        else e
-        for e, p in zip(plain, map(float, effects.adjusted), strict=True)
-    )
+        return (Entry(words=words),) * len(found.metrics)
+    plain = _entries(effects.difference, found.metrics)
+    return tuple(with_p_value(e, float(p)) for e, p in zip(plain, effects.adjusted, strict=True))
 
 
-def _left_out(found: Ablations) -> tuple[str, ...]:
-    """Return a line per metric that has no column, with the reason."""
-    titles = {metric.key: metric.title for metric in METRICS}
-    return tuple(
-        f"{titles.get(key, key)}: {reason}"
+def _notes(found: Ablations) -> list[str]:
+    """Return what to know of variants with one training, and why a metric has no column."""
+    single = [method_title(method) for method, effects in found.effects.items() if effects.seeds == 1]
+    notes = [
+        f"{METRICS[key].title if key in METRICS else key}: {reason}"
         for key, reason in found.unmeasured.items()
         if found.position(key) < 0
-    )
-
-
-def _notes(found: Ablations) -> tuple[str, ...]:
-    single = [method_title(method) for method, effects in found.effects.items() if effects.seeds == 1]
-    if not single:
-        return ()
-    return (
-        f"One training: {', '.join(single)}. It is compared with every finished seed of EGGAN; the "
-        "interval does not span the chance of that training and is too narrow for a claim.",
-    )
+    ]
+    if single:
+        notes.insert(
+            0,
+            f"One training: {', '.join(single)}. It is compared with every finished seed of EGGAN; the "
+            "interval does not span the chance of that training and is too narrow for a claim.",
+        )
+    return notes

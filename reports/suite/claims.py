@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.style.metric_catalogue import OUR_METHOD, Metric, split_title
+from reports.style.finding import Finding
+from reports.style.metric_catalogue import Metric
 from reports.suite.ablation_tables import Ablations, Effects
 from reports.suite.frame import Frame
+from reports.suite.method_names import OUR_METHOD
+from reports.suite.suite_findings import SEEDS_FOR_CLAIMS
 from reports.suite.suite_tables import SIGNIFICANT, p_text
-from reports.suite.verdicts import SEEDS_FOR_CLAIMS, Verdict
 
 
 @dataclass(frozen=True)
@@ -48,69 +50,68 @@ C_ID_FEATURES = (
 )
 
 
-def claim_verdicts(frame: Frame, ablations: Sequence[Ablations]) -> list[Verdict]:
-    """Return a verdict per claim, and one per part without a claim, on each dataset's headline split."""
-    said: list[Verdict] = []
-    judged: set[str] = set()
+def claim_findings(frame: Frame, ablations: Sequence[Ablations]) -> list[Finding]:
+    """Return a finding per claim, and one per part without a claim, on each dataset's headline split."""
+    headline: dict[str, Ablations] = {}
     for found in ablations:  # sections come with the headline split first
-        if found.section.dataset not in judged:
-            judged.add(found.section.dataset)
-            said += _on_section(found)
-    if said and _perceives_with_c_id(frame):
-        said.append(Verdict("open", C_ID_FEATURES))
-    return said
+        headline.setdefault(found.section.dataset, found)
+    findings = [finding for found in headline.values() for finding in _on_section(found)]
+    if findings and _perceives_with_c_id(frame):
+        findings.append(Finding("open", C_ID_FEATURES))
+    return findings
 
 
-def _on_section(found: Ablations) -> list[Verdict]:
-    where = f"{found.section.dataset}, {split_title(found.section.split)}"
+def _on_section(found: Ablations) -> list[Finding]:
+    where = found.section.where
     if found.full is None:
-        return [Verdict("bad", f"Ablations on {where}: EGGAN has no scores to compare with.")]
-    said = []
+        return [Finding("bad", f"Ablations on {where}: EGGAN has no scores to compare with.")]
+    findings = []
     for group in found.groups:
         name = f"{group.title} on {where}"
         effects = found.effects.get(group.method)
         if effects is None:
-            said.append(Verdict("bad", f"{name}: nothing to judge ({group.failure or 'no common pairs'})."))
+            why = group.failure or "no common pairs"
+            findings.append(Finding("bad", f"{name}: nothing to judge ({why})."))
             continue
         claims = [claim for claim in CLAIMS if claim.method == group.method]
-        said += [_judged(name, claim, found, effects) for claim in claims]
-        said += [] if claims else [_unclaimed(name, found, effects)]
-    return said
+        findings += [_judged(name, claim, found, effects) for claim in claims]
+        findings += [] if claims else [_unclaimed(name, found, effects)]
+    return findings
 
 
-def _judged(name: str, claim: Claim, found: Ablations, effects: Effects) -> Verdict:
-    told = f"{name}: the paper says “{claim.quote}” ({claim.where})"
+def _judged(name: str, claim: Claim, found: Ablations, effects: Effects) -> Finding:
+    start = f"{name}: the paper says “{claim.quote}” ({claim.where})"
     at = found.position(claim.metric)
     if at < 0 or np.isnan(effects.difference.estimate[at]):
         why = next((r for key, r in found.unmeasured.items() if key.startswith(claim.metric)), "")
         because = f" ({why})" if why else ""
-        return Verdict("open", f"{told}. Not tested here: {claim.metric} was not measured{because}.")
-    told += f". {_change(found, effects, at)}: "
+        return Finding("open", f"{start}. Not tested here: {claim.metric} was not measured{because}.")
+    start += f". {_change(found, effects, at)}: "
     worse = _is_worse(found.metrics[at], effects, at)
     significant = effects.adjusted[at] < SIGNIFICANT
     if effects.seeds < SEEDS_FOR_CLAIMS:
         leaning = ("the claim's way" if worse else "the other way") if significant else "neither way"
-        return Verdict(
+        return Finding(
             "open",
-            f"{told}it points {leaning}, but rests on {_seeds(effects)} where a claim needs "
+            f"{start}it points {leaning}, but rests on {_seeds(effects)} where a claim needs "
             f"{SEEDS_FOR_CLAIMS}: the interval does not span the chance of training.",
         )
     if not significant:
-        return Verdict("open", f"{told}the claim is not shown here, nor its opposite.")
+        return Finding("open", f"{start}the claim is not shown here, nor its opposite.")
     if worse:
-        return Verdict("good", f"{told}the claim holds here.")
-    return Verdict("bad", f"{told}the claim does not hold here, the opposite does.")
+        return Finding("good", f"{start}the claim holds here.")
+    return Finding("bad", f"{start}the claim does not hold here, the opposite does.")
 
 
-def _unclaimed(name: str, found: Ablations, effects: Effects) -> Verdict:
+def _unclaimed(name: str, found: Ablations, effects: Effects) -> Finding:
     """Say what changes without a part of which the paper says nothing that these metrics test."""
     changed = [i for i in range(len(found.metrics)) if effects.adjusted[i] < SIGNIFICANT]
-    told = "; ".join(_change(found, effects, i) for i in changed)
+    changes = "; ".join(_change(found, effects, i) for i in changed)
     seeds = "" if effects.seeds >= SEEDS_FOR_CLAIMS else f" With {_seeds(effects)}, this is no claim."
-    return Verdict(
+    return Finding(
         "open",
         f"{name}: the paper makes no claim that these metrics test. "
-        f"{f'Without it: {told}.' if told else 'No metric changes beyond chance.'}{seeds}",
+        f"{f'Without it: {changes}.' if changes else 'No metric changes beyond chance.'}{seeds}",
     )
 
 
@@ -136,5 +137,5 @@ def _is_worse(metric: Metric, effects: Effects, at: int) -> bool:
 
 def _perceives_with_c_id(frame: Frame) -> bool:
     ours = frame.cells.loc[frame.cells["method"] == OUR_METHOD, "run_id"]
-    told = frame.settings[frame.settings["run_id"].isin(ours)]
-    return bool(((told["setting"] == "config.perceptual_on") & (told["value"] == "c_id")).any())
+    settings = frame.settings[frame.settings["run_id"].isin(ours)]
+    return bool(((settings["setting"] == "config.perceptual_on") & (settings["value"] == "c_id")).any())

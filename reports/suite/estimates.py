@@ -1,6 +1,6 @@
 """Estimates with intervals from the pair frame, by the crossed bootstrap over sources, targets and seeds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -21,9 +21,9 @@ from eggan.evaluation.statistics import (
     weighted_pcc,
 )
 from eggan.randomness import numpy_generator
-from reports.style.metric_catalogue import COPY, PASSTHROUGH, method_rank
 from reports.style.table import Evidence
 from reports.suite.frame import Frame
+from reports.suite.method_names import COPY, PASSTHROUGH, method_rank
 
 RESAMPLES = 1000
 DIFFERENCE_RESAMPLES = 4000  # the smallest p-value is 2 / 4001: small enough to survive Holm over 17 AUs
@@ -52,11 +52,6 @@ class Group:
         """Why there is nothing to show; empty where there is something."""
         return "" if len(self.pairs) else "; ".join(self.evidence.failures) or "no pairs of this split"
 
-    @property
-    def factors(self) -> dict[str, np.ndarray]:
-        """Levels of the crossed bootstrap."""
-        return pair_factors(self.pairs)
-
 
 def pair_factors(pairs: pd.DataFrame) -> dict[str, np.ndarray]:
     """Return the resampled factors of a pair table: source identity, target, seed."""
@@ -75,12 +70,12 @@ def groups_of(frame: Frame, dataset: str, split: str) -> list[Group]:
 
 def _group(frame: Frame, cells: pd.DataFrame, dataset: str, split: str, method: str) -> Group:
     mine = cells[cells["method"] == method]
-    done = mine[mine["state"] == "finished"]
+    finished = mine["state"] == "finished"
+    done, lost = mine[finished], mine[~finished]
     pairs = frame.pairs[frame.pairs["run_id"].isin(done["run_id"]) & (frame.pairs["split"] == split)]
-    lost = mine[mine["state"] != "finished"]
     failures = tuple(
-        ": ".join(filter(None, (f"seed {row['seed']} {row['state']}", str(row["reason"]))))
-        for _, row in lost.iterrows()
+        f"seed {seed} {state}" + (f": {reason}" if reason else "")
+        for seed, state, reason in zip(lost["seed"], lost["state"], lost["reason"], strict=True)
     )
     per_seed = len(pairs) // max(1, len(done))
     evidence = Evidence(per_seed, len(done), len(mine), failures, tuple(mine["run_id"]))
@@ -110,10 +105,15 @@ def au_statistic(pairs: pd.DataFrame, metric: AUMetric, reading: str = "a") -> S
     return statistic if kept.all() else lambda weights: statistic(weights[:, kept])
 
 
-def interval(group: Group, statistic: Statistic, purpose: str) -> Interval:
-    """Return a statistic's estimate and interval on a group's pairs; the bootstrap is seeded by the names."""
+def interval(
+    group: Group, statistic: Statistic, purpose: str, factors: dict[str, np.ndarray] | None = None
+) -> Interval:
+    """Return a statistic's estimate and interval; the bootstrap is seeded by the names.
+
+    `factors`: what is resampled, by default the sources, targets and seeds of the group's pairs.
+    """
     generator = numpy_generator("report", purpose, group.dataset, group.split, group.method)
-    return crossed_bootstrap(statistic, group.factors, generator, RESAMPLES, LEVEL)
+    return crossed_bootstrap(statistic, factors or pair_factors(group.pairs), generator, RESAMPLES, LEVEL)
 
 
 def au_interval(group: Group, metric: AUMetric, reading: str = "a") -> Interval:
@@ -218,24 +218,22 @@ def match_pairs(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame
         return first.iloc[:0], second.iloc[:0]
     single = first["seed"].nunique() == 1 or second["seed"].nunique() == 1
     keys = ["pair"] if single else ["pair", "seed"]
-    left = first[keys].assign(first=np.arange(len(first)))
-    right = second[keys].assign(second=np.arange(len(second)))
-    both = left.merge(right, on=keys).sort_values(["second", "first"])
-    return first.iloc[both["first"]].reset_index(drop=True), second.iloc[both["second"]].reset_index(
-        drop=True
-    )
+    left = first[keys].assign(left=np.arange(len(first)))
+    right = second[keys].assign(right=np.arange(len(second)))
+    both = left.merge(right, on=keys).sort_values(["right", "left"])
+    one, two = first.iloc[both["left"]], second.iloc[both["right"]]
+    return one.reset_index(drop=True), two.reset_index(drop=True)
 
 
 def agreement(groups: list[Group], metric: AUMetric) -> pd.DataFrame:
-    """Return method, a, b: the mean MSE or PCC by both estimators, for methods that have pairs."""
-    rows = [
-        (g.method, *(_mean(g, metric, reading) for reading in ("a", "b"))) for g in groups if len(g.pairs)
-    ]
-    return pd.DataFrame(rows, columns=["method", "a", "b"])
+    """Return the mean MSE or PCC by both estimators, `a` and `b`, by method, for methods that have pairs."""
+    scored = [group for group in groups if len(group.pairs)]
+    means = [[_mean(group, metric, reading) for reading in ("a", "b")] for group in scored]
+    return pd.DataFrame(means, [group.method for group in scored], ["a", "b"])
 
 
 def _mean(group: Group, metric: AUMetric, reading: str) -> float:
-    statistic: Callable[[np.ndarray], np.ndarray] = mean_over_aus(au_statistic(group.pairs, metric, reading))
+    statistic = mean_over_aus(au_statistic(group.pairs, metric, reading))
     return float(statistic(np.ones((1, len(group.pairs))))[0])
 
 

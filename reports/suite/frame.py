@@ -114,6 +114,16 @@ class Frame:
         """What the suite's methods are called, and their colours."""
         return names_in(self.cells)
 
+    def metric_names(self, split: str) -> set[str]:
+        """Return the metrics that runs recorded, or said why not, without the name of this split."""
+        names = pd.concat([self.metrics["metric"], self.not_measured["metric"]])
+        return set(names.str.removeprefix(f"{split}/"))
+
+    def reasons(self, run_ids: Iterable[str], split: str) -> pd.Series:
+        """Return why some metrics of these runs have no value, by metric without the name of this split."""
+        mine = self.not_measured[self.not_measured["run_id"].isin(list(run_ids))]
+        return mine.set_index(mine["metric"].str.removeprefix(f"{split}/"))["reason"].astype(str)
+
 
 def read_store(
     store: "Store", suite: str | None, instruments: Mapping[str, Any], progress: Progress

@@ -1,8 +1,7 @@
-"""What the methods of one report are called, and the colour that each has in every figure.
+"""What the methods of a report are called, their order and kind, and the colour of each in every figure.
 
-Methods that come with the project are listed in `reports.style.metric_catalogue` and here. Any other one,
-such as a row that `eggan bench run --add` put into a suite, has the title that its runs recorded and a spare
-colour.
+Methods that come with the project are listed here. Any other one, such as a row that `eggan bench run --add`
+put into a suite, has the title that its runs recorded and a spare colour.
 """
 
 import hashlib
@@ -11,8 +10,28 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from reports.style.metric_catalogue import METHOD_TITLES, method_title, short_title
+from benchmarks.suites import tuned_methods
+from benchmarks.suites.ablated_methods import VARIANTS
+from reports.style.table import Kind
 
+OUR_METHOD = "eggan"
+COPY, PASSTHROUGH, ORACLE = "copy-source", "target-passthrough", "oracle"
+# Order is the order of rows in every table: references that bound the problem, then methods.
+METHOD_TITLES: Mapping[str, str] = {
+    COPY: "Copy source",
+    "mean-au": "Mean AU",
+    PASSTHROUGH: "Target passthrough",
+    "homointerpgan": "HomoInterpGAN",
+    "stargan": "StarGAN",
+    "ganimation": "GANimation",
+    OUR_METHOD: "EGGAN",
+    "eggan-w": "EGGAN-W",
+    tuned_methods.NAME: tuned_methods.TITLE,
+    **{variant.name: variant.title for variant in VARIANTS},
+    ORACLE: "Oracle (rendered truth)",
+}
+ABLATIONS = tuple(variant.name for variant in VARIANTS)
+REFERENCES = (COPY, "mean-au", PASSTHROUGH, ORACLE)
 # Okabe and Ito's palette: told apart with every common colour vision. Fixed per method: figures agree.
 PALETTE: Mapping[str, str] = {
     "eggan": "#0072B2",
@@ -36,6 +55,27 @@ PALETTE: Mapping[str, str] = {
 # Each as far as can be, in Oklab, from those above and before it.
 SPARE_COLOURS = ("#4BD22D", "#8769FF", "#FFA5FF", "#874B00", "#781EC3", "#1EF0B4", "#968700", "#1E3CD2")
 SHORT = 24  # characters of a title that a legend has room for
+
+
+def method_title(method: str) -> str:
+    """Return the display name of a method; one that is not listed keeps its own name."""
+    return METHOD_TITLES.get(method, method)
+
+
+def short_title(method: str) -> str:
+    """Return the name of a method for legends and panels: an ablation's without what it lacks."""
+    return next((variant.short for variant in VARIANTS if variant.name == method), method_title(method))
+
+
+def method_kind(method: str) -> Kind:
+    """Return whether a row is a trained method or a reference without training."""
+    return "reference" if method in REFERENCES else "method"
+
+
+def method_rank(method: str) -> tuple[int, str]:
+    """Return a sort key that puts methods in the order of `METHOD_TITLES`, unknown ones before ours."""
+    order = list(METHOD_TITLES)
+    return (order.index(method) if method in order else order.index(OUR_METHOD), method)
 
 
 @dataclass(frozen=True)

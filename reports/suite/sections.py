@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.scoring.pair_columns import read_mask
 from eggan.evaluation.statistics import Interval
-from reports.style.metric_catalogue import METRICS, SPLIT_ORDER
+from reports.style.metric_catalogue import METRICS
 from reports.suite.estimates import (
     Group,
     au_interval,
@@ -17,6 +17,17 @@ from reports.suite.estimates import (
 from reports.suite.frame import Frame, Progress
 from reports.suite.instrument_names import Readers, readers_of
 from reports.suite.method_names import MethodNames
+
+SPLIT_TITLES = {  # in the order of the page: the headline first
+    "wide": "wide test split (headline)",
+    "test": "test split of the paper's protocol",
+    "val": "validation split",
+}
+
+
+def split_title(split: str) -> str:
+    """Return the display name of a split."""
+    return SPLIT_TITLES.get(split, f"{split} split")
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,11 @@ class Section:
         """Name for files and links."""
         return f"{self.dataset}-{self.split}"
 
+    @property
+    def where(self) -> str:
+        """Dataset and split as titles and sentences name them."""
+        return f"{self.dataset}, {split_title(self.split)}"
+
 
 def sections_of(frame: Frame, progress: Progress) -> list[Section]:
     """Return a section per dataset and split that has pairs; the split that carries the headline first."""
@@ -59,7 +75,8 @@ def sections_of(frame: Frame, progress: Progress) -> list[Section]:
 
 
 def _split_rank(split: str) -> tuple[int, str]:
-    return (SPLIT_ORDER.index(split) if split in SPLIT_ORDER else len(SPLIT_ORDER), split)
+    order = list(SPLIT_TITLES)
+    return (order.index(split) if split in order else len(order), split)
 
 
 def _empty(frame: Frame, dataset: str, split: str) -> Section:
@@ -80,5 +97,5 @@ def _estimate(section: Section, group: Group) -> None:
     margin = None if passthrough is None else margin_interval(group, passthrough)
     if margin is not None:
         section.margins[group.method] = margin
-    for column, scale in {(m.pair_column, m.scale) for m in METRICS if m.pair_column}:
+    for column, scale in {(m.pair_column, m.scale) for m in METRICS.values() if m.pair_column}:
         column_interval(group, column, scale)  # the group keeps it

@@ -14,10 +14,8 @@ from matplotlib.figure import Figure
 
 from eggan.aus import AU_COUNT, AU_NUMBERS, EXPRESSIONS
 from reports.style.figure_style import FAINT, INK, Picture, literal, style
-from reports.style.figure_style import save as save  # for those who draw with this module
-from reports.style.metric_catalogue import ABLATIONS, ORACLE, method_kind, method_rank
 from reports.suite.frame import Frame
-from reports.suite.method_names import MethodNames
+from reports.suite.method_names import ABLATIONS, ORACLE, MethodNames, method_kind, method_rank
 from reports.suite.sections import Section
 
 ROWS = 8  # of images in one figure, about

@@ -7,24 +7,23 @@ from typing import Any
 
 import pandas as pd
 
+from reports.style.figure_style import Picture
+from reports.style.finding import Finding
 from reports.style.html import render
-from reports.style.metric_catalogue import METRICS, OUR_METHOD, method_rank, split_title
+from reports.style.metric_catalogue import METRICS
 from reports.style.table import Table
 from reports.suite import published
 from reports.suite.frame import Frame
-from reports.suite.sections import Section
-from reports.suite.suite_figures import Picture
-from reports.suite.verdicts import Verdict
+from reports.suite.method_names import OUR_METHOD, method_rank
+from reports.suite.sections import Section, split_title
 
 TEMPLATE = Path(__file__).with_name("suite_page.html")
 MARGIN_DEFINITION = (
     "Margin over mixtures: a coin that returns either the source (copy-source) or the reference image "
-    "(target passthrough) "
-    "moves on a straight line between these two in the plane of mean MSE and accuracy. Expression gained (0 "
-    "at copy-source, "
-    "1 at passthrough) plus identity kept (1 at copy-source, 0 at passthrough) is 1 all along that line. "
-    "The margin is the "
-    "sum minus 1. At or below 0 a method lies between the two references and has learnt nothing."
+    "(target passthrough) moves on a straight line between these two in the plane of mean MSE and accuracy. "
+    "Expression gained (0 at copy-source, 1 at passthrough) plus identity kept (1 at copy-source, 0 at "
+    "passthrough) is 1 all along that line. The margin is the sum minus 1. At or below 0 a method lies "
+    "between the two references and has learnt nothing."
 )
 
 
@@ -47,7 +46,7 @@ def render_page(
     sections: Sequence[SectionPage],
     faces: Sequence[Picture],
     training: Sequence[Picture],
-    said: Sequence[Verdict],
+    findings: Sequence[Finding],
 ) -> str:
     """Return the page as HTML; everything that comes from runs is escaped."""
     return render(
@@ -59,11 +58,11 @@ def render_page(
         sections=sections,
         faces=faces,
         training=training,
-        verdicts=said,
+        findings=findings,
         runs=list(frame.cells.to_dict("records")),
         method_title=frame.names.title,
         duration=duration,
-        metrics=METRICS,
+        metrics=METRICS.values(),
         margin_definition=MARGIN_DEFINITION,
         instruments=instrument_cards(frame),
         settings=settings(frame),

@@ -6,19 +6,21 @@ from pathlib import Path
 
 from eggan.files import refuse_foreign, replaced_folder
 from eggan.progress import progress_bar, working
-from reports.style import table_writers
+from reports.style.figure_style import Picture, save
+from reports.style.finding import Finding
 from reports.style.html import PAGE, report_files
 from reports.style.table import Table
-from reports.suite import suite_figures, suite_tables
+from reports.style.table_writers import write_tables
+from reports.suite import suite_figures, suite_findings, suite_tables
 from reports.suite.ablation_figures import ablation_grids
 from reports.suite.ablation_tables import Ablations, ablation_table, ablations_of
-from reports.suite.claims import claim_verdicts
+from reports.suite.claims import claim_findings
 from reports.suite.frame import Frame, Progress
 from reports.suite.reconstruction_table import self_reconstruction
 from reports.suite.sections import Section, sections_of
-from reports.suite.suite_figures import Picture
 from reports.suite.suite_page import SectionPage, render_page
-from reports.suite.verdicts import Verdict, verdicts
+
+OVERVIEW = ("averages", "table2", "ablations")  # what the terminal shows of a section's tables
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Report:
 
     page: Path
     overview: list[Table]
-    verdicts: list[Verdict]
+    findings: list[Finding]
 
 
 def build(frame: Frame, out: Path, progress: Progress) -> Report:
@@ -36,24 +38,23 @@ def build(frame: Frame, out: Path, progress: Progress) -> Report:
     refuse_foreign(out, known)
     sections = sections_of(frame, progress)
     ablations = {s.key: found for s in sections if (found := ablations_of(frame, s, progress))}
-    said = claim_verdicts(frame, list(ablations.values())) + verdicts(frame, sections)
+    findings = claim_findings(frame, list(ablations.values())) + suite_findings.findings(frame, sections)
     with working("laying out the figures"):
         pictures = suite_figures.pictures(frame, sections) + ablation_grids(frame)
     with working("filling the tables"):
-        filled = [section_tables(frame, s, ablations.get(s.key), progress) for s in sections]
+        tables = [section_tables(frame, s, ablations.get(s.key), progress) for s in sections]
     pages = [
         SectionPage(section, made, [picture for picture in pictures if picture.key.endswith(section.key)])
-        for section, made in zip(sections, filled, strict=True)
+        for section, made in zip(sections, tables, strict=True)
     ]
     with replaced_folder(out, known) as staging:
-        _write_tables([table for page in pages for table in page.tables.values()], staging / "tables")
+        write_tables([table for made in tables for table in made.values()], staging / "tables")
         for picture in progress(pictures, len(pictures), "figures"):
-            suite_figures.save(picture, staging / "figures")
+            save(picture, staging / "figures")
         faces, training = _named(pictures, "fig"), _named(pictures, "training")
-        (staging / PAGE).write_text(render_page(frame, pages, faces, training, said), encoding="utf-8")
-    told = ("averages", "table2", "ablations")
-    overview = [page.tables[place] for page in pages for place in told if place in page.tables]
-    return Report(out / PAGE, overview, said)
+        (staging / PAGE).write_text(render_page(frame, pages, faces, training, findings), encoding="utf-8")
+    overview = [made[name] for made in tables for name in OVERVIEW if name in made]
+    return Report(out / PAGE, overview, findings)
 
 
 def section_tables(
@@ -82,11 +83,3 @@ def section_tables(
 
 def _named(pictures: Sequence[Picture], start: str) -> list[Picture]:
     return [picture for picture in pictures if picture.key.startswith(start)]
-
-
-def _write_tables(made: Sequence[Table], folder: Path) -> None:
-    folder.mkdir(parents=True)
-    for table in made:
-        (folder / f"{table.key}.md").write_text(table_writers.markdown(table), encoding="utf-8")
-        (folder / f"{table.key}.tex").write_text(table_writers.latex(table), encoding="utf-8")
-        (folder / f"{table.key}.csv").write_text(table_writers.csv_text(table), encoding="utf-8")

@@ -9,10 +9,10 @@ import pytest
 from eggan.aus import AU_COLUMNS
 from eggan.evaluation.statistics import holm
 from reports.style import table_writers
-from reports.style.metric_catalogue import ABLATIONS, method_kind, method_rank, method_title
-from reports.suite import ablation_tables, estimates, suite_figures, verdicts
+from reports.suite import ablation_tables, estimates, suite_figures, suite_findings
 from reports.suite.ablation_figures import ablation_grids
-from reports.suite.claims import CLAIMS, claim_verdicts
+from reports.suite.claims import CLAIMS, claim_findings
+from reports.suite.method_names import ABLATIONS, method_kind, method_rank, method_title
 from reports.suite.sections import sections_of
 from reports.suite.suite_report import build, section_tables
 from tests.reports.fakes import make_frame, run, showcase
@@ -177,31 +177,31 @@ def test_the_table_shows_values_changes_one_seed_rows_and_failures(found):
     assert r"\(" not in table_writers.latex(table)
 
 
-def verdict_on(frame, section, method, word=""):
-    said = claim_verdicts(frame, [ablation_tables.ablations_of(frame, section)])
+def finding_on(frame, section, method, word=""):
+    said = claim_findings(frame, [ablation_tables.ablations_of(frame, section)])
     (one,) = [v for v in said if v.text.startswith(method_title(method)) and word in v.text]
     return one
 
 
 def test_claims_hold_fail_or_stay_open_as_the_numbers_say(frame, section):
-    good = verdict_on(frame, section, "eggan-wtp", "fine semantic information")
+    good = finding_on(frame, section, "eggan-wtp", "fine semantic information")
     assert good.tone == "good"
     assert "MS-SSIM (window 3) changes by -0.0" in good.text
     assert "the claim holds here" in good.text
-    unmoved = verdict_on(frame, section, "eggan-wti")
+    unmoved = finding_on(frame, section, "eggan-wti")
     assert unmoved.tone == "open"
     assert "not shown here" in unmoved.text
-    assert verdict_on(frame, section, "eggan-wts", "expected expressions").tone == "good"
-    opposite = verdict_on(frame, section, "eggan-wts", "global facial shape")
+    assert finding_on(frame, section, "eggan-wts", "expected expressions").tone == "good"
+    opposite = finding_on(frame, section, "eggan-wts", "global facial shape")
     assert opposite.tone == "bad"
     assert "the opposite does" in opposite.text
 
 
 def test_one_training_carries_no_claim_however_large_the_effect(frame, section):
-    said = verdict_on(frame, section, "eggan-no-dz")
+    said = finding_on(frame, section, "eggan-no-dz")
     assert said.tone == "open"
     assert "points the claim's way, but rests on 1 training where a claim needs 3" in said.text
-    unclaimed = verdict_on(frame, section, "eggan-no-dimg")
+    unclaimed = finding_on(frame, section, "eggan-no-dimg")
     assert unclaimed.tone == "open"
     assert "Accuracy changes by -" in unclaimed.text
     assert "percentage points" in unclaimed.text
@@ -212,25 +212,25 @@ def test_a_full_model_of_one_seed_carries_no_claim_either(frame):
     first = (frame.cells["method"] != "eggan") | (frame.cells["seed"] == 0)
     pairs = (frame.pairs["method"] != "eggan") | (frame.pairs["seed"] == 0)
     thin = dataclasses.replace(frame, cells=frame.cells[first], pairs=frame.pairs[pairs])
-    said = verdict_on(thin, sections_of(thin, quiet)[0], "eggan-wtp", "fine semantic information")
+    said = finding_on(thin, sections_of(thin, quiet)[0], "eggan-wtp", "fine semantic information")
     assert said.tone == "open"
     assert "rests on 1 training" in said.text
 
 
 def test_a_failed_variant_and_features_of_c_id_are_told(frame, section):
-    assert "seed 0 failed: loss id became NaN" in verdict_on(frame, section, "eggan-l1-only").text
-    said = claim_verdicts(frame, [ablation_tables.ablations_of(frame, section)])
+    assert "seed 0 failed: loss id became NaN" in finding_on(frame, section, "eggan-l1-only").text
+    said = claim_findings(frame, [ablation_tables.ablations_of(frame, section)])
     assert "features of C_id" in said[-1].text
     plain = dataclasses.replace(frame, settings=frame.settings[frame.settings["value"] != "c_id"])
     assert (
         "features of C_id"
-        not in claim_verdicts(plain, [ablation_tables.ablations_of(plain, section)])[-1].text
+        not in claim_findings(plain, [ablation_tables.ablations_of(plain, section)])[-1].text
     )
 
 
 def test_a_claim_whose_metric_was_not_measured_is_not_tested(frame):
     blind = dataclasses.replace(frame, pairs=frame.pairs.assign(msssim=np.nan))
-    said = verdict_on(blind, sections_of(blind, quiet)[0], "eggan-wtp", "fine semantic information")
+    said = finding_on(blind, sections_of(blind, quiet)[0], "eggan-wtp", "fine semantic information")
     assert said.tone == "open"
     assert "Not tested here: pixels/msssim was not measured" in said.text
 
@@ -239,7 +239,7 @@ def test_without_eggans_scores_nothing_is_judged(frame):
     alone = dataclasses.replace(frame, pairs=frame.pairs[frame.pairs["method"] != "eggan"])
     section = sections_of(alone, quiet)[0]
     found = ablation_tables.ablations_of(alone, section)
-    (said,) = (v for v in claim_verdicts(alone, [found]) if v.text.startswith("Ablations on"))
+    (said,) = (v for v in claim_findings(alone, [found]) if v.text.startswith("Ablations on"))
     assert said.tone == "bad"
     assert "ablations" not in section_tables(alone, section, found)
 
@@ -247,7 +247,7 @@ def test_without_eggans_scores_nothing_is_judged(frame):
 def test_claims_are_judged_once_per_dataset_on_the_headline_split():
     frame = with_variants(make_frame(splits=("wide", "test"), failed=False))
     sections = sections_of(frame, quiet)
-    said = claim_verdicts(frame, [ablation_tables.ablations_of(frame, s) for s in sections])
+    said = claim_findings(frame, [ablation_tables.ablations_of(frame, s) for s in sections])
     assert len([v for v in said if "E_wtI" in v.text and "the paper says" in v.text]) == 1
     assert all("wide test split" in v.text for v in said if "the paper says" in v.text)
 
@@ -258,7 +258,7 @@ def test_every_claim_is_about_a_variant_and_a_metric_of_the_table():
 
 
 def test_one_seed_variants_do_not_make_the_suite_preliminary(frame, section):
-    texts = [verdict.text for verdict in verdicts.verdicts(frame, [section])]
+    texts = [finding.text for finding in suite_findings.findings(frame, [section])]
     assert any(text.startswith("3 seeds carry claims") for text in texts)
     assert not any(text.startswith("E_wtP") for text in texts)
 
@@ -269,7 +269,7 @@ def test_a_suite_without_ablations_has_no_ablation_table_or_figure():
     assert ablation_tables.ablations_of(plain, section) is None
     assert "ablations" not in section_tables(plain, section)
     assert ablation_grids(plain) == []
-    assert claim_verdicts(plain, []) == []
+    assert claim_findings(plain, []) == []
 
 
 def test_fig_4_shows_the_same_face_source_truth_eggan_and_each_finished_variant(frame):

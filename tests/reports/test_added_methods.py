@@ -12,10 +12,9 @@ import pytest
 from benchmarks.running.bench_session import BenchSession
 from benchmarks.suites.added_rows import with_added_rows
 from reports.style import figure_style
-from reports.style.metric_catalogue import METHOD_TITLES
 from reports.suite import estimates
 from reports.suite.frame import read_frame, read_store, write_frame
-from reports.suite.method_names import PALETTE, SPARE_COLOURS, names_in
+from reports.suite.method_names import METHOD_TITLES, PALETTE, SPARE_COLOURS, names_in
 from reports.suite.sections import sections_of
 from reports.suite.suite_figures import bars, curves, pictures
 from tests.benchmarks.fakes import fake_entry, make_bench, tiny_suite

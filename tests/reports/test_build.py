@@ -12,9 +12,9 @@ from reports import report_commands
 from reports.style import figure_style
 from reports.suite import estimates
 from reports.suite.frame import read_frame, write_frame
+from reports.suite.suite_findings import findings
 from reports.suite.suite_page import render_page, settings
 from reports.suite.suite_report import build
-from reports.suite.verdicts import verdicts
 from tests.reports.fakes import make_frame
 from tests.reports.test_tables import quiet
 
@@ -77,7 +77,7 @@ def test_page_is_well_formed(built):
 def test_markup_in_a_reason_is_escaped():
     frame = make_frame(seeds=1)
     frame.cells.loc[frame.cells["method"] == "stargan", "reason"] = "<img src=x>"
-    html = render_page(frame, [], [], [], verdicts(frame, []))
+    html = render_page(frame, [], [], [], findings(frame, []))
     assert "<img src=x>" not in html
     assert "&lt;img src=x&gt;" in html
 

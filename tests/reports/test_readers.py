@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.scoring.pair_columns import au_matrix
 from eggan.aus import AU_COLUMNS
-from reports.suite import estimates, suite_tables, verdicts
+from reports.suite import estimates, suite_findings, suite_tables
 from reports.suite.instrument_names import Readers, all_cards, readers_of
 from reports.suite.sections import sections_of
 from tests.reports.fakes import DATASET, make_frame
@@ -98,7 +98,7 @@ def test_several_sets_of_instruments_are_a_problem():
     frame = make_frame(seeds=1, failed=False)
     told = ["a aaaa" if method == "eggan" else "a ffff" for method in frame.cells["method"]]
     mixed = scored_by(frame, told)
-    texts = {v.text: v.tone for v in verdicts.verdicts(mixed, sections_of(mixed, quiet))}
+    texts = {v.text: v.tone for v in suite_findings.findings(mixed, sections_of(mixed, quiet))}
     assert any(
         "scored by 2 different sets of instruments" in t and tone == "bad" for t, tone in texts.items()
     )

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.style.metric_catalogue import method_title
 from reports.suite import suite_tables
 from reports.suite.frame import read_frame, write_frame
+from reports.suite.method_names import method_title
 from reports.suite.reconstruction_table import OLDER, self_reconstruction
 from reports.suite.sections import sections_of
 from reports.suite.suite_report import section_tables

@@ -7,9 +7,9 @@ import pytest
 
 import reports
 from benchmarks.suites import tuned_methods
-from reports.style.metric_catalogue import method_title
 from reports.suite.claims import CLAIMS
 from reports.suite.frame import read_frame
+from reports.suite.method_names import method_title
 from reports.suite.superseded import superseded_records
 from studies.reruns.rerun_statistics import fresh_trials
 from studies.selection import ACCURACY, ERROR, row_of

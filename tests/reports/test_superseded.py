@@ -9,12 +9,12 @@ import pytest
 
 from benchmarks.protocol.protocol_config import Protocol
 from reports.suite import ablation_tables, suite_tables
-from reports.suite.claims import claim_verdicts
+from reports.suite.claims import claim_findings
 from reports.suite.frame import TABLES, read_frame, write_frame
 from reports.suite.merge import merge_frames
 from reports.suite.sections import sections_of
+from reports.suite.suite_findings import findings
 from reports.suite.superseded import SUPERSEDED, superseded_records, without_superseded
-from reports.suite.verdicts import verdicts
 from tests.reports.fakes import make_frame
 from tests.reports.test_ablations import with_variants
 from tests.reports.test_tables import quiet
@@ -83,12 +83,12 @@ def test_a_withdrawn_metric_shows_its_reason_in_tables_and_findings():
     rows = {row.label: row for row in suite_tables.summary(found, section).rows}
     assert {entry.text for entry in rows["MS-SSIM (window 3) ↑"].entries} == {MS_SSIM.reason, "failed"}
     assert {entry.text for entry in rows["KID ↓"].entries} == {KID.reason, "failed"}
-    said = [v.text for v in verdicts(found, [section]) if "protocol version" in v.text]
+    said = [v.text for v in findings(found, [section]) if "protocol version" in v.text]
     assert len(said) == 1
     assert "5 of 5 finished cells were scored under protocol version 1, the present one is 2" in said[0]
     assert "pixels/msssim, realism/kid of theirs is superseded" in said[0]
     new = make_frame(seeds=1)
-    assert not any("protocol version" in v.text for v in verdicts(new, sections_of(new, quiet)))
+    assert not any("protocol version" in v.text for v in findings(new, sections_of(new, quiet)))
 
 
 def test_ablations_neither_show_nor_judge_by_a_withdrawn_metric():
@@ -98,7 +98,7 @@ def test_ablations_neither_show_nor_judge_by_a_withdrawn_metric():
     table = ablation_tables.ablation_table(found)
     assert not any("MS-SSIM" in column for column in table.columns)
     assert f"MS-SSIM (window 3): {MS_SSIM.reason}" in table.notes
-    said = [v for v in claim_verdicts(old, [found]) if "global facial shape" in v.text]
+    said = [v for v in claim_findings(old, [found]) if "global facial shape" in v.text]
     assert [v.tone for v in said] == ["open"]
     assert said[0].text.endswith(f"pixels/msssim was not measured ({MS_SSIM.reason}).")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from reports.style import table_writers
-from reports.suite import estimates, suite_tables, verdicts
+from reports.suite import estimates, suite_findings, suite_tables
 from reports.suite.sections import sections_of
 from tests.reports.fakes import make_frame
 
@@ -114,19 +114,19 @@ def mixture(frame, share):
 @pytest.mark.parametrize("share", [0.3, 0.7])
 def test_a_coin_between_the_trivial_answers_has_learnt_nothing(frame, share):
     faked = dataclasses.replace(frame, pairs=mixture(frame, share))
-    said = verdicts.verdicts(faked, sections_of(faked, quiet))
+    said = suite_findings.findings(faked, sections_of(faked, quiet))
     on_eggan = next(v for v in said if v.text.startswith("EGGAN on"))
     assert on_eggan.tone != "good"
     assert "learnt" in on_eggan.text
 
 
-def test_verdicts_name_what_the_evidence_lacks(frame, section):
-    texts = [verdict.text for verdict in verdicts.verdicts(frame, [section])]
+def test_findings_name_what_the_evidence_lacks(frame, section):
+    texts = [finding.text for finding in suite_findings.findings(frame, [section])]
     assert any(text.startswith("EGGAN on") and " edits: " in text for text in texts)
     assert any("wide test split" in text for text in texts)
     assert any("1 of 8 cells did not finish" in text for text in texts)
-    thin = verdicts.verdicts(make_frame(seeds=1), [section])
-    assert any(verdict.text.startswith("Preliminary: 1 finished") for verdict in thin)
+    thin = suite_findings.findings(make_frame(seeds=1), [section])
+    assert any(finding.text.startswith("Preliminary: 1 finished") for finding in thin)
 
 
 def test_differences_are_paired_and_holm_is_no_smaller_than_the_raw_p(section):
