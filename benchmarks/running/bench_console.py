@@ -10,6 +10,7 @@ from benchmarks.running.cells import (
     TRAINED,
     WEIGHTS_OF,
     CellStatus,
+    PlannedCell,
     all_cells,
     folder_mib,
     read_status,
@@ -18,7 +19,6 @@ from eggan.options import command
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a state is read without it
     from benchmarks.running.environment import BenchEnvironment
-    from benchmarks.running.suite_run import Plan
     from benchmarks.suites.suite import Row, Suite
 
 HEADLINE = {
@@ -67,7 +67,7 @@ def _status_row(status: CellStatus) -> list[str]:
     return [suite, values.get("name", "?"), status.state, minutes, status.key, status.reason]
 
 
-def summary_text(plans: "Sequence[Plan]", bench: "BenchEnvironment") -> str:
+def summary_text(plans: Sequence[PlannedCell], bench: "BenchEnvironment") -> str:
     """Return one line per cell: state and headline scores."""
     rows = []
     for plan in plans:
@@ -84,7 +84,7 @@ def _headline(folder: Path, status: CellStatus) -> list[str]:
     return ["-" if values.get(name) is None else f"{values[name]:.3f}" for name in HEADLINE.values()]
 
 
-def unmeasured_lines(plans: "Sequence[Plan]", bench: "BenchEnvironment") -> list[str]:
+def unmeasured_lines(plans: Sequence[PlannedCell], bench: "BenchEnvironment") -> list[str]:
     """Return a line per reason why metrics have no value, and one per cell with edits that were not read."""
     from benchmarks.scoring.evaluate import METHOD_REASONS
 
@@ -106,7 +106,7 @@ def unmeasured_lines(plans: "Sequence[Plan]", bench: "BenchEnvironment") -> list
     return told + unread
 
 
-def _unread_lines(plan: "Plan", summary: dict[str, float]) -> list[str]:
+def _unread_lines(plan: PlannedCell, summary: dict[str, float]) -> list[str]:
     failed = {name.partition("/")[0]: n for name, n in summary.items() if name.endswith("/n_failed_readings")}
     return [
         f"{plan.spec.name}: the AU instrument could not read {n:.0f} of {summary[f'{split}/n_pairs']:.0f} "
@@ -116,7 +116,7 @@ def _unread_lines(plan: "Plan", summary: dict[str, float]) -> list[str]:
     ]
 
 
-def plan_text(plans: "Sequence[Plan]", bench: "BenchEnvironment") -> str:
+def plan_text(plans: Sequence[PlannedCell], bench: "BenchEnvironment") -> str:
     """Return the cells that a run would work on, with estimated time and disk."""
     from benchmarks.running.earlier_training import has_weights  # checkpoints bring torch
 

@@ -3,42 +3,31 @@
 import argparse
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from benchmarks.protocol.true_edits import NO_TRUTH
 from benchmarks.running.bench_console import missing_datasets_text, plan_text, summary_text, unmeasured_lines
-from benchmarks.running.cells import claimed_by, is_claimed, read_status
+from benchmarks.running.cells import PlannedCell, claimed_by, is_claimed, read_status
 from benchmarks.running.environment import (
     BenchEnvironment,
+    OpenSuite,
+    missing_roles,
     named_dataset,
-    open_instruments,
-    open_scoring,
-    suite_datasets,
+    open_suite,
 )
-from benchmarks.running.suite_run import (
-    Plan,
-    open_suite_run,
-    plan_suite,
-    prepare_truth,
-    record_death,
-    run_cell,
-    select,
-)
-from benchmarks.scoring.evaluate import ScoringContext
+from benchmarks.running.suite_run import open_suite_run, plan_suite, record_death, run_cell, select
 from benchmarks.scoring.instrument_choice import InstrumentChoice
 from benchmarks.suites.added_rows import with_added_rows
-from benchmarks.suites.suite import SPLIT_DATASETS, Suite, find_suite
+from benchmarks.suites.suite import TWIN, Suite, find_suite
 from eggan import tracking
 from eggan.child_process import how_ended
 from eggan.command_workers import POLL_SECONDS, run_workers
-from eggan.data.dataset import Dataset
 from eggan.errors import UserError
 from eggan.files import Holder, check_writable
 from eggan.machine import default_workers
 from eggan.options import command, resolve_device
 from eggan.signals import resumable
-from eggan.tracking import Store
 
 FAILED_CELLS = 1
 
@@ -72,8 +61,10 @@ class BenchSession:
             choice=choice_of(arguments),
             workers=arguments.workers or default_workers(),
         )
-        session = cls(
-            with_added_rows(suite, arguments.add, bench.methods),
+        suite = with_added_rows(suite, arguments.add, bench.methods)
+        suite.check_choice(arguments.only, arguments.seed)
+        return cls(
+            suite,
             bench,
             arguments.only,
             arguments.seed,
@@ -84,33 +75,16 @@ class BenchSession:
             arguments.wait,
             arguments,
         )
-        session.check()
-        return session
-
-    def check(self) -> None:
-        """Raise a `UserError` for a method or seed that the suite does not have."""
-        methods = [row.method for row in self.suite.rows]
-        for name in self.only:
-            if name not in methods:
-                raise UserError(
-                    f"unknown method {name!r} in suite {self.suite.name} (known: {', '.join(methods)})"
-                )
-        for seed in self.seeds:
-            if seed not in self.suite.seeds:
-                known = ", ".join(map(str, self.suite.seeds))
-                raise UserError(f"suite {self.suite.name} has no seed {seed} (known: {known})")
 
     def dry_run(self) -> int:
         """Print what `run` would do."""
-        datasets = suite_datasets(self.suite, self.bench, build=False)
-        missing = [role for role in self.suite.roles if role not in datasets and self.bench.dataset is None]
+        missing = missing_roles(self.suite, self.bench)
         if missing:
             print(missing_datasets_text(self.suite, missing, self.bench))
             return 0
-        scoring = open_scoring(self.suite, self.bench, datasets, open_instruments(self.bench))
-        planned = plan_suite(self.suite, self.bench, scoring, datasets)
-        print(plan_text(self._chosen(planned, datasets), self.bench))
-        self._print_notes(scoring, datasets)
+        opened = open_suite(self.suite, self.bench, build=False)
+        print(plan_text(self._chosen(plan_suite(opened), opened), self.bench))
+        _print_notes(opened)
         return 0
 
     def run(self) -> int:
@@ -122,59 +96,55 @@ class BenchSession:
         # What can be missing is asked for before anything is rendered or trained.
         check_writable(self.bench.runs)
         store = None if self.offline else tracking.open_store(self.tracking_uri, self.bench.runs)
-        instruments = open_instruments(self.bench)
-        datasets = suite_datasets(self.suite, self.bench)
-        scoring = open_scoring(self.suite, self.bench, datasets, instruments)
-        planned = plan_suite(self.suite, self.bench, scoring, datasets)
-        plans = self._chosen(planned, datasets)
+        opened = open_suite(self.suite, self.bench, store)
+        planned = plan_suite(opened)
+        plans = self._chosen(planned, opened)
         if self.keys:
-            self._run_here(plans, scoring, datasets, store)
+            _run_here(plans, opened)
         else:
-            prepare_truth(scoring)
-            suite_run = open_suite_run(self.suite, self.bench, store, planned)
+            opened.render_true_edits()
+            suite_run = open_suite_run(opened, planned)
             try:
-                self._run_cells(plans, scoring, datasets, store)
+                self._run_cells(plans, opened)
                 while self.wait and (held := self._held(plans)):
                     self._await(held)
-                    self._run_cells([plan for plan, _ in held], scoring, datasets, store)
+                    self._run_cells([plan for plan, _ in held], opened)
             finally:
                 suite_run.finish(*self._suite_state(plans))
-            self._print_summary(plans, scoring, datasets)
+            self._print_summary(plans, opened)
         return 0 if self._suite_state(plans)[0] == "finished" else FAILED_CELLS
 
-    def _chosen(self, planned: list[Plan], datasets: Mapping[str, Dataset]) -> list[Plan]:
+    def _chosen(self, planned: list[PlannedCell], opened: OpenSuite) -> list[PlannedCell]:
         """Return the chosen cells; a chosen method that this dataset leaves out is a `UserError`."""
         for name in sorted(set(self.only) - {plan.spec.method for plan in planned}):
-            raise UserError(f"{name} needs the true edits, and {datasets['twin'].name} has {NO_TRUTH}")
+            raise UserError(f"{name} needs the true edits, and {opened.datasets[TWIN].name} has {NO_TRUTH}")
         return select(planned, self.only, self.seeds, self.keys)
 
-    def _run_cells(
-        self, plans: list[Plan], scoring: ScoringContext, datasets: Mapping[str, Dataset], store: Store | None
-    ) -> None:
+    def _run_cells(self, plans: list[PlannedCell], opened: OpenSuite) -> None:
         if self.processes > 1:
             jobs = {plan.spec.key: self._of_one_cell(plan) for plan in plans}
             run_workers(jobs, self.processes, self._ended(plans))
         else:
-            self._run_here(plans, scoring, datasets, store)
+            _run_here(plans, opened)
 
-    def _of_one_cell(self, plan: Plan) -> argparse.Namespace:
+    def _of_one_cell(self, plan: PlannedCell) -> argparse.Namespace:
         """Return this command's arguments, narrowed down to one cell in one process."""
         own = {"cell": [plan.spec.key], "processes": 1, "device": self.bench.device, "only": [], "seed": []}
         return argparse.Namespace(**{**vars(self.arguments), **own, "workers": self.bench.workers})
 
-    def _held(self, plans: list[Plan]) -> list[tuple[Plan, Holder]]:
+    def _held(self, plans: list[PlannedCell]) -> list[tuple[PlannedCell, Holder]]:
         """Return the cells that another process runs, each with that process."""
         found = [(plan, claimed_by(self.bench.cell_folder(plan.spec.key))) for plan in plans]
         return [(plan, holder) for plan, holder in found if holder is not None]
 
-    def _await(self, held: list[tuple[Plan, Holder]]) -> None:
+    def _await(self, held: list[tuple[PlannedCell, Holder]]) -> None:
         """Wait until no other process runs any of these cells."""
         for plan, holder in held:
             print(f"waiting for {plan.spec.name}, which is being run by {holder}", file=sys.stderr)
         while any(is_claimed(self.bench.cell_folder(plan.spec.key)) for plan, _ in held):
             time.sleep(POLL_SECONDS)
 
-    def _ended(self, plans: list[Plan]) -> Callable[[str, int], None]:
+    def _ended(self, plans: list[PlannedCell]) -> Callable[[str, int], None]:
         """Return what is done as the worker of a cell ends: a cell that it never began gets a reason."""
         by_key = {plan.spec.key: plan for plan in plans}
 
@@ -185,14 +155,7 @@ class BenchSession:
 
         return record
 
-    def _run_here(
-        self, plans: list[Plan], scoring: ScoringContext, datasets: Mapping[str, Dataset], store: Store | None
-    ) -> None:
-        for number, plan in enumerate(plans, start=1):
-            print(f"[{number}/{len(plans)}] {plan.spec.name}", file=sys.stderr)
-            run_cell(plan, scoring, self.bench, datasets, store)
-
-    def _suite_state(self, plans: list[Plan]) -> tuple[str, str]:
+    def _suite_state(self, plans: list[PlannedCell]) -> tuple[str, str]:
         """Return the state of the suite's run, and its reason: how many chosen cells are not finished."""
         states = [read_status(self.bench.cell_folder(plan.spec.key)).state for plan in plans]
         open_cells = sum(state != "finished" for state in states)
@@ -201,23 +164,28 @@ class BenchSession:
         state = "interrupted" if {"interrupted", "pending", "running"} & set(states) else "failed"
         return state, f"{open_cells} of {len(states)} cells are not finished"
 
-    def _print_summary(
-        self, plans: list[Plan], scoring: ScoringContext, datasets: Mapping[str, Dataset]
-    ) -> None:
+    def _print_summary(self, plans: list[PlannedCell], opened: OpenSuite) -> None:
         print(summary_text(plans, self.bench))
         for line in unmeasured_lines(plans, self.bench):
             print(line)
         for plan, holder in self._held(plans):
             print(f"{plan.spec.name} is being run by {holder}: add --wait to wait for it")
-        self._print_notes(scoring, datasets)
+        _print_notes(opened)
         print(f"tables and figures: {command('report build')}    runs: {command('ui')}")
 
-    def _print_notes(self, scoring: ScoringContext, datasets: Mapping[str, Dataset]) -> None:
-        left_out = [split for split in self.suite.protocol.splits if SPLIT_DATASETS[split] not in datasets]
-        if left_out:
-            print(f"not measured: split {', '.join(left_out)}, which this dataset does not have")
-        for note in scoring.described["notes"]:
-            print(f"note: {note}")
+
+def _run_here(plans: list[PlannedCell], opened: OpenSuite) -> None:
+    for number, plan in enumerate(plans, start=1):
+        print(f"[{number}/{len(plans)}] {plan.spec.name}", file=sys.stderr)
+        run_cell(plan, opened)
+
+
+def _print_notes(opened: OpenSuite) -> None:
+    if opened.unscored_splits:
+        splits = ", ".join(opened.unscored_splits)
+        print(f"not measured: split {splits}, which this dataset does not have")
+    for note in opened.scoring.described["notes"]:
+        print(f"note: {note}")
 
 
 def choice_of(arguments: argparse.Namespace) -> InstrumentChoice:

@@ -9,17 +9,15 @@ from typing import Any
 import torch
 
 from baselines.references import Reference
-from benchmarks.running.cells import TRAINED, WEIGHTS_OF, CellSpec, read_status, write_status
+from benchmarks.running.cells import TRAINED, WEIGHTS_OF, PlannedCell, read_status, write_status
 from benchmarks.running.earlier_training import take_over_training
-from benchmarks.running.environment import BenchEnvironment
+from benchmarks.running.environment import OpenSuite
 from benchmarks.running.showcase import probe_sheet, showcase, write_showcase
 from benchmarks.running.training_run import Log, TrainingRun, run_training
 from benchmarks.scoring.edit_cost import edit_costs
 from benchmarks.scoring.evaluate import Editor, Scores, ScoringContext, editor_of, evaluate, evaluate_answer
 from benchmarks.scoring.exploitation_alarm import EXPLOITATION, exploitation_probe
-from benchmarks.suites.methods import find_method
 from benchmarks.suites.presets import preset_config
-from benchmarks.suites.suite import Row
 from eggan.checkpoint import STATE_FILE, WEIGHTS_FILE, load_checkpoint
 from eggan.config import from_dict
 from eggan.data.dataset import Dataset
@@ -38,30 +36,23 @@ class Produced:
     alarms: tuple[str, ...] = ()
 
 
-def produce(
-    row: Row,
-    spec: CellSpec,
-    folder: Path,
-    scoring: ScoringContext,
-    bench: BenchEnvironment,
-    dataset: Dataset,
-    log: Log,
-) -> Produced:
+def produce(plan: PlannedCell, folder: Path, opened: OpenSuite, log: Log) -> Produced:
     """Train (or go on, or reuse a complete training), score, and write the pictures of one cell.
 
     A finished cell that was trained alike and scored otherwise lends its weights.
     """
-    entry = find_method(spec.method, bench.methods)
+    entry, bench, scoring = plan.entry, opened.bench, opened.scoring
     if isinstance(entry, Reference):
+        dataset = opened.datasets[plan.row.learns_from]
         return Produced(_reference_scores(entry, folder, scoring, dataset), {})
     if not is_trained(folder):
         with working("looking for an earlier training"):
-            taken = take_over_training(spec, folder, bench.runs, log)
+            taken = take_over_training(plan.spec, folder, bench.runs, log)
         if taken is None:
-            trained, alarms = _train(entry, row, spec, folder, scoring, bench, dataset, log)
+            trained, alarms = _train(plan, entry, folder, opened, log)
             taken = {TRAINED: trained, "alarms": alarms}
         write_status(folder, "running", **taken)
-    method = _restore(entry, spec, folder, bench.device)
+    method = _restore(entry, folder, bench.device)
     editor = editor_of(method, entry.reads)
     told = read_status(folder).values
     with working("timing edits"):
@@ -92,21 +83,15 @@ def _reference_scores(
 
 
 def _train(
-    entry: MethodEntry,
-    row: Row,
-    spec: CellSpec,
-    folder: Path,
-    scoring: ScoringContext,
-    bench: BenchEnvironment,
-    dataset: Dataset,
-    log: Log,
+    plan: PlannedCell, entry: MethodEntry, folder: Path, opened: OpenSuite, log: Log
 ) -> tuple[dict[str, float], list[str]]:
     """Train to the end and return its costs and the alarms: collapses, and exploitation at the last probe.
 
     `cost/build_seconds` is what was done before the loop, such as pre-training a classifier (0 from a cache).
     """
+    row, bench, dataset = plan.row, opened.bench, opened.datasets[plan.row.learns_from]
     if row.training is None:
-        raise UserError(f"the suite gives no training for the method {spec.method}")
+        raise UserError(f"the suite gives no training for the method {entry.name}")
     config = preset_config(entry, row)
 
     def log_training(step: int, values: dict[str, float]) -> None:
@@ -115,9 +100,9 @@ def _train(
         log(step, {f"train/{name}": value for name, value in values.items()})
 
     run = TrainingRun(
-        entry, config, row.training, dataset, spec.seed, bench.device, bench.cache, bench.progress
+        entry, config, row.training, dataset, plan.spec.seed, bench.device, bench.cache, bench.progress
     )
-    probe = exploitation_probe(dataset, scoring.instruments.a, bench.device, log_training)
+    probe = exploitation_probe(dataset, opened.scoring.instruments.a, bench.device, log_training)
     trained = run_training(run, folder, log_training, probe)
     result = trained.result
     costs = {
@@ -129,7 +114,7 @@ def _train(
     return costs, [*result.alarms, *(["exploitation"] if exploited else [])]
 
 
-def _restore(entry: MethodEntry, spec: CellSpec, folder: Path, device: str) -> Method:
+def _restore(entry: MethodEntry, folder: Path, device: str) -> Method:
     """Load the checkpoint as any user would. A defect fails the cell; its next run then trains again."""
     try:
         checkpoint = load_checkpoint(folder)

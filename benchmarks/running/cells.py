@@ -3,11 +3,15 @@
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eggan.config import content_hash
 from eggan.files import Holder, is_locked, lock_holder, read_json, try_lock, write_json
 from eggan.tracking.presence import DIED
+
+if TYPE_CHECKING:  # torch takes seconds to import, and a state is read without it
+    from benchmarks.suites.methods import Entry
+    from benchmarks.suites.suite import Row
 
 KEY_CHARACTERS = 20
 TRAINED = "trained"  # key of cell.json: training costs, once the training has reached its end
@@ -49,6 +53,15 @@ class CellSpec:
     def name(self) -> str:
         """The run's name, such as `eggan/synfacs-64/s0`."""
         return f"{self.method}/{self.dataset}/s{self.seed}"
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """One cell of a suite: its row, the row's method and its full specification."""
+
+    row: "Row"
+    entry: "Entry"
+    spec: CellSpec
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a suite run stands on: folders, device, methods, instruments, datasets."""
+"""What a suite run stands on: folders, device, methods; then the suite, opened: datasets, pairs, scorers."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.protocol.edit_requests import split_data
-from benchmarks.protocol.true_edits import TruthCache, is_synfacs, render_synfacs
+from benchmarks.protocol.true_edits import TruthCache, render_synfacs
 from benchmarks.scoring.evaluate import ScoringContext
 from benchmarks.scoring.instrument_choice import InstrumentChoice, choose_instruments
 from benchmarks.suites.methods import all_methods
-from benchmarks.suites.suite import CROWD, SPLIT_DATASETS, Suite
+from benchmarks.suites.suite import CROWD, SPLIT_DATASETS, TWIN, Suite
 from eggan.data.dataset import Dataset, load_dataset
 from eggan.errors import UserError
 from eggan.evaluation.reading import Instruments
@@ -19,6 +19,7 @@ from eggan.progress import progress_bar, working
 
 if TYPE_CHECKING:
     from benchmarks.suites.methods import Entry
+    from eggan.tracking import Store
 
 
 def load_instruments(device: str) -> Instruments:
@@ -91,8 +92,6 @@ def named_dataset(name: Path | None, data: Path, image_size: int) -> Path | None
 def open_instruments(bench: BenchEnvironment) -> Instruments:
     """Return the scorers of a suite run; a missing one is a `UserError`."""
     dataset = None if bench.dataset is None else load_dataset(bench.dataset)
-    if bench.choice == InstrumentChoice() and (dataset is None or is_synfacs(dataset)):
-        return bench.instruments(bench.device)
     return choose_instruments(
         bench.choice, dataset, bench.device, bench.cache, bench.instruments, bench.progress
     )
@@ -113,7 +112,7 @@ def suite_datasets(suite: Suite, bench: BenchEnvironment, build: bool = True) ->
             raise UserError(
                 f"{bench.dataset} has {dataset.size} px images, the suite {suite.name} {suite.image_size} px"
             )
-        return {"twin": dataset} | ({"wide": dataset} if len(dataset.rows("wide")) else {})
+        return {TWIN: dataset} | ({"wide": dataset} if len(dataset.rows("wide")) else {})
     found = {}
     for role in suite.roles:
         folder = bench.dataset_folder(suite, role)
@@ -128,7 +127,7 @@ def open_scoring(
     suite: Suite, bench: BenchEnvironment, datasets: Mapping[str, Dataset], instruments: Instruments
 ) -> ScoringContext:
     """Return protocol, pairs, instruments and true-edit cache of a suite."""
-    protocol, targets = suite.protocol, datasets["twin"]
+    protocol, targets = suite.protocol, datasets[TWIN]
     with working("drawing the pairs"):
         splits = [
             split_data(protocol, split, datasets[SPLIT_DATASETS[split]], targets)
@@ -137,3 +136,45 @@ def open_scoring(
         ]
     truth = TruthCache(bench.cache, bench.workers, bench.render)
     return ScoringContext(protocol, splits, instruments, truth, bench.device, bench.progress)
+
+
+def missing_roles(suite: Suite, bench: BenchEnvironment) -> list[str]:
+    """Return the SynFACS builds of a suite that would have to be rendered first."""
+    if bench.dataset is not None:
+        return []
+    return [role for role in suite.roles if not bench.dataset_folder(suite, role).exists()]
+
+
+@dataclass(frozen=True)
+class OpenSuite:
+    """A suite and what all its cells share: datasets by role, pairs and scorers, the tracking store."""
+
+    suite: Suite
+    bench: BenchEnvironment
+    datasets: Mapping[str, Dataset]
+    scoring: ScoringContext
+    store: "Store | None" = None
+
+    @property
+    def dataset_label(self) -> str:
+        """The dataset in run names: the suite's own, or the name of the one that took its place."""
+        return self.suite.dataset if self.bench.dataset is None else self.datasets[TWIN].name
+
+    @property
+    def unscored_splits(self) -> list[str]:
+        """The protocol's splits that the dataset does not have."""
+        return [split for split in self.suite.protocol.splits if SPLIT_DATASETS[split] not in self.datasets]
+
+    def render_true_edits(self) -> None:
+        """Render the true edits of all pairs before any cell needs them."""
+        for data in self.scoring.splits:
+            self.scoring.truth.of(data.edits, f"true {data.split} pairs")
+
+
+def open_suite(
+    suite: Suite, bench: BenchEnvironment, store: "Store | None" = None, build: bool = True
+) -> OpenSuite:
+    """Return a suite with its instruments and datasets; missing ones are rendered where `build` says so."""
+    instruments = open_instruments(bench)  # first: one that is missing is said before anything is rendered
+    datasets = suite_datasets(suite, bench, build)
+    return OpenSuite(suite, bench, datasets, open_scoring(suite, bench, datasets, instruments), store)

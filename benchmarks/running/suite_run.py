@@ -8,8 +8,7 @@ tracking store.
 import dataclasses
 import time
 import traceback
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +16,12 @@ from benchmarks.protocol.edit_requests import pairs_hash
 from benchmarks.protocol.true_edits import is_synfacs
 from benchmarks.running import cells
 from benchmarks.running.cell_run import Produced, is_trained, produce
-from benchmarks.running.cells import CellSpec, claim, read_status, write_status
-from benchmarks.running.environment import BenchEnvironment
+from benchmarks.running.cells import CellSpec, PlannedCell, claim, read_status, write_status
+from benchmarks.running.environment import BenchEnvironment, OpenSuite
 from benchmarks.scoring.edit_cost import peak_memory_mib, reset_peak_memory
-from benchmarks.scoring.evaluate import ScoringContext
 from benchmarks.suites.methods import find_method
 from benchmarks.suites.presets import preset_config
-from benchmarks.suites.suite import CROWD, SPLIT_DATASETS, TWIN, Row, Suite
+from benchmarks.suites.suite import CROWD, SPLIT_DATASETS, TWIN, Row
 from eggan import tracking
 from eggan.checkpoint import STATE_FILE
 from eggan.config import to_dict
@@ -48,25 +46,15 @@ ARTIFACTS = [
 ]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """One cell to run: its row and its full specification."""
-
-    row: Row
-    spec: CellSpec
-
-
-def plan_suite(
-    suite: Suite, bench: BenchEnvironment, scoring: ScoringContext, datasets: Mapping[str, Dataset]
-) -> list[Plan]:
+def plan_suite(opened: OpenSuite) -> list[PlannedCell]:
     """Return all cells of a suite in running order; without true edits there is no cell of the oracle."""
+    suite, scoring = opened.suite, opened.scoring
     pairs = {data.split: pairs_hash(data.pairs) for data in scoring.splits}
     scored = {TWIN, *(SPLIT_DATASETS[split] for split in suite.protocol.splits)}
-    hashes = {role: dataset.content_hash for role, dataset in datasets.items()}
-    label = suite.dataset if bench.dataset is None else datasets["twin"].name
+    hashes = {role: dataset.content_hash for role, dataset in opened.datasets.items()}
     plans = []
     for row, seed in suite.cells():
-        entry = find_method(row.method, bench.methods)
+        entry = find_method(row.method, opened.bench.methods)
         if "truth" in entry.reads and not all(is_synfacs(data.sources) for data in scoring.splits):
             continue
         spec = CellSpec(
@@ -74,7 +62,7 @@ def plan_suite(
             title=entry.title,
             method=row.method,
             method_version=entry.version,
-            dataset=label,
+            dataset=opened.dataset_label,
             image_size=suite.image_size,
             seed=seed,
             config=to_dict(preset_config(entry, row)) if isinstance(entry, MethodEntry) else {},
@@ -84,16 +72,14 @@ def plan_suite(
             instruments=scoring.instruments.hashes,
             pairs=pairs,
         )
-        plans.append(Plan(row, spec))
+        plans.append(PlannedCell(row, entry, spec))
     return plans
 
 
-def select(plans: list[Plan], only: list[str], seeds: list[int], keys: list[str] | None = None) -> list[Plan]:
+def select(
+    plans: list[PlannedCell], only: list[str], seeds: list[int], keys: list[str] | None = None
+) -> list[PlannedCell]:
     """Return the cells of the given methods, seeds and keys (empty: all); nothing left is a `UserError`."""
-    methods = list(dict.fromkeys(plan.spec.method for plan in plans))
-    for name in only:
-        if name not in methods:
-            raise UserError(f"unknown method {name!r} in this suite (known: {', '.join(methods)})")
     chosen = [
         plan
         for plan in plans
@@ -107,55 +93,42 @@ def select(plans: list[Plan], only: list[str], seeds: list[int], keys: list[str]
     return chosen
 
 
-def prepare_truth(scoring: ScoringContext) -> None:
-    """Render the true edits of all pairs before any cell needs them."""
-    for data in scoring.splits:
-        scoring.truth.of(data.edits, f"true {data.split} pairs")
-
-
-def open_suite_run(
-    suite: Suite, bench: BenchEnvironment, store: Store | None, plans: list[Plan]
-) -> TrackedRun:
+def open_suite_run(opened: OpenSuite, plans: list[PlannedCell]) -> TrackedRun:
     """Return the parent run of a suite's cells; one per suite and runs folder.
 
     It lists the keys of all cells of the suite, dataset by dataset: a cell that another suite has run names
     that one as its suite, and belongs to this one too.
     """
-    folder = bench.runs / "suites" / suite.name
+    suite = opened.suite
+    folder = opened.bench.runs / "suites" / suite.name
     before = tracking.read_record(folder)
     listed = {k: v for k, v in (before.tags if before else {}).items() if k.startswith(tracking.CELL_LIST)}
-    dataset = plans[0].spec.datasets["twin"]
+    dataset = plans[0].spec.datasets[TWIN]
     listed[f"{tracking.CELL_LIST}{dataset[:12]}"] = " ".join(plan.spec.key for plan in plans)
     record = RunRecord(
         name=suite.name,
         tags={"suite": suite.name, "kind": "suite", **tracking.code_version(), **listed},
         params=tracking.flat_params({"protocol": to_dict(suite.protocol), "seeds": list(suite.seeds)}),
     )
-    return TrackedRun(folder, record, store)
+    return TrackedRun(folder, record, opened.store)
 
 
-def run_cell(
-    plan: Plan,
-    scoring: ScoringContext,
-    bench: BenchEnvironment,
-    datasets: Mapping[str, Dataset],
-    store: Store | None,
-) -> str:
+def run_cell(plan: PlannedCell, opened: OpenSuite) -> str:
     """Run one cell if it is not finished and return its state (`busy` where another process runs it).
 
     A failure is recorded and returned as `failed`; an interruption is recorded and raised, so is a full disk.
     """
-    folder = bench.cell_folder(plan.spec.key)
+    folder = opened.bench.cell_folder(plan.spec.key)
     with claim(folder) as ours:
         if not ours:
             return "busy"
         if read_status(folder).state == "finished":
-            settle(folder, store)
+            settle(folder, opened.store)
             return "finished"
-        return _run_claimed(folder, plan, scoring, bench, datasets, store)
+        return _run_claimed(folder, plan, opened)
 
 
-def record_death(plan: Plan, bench: BenchEnvironment, how: str) -> None:
+def record_death(plan: PlannedCell, bench: BenchEnvironment, how: str) -> None:
     """Give a cell whose worker ended before it began the cell a reason."""
     folder = bench.cell_folder(plan.spec.key)
     with claim(folder) as ours:
@@ -178,31 +151,23 @@ def settle(folder: Path, store: Store | None) -> None:
         write_status(folder, status.state, reason=status.reason)
         TrackedRun(folder, record, store).finish(status.state, status.reason)
     elif store is not None:
-        TrackedRun(folder, record, store)
+        tracking.ship_or_warn(folder, store)
 
 
-def _run_claimed(
-    folder: Path,
-    plan: Plan,
-    scoring: ScoringContext,
-    bench: BenchEnvironment,
-    datasets: Mapping[str, Dataset],
-    store: Store | None,
-) -> str:
-    started = time.time()
+def _run_claimed(folder: Path, plan: PlannedCell, opened: OpenSuite) -> str:
+    started, device = time.time(), opened.bench.device
     before = float(read_status(folder).values.get("seconds", 0.0))
     if not is_trained(folder) and not (folder / STATE_FILE).is_file():
         tracking.put_aside(folder)
     write_status(folder, "running", spec=dataclasses.asdict(plan.spec), name=plan.spec.name)
-    tracked = TrackedRun(folder, _record(plan, bench, datasets), store)
+    tracked = TrackedRun(folder, _record(plan, opened), opened.store)
     state, reason = "finished", ""
     error: BaseException | None = None
     produced: Produced | None = None
-    reset_peak_memory(bench.device)
+    reset_peak_memory(device)
     try:
         with stop_as_interrupt():
-            training = datasets[plan.row.learns_from]
-            produced = produce(plan.row, plan.spec, folder, scoring, bench, training, tracked.log)
+            produced = produce(plan, folder, opened, tracked.log)
         reason = f"alarm: {', '.join(produced.alarms)}" if produced.alarms else ""
     except (Interrupted, KeyboardInterrupt) as stop:
         state, reason, error = "interrupted", str(stop) or "stopped by the user", stop
@@ -211,7 +176,7 @@ def _run_claimed(
     except Exception as unexpected:  # a bug in one method must not take the other cells with it
         state, reason, error = "failed", f"{type(unexpected).__name__}: {unexpected}", unexpected
         _keep_traceback(folder)
-    measured = {"seconds": before + time.time() - started, "peak_memory_mib": peak_memory_mib(bench.device)}
+    measured = {"seconds": before + time.time() - started, "peak_memory_mib": peak_memory_mib(device)}
     _conclude(folder, tracked, state, reason, measured, produced)
     if isinstance(error, Interrupted):
         raise KeyboardInterrupt from error
@@ -254,9 +219,8 @@ def _conclude(
         ) from None
 
 
-def _record(plan: Plan, bench: BenchEnvironment, datasets: Mapping[str, Dataset]) -> RunRecord:
-    spec, row = plan.spec, plan.row
-    entry = find_method(row.method, bench.methods)
+def _record(plan: PlannedCell, opened: OpenSuite) -> RunRecord:
+    spec, row, datasets = plan.spec, plan.row, opened.datasets
     params = {"config": spec.config, "training": spec.training, "protocol": spec.protocol}
     plain = {"seed": spec.seed, "image_size": spec.image_size, "method_version": spec.method_version}
     hashes = {"instrument": spec.instruments, "pairs": spec.pairs}
@@ -271,9 +235,9 @@ def _record(plan: Plan, bench: BenchEnvironment, datasets: Mapping[str, Dataset]
             "seed": str(spec.seed),
             "cell": spec.key,
             "state": "running",
-            "learns_from": _learns_from(row, entry, datasets[row.learns_from]),
+            "learns_from": _learns_from(row, plan.entry, datasets[row.learns_from]),
             **tracking.code_version(),
-            **tracking.describe_machine(bench.device),
+            **tracking.describe_machine(opened.bench.device),
         },
         params=tracking.flat_params(params | plain | hashes),
         datasets=[_dataset_entry(role, datasets[role], row) for role in spec.datasets],

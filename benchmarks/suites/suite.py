@@ -3,7 +3,7 @@
 Times are of two CPU cores; they serve `--dry-run` until a finished cell of the same row has a measured one.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -53,6 +53,17 @@ class Suite:
     rows: tuple[Row, ...]
     protocol: Protocol
     dataset_seed: int = 0
+
+    def check_choice(self, methods: Sequence[str], seeds: Sequence[int]) -> None:
+        """Raise a `UserError` for a method or seed that the suite does not have."""
+        known = [row.method for row in self.rows]
+        for name in methods:
+            if name not in known:
+                raise UserError(f"unknown method {name!r} in suite {self.name} (known: {', '.join(known)})")
+        for seed in seeds:
+            if seed not in self.seeds:
+                there = ", ".join(map(str, self.seeds))
+                raise UserError(f"suite {self.name} has no seed {seed} (known: {there})")
 
     @property
     def roles(self) -> tuple[str, ...]:

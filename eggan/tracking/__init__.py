@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from eggan.tracking.machine import code_version, describe_machine
     from eggan.tracking.presence import DIED, close_dead
     from eggan.tracking.record import CELL_LIST, RunRecord, flat_params, read_record
-    from eggan.tracking.run import TrackedRun, put_aside
+    from eggan.tracking.run import TrackedRun, put_aside, ship_or_warn
     from eggan.tracking.ship import adopt_run, missing_artifacts, run_id_in, ship_folder
     from eggan.tracking.store import (
         EXPERIMENT,
@@ -40,7 +40,7 @@ MODULES = {
     "machine": ("code_version", "describe_machine"),
     "presence": ("DIED", "close_dead"),
     "record": ("CELL_LIST", "RunRecord", "flat_params", "read_record"),
-    "run": ("TrackedRun", "put_aside"),
+    "run": ("TrackedRun", "put_aside", "ship_or_warn"),
     "ship": ("adopt_run", "missing_artifacts", "run_id_in", "ship_folder"),
     "store": (
         "EXPERIMENT",
@@ -87,6 +87,7 @@ __all__ = [
     "servable",
     "server_command",
     "ship_folder",
+    "ship_or_warn",
     "sync",
 ]
 

@@ -73,7 +73,7 @@ class TrackedRun:
         if self.store is not None and self.ship():
             missing = missing_artifacts(self.folder, self.store.uri)
             if missing is not None:
-                self._warn(f"the tracking store has this run without its files ({missing})")
+                _warn(self.folder, f"the tracking store has this run without its files ({missing})")
 
     def ship(self) -> bool:
         """Try to bring the store up to date; return whether it is. A failure is warned of and retried
@@ -81,10 +81,7 @@ class TrackedRun:
         """
         if self.store is None:
             return False
-        try:
-            ship_folder(self.folder, self.store)
-        except (*STORE_ERRORS, UserError) as error:
-            self._warn(f"the tracking store does not take this run ({first_line(error)})")
+        if not ship_or_warn(self.folder, self.store):
             self._next_attempt = time.monotonic() + self._pause
             self._pause *= 2
             return False
@@ -92,9 +89,20 @@ class TrackedRun:
         self._pause = FIRST_PAUSE_SECONDS
         return True
 
-    def _warn(self, what: str) -> None:
-        line = command(f"bench sync {shlex.quote(str(self.folder))}")
-        warnings.warn(f"{what}; it is kept in {self.folder}, and `{line}` ships it later", stacklevel=4)
+
+def ship_or_warn(folder: Path, store: Store) -> bool:
+    """Bring the store up to date with the run in `folder`; return whether it is, and warn where it is not."""
+    try:
+        ship_folder(folder, store)
+    except (*STORE_ERRORS, UserError) as error:
+        _warn(folder, f"the tracking store does not take this run ({first_line(error)})")
+        return False
+    return True
+
+
+def _warn(folder: Path, what: str) -> None:
+    line = command(f"bench sync {shlex.quote(str(folder))}")
+    warnings.warn(f"{what}; it is kept in {folder}, and `{line}` ships it later", stacklevel=5)
 
 
 def _last_steps(folder: Path) -> dict[str, int]:

@@ -12,7 +12,7 @@ from benchmarks.running.bench_console import plan_text
 from benchmarks.running.cells import read_status, write_status
 from eggan.checkpoint import WEIGHTS_FILE
 from eggan.tracking.record import logged_values
-from tests.benchmarks.fakes import TRAINING, PaintingMethod, fake_instruments, make_bench, tiny_suite
+from tests.benchmarks.fakes import TRAINING, PaintingMethod, make_bench, tiny_suite
 
 
 @pytest.fixture
@@ -32,10 +32,9 @@ def run(root, training=TRAINING, **protocol):
     """Run the painter's cell and return its folder."""
     bench, suite = make_bench(root), tiny_suite(references=False, training=training)
     suite = dataclasses.replace(suite, protocol=dataclasses.replace(suite.protocol, **protocol))
-    datasets = environment.suite_datasets(suite, bench)
-    scoring = environment.open_scoring(suite, bench, datasets, fake_instruments())
-    (plan,) = suite_run.plan_suite(suite, bench, scoring, datasets)
-    assert suite_run.run_cell(plan, scoring, bench, datasets, None) == "finished"
+    opened = environment.open_suite(suite, bench)
+    (plan,) = suite_run.plan_suite(opened)
+    assert suite_run.run_cell(plan, opened) == "finished"
     return bench.cell_folder(plan.spec.key)
 
 
@@ -83,9 +82,7 @@ def plan_of(root, **protocol):
     """Return what a dry run would say of the painter's cell."""
     bench, suite = make_bench(root), tiny_suite(references=False)
     suite = dataclasses.replace(suite, protocol=dataclasses.replace(suite.protocol, **protocol))
-    datasets = environment.suite_datasets(suite, bench)
-    scoring = environment.open_scoring(suite, bench, datasets, fake_instruments())
-    return plan_text(suite_run.plan_suite(suite, bench, scoring, datasets), bench).splitlines()[1]
+    return plan_text(suite_run.plan_suite(environment.open_suite(suite, bench)), bench).splitlines()[1]
 
 
 def set_costs(folder, seconds, training):

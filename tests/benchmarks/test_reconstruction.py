@@ -10,7 +10,7 @@ from benchmarks.scoring import scores
 from benchmarks.scoring.evaluate import NO_RECONSTRUCTION, REFERENCE_AS_IT_IS, Editor, editor_of, evaluate
 from eggan.errors import UserError
 from eggan.evaluation.reading import images_of
-from tests.benchmarks.fakes import FakeConfig, PaintingMethod, fake_instruments, make_bench, tiny_suite
+from tests.benchmarks.fakes import FakeConfig, PaintingMethod, make_bench, tiny_suite
 
 NAMES = ("accuracy", "similarity", "psnr", "msssim_w3", "lpips", "au_mse")
 
@@ -18,9 +18,7 @@ NAMES = ("accuracy", "similarity", "psnr", "msssim_w3", "lpips", "au_mse")
 @pytest.fixture(scope="module")
 def scoring(tmp_path_factory):
     bench, suite = make_bench(tmp_path_factory.mktemp("reconstruction")), tiny_suite()
-    return environment.open_scoring(
-        suite, bench, environment.suite_datasets(suite, bench), fake_instruments()
-    )
+    return environment.open_suite(suite, bench).scoring
 
 
 @pytest.fixture(autouse=True)

@@ -33,14 +33,12 @@ class SmallSuite:
     def __init__(self, root: Path, store=None, version: int = 1, name: str = "tiny", **suite_options):
         self.bench = make_bench(root, version)
         self.suite = dataclasses.replace(tiny_suite(**suite_options), name=name)
-        self.store = store
-        self.datasets = environment.suite_datasets(self.suite, self.bench)
-        self.scoring = environment.open_scoring(self.suite, self.bench, self.datasets, fake_instruments())
-        self.plans = suite_run.plan_suite(self.suite, self.bench, self.scoring, self.datasets)
-        suite_run.open_suite_run(self.suite, self.bench, store, self.plans)
+        self.opened = environment.open_suite(self.suite, self.bench, store)
+        self.plans = suite_run.plan_suite(self.opened)
+        suite_run.open_suite_run(self.opened, self.plans)
 
     def run(self, number: int = 0) -> str:
-        return suite_run.run_cell(self.plans[number], self.scoring, self.bench, self.datasets, self.store)
+        return suite_run.run_cell(self.plans[number], self.opened)
 
     def folder(self, number: int = 0) -> Path:
         return self.bench.cell_folder(self.plans[number].spec.key)
@@ -297,9 +295,7 @@ def test_a_suites_list_of_cells_follows_the_suite_and_keeps_other_datasets(tmp_p
         assert lists[version] == small.plans[0].spec.key
     assert lists[1] != lists[2]
     spec = dataclasses.replace(small.plans[0].spec, datasets={"twin": "another" + "0" * 60})
-    suite_run.open_suite_run(
-        small.suite, small.bench, store, [dataclasses.replace(small.plans[0], spec=spec)]
-    )
+    suite_run.open_suite_run(small.opened, [dataclasses.replace(small.plans[0], spec=spec)])
     tags = store.client.get_run(run_id).data.tags
     listed = {value for name, value in tags.items() if name.startswith("cells.")}
     assert listed == {lists[2], spec.key}
@@ -350,7 +346,7 @@ def test_choosing_cells(tmp_path):
     plans = SmallSuite(tmp_path).plans
     assert [plan.spec.method for plan in suite_run.select(plans, ["oracle"], [])] == ["oracle"]
     with pytest.raises(UserError, match=r"unknown method 'magic'.*painter, copy-source"):
-        suite_run.select(plans, ["magic"], [])
+        tiny_suite().check_choice(["magic"], [])
     with pytest.raises(UserError, match="seeds: 0"):
         suite_run.select(plans, [], [7])
 
@@ -361,7 +357,5 @@ def test_instruments_are_part_of_the_key(tmp_path, monkeypatch):
     bench = dataclasses.replace(
         make_bench(tmp_path), instruments=lambda device: dataclasses.replace(fake_instruments(), a=other)
     )
-    suite = tiny_suite()
-    datasets = environment.suite_datasets(suite, bench)
-    scoring = environment.open_scoring(suite, bench, datasets, bench.instruments("cpu"))
-    assert suite_run.plan_suite(suite, bench, scoring, datasets)[0].spec.key != first
+    opened = environment.open_suite(tiny_suite(), bench)
+    assert suite_run.plan_suite(opened)[0].spec.key != first

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.running import environment, suite_run
+from benchmarks.running import environment
 from benchmarks.scoring import scores
 from benchmarks.scoring.evaluate import NO_SECOND_IMAGE, NO_SINGLE_AU, Editor, evaluate, evaluate_answer
 from eggan.aus import AU_COLUMNS, AU_COUNT
 from eggan.data.dataset import write_dataset
-from tests.benchmarks.fakes import fake_instruments, make_bench, make_dataset, render, tiny_suite
+from tests.benchmarks.fakes import make_bench, make_dataset, render, tiny_suite
 
 
 @pytest.fixture(scope="module")
@@ -20,9 +20,7 @@ def bench(tmp_path_factory):
 @pytest.fixture
 def scoring(bench):
     suite = tiny_suite()
-    return environment.open_scoring(
-        suite, bench, environment.suite_datasets(suite, bench), fake_instruments()
-    )
+    return environment.open_suite(suite, bench).scoring
 
 
 def reference(bench, name):
@@ -108,11 +106,9 @@ def test_true_edits_are_rendered_once_for_all_cells(bench):
 
     suite = tiny_suite()
     counting = replace(bench, render=counted, runs=bench.runs.parent / "counted")
-    scoring = environment.open_scoring(
-        suite, counting, environment.suite_datasets(suite, counting), fake_instruments()
-    )
+    opened = environment.open_suite(suite, counting)
     for _ in range(2):
-        suite_run.prepare_truth(scoring)
+        opened.render_true_edits()
     assert len(calls) == 1
 
 
@@ -141,9 +137,7 @@ class TestPeopleWithASingleImage:
         manifest = data.manifest.iloc[kept].reset_index(drop=True)
         write_dataset(folder / "some", "synfacs-fake", manifest, np.asarray(data.images)[kept], 0, {}, "1")
         bench, suite = replace(make_bench(folder), dataset=folder / "some"), tiny_suite()
-        return environment.open_scoring(
-            suite, bench, environment.suite_datasets(suite, bench), fake_instruments()
-        )
+        return environment.open_suite(suite, bench).scoring
 
     def test_they_are_left_out_and_counted(self, tmp_path):
         scoring = self.scoring_context(tmp_path, alone=1)
