@@ -21,7 +21,9 @@ COLUMNS = ("step_ms", "images_per_second", "edit_ms_b1", "edit_ms_b64", "peak_me
 
 def add_speed(parser: argparse.ArgumentParser) -> None:
     """Add the options of `eggan bench speed`."""
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), metavar="METHOD")
+    parser.add_argument(
+        "--methods", nargs="+", metavar="METHOD", help="default: all of the project's; none with --official"
+    )
     parser.add_argument("--preset", default="cpu", help="networks and losses (default: cpu)")
     parser.add_argument("--size", type=int, default=64, help="pixels: 64 or 128 (default: 64)")
     parser.add_argument("--batch", type=int, help="images of a step (default: 16 at 64 px, 8 at 128 px)")
@@ -44,8 +46,9 @@ def run_speed(arguments: argparse.Namespace) -> int:
         from benchmarks import speed
     from eggan import tracking
 
+    official = official_folder(arguments.official)
     settings = speed.SpeedSettings(
-        arguments.methods,
+        arguments.methods or (METHODS if official is None else ()),
         arguments.preset,
         arguments.size,
         arguments.batch or speed.BATCHES.get(arguments.size, 16),
@@ -54,7 +57,6 @@ def run_speed(arguments: argparse.Namespace) -> int:
         arguments.rounds,
     )
     settings.check()
-    official = official_folder(arguments.official)
     device = resolve_device(arguments.device)
     store = None if arguments.offline else tracking.open_store(arguments.tracking_uri, arguments.runs)
     measured = {
@@ -89,7 +91,7 @@ def speed_text(measured: "Mapping[str, Speed]", settings: "SpeedSettings") -> st
     lines = [
         f"{settings.image_size} px, steps of {settings.batch_size} images, preset {settings.preset}, "
         f"precision {settings.precision}; medians of {settings.rounds} blocks of {settings.steps} steps",
-        table(HEADER, rows),
+        *([table(HEADER, rows)] if rows else []),
     ]
     lines += [
         f"{what}: " + ", ".join(f"{name} {value:.1f}" for name, value in measured[what].items())
