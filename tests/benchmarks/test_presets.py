@@ -1,0 +1,43 @@
+"""The settings of a training: preset, file, assignments."""
+
+import pytest
+
+from benchmarks.suites import presets
+from benchmarks.suites.suite import SUITES
+from eggan.errors import UserError
+from eggan.model import ENTRY
+
+
+class TestResolve:
+    def test_the_preset_brings_the_suites_training(self):
+        config = presets.resolve(ENTRY, "quick", None, [])
+        assert config.method == ENTRY.presets["quick"]
+        rows = [row for row in SUITES["quick"].rows if row.preset == "quick"]
+        assert config.training == rows[0].training
+
+    def test_assignments_go_over_the_file_and_the_file_over_the_preset(self, tmp_path):
+        path = tmp_path / "config.toml"
+        path.write_text("[method]\nweight_au = 7\nweight_id = 8\n[training]\nbatch_size = 3\n")
+        config = presets.resolve(ENTRY, "cpu", path, ["weight_id=9", "training.log_every=2"])
+        assert (config.method.weight_au, config.method.weight_id) == (7.0, 9.0)
+        assert (config.training.batch_size, config.training.log_every) == (3, 2)
+        assert config.method.image_size == ENTRY.presets["cpu"].image_size
+
+    @pytest.mark.parametrize(
+        ("preset", "text", "assignments", "message"),
+        [
+            ("fast", "", [], r"no preset 'fast' \(known: paper, cpu, quick, crowd\)"),
+            ("cpu", "[method]\nweight_aux = 1\n", [], r"config.toml.method: unknown key 'weight_aux'"),
+            ("cpu", "[training]\nbatch = 1\n", [], "unknown key 'batch'"),
+            ("cpu", "weight_au = 1\n", [], "unknown key 'weight_au' .known: method, training"),
+            ("cpu", "method = 3\n", [], "config.toml.method is 3"),
+            ("cpu", "", ["weight_aux=1"], "unknown key 'weight_aux'"),
+            ("cpu", "", ["training.batch_size=0"], "batch_size is 0"),
+            ("cpu", "", ["image_size=100"], "image_size is 100"),
+        ],
+    )
+    def test_mistakes_are_named(self, tmp_path, preset, text, assignments, message):
+        path = tmp_path / "config.toml"
+        path.write_text(text)
+        with pytest.raises(UserError, match=message):
+            presets.resolve(ENTRY, preset, path, assignments)
