@@ -19,7 +19,6 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.official_stargan import OfficialStarGAN
-from benchmarks.running.training_run import TrainingRun
 from benchmarks.scoring.edit_cost import LATENCY_BATCHES, median_seconds, peak_memory_mib, reset_peak_memory
 from benchmarks.suites.methods import installed_method
 from eggan.aus import AU_COUNT
@@ -32,6 +31,7 @@ from eggan.precision import autocast, resolve_precision
 from eggan.progress import working
 from eggan.randomness import numpy_generator, torch_generator
 from eggan.training import TrainingConfig, make_batch
+from eggan.training_run import TrainingRun
 
 BATCHES = {64: 16, 128: 8}  # images of a step: as the suites at 64 px; half of them at 128 px
 OFFICIAL_STEPS = 5  # one generator step in five, as the official code and StarGAN's defaults have it

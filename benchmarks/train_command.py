@@ -18,10 +18,10 @@ from eggan.options import (
 from eggan.progress import loading
 
 if TYPE_CHECKING:  # torch takes more than a second to import; `eggan --help` must not
-    from benchmarks.running.training_run import TrainingRun
     from eggan.data.dataset import Dataset
     from eggan.tracking import Store, TrackedRun
     from eggan.training import TrainingResult
+    from eggan.training_run import TrainingRun
 
 TRAININGS = "single"  # folder of trainings in --runs
 LOCK = ".lock"  # in a training's folder: held while it is trained in
@@ -55,9 +55,9 @@ def register_train(subparsers: Any) -> None:
 def run_train(arguments: argparse.Namespace) -> int:
     """Train, track, leave a checkpoint; return 0, or 130 when stopped by a signal after saving."""
     with loading():
-        from benchmarks.running.training_run import TrainingRun
         from benchmarks.suites.presets import resolve, trainable
         from eggan.data.dataset import load_dataset
+        from eggan.training_run import TrainingRun
     from eggan import tracking
 
     entry = trainable(arguments.method)
@@ -127,9 +127,9 @@ def check_folder(folder: Path, resume: bool) -> None:
 
 def _train_tracked(run: "TrainingRun", folder: Path, store: "Store | None") -> "TrainingResult":
     """Train under tracking: whatever happens, the run's final state and its reason are recorded."""
-    from benchmarks.running.training_run import run_training
     from eggan.signals import stop_as_interrupt
     from eggan.training import Interrupted, TrainingFailed
+    from eggan.training_run import run_training
 
     tracked = _open_run(run, folder, store)
     try:

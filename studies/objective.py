@@ -10,9 +10,9 @@ import optuna
 import pandas as pd
 from optuna.trial import Trial
 
-from benchmarks.running.training_run import Log, Probe, run_training
 from eggan.method import Method
 from eggan.training import TrainingConfig, TrainingFailed
+from eggan.training_run import Log, Probe, run_training
 from studies.storage.trial_table import SCORES
 from studies.study_config import StudyConfig
 from studies.study_context import StudyContext, validate, validate_pairs

@@ -12,7 +12,6 @@ from benchmarks.protocol.edit_requests import split_data
 from benchmarks.protocol.protocol_config import Protocol
 from benchmarks.protocol.true_edits import TruthCache
 from benchmarks.running.environment import BenchEnvironment, open_instruments
-from benchmarks.running.training_run import TrainingRun
 from benchmarks.scoring.evaluate import Editor, ScoringContext, score_pairs
 from benchmarks.scoring.pair_columns import au_matrix
 from benchmarks.suites.methods import find_method
@@ -22,6 +21,7 @@ from eggan.errors import UserError
 from eggan.evaluation.reading import Instruments
 from eggan.method import Method, MethodEntry
 from eggan.training import TrainingConfig
+from eggan.training_run import TrainingRun
 from studies.space import find_space
 from studies.study_config import StudyConfig, StudySpec, read_spec, study_folder
 

@@ -15,11 +15,6 @@ from eggan.files import write_atomically
 NO_TRUTH = "no ground truth: only SynFACS can render the true edit"
 
 
-def is_synfacs(dataset: Dataset) -> bool:
-    """Return whether a dataset is rendered, so that its true edits can be rendered too."""
-    return dataset.name.startswith("synfacs")
-
-
 def render_synfacs(dataset: Dataset, rows: np.ndarray, target_aus: np.ndarray, workers: int) -> np.ndarray:
     """Render true edits with SynFACS, behind a progress bar: uint8 (N, H, W, 3)."""
     from eggan.data.synfacs import render_edits  # loads the renderer, which few commands need
@@ -37,7 +32,7 @@ class TruthCache:
 
     def of(self, edits: EditSet, what: str) -> np.ndarray | None:
         """Return the true edits of a set, uint8 (N, H, W, 3); None for a dataset that is not SynFACS."""
-        if not is_synfacs(edits.sources):
+        if not edits.sources.is_synfacs:
             return None
         path = self.folder / f"truth-{_key(edits)}.npy"
         if path.exists():

@@ -13,7 +13,6 @@ from benchmarks.running.cells import TRAINED, WEIGHTS_OF, PlannedCell, read_stat
 from benchmarks.running.earlier_training import take_over_training
 from benchmarks.running.environment import OpenSuite
 from benchmarks.running.showcase import probe_sheet, showcase, write_showcase
-from benchmarks.running.training_run import Log, TrainingRun, run_training
 from benchmarks.scoring.edit_cost import edit_costs
 from benchmarks.scoring.evaluate import Editor, Scores, ScoringContext, editor_of, evaluate, evaluate_answer
 from benchmarks.scoring.exploitation_alarm import EXPLOITATION, exploitation_probe
@@ -25,6 +24,7 @@ from eggan.errors import UserError
 from eggan.files import write_atomically
 from eggan.method import Method, MethodEntry
 from eggan.progress import working
+from eggan.training_run import Log, TrainingRun, run_training
 
 
 @dataclass

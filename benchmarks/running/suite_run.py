@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.protocol.edit_requests import pairs_hash
-from benchmarks.protocol.true_edits import is_synfacs
 from benchmarks.running import cells
 from benchmarks.running.cell_run import Produced, is_trained, produce
 from benchmarks.running.cells import CellSpec, PlannedCell, claim, read_status, write_status
@@ -55,7 +54,7 @@ def plan_suite(opened: OpenSuite) -> list[PlannedCell]:
     plans = []
     for row, seed in suite.cells():
         entry = find_method(row.method, opened.bench.methods)
-        if "truth" in entry.reads and not all(is_synfacs(data.sources) for data in scoring.splits):
+        if "truth" in entry.reads and not all(data.sources.is_synfacs for data in scoring.splits):
             continue
         spec = CellSpec(
             suite=suite.name,

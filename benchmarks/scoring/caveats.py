@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 from benchmarks.protocol.edit_requests import SplitData, has_neutral
-from benchmarks.protocol.true_edits import is_synfacs
 from benchmarks.scoring.scores import single_image_people
 from eggan.evaluation.reading import Instruments, described
 
@@ -17,7 +16,7 @@ def notes_on(splits: Sequence[SplitData], instruments: Instruments) -> list[str]
 
 def _notes(data: SplitData, instruments: Instruments) -> Iterator[str]:
     dataset = data.sources
-    if not is_synfacs(dataset):
+    if not dataset.is_synfacs:
         yield (
             f"{dataset.name} has no ground truth: right pixels are not measured and the reference oracle is "
             "left out"

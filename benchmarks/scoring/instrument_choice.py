@@ -5,30 +5,19 @@ shipped instruments learnt from renderings; they score photographs only when ask
 says so. Nothing is replaced in silence.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor, nn
-
-from baselines import lightcnn
-from benchmarks.protocol.true_edits import is_synfacs
-from eggan.data.align import EYE_DISTANCE, EYE_LINE
+from baselines.lightcnn_verifier import lightcnn_verifier
 from eggan.data.dataset import Dataset
 from eggan.data.labels.pyfeat import REFUSED
 from eggan.errors import UserError
-from eggan.evaluation.reading import AUEstimator, Instruments, Progress, Verifier
-from eggan.evaluation.verification import stored_threshold
-from eggan.files import hash_files
+from eggan.evaluation.reading import AUEstimator, Instruments, Progress
 
 AUTO, SHIPPED, OPENFACE = "auto", "synfacs", "openface"
 PYFEAT = ("pyfeat", "py-feat", "feat")
 LIGHTCNN = "lightcnn:"
-ALIGNED = "dlib"  # the alignment of `eggan data build` that puts the eyes where SynFACS has them
 GET_LIGHTCNN = "import it (`eggan import lightcnn FILE -o FOLDER`) and pass --verifier lightcnn:FOLDER"
 
 
@@ -75,7 +64,7 @@ def choose_instruments(
     to get LightCNN. Beside OpenFace there is no second estimator on photographs: on SynFACS the shipped
     estimator a takes that place.
     """
-    rendered = dataset is None or is_synfacs(dataset)
+    rendered = dataset is None or dataset.is_synfacs
     if choice.verifier == AUTO and not rendered:
         raise UserError(
             f"photographs are verified by LightCNN: {GET_LIGHTCNN}, or pass --verifier {SHIPPED} (learnt "
@@ -85,7 +74,12 @@ def choose_instruments(
     if choice.wants_openface or (choice.au == AUTO and not rendered):
         chosen = replace(chosen, a=_openface(choice, cache), b=chosen.a if rendered else None)
     if choice.verifier.startswith(LIGHTCNN):
-        chosen = replace(chosen, verifier=_lightcnn(choice, dataset, device, cache, progress))
+        if dataset is None:
+            raise UserError(
+                f"--verifier {LIGHTCNN}FOLDER needs --dataset: its threshold is fixed on training people"
+            )
+        folder = Path(choice.verifier.removeprefix(LIGHTCNN))
+        chosen = replace(chosen, verifier=lightcnn_verifier(folder, dataset, device, cache, progress))
     return chosen
 
 
@@ -100,59 +94,3 @@ def _openface(choice: InstrumentChoice, cache: Path) -> AUEstimator:
             f"folder, or --au-instrument {SHIPPED} (learnt from renderings)"
         )
     return OpenFaceEstimator(found, cache)
-
-
-@dataclass(frozen=True)
-class LightCNNVerifier:
-    """LightCNN with a threshold fixed on real pairs of training identities; `card` says how well it does.
-
-    `aligned`: the faces' eyes stand where `eggan.data.align` puts them, so they are framed as LightCNN's own.
-    """
-
-    name: str
-    sha256: str
-    card: dict[str, Any]
-    network: nn.Module
-    aligned: bool
-
-    @property
-    def threshold(self) -> float:
-        """Cosine at the equal-error point, the mean over folds."""
-        return float(self.card["threshold"]["cosine"])
-
-    def embed(self, images: Tensor) -> Tensor:
-        """Return unit-norm embeddings (B, 256) of images (B, 3, H, W) in [-1, 1]."""
-        return embed_faces(self.network, self.aligned, images)
-
-
-def embed_faces(network: nn.Module, aligned: bool, images: Tensor) -> Tensor:
-    """Return LightCNN's unit-norm embeddings (B, 256), of faces in its own framing where that is known."""
-    faces = lightcnn.framed(images, EYE_LINE, EYE_DISTANCE) if aligned else images
-    return lightcnn.embed(network, faces)
-
-
-def is_aligned(dataset: Dataset) -> bool:
-    """Return whether the eyes of a dataset's faces stand at the places of `eggan.data.align`."""
-    return is_synfacs(dataset) or dict(dataset.info.get("parameters", {})).get("align") == ALIGNED
-
-
-def _lightcnn(
-    choice: InstrumentChoice, dataset: Dataset | None, device: str, cache: Path, progress: Progress
-) -> Verifier:
-    folder = Path(choice.verifier.removeprefix(LIGHTCNN))
-    if dataset is None:
-        raise UserError(
-            f"--verifier {LIGHTCNN}FOLDER needs --dataset: its threshold is fixed on training people"
-        )
-    network, aligned = lightcnn.load_lightcnn(folder, torch.device(device)), is_aligned(dataset)
-    weights = hash_files([folder / "weights.safetensors"])
-    framing = f"eyes at {EYE_LINE} {EYE_DISTANCE}" if aligned else "as it is"
-    sha256 = hashlib.sha256(f"{weights} {framing}".encode()).hexdigest()
-    path = cache / f"threshold-{sha256[:16]}-{dataset.content_hash[:16]}.json"
-    embed = partial(embed_faces, network, aligned)
-    card = {
-        "title": f"LightCNN-{lightcnn.variant_of(network)} (weights {weights[:12]})",
-        "framing": "its own" if aligned else "the dataset's",
-        "threshold": stored_threshold(path, dataset, embed, device, progress),
-    }
-    return LightCNNVerifier("lightcnn", sha256, card, network, aligned)

@@ -75,6 +75,11 @@ class Dataset:
         """sha256 over manifest and images, from `dataset.json`."""
         return str(self.info["content_hash"])
 
+    @property
+    def is_synfacs(self) -> bool:
+        """Whether the faces are rendered, so that their true edits can be rendered too."""
+        return self.name.startswith("synfacs")
+
     def rows(self, *splits: str) -> np.ndarray:
         """Return the row numbers of the given splits, in manifest order, int64."""
         return np.flatnonzero(self.manifest["split"].isin(splits).to_numpy())

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
+from baselines import lightcnn_verifier
 from benchmarks.running import environment
-from benchmarks.scoring import instrument_choice, scores
+from benchmarks.scoring import scores
 from benchmarks.scoring.evaluate import NO_SECOND, NOTHING_READ, Editor, evaluate, evaluate_answer
 from benchmarks.scoring.instrument_choice import InstrumentChoice, choose_instruments
 from benchmarks.scoring.pair_columns import read_mask
@@ -182,5 +183,5 @@ def _painter(scoring):
 
 
 def test_dataset_parameters_say_whether_the_eyes_are_in_place(rafd, tmp_path):
-    assert instrument_choice.is_aligned(rafd)
-    assert not instrument_choice.is_aligned(dataclasses.replace(rafd, info={**rafd.info, "parameters": {}}))
+    assert lightcnn_verifier.is_aligned(rafd)
+    assert not lightcnn_verifier.is_aligned(dataclasses.replace(rafd, info={**rafd.info, "parameters": {}}))

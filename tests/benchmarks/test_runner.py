@@ -191,7 +191,7 @@ def test_a_training_that_has_ended_is_not_repeated_after_a_failed_scoring(tmp_pa
     monkeypatch.setattr("benchmarks.running.cell_run.evaluate", lambda editor, scoring: 1 / 0)
     small.run()
     monkeypatch.undo()
-    trained = "benchmarks.running.training_run.train"
+    trained = "eggan.training_run.train"
     monkeypatch.setattr(trained, lambda *_, **__: pytest.fail("trained again"))
     assert small.run() == "finished"
 
