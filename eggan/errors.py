@@ -1,4 +1,4 @@
-"""The one exception that stands for a user's mistake, and the disk that is full."""
+"""The one exception that stands for a user's mistake, and what other exceptions say."""
 
 import errno
 import os
@@ -10,6 +10,11 @@ class UserError(Exception):
     The message is one line that says what is wrong and what to do. The command line prints it
     without a traceback and exits with status 2; the suite runner turns it into a failed cell.
     """
+
+
+def one_line(error: BaseException) -> str:
+    """Return what another library's exception says as one line of at most 200 characters."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eggan.errors import UserError
+from eggan.errors import UserError, one_line
 
 if TYPE_CHECKING:  # both take a while to import
     import pandas as pd
@@ -29,8 +29,7 @@ def read_table(path: Path, text: Collection[str] = (), numbers: Collection[str] 
     except UserError:
         raise
     except Exception as error:  # on damaged files pyarrow raises anything
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"{path} cannot be read: {reason}") from None
+        raise UserError(f"{path} cannot be read: {one_line(error)}") from None
 
 
 def _decoded(table: "pa.Table") -> "pa.Table":

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from eggan.errors import UserError
+from eggan.errors import UserError, one_line
 from eggan.files import files_in, read_json, replaced_folder, restore_folder
 from eggan.options import command
 from eggan.tables import read_table
@@ -30,54 +30,43 @@ Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
 FORMAT_VERSION = 2
 REPEATS = 20  # how often a value occurs, on average, for a dictionary of the column's values to pay
 SETTINGS = ("config.", "training.")  # the parameters of a run that say how its method was trained
-CELL_COLUMNS = (
-    "run_id",
-    "suite",
-    "dataset",
-    "method",
-    "title",
-    "learns_from",
-    "seed",
-    "state",
-    "reason",
-    "cell",
-    "commit",
-    "dirty",
-    "machine",
-    "dataset_digest",
-    "instruments",
-    "protocol_version",
-    "started_ms",
-    "seconds",
-)
-TABLES: Mapping[str, tuple[str, ...]] = {
-    "cells": CELL_COLUMNS,
-    "metrics": ("run_id", "suite", "dataset", "method", "seed", "state", "metric", "value"),
-    "pairs": ("run_id", "suite", "dataset", "method", "seed", "split", "pair"),
-    "response": ("run_id", "split", "probed_au", "read_au", "change"),
-    "control": ("run_id", "split", "sequence", "spearman", "slope", "monotone"),
-    "curves": ("run_id", "metric", "step", "value"),
-    "not_measured": ("run_id", "metric", "reason"),
-    "settings": ("run_id", "setting", "value"),
-    "notes": ("run_id", "note"),
-    "reconstruction": ("run_id", "dataset", "method", "seed", "split", "source_row", "source_identity"),
+
+
+def _text(*columns: str) -> dict[str, str]:
+    return dict.fromkeys(columns, "text")
+
+
+def _numbers(*columns: str) -> dict[str, str]:
+    return dict.fromkeys(columns, "number")
+
+
+OWNER = ("run_id", "suite", "dataset", "method", "seed", "state")  # of a row: columns of its run's cell
+_RUN = _text("run_id", "suite", "dataset", "method") | _numbers("seed")
+# Columns that each table has, in this order, and what they hold; others may follow.
+TABLES: Mapping[str, Mapping[str, str]] = {
+    "cells": _text("run_id", "suite", "dataset", "method", "title", "learns_from")
+    | _numbers("seed")
+    | _text("state", "reason", "cell", "commit", "dirty", "machine", "dataset_digest", "instruments")
+    | _numbers("protocol_version", "started_ms", "seconds"),
+    "metrics": _RUN | _text("state", "metric") | _numbers("value"),
+    "pairs": _RUN | _text("split") | _numbers("pair"),
+    "response": _text("run_id", "split") | _numbers("probed_au", "read_au", "change"),
+    "control": _text("run_id", "split") | _numbers("sequence", "spearman", "slope", "monotone"),
+    "curves": _text("run_id", "metric") | _numbers("step", "value"),
+    "not_measured": _text("run_id", "metric", "reason"),
+    "settings": _text("run_id", "setting", "value"),
+    "notes": _text("run_id", "note"),
+    "reconstruction": _text("run_id", "dataset", "method")
+    | _numbers("seed")
+    | _text("split")
+    | _numbers("source_row")
+    | _text("source_identity"),
 }
-# The columns of `TABLES` that hold numbers, but for the value of a setting; the others hold text.
-NUMBERS = frozenset(
-    (
-        *("seed", "protocol_version", "started_ms", "seconds", "value", "pair", "probed_au", "read_au"),
-        *("change", "sequence", "spearman", "slope", "monotone", "step", "source_row"),
-    )
-)
 HEAD = "frame.json"
 FILES = (HEAD, *(f"{name}.parquet" for name in TABLES), "showcases/*.npz")
-LATER = ("reconstruction",)  # tables that frames exported before them lack
-LATER_COLUMNS: Mapping[str, int | str] = {
-    "protocol_version": FIRST_VERSION,
-    "title": "",
-    "learns_from": "",
-}  # columns of `cells` likewise
-IDENTIFIERS = ["run_id", "suite", "dataset", "method", "seed"]
+# What frames of earlier versions lack: a table, and columns of `cells`, with the value that stands for them.
+LATER_TABLE = "reconstruction"
+LATER_COLUMNS: Mapping[str, int | str] = {"protocol_version": FIRST_VERSION, "title": "", "learns_from": ""}
 
 
 @dataclass(frozen=True)
@@ -137,10 +126,13 @@ def read_store(
             f"run `{command(f'bench run {chosen}')}` first"
         )
     with tempfile.TemporaryDirectory() as scratch:
-        parts = [
-            _read_cell(store, cell, Path(scratch)) for cell in progress(newest, len(newest), "reading runs")
-        ]
-    return without_superseded(_assemble(chosen, newest, parts, instruments))
+        steps = progress(newest, len(newest), "reading runs")
+        parts = [_read_cell(store, chosen, cell, Path(scratch)) for cell in steps]
+    tables = {
+        name: _stacked(name, [part.tables[name] for part in parts if name in part.tables]) for name in TABLES
+    }
+    cards = all_cards(instruments, [part.instruments for part in parts if part.finished])
+    return without_superseded(Frame(**tables, showcases=_showcases(parts), instruments=cards))
 
 
 def _last_suite(store: "Store") -> str:
@@ -165,65 +157,65 @@ def _seed(cell: TrackedCell) -> int:
     return int(cell.tags.get("seed", "0"))
 
 
-def _read_cell(store: "Store", cell: TrackedCell, scratch: Path) -> dict[str, Any]:
-    """Return the cell's part of each table, without identifiers."""
-    part: dict[str, Any] = {
-        "metrics": _metric_rows(cell),
-        "curves": _curve_rows(store, cell),
-        "settings": _setting_rows(cell),
+@dataclass(frozen=True)
+class _CellPart:
+    """What one cell adds to a frame: rows of its tables, pictures, and the cards of its instruments."""
+
+    tables: dict[str, pd.DataFrame]
+    finished: bool
+    showcase: dict[str, np.ndarray]
+    instruments: Mapping[str, Mapping[str, Any]]
+
+
+def _read_cell(store: "Store", suite: str, cell: TrackedCell, scratch: Path) -> _CellPart:
+    head = _cell_row(suite, cell)
+    values = {k: v for k, v in sorted(cell.metrics.items()) if not k.startswith(("train/", "system/"))}
+    logged = [name for name in sorted(cell.metrics) if name.startswith("train/")]
+    curves = [(name, *point) for name in logged for point in metric_history(store, cell.run_id, name)]
+    settings = {k: v for k, v in sorted(cell.params.items()) if k.startswith(SETTINGS)}
+    tables = {
+        "cells": pd.DataFrame([head]),
+        "metrics": pd.DataFrame(values.items(), columns=["metric", "value"]),
+        "curves": pd.DataFrame(curves, columns=["metric", "step", "value"]),
+        "settings": pd.DataFrame(settings.items(), columns=["setting", "value"]),
     }
-    if not _finished(cell):
-        return part
+    showcase: dict[str, np.ndarray] = {}
+    basis: dict[str, Any] = {}
+    if head["state"] == "finished":
+        scores = _scores(store, cell, scratch)
+        tables |= _score_tables(scores)
+        showcase = _read_arrays(scores / "showcase.npz")
+        basis = _json_object(scores / "laboratory.json")
+        tables["notes"] = pd.DataFrame({"note": basis.get("notes", [])}, dtype=object)
+    for name, table in tables.items():
+        tables[name] = table.assign(**{column: head[column] for column in OWNER if column in TABLES[name]})
+    return _CellPart(tables, head["state"] == "finished", showcase, basis.get("instruments", {}))
+
+
+def _scores(store: "Store", cell: TrackedCell, scratch: Path) -> Path:
+    """Return the folder with a finished cell's scores."""
     folder = download_artifacts(store, cell.run_id, "scores", scratch / cell.run_id)
     if folder is None:
         raise UserError(
             f"the files of {cell.tags.get('method', '')} (run {cell.run_id}) are not where the store says "
             f"({cell.artifact_uri}): bring them there, or ship them with `{command('bench sync')}`"
         )
-    found = sorted(folder.glob("pairs-*.parquet"))
-    part["pairs"] = [read_table(p).assign(split=p.stem.removeprefix("pairs-")) for p in found]
-    for name in ("response", "control", "reconstruction"):
-        part[name] = [read_table(p) for p in folder.glob(f"{name}.parquet")]
-    reasons = folder / "not_measured.json"
-    if reasons.exists():
-        part["not_measured"] = pd.DataFrame(
-            json.loads(reasons.read_text(encoding="utf-8")).items(), columns=["metric", "reason"]
-        )
-    part["showcase"] = _read_arrays(folder / "showcase.npz")
-    basis = folder / "laboratory.json"
-    if basis.exists():
-        recorded = json.loads(basis.read_text(encoding="utf-8"))
-        part["instruments"] = recorded["instruments"]
-        part["notes"] = pd.DataFrame({"note": recorded["notes"]}, dtype=object)
-    return part
+    return folder
 
 
-def _finished(cell: TrackedCell) -> bool:
-    return cell.tags.get("state") == "finished"
+def _score_tables(folder: Path) -> dict[str, pd.DataFrame]:
+    splits = {path.stem.removeprefix("pairs-"): path for path in sorted(folder.glob("pairs-*.parquet"))}
+    pairs = [read_table(path).assign(split=split) for split, path in splits.items()]
+    tables = {"pairs": pd.concat(pairs, ignore_index=True)} if pairs else {}
+    for path in (folder / f"{name}.parquet" for name in ("response", "control", "reconstruction")):
+        if path.exists():
+            tables[path.stem] = read_table(path)
+    reasons = _json_object(folder / "not_measured.json")
+    return tables | {"not_measured": pd.DataFrame(reasons.items(), columns=["metric", "reason"])}
 
 
-def _metric_rows(cell: TrackedCell) -> pd.DataFrame:
-    values = {
-        name: value
-        for name, value in sorted(cell.metrics.items())
-        if not name.startswith(("train/", "system/"))
-    }
-    return pd.DataFrame({"metric": list(values), "value": np.array(list(values.values()), dtype=np.float64)})
-
-
-def _curve_rows(store: "Store", cell: TrackedCell) -> pd.DataFrame:
-    rows = [
-        (name, step, value)
-        for name in sorted(cell.metrics)
-        if name.startswith("train/")
-        for step, value in metric_history(store, cell.run_id, name)
-    ]
-    return pd.DataFrame(rows, columns=["metric", "step", "value"])
-
-
-def _setting_rows(cell: TrackedCell) -> pd.DataFrame:
-    rows = [(name, value) for name, value in sorted(cell.params.items()) if name.startswith(SETTINGS)]
-    return pd.DataFrame(rows, columns=["setting", "value"])
+def _json_object(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -233,78 +225,58 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except Exception as error:  # a damaged archive raises whatever its parts' readers do
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"{path.name} of a run cannot be read: {reason}") from None
+        raise UserError(f"{path.name} of a run cannot be read: {one_line(error)}") from None
 
 
-def _assemble(
-    suite: str, cells: list[TrackedCell], parts: list[dict[str, Any]], instruments: Mapping[str, Any]
-) -> Frame:
-    heads = pd.DataFrame([_cell_row(suite, cell) for cell in cells], columns=list(CELL_COLUMNS))
-    tables: dict[str, pd.DataFrame] = {"cells": heads}
-    for name in [name for name in TABLES if name != "cells"]:
-        pieces = []
-        for (_, head), part in zip(heads.iterrows(), parts, strict=True):
-            found = part.get(name, [])
-            for piece in [found] if isinstance(found, pd.DataFrame) else found:
-                wanted = [column for column in (*IDENTIFIERS, "state") if column in TABLES[name]]
-                pieces.append(piece.assign(**{column: head[column] for column in wanted}))
-        tables[name] = _complete(pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(), name)
-    finished = [part.get("instruments", {}) for part in parts if "pairs" in part]
-    cards = all_cards(instruments, finished)
-    return Frame(**tables, showcases=_showcases(cells, parts), instruments=cards)
-
-
-def _showcases(cells: list[TrackedCell], parts: list[dict[str, Any]]) -> dict[str, dict[str, np.ndarray]]:
-    """Keep the pictures of the lowest seed of each method that has some: figures show that one."""
-    kept: dict[tuple[str, str], tuple[str, dict[str, np.ndarray]]] = {}
-    for cell, part in sorted(zip(cells, parts, strict=True), key=lambda both: _seed(both[0])):
-        if part.get("showcase"):
-            owner = (cell.tags.get("dataset", ""), cell.tags.get("method", ""))
-            kept.setdefault(owner, (cell.run_id, part["showcase"]))
-    return dict(kept.values())
-
-
-def _complete(table: pd.DataFrame, name: str) -> pd.DataFrame:
+def _stacked(name: str, pieces: list[pd.DataFrame | None]) -> pd.DataFrame:
+    """Return the rows of all cells as one table, with the columns of `TABLES` first."""
+    filled = [piece for piece in pieces if piece is not None and len(piece)]  # an empty one has no types
+    table = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
     first = list(TABLES[name])
     return table.reindex(columns=first + [column for column in table.columns if column not in first])
 
 
+def _showcases(parts: list[_CellPart]) -> dict[str, dict[str, np.ndarray]]:
+    """Keep the pictures of the lowest seed of each method that has some: figures show that one."""
+    kept: dict[tuple[str, str], tuple[str, dict[str, np.ndarray]]] = {}
+    for part in sorted(parts, key=lambda part: int(part.tables["cells"]["seed"].iloc[0])):
+        if part.showcase:
+            head = part.tables["cells"].iloc[0]
+            kept.setdefault((head["dataset"], head["method"]), (head["run_id"], part.showcase))
+    return dict(kept.values())
+
+
 def _cell_row(suite: str, cell: TrackedCell) -> dict[str, Any]:
     tags = cell.tags
+    as_tagged = ("dataset", "method", "title", "learns_from", "cell", "reason", "commit", "dirty")
+    scorers = {
+        k.removeprefix("instrument."): v for k, v in cell.params.items() if k.startswith("instrument.")
+    }
     return {
         "run_id": cell.run_id,
         "suite": suite,
-        **{
-            name: tags.get(name, "")
-            for name in ("dataset", "method", "title", "learns_from", "cell", "reason", "commit", "dirty")
-        },
+        **{name: tags.get(name, "") for name in as_tagged},
         "state": tags.get("state", "unknown"),
         "seed": _seed(cell),
         "machine": _machine(tags),
-        "dataset_digest": "; ".join(f"{name} {digest}" for name, digest in sorted(cell.datasets.items())),
-        "instruments": "; ".join(
-            f"{name.removeprefix('instrument.')} {digest}"
-            for name, digest in sorted(cell.params.items())
-            if name.startswith("instrument.")
-        ),
+        "dataset_digest": _digests(cell.datasets),
+        "instruments": _digests(scorers),
         "protocol_version": int(cell.params.get("protocol.version", FIRST_VERSION)),
         "started_ms": cell.started_ms,
         "seconds": max(0.0, (cell.ended_ms - cell.started_ms) / 1000),
     }
 
 
+def _digests(by_name: Mapping[str, str]) -> str:
+    return "; ".join(f"{name} {digest}" for name, digest in sorted(by_name.items()))
+
+
 def _machine(tags: Mapping[str, str]) -> str:
-    system, cores = tags.get("machine.system", ""), tags.get("machine.cores", "")
-    chip = tags.get("machine.accelerator") or tags.get("machine.device", "")
-    torch_version = tags.get("version.torch", "")
-    known = (
-        system,
-        f"{cores} cores" if cores else "",
-        chip,
-        f"torch {torch_version}" if torch_version else "",
-    )
-    return ", ".join(part for part in known if part) or "not recorded"
+    cores, torch_version = tags.get("machine.cores"), tags.get("version.torch")
+    chip = tags.get("machine.accelerator") or tags.get("machine.device")
+    known = [tags.get("machine.system"), cores and f"{cores} cores", chip]
+    known.append(torch_version and f"torch {torch_version}")
+    return ", ".join(filter(None, known)) or "not recorded"
 
 
 def write_frame(frame: Frame, folder: Path) -> Path:
@@ -358,29 +330,21 @@ def read_frame(folder: Path) -> Frame:
     except UserError:
         raise
     except Exception as error:  # on damaged files pandas and pyarrow raise anything
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"{folder} cannot be read: {reason}") from None
-    for name, table in tables.items():
-        _check_table(table, name, folder)
-    shown = {path.stem: _read_arrays(path) for path in sorted((folder / "showcases").glob("*.npz"))}
-    return without_superseded(Frame(**tables, showcases=shown, instruments=head["instruments"]))
+        raise UserError(f"{folder} cannot be read: {one_line(error)}") from None
+    showcases = {path.stem: _read_arrays(path) for path in sorted((folder / "showcases").glob("*.npz"))}
+    return without_superseded(Frame(**tables, showcases=showcases, instruments=head["instruments"]))
 
 
 def _read_table(folder: Path, name: str) -> pd.DataFrame:
-    path = folder / f"{name}.parquet"
-    if name in LATER and not path.exists():
-        return pd.DataFrame(columns=list(TABLES[name]))
-    numbers = set(TABLES[name]) & NUMBERS - ({"value"} if name == "settings" else set())
-    table = read_table(path, text=set(TABLES[name]) - numbers, numbers=numbers)
+    """Read a table and check that it has the columns of `TABLES`, and that they hold what they should."""
+    path, columns = folder / f"{name}.parquet", TABLES[name]
+    if name == LATER_TABLE and not path.exists():
+        return pd.DataFrame(columns=list(columns))
+    text, numbers = ([c for c, kind in columns.items() if kind == wanted] for wanted in ("text", "number"))
+    table = read_table(path, text, numbers)
     if name == "cells":
-        for column, value in LATER_COLUMNS.items():
-            if column not in table:
-                table[column] = value
-    return table
-
-
-def _check_table(table: pd.DataFrame, name: str, folder: Path) -> None:
-    """Raise a `UserError` unless a table has its columns."""
-    missing = [column for column in TABLES[name] if column not in table.columns]
+        table = table.assign(**{c: v for c, v in LATER_COLUMNS.items() if c not in table})
+    missing = [column for column in columns if column not in table]
     if missing:
         raise UserError(f"{folder}: {name}.parquet lacks the column {missing[0]!r}")
+    return table
