@@ -10,8 +10,6 @@ from eggan.options import add_runs_argument
 from eggan.progress import loading, progress_bar
 from studies.study_commands import EXAMPLES, add_action, add_storage_argument, opened_study
 
-SIGNS = {"good": "+", "bad": "!", "open": "?"}
-
 
 def register(actions: Any) -> None:
     """Add `report` to the actions of `eggan study`."""
@@ -39,6 +37,6 @@ def run_report(arguments: argparse.Namespace) -> int:
     check_writable(out)
     report = build(data, out, arguments.best, progress_bar)
     for finding in report.findings:
-        print(SIGNS[finding.tone], finding.text)
+        print(finding.line)
     print(f"report  {report.page.resolve().as_uri()}")
     return 0

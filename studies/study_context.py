@@ -159,16 +159,13 @@ def warm_images(base: Any, training: TrainingConfig) -> int:
 def _scoring_context(
     study: StudyConfig, pairs: int, bench: BenchEnvironment, dataset: Dataset, instruments: Instruments
 ) -> ScoringContext:
-    protocol = Protocol(name="study", splits=(SPLIT,), pairs=pairs, seed=study.pairs_seed)
-    data = split_data(protocol, SPLIT, dataset, _training_only(dataset))
+    # Validation people are edited, so that only those trained on may be targets.
+    protocol = Protocol(
+        name="study", splits=(SPLIT,), pairs=pairs, seed=study.pairs_seed, target_splits=("train",)
+    )
+    data = split_data(protocol, SPLIT, dataset, dataset)
     truth = TruthCache(bench.cache, bench.workers, bench.render)
     return ScoringContext(protocol, [data], instruments, truth, bench.device, bench.progress)
-
-
-def _training_only(dataset: Dataset) -> Dataset:
-    """Return the dataset with its validation images out of the targets, which the protocol would take too."""
-    splits = dataset.manifest["split"].astype(object).replace(SPLIT, "source")
-    return dataclasses.replace(dataset, manifest=dataset.manifest.assign(split=splits))
 
 
 @dataclass(frozen=True)

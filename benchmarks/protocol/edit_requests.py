@@ -6,6 +6,7 @@ identity and gaze within each target expression and gaze.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,6 @@ from eggan.evaluation.reading import images_of
 from eggan.method import EditRequest
 from eggan.randomness import numpy_generator
 
-TARGET_SPLITS = ("train", "val")  # the paper's 58 training identities; six of them are kept for validation
 PROBE_INTENSITY = 4.0
 SHOWCASE_GAZE = "frontal"
 NEUTRAL = "neutral"
@@ -130,13 +130,13 @@ def source_cycle(sources: Dataset, split: str, seed: int) -> np.ndarray:
     return np.array([rows[turn % len(rows)] for turn in range(rounds) for rows in images], dtype=np.int64)
 
 
-def ordered_targets(targets: Dataset, count: int, seed: int) -> np.ndarray:
-    """Return target rows grouped by expression and gaze, shuffled within and among groups.
+def ordered_targets(targets: Dataset, splits: Sequence[str], count: int, seed: int) -> np.ndarray:
+    """Return target rows of `splits`, grouped by expression and gaze, shuffled within and among groups.
 
     `count` 0 takes all; else groups give equally many (one more from some where `count` does not divide).
     """
     generator = numpy_generator("pairs", "targets", seed)
-    rows = targets.rows(*TARGET_SPLITS)
+    rows = targets.rows(*splits)
     if not len(rows):
         raise UserError(f"{targets.folder} has no training image: the protocol has no target")
     table = targets.manifest.iloc[rows]
@@ -148,15 +148,15 @@ def ordered_targets(targets: Dataset, count: int, seed: int) -> np.ndarray:
     return np.array([groups[group][place] for place, group in taken], dtype=np.int64)
 
 
-def pair_manifest(sources: Dataset, targets: Dataset, split: str, count: int, seed: int) -> pd.DataFrame:
-    """Return the pair manifest: one row per target with its source.
+def pair_manifest(protocol: Protocol, split: str, sources: Dataset, targets: Dataset) -> pd.DataFrame:
+    """Return the pair manifest of one split: one row per target with its source.
 
     Columns: pair, source_row, source_identity, target_row, target_identity, target_expression, gaze (of the
     target), source_gaze, target_au01 .. target_au45. Every source occurs equally often, up to one, in total
     and within each target expression and gaze.
     """
-    target_rows = ordered_targets(targets, count, seed)
-    chosen = np.resize(source_cycle(sources, split, seed), len(target_rows))
+    target_rows = ordered_targets(targets, protocol.target_splits, protocol.pairs, protocol.seed)
+    chosen = np.resize(source_cycle(sources, split, protocol.seed), len(target_rows))
     source, target = sources.manifest.iloc[chosen], targets.manifest.iloc[target_rows]
     pairs = pd.DataFrame(
         {
@@ -182,8 +182,7 @@ def pairs_hash(pairs: pd.DataFrame) -> str:
 
 def split_data(protocol: Protocol, split: str, sources: Dataset, targets: Dataset) -> SplitData:
     """Return the pairs of one split of a protocol."""
-    pairs = pair_manifest(sources, targets, split, protocol.pairs, protocol.seed)
-    return SplitData(split, sources, targets, pairs)
+    return SplitData(split, sources, targets, pair_manifest(protocol, split, sources, targets))
 
 
 def _spread(rows: np.ndarray, count: int) -> np.ndarray:
@@ -249,9 +248,10 @@ def showcase_targets(protocol: Protocol, data: SplitData) -> dict[str, int]:
     Of the eight expressions those that the dataset has: one training identity each, frontal gaze. A dataset
     that names none shows eight images, from the smallest to the largest sum of AUs.
     """
-    rows = data.targets.rows(*TARGET_SPLITS)
+    rows = data.targets.rows(*protocol.target_splits)
     there = set(data.targets.manifest["expression"].iloc[rows])
-    named = {name: _example(data.targets, name, protocol.seed) for name in EXPRESSIONS if name in there}
+    seed = protocol.seed
+    named = {name: _example(data.targets, rows, name, seed) for name in EXPRESSIONS if name in there}
     if named:
         return named
     ordered = rows[np.argsort(data.targets.aus(rows).sum(axis=1), kind="stable")]
@@ -263,7 +263,6 @@ def _frontal(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
     return frontal if len(frontal) else rows
 
 
-def _example(targets: Dataset, expression: str, seed: int) -> int:
-    rows = targets.rows(*TARGET_SPLITS)
+def _example(targets: Dataset, rows: np.ndarray, expression: str, seed: int) -> int:
     rows = rows[(targets.manifest["expression"].iloc[rows] == expression).to_numpy()]
     return int(numpy_generator("showcase", expression, seed).choice(_frontal(targets, rows)))

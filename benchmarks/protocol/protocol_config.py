@@ -17,4 +17,7 @@ class Protocol:
     sequences: int = setting(108, "ours: pairs interpolated along Eq. 8")
     alphas: int = setting(7, "ours: frames of a sequence, alpha from 0 to 1")
     showcase: int = setting(6, "ours: faces shown in figures")
+    target_splits: tuple[str, ...] = setting(
+        ("train", "val"), "paper: its 58 training identities; six are kept here for validation", later=True
+    )
     version: int = setting(2, "ours: counts changes of the protocol's code that alter scores")

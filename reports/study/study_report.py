@@ -12,9 +12,11 @@ from eggan.files import replaced_folder
 from eggan.options import command
 from eggan.progress import working
 from reports.study import importance, study_figures, study_tables
-from reports.study.study_tables import Finding, Table
+from reports.study.study_tables import Table
 from reports.style.figure_style import Picture, save
+from reports.style.finding import Finding
 from reports.style.html import PAGE, render, report_files
+from reports.style.table_writers import csv_lines, markdown_grid
 from studies.reruns.rerun_statistics import rank_checks
 from studies.selection import complete
 from studies.study_export import StudyData
@@ -60,8 +62,10 @@ def build(data: StudyData, out: Path, best: int, progress: Callable[..., Any]) -
     with replaced_folder(out, known) as staging:
         (staging / "tables").mkdir()
         for table in (fresh, trials, *([ranks] if ranks else [])):
-            (staging / "tables" / f"{table.key}.md").write_text(table.markdown(), encoding="utf-8")
-            (staging / "tables" / f"{table.key}.csv").write_text(table.csv(), encoding="utf-8")
+            grid = [table.header, ("---",) * len(table.header), *table.rows]
+            (staging / "tables" / f"{table.key}.md").write_text(markdown_grid(grid), encoding="utf-8")
+            lines = csv_lines([table.header, *table.rows])
+            (staging / "tables" / f"{table.key}.csv").write_text(lines, encoding="utf-8")
         for picture in progress(drawn, len(drawn), "figures"):
             save(picture, staging / "figures")
         page = _page(data, said, fresh, ranks, trials, drawn, bool(weighed), commands)

@@ -1,16 +1,14 @@
 """Tables of a study's report and what may be said of it: re-runs on fresh seeds, budgets, trials."""
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from eggan.evaluation.statistics import Difference, Interval, holm
+from reports.style.finding import Finding, Tone
 from studies import selection
 from studies.reruns import rerun_statistics as fresh
 from studies.reruns.rerun_statistics import RankCheck
@@ -33,19 +31,6 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
-    def markdown(self) -> str:
-        """Return the table as Markdown; bars inside cells are escaped."""
-        lines = [self.header, ("---",) * len(self.header), *self.rows]
-        return "".join(
-            f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines
-        )
-
-    def csv(self) -> str:
-        """Return the table as CSV."""
-        stream = io.StringIO()
-        csv.writer(stream, lineterminator="\n").writerows([self.header, *self.rows])
-        return stream.getvalue()
-
 
 @dataclass(frozen=True)
 class FreshRow:
@@ -57,14 +42,6 @@ class FreshRow:
     seeds: int
     fresh: dict[str, Interval]
     against_paper: dict[str, Difference]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A sentence that the data allow, and whether it is good news."""
-
-    tone: Literal["good", "bad", "open"]
-    text: str
 
 
 def fresh_rows(data: StudyData, best: int) -> list[FreshRow]:
@@ -221,7 +198,7 @@ def _progress(data: StudyData) -> Finding:
     over = int(sum(states.get(state, 0) for state in ("complete", "pruned", "failed")))
     wanted = data.spec.study.trials
     split = ", ".join(f"{states.get(state, 0)} {state}" for state in ("complete", "pruned", "failed"))
-    tone: Literal["good", "open"] = "good" if over >= wanted else "open"
+    tone: Tone = "good" if over >= wanted else "open"
     return Finding(tone, f"{over} of {wanted} trials have ended: {split}.")
 
 

@@ -27,7 +27,7 @@ def twin(tmp_path_factory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def pairs(twin: Dataset) -> pd.DataFrame:
-    return pair_manifest(twin, twin, "test", 0, seed=0)
+    return pair_manifest(Protocol(), "test", twin, twin)
 
 
 def spread(counts: pd.Series) -> int:
@@ -61,14 +61,14 @@ def test_no_source_identity_is_locked_to_one_gaze_or_target_person(pairs):
 
 
 def test_another_seed_gives_another_equally_balanced_assignment(twin, pairs):
-    other = pair_manifest(twin, twin, "test", 0, seed=1)
+    other = pair_manifest(Protocol(seed=1), "test", twin, twin)
     assert pairs_hash(other) != pairs_hash(pairs)
     assert spread(other["source_row"].value_counts()) <= 1
-    assert pairs_hash(pair_manifest(twin, twin, "test", 0, seed=0)) == pairs_hash(pairs)
+    assert pairs_hash(pair_manifest(Protocol(), "test", twin, twin)) == pairs_hash(pairs)
 
 
 def test_a_subset_keeps_expressions_and_gazes_balanced(twin):
-    subset = pair_manifest(twin, twin, "test", 464, seed=0)
+    subset = pair_manifest(Protocol(pairs=464), "test", twin, twin)
     assert len(subset) == 464
     assert subset["target_row"].is_unique
     assert spread(subset.groupby(["target_expression", "gaze"]).size()) <= 1
@@ -90,7 +90,7 @@ def test_wide_sources_come_from_their_own_dataset(twin, tmp_path):
 
 def test_a_split_without_neutral_images_is_refused(twin):
     with pytest.raises(UserError, match="no neutral image in its split 'wide'"):
-        pair_manifest(twin, twin, "wide", 0, seed=0)
+        pair_manifest(Protocol(), "wide", twin, twin)
 
 
 def test_probes_move_one_au_at_a_time(twin):
@@ -133,3 +133,15 @@ def test_a_suite_mirrors_the_images_of_all_its_methods_or_of_none():
         "paper": {False},
         "crowd": {True},
     }
+
+
+def test_targets_come_from_the_splits_that_the_protocol_names(twin):
+    pairs = pair_manifest(Protocol(target_splits=("train",)), "val", twin, twin)
+    split_of = twin.manifest["split"]
+    assert set(split_of.iloc[pairs["target_row"]]) == {"train"}
+    assert set(split_of.iloc[pairs["source_row"]]) == {"val"}
+    assert len(pairs) == len(twin.rows("train"))
+    request, _ = showcase_request(
+        Protocol(target_splits=("val",)), split_data(Protocol(), "test", twin, twin)
+    )
+    assert set(split_of.iloc[request.reference_rows]) == {"val"}
