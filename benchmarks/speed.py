@@ -112,7 +112,7 @@ def measure_method(name: str, settings: SpeedSettings, device: str) -> Speed:
     """Return a method's `step_ms`, `images_per_second`, `edit_ms_b1`, `edit_ms_b64`, `peak_memory_mib`."""
     entry = installed_method(name)
     if not isinstance(entry, MethodEntry):
-        raise UserError(f"{name} is a reference and has no training steps")
+        raise UserError(f"{name} is not trained and has no training steps")
     with tempfile.TemporaryDirectory() as folder, working(f"timing {entry.title}"):
         run = training_run(entry, sized_preset(entry, settings), settings, Path(folder), device)
         gc.collect()

@@ -96,7 +96,7 @@ def studied_method(spec: StudySpec, bench: BenchEnvironment) -> MethodEntry:
     """Return the entry of a study's method; a reference is a `UserError`."""
     entry = find_method(spec.study.method, bench.methods)
     if not isinstance(entry, MethodEntry):
-        raise UserError(f"{spec.study.method} is a reference and learns nothing: it cannot be studied")
+        raise UserError(f"{spec.study.method} is not trained: it cannot be studied")
     return entry
 
 

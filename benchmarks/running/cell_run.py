@@ -17,6 +17,7 @@ from benchmarks.scoring.edit_cost import edit_costs
 from benchmarks.scoring.evaluate import Editor, Scores, ScoringContext, editor_of, evaluate, evaluate_answer
 from benchmarks.scoring.exploitation_alarm import EXPLOITATION, exploitation_probe
 from benchmarks.suites.presets import preset_config
+from benchmarks.suites.shipped_methods import ShippedMethod
 from eggan.checkpoint import STATE_FILE, WEIGHTS_FILE, load_checkpoint
 from eggan.config import from_dict
 from eggan.data.dataset import Dataset
@@ -45,6 +46,8 @@ def produce(plan: PlannedCell, folder: Path, opened: OpenSuite, log: Log) -> Pro
     if isinstance(entry, Reference):
         dataset = opened.datasets[plan.row.learns_from]
         return Produced(_reference_scores(entry, folder, scoring, dataset), {})
+    if isinstance(entry, ShippedMethod):
+        return Produced(*_score(entry.restore(bench.device), entry.reads, folder, opened))
     if not is_trained(folder):
         with working("looking for an earlier training"):
             taken = take_over_training(plan.spec, folder, bench.runs, log)
@@ -53,15 +56,23 @@ def produce(plan: PlannedCell, folder: Path, opened: OpenSuite, log: Log) -> Pro
             taken = {TRAINED: trained, "alarms": alarms}
         write_status(folder, "running", **taken)
     method = _restore(entry, folder, bench.device)
-    editor = editor_of(method, entry.reads)
-    told = read_status(folder).values
+    scores, costs = _score(method, entry.reads, folder, opened)
+    recorded = read_status(folder).values
+    if WEIGHTS_OF in recorded:
+        scores.basis |= {"notes": [*scores.basis["notes"], recorded[WEIGHTS_OF]]}
+    return Produced(scores, recorded[TRAINED] | costs, tuple(recorded["alarms"]))
+
+
+def _score(
+    method: Method, reads: tuple[str, ...], folder: Path, opened: OpenSuite
+) -> tuple[Scores, dict[str, float]]:
+    """Score a method that is ready to edit, and write its pictures; return the costs of its edits too."""
+    editor, scoring = editor_of(method, reads), opened.scoring
     with working("timing edits"):
-        costs = told[TRAINED] | edit_costs(method, scoring.splits[0], bench.device)
+        costs = edit_costs(method, scoring.splits[0], opened.bench.device)
     scores = evaluate(editor, scoring)
-    if WEIGHTS_OF in told:
-        scores.basis |= {"notes": [*scores.basis["notes"], told[WEIGHTS_OF]]}
     _write_pictures(editor, folder, scoring)
-    return Produced(scores, costs, tuple(told["alarms"]))
+    return scores, costs
 
 
 def is_trained(folder: Path) -> bool:

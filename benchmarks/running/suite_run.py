@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.protocol.edit_requests import pairs_hash
 from benchmarks.running import cells
@@ -20,6 +20,7 @@ from benchmarks.running.environment import BenchEnvironment, OpenSuite
 from benchmarks.scoring.edit_cost import peak_memory_mib, reset_peak_memory
 from benchmarks.suites.methods import find_method
 from benchmarks.suites.presets import preset_config
+from benchmarks.suites.shipped_methods import ShippedMethod
 from benchmarks.suites.suite import CROWD, SPLIT_DATASETS, TWIN, Row
 from eggan import tracking
 from eggan.checkpoint import STATE_FILE
@@ -64,7 +65,7 @@ def plan_suite(opened: OpenSuite) -> list[PlannedCell]:
             dataset=opened.dataset_label,
             image_size=suite.image_size,
             seed=seed,
-            config=to_dict(preset_config(entry, row)) if isinstance(entry, MethodEntry) else {},
+            config=_settings(entry, row),
             training=to_dict(row.training) if row.training else {},
             protocol=to_dict(suite.protocol),
             datasets={role: value for role, value in hashes.items() if role in (row.learns_from, *scored)},
@@ -73,6 +74,13 @@ def plan_suite(opened: OpenSuite) -> list[PlannedCell]:
         )
         plans.append(PlannedCell(row, entry, spec))
     return plans
+
+
+def _settings(entry: "Entry", row: Row) -> dict[str, Any]:
+    """Return what decides a cell beside its training: a config, or which weights; nothing for a reference."""
+    if isinstance(entry, ShippedMethod):
+        return dict(entry.identity)
+    return to_dict(preset_config(entry, row)) if isinstance(entry, MethodEntry) else {}
 
 
 def select(
@@ -247,6 +255,8 @@ def _record(plan: PlannedCell, opened: OpenSuite) -> RunRecord:
 
 def _learns_from(row: Row, entry: "Entry", dataset: Dataset) -> str:
     """Return what a table says of a method's training data, empty for a reference."""
+    if isinstance(entry, ShippedMethod):
+        return entry.learns_from
     if row.training is None or not isinstance(entry, MethodEntry):
         return ""
     people = dataset.manifest["identity"].iloc[dataset.rows(*row.training.splits)].nunique()

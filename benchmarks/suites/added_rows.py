@@ -8,7 +8,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from baselines.references import Reference
 from benchmarks.suites.methods import find_method
+from benchmarks.suites.shipped_methods import ShippedMethod
 from benchmarks.suites.suite import Row, Suite
 from eggan.config import to_dict
 from eggan.errors import UserError
@@ -28,12 +30,24 @@ def with_added_rows(suite: Suite, added: Sequence[str], methods: "Mapping[str, E
     for text in added:
         name, _, preset = text.partition(":")
         entry = find_method(name, methods)
-        if not isinstance(entry, MethodEntry):
+        if isinstance(entry, Reference):
             raise UserError(f"--add {text}: {name} is a reference, which every suite has already")
         if any(row.method == name for row in rows):
             raise UserError(f"--add {text}: {name} is in the suite {suite.name} already")
-        rows.append(_row(suite, entry, preset, text))
+        if isinstance(entry, ShippedMethod):
+            rows.append(_shipped(suite, entry, text))
+        else:
+            rows.append(_row(suite, entry, preset, text))
     return dataclasses.replace(suite, rows=tuple(rows))
+
+
+def _shipped(suite: Suite, entry: ShippedMethod, text: str) -> Row:
+    if entry.card["image_size"] != suite.image_size:
+        size = entry.card["image_size"]
+        raise UserError(
+            f"--add {text}: it is for {size} px, the suite {suite.name} has {suite.image_size} px"
+        )
+    return Row(entry.name)
 
 
 def _row(suite: Suite, entry: MethodEntry, preset: str, text: str) -> Row:

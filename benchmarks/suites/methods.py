@@ -3,7 +3,7 @@
 An entry point of the group `eggan.methods` names a `MethodEntry`; its name must be new.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
@@ -13,8 +13,9 @@ from eggan.method import MethodEntry
 
 if TYPE_CHECKING:
     from baselines.references import Reference
+    from benchmarks.suites.shipped_methods import ShippedMethod
 
-    Entry = MethodEntry | Reference
+    Entry = MethodEntry | Reference | ShippedMethod
 
 GROUP = "eggan.methods"
 
@@ -70,15 +71,25 @@ def crowd_rows() -> dict[str, MethodEntry]:
     """
     from benchmarks.suites.crowd_methods import ON_CROWD, crowd_methods
 
-    return crowd_methods(
-        {name: entry for name in ON_CROWD if isinstance(entry := METHODS[name], MethodEntry)}
-    )
+    return crowd_methods(_entries(ON_CROWD))
+
+
+@cache
+def shipped_rows() -> "dict[str, ShippedMethod]":
+    """Return the shipped weights, which suites score as they are."""
+    from benchmarks.suites.shipped_methods import METHOD_OF, shipped_methods
+
+    return shipped_methods(_entries(METHOD_OF.values()))
+
+
+def _entries(names: Iterable[str]) -> dict[str, MethodEntry]:
+    return {name: entry for name in names if isinstance(entry := METHODS[name], MethodEntry)}
 
 
 def all_methods() -> "dict[str, Entry]":
     """Return METHODS, their variants and packages' entries; a broken or doubled one is a `UserError`."""
     others = {point.name: _load(point) for point in entry_points(group=GROUP)}
-    return {**METHODS, **eggan_variants(), **crowd_rows(), **others}
+    return {**METHODS, **eggan_variants(), **crowd_rows(), **shipped_rows(), **others}
 
 
 def installed_method(name: str) -> "Entry":
@@ -87,7 +98,7 @@ def installed_method(name: str) -> "Entry":
 
 
 def _load(point: EntryPoint) -> MethodEntry:
-    if point.name in {*METHODS, *eggan_variants(), *crowd_rows()}:
+    if point.name in {*METHODS, *eggan_variants(), *crowd_rows(), *shipped_rows()}:
         raise UserError(f"the package entry {point.value} redefines the method {point.name!r}")
     try:
         entry = point.load()

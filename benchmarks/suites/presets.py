@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from baselines.references import Reference
 from benchmarks.suites.methods import all_methods, find_method
 from benchmarks.suites.suite import SUITES, Row
 from eggan.config import from_dict, override, read_toml, to_dict
@@ -26,7 +27,8 @@ def trainable(name: str) -> MethodEntry:
     entry = find_method(name, methods)
     if not isinstance(entry, MethodEntry):
         learning = ", ".join(name for name, entry in methods.items() if isinstance(entry, MethodEntry))
-        raise UserError(f"{name} is a reference and learns nothing; methods that can be trained: {learning}")
+        what = "a reference and learns nothing" if isinstance(entry, Reference) else "trained already"
+        raise UserError(f"{name} is {what}; methods that can be trained: {learning}")
     return entry
 
 

@@ -99,6 +99,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             rows=(
                 *REFERENCES,
                 Row("eggan", "quick", QUICK_TRAINING, 9.0),
+                Row("eggan-w-shipped"),
             ),
             protocol=Protocol(
                 name="quick", splits=("test",), pairs=464, probe_sources=6, sequences=28, alphas=5, showcase=4

@@ -26,6 +26,7 @@ METHOD_TITLES: Mapping[str, str] = {
     "ganimation": "GANimation",
     OUR_METHOD: "EGGAN",
     "eggan-w": "EGGAN-W",
+    "eggan-w-shipped": "EGGAN-W (shipped)",
     tuned_methods.NAME: tuned_methods.TITLE,
     **{variant.name: variant.title for variant in VARIANTS},
     ORACLE: "Oracle (rendered truth)",
@@ -36,6 +37,7 @@ REFERENCES = (COPY, "mean-au", PASSTHROUGH, ORACLE)
 PALETTE: Mapping[str, str] = {
     "eggan": "#0072B2",
     "eggan-w": "#56B4E9",
+    "eggan-w-shipped": "#00C2D1",
     "stargan": "#E69F00",
     "homointerpgan": "#009E73",
     "ganimation": "#CC79A7",

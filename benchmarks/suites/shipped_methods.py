@@ -1,0 +1,71 @@
+"""Shipped weights as rows of a suite: scored beside what is trained there, and never trained themselves."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from eggan.config import from_dict
+from eggan.method import Method, MethodEntry
+from eggan.shipped.weights import load_shipped, read_card
+
+SUFFIX = "-shipped"
+METHOD_OF: Mapping[str, str] = {"eggan_w_64": "eggan-w"}
+
+
+@dataclass(frozen=True)
+class ShippedMethod:
+    """Weights that come with the package, such as `eggan_w_64`, and the method that they are of."""
+
+    weights: str
+    entry: MethodEntry
+
+    @property
+    def name(self) -> str:
+        """Name of the row."""
+        return f"{self.entry.name}{SUFFIX}"
+
+    @property
+    def title(self) -> str:
+        """Display name."""
+        return f"{self.entry.title} (shipped)"
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Fields of EditRequest that `edit` reads."""
+        return self.entry.reads
+
+    @property
+    def version(self) -> int:
+        """Version of the method."""
+        return self.entry.version
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What stands in a cell's key in the place of a config: another file, another cell."""
+        return {"weights": self.weights, "sha256": str(self.card["sha256"])}
+
+    @property
+    def learns_from(self) -> str:
+        """What a table says of the people that it was trained on."""
+        edits = " and true edits" if self.entry.learns_from_true_edits else ""
+        return f"{self.card['data']['people']:,} people{edits}"
+
+    @cached_property
+    def card(self) -> dict[str, Any]:
+        """The card beside the weights."""
+        return read_card(self.weights)
+
+    def restore(self, device: str) -> Method:
+        """Return the method, ready to edit; damaged weights are a `UserError`."""
+        checkpoint = load_shipped(self.weights)
+        config: Any = from_dict(self.entry.config, checkpoint.card.config, where=f"{self.weights}.json")
+        return self.entry.restore(config, checkpoint.weights, torch.device(device))
+
+
+def shipped_methods(entries: Mapping[str, MethodEntry]) -> dict[str, ShippedMethod]:
+    """Return all shipped weights as rows by name, from the entries of their methods."""
+    rows = (ShippedMethod(weights, entries[method]) for weights, method in METHOD_OF.items())
+    return {row.name: row for row in rows}
