@@ -32,6 +32,7 @@ STYLE: dict[str, Any] = {
     "xtick.major.size": 0.0,
     "ytick.major.size": 2.5,
     "legend.frameon": False,
+    "image.composite_image": False,  # in a PDF every picture keeps its own place and size
     "pdf.fonttype": 42,
     "svg.hashsalt": "eggan",
     "figure.dpi": DPI,

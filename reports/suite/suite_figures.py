@@ -2,6 +2,8 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.image
@@ -14,6 +16,7 @@ from matplotlib.figure import Figure
 
 from eggan.aus import AU_COUNT, AU_NUMBERS, EXPRESSIONS
 from reports.style.figure_style import FAINT, INK, Picture, literal, style
+from reports.suite.estimates import AUMetric
 from reports.suite.frame import Frame
 from reports.suite.method_names import ABLATIONS, ORACLE, MethodNames, method_kind, method_rank
 from reports.suite.sections import Section
@@ -21,39 +24,40 @@ from reports.suite.sections import Section
 ROWS = 8  # of images in one figure, about
 PANELS_ACROSS = 5
 LABEL_CHARACTERS = 24  # in one line of the label of a row of images
+TILE, LABEL, GAP, TOP = 0.82, 1.15, 0.12, 0.26  # of a figure of images: its parts, in inches
+SAME_FACES = "Faces and targets are the protocol's, the same for every method; lowest finished seed."
+Showcase = Mapping[str, np.ndarray]
+ImageRow = tuple[str, list[np.ndarray | None]]  # its label and images, None where a place stays empty
 
 
 def pictures(frame: Frame, sections: Sequence[Section]) -> list[Picture]:
     """Return every figure that the frame has data for, in the order of the page."""
-    made = [picture for dataset in sorted(set(frame.cells["dataset"])) for picture in _faces(frame, dataset)]
+    datasets = sorted(set(frame.cells["dataset"]))
+    made = [picture for dataset in datasets for picture in _faces(frame, dataset)]
     for section in sections:
         made += [bars(section, "mse"), bars(section, "pcc")]
         response = response_matrices(frame, section)
         made += [response] if response else []
-    made += [curve for dataset in sorted(set(frame.cells["dataset"])) if (curve := curves(frame, dataset))]
-    return made
+    return made + [curve for dataset in datasets if (curve := curves(frame, dataset))]
 
 
 def _faces(frame: Frame, dataset: str) -> list[Picture]:
-    shown = showcases(frame, dataset)
-    if not shown:
+    cases = showcases(frame, dataset)
+    if not cases:
         return []
-    return [expression_grid(shown, dataset, frame.names), interpolation_strips(shown, dataset, frame.names)]
+    return [expression_grid(cases, dataset, frame.names), interpolation_strips(cases, dataset, frame.names)]
 
 
-def showcases(frame: Frame, dataset: str) -> dict[str, Mapping[str, np.ndarray]]:
+def showcases(frame: Frame, dataset: str) -> dict[str, Showcase]:
     """Return method -> showcase of its lowest finished seed, in table order."""
     cells = frame.cells[(frame.cells["dataset"] == dataset) & frame.cells["run_id"].isin(frame.showcases)]
     first = cells.sort_values("seed").drop_duplicates("method").set_index("method")["run_id"]
     return {method: frame.showcases[first[method]] for method in sorted(first.index, key=method_rank)}
 
 
-def expression_grid(
-    shown: Mapping[str, Mapping[str, np.ndarray]], dataset: str, names: MethodNames
-) -> Picture:
+def expression_grid(cases: Mapping[str, Showcase], dataset: str, names: MethodNames) -> Picture:
     """Return Fig. 2: per face the source, the true edits, and each method's edits to eight expressions."""
-    any_case = next(iter(shown.values()))
-    edited = _edited(shown)
+    any_case, edited = next(iter(cases.values())), _edited(cases)
     faces = _faces_to_show(any_case["source"], len(edited) + 1)
     rows = [row for face in faces for row in _grid_rows(edited, any_case, face, names)]
     targets = target_names(any_case)
@@ -62,19 +66,19 @@ def expression_grid(
     caption = (
         f"Edits of neutral test faces to {len(targets)} {kind}. "
         f"{'“True edit” is the rendered answer. ' if 'truth' in any_case else ''}{pixels_text(any_case)} "
-        "Faces and targets are the protocol's, the same for every method; lowest finished seed."
+        f"{SAME_FACES}"
     )
     return Picture(f"fig2-expressions-{dataset}", f"Fig. 2: expressions ({dataset})", caption, figure)
 
 
-def target_names(case: Mapping[str, np.ndarray]) -> list[str]:
-    """Return the names of a showcase's targets; runs that do not tell showed the eight expressions."""
+def target_names(case: Showcase) -> list[str]:
+    """Return the names of a showcase's targets; runs that recorded none show the eight expressions."""
     return list(map(str, case.get("names", EXPRESSIONS)))
 
 
-def _edited(shown: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Mapping[str, np.ndarray]]:
+def _edited(cases: Mapping[str, Showcase]) -> dict[str, Showcase]:
     """Keep the trained methods; a suite without any shows its references. Ablations have Fig. 4."""
-    kept = {method: case for method, case in shown.items() if method not in ABLATIONS}
+    kept = {method: case for method, case in cases.items() if method not in ABLATIONS}
     trained = {method: case for method, case in kept.items() if method_kind(method) == "method"}
     return trained or {method: case for method, case in kept.items() if method != ORACLE}
 
@@ -83,37 +87,27 @@ def _faces_to_show(sources: np.ndarray, rows_per_face: int) -> list[int]:
     return list(range(min(len(sources), max(2, ROWS // rows_per_face))))
 
 
-def pixels_text(case: Mapping[str, np.ndarray]) -> str:
+def pixels_text(case: Showcase) -> str:
     """Return the sentence of a caption that says how large the images are."""
     size = case["source"].shape[1]
     return f"Images are {size} × {size} px, enlarged."
 
 
 def _grid_rows(
-    shown: Mapping[str, Mapping[str, np.ndarray]],
-    case: Mapping[str, np.ndarray],
-    face: int,
-    names: MethodNames,
-) -> list[tuple[str, list[np.ndarray | None]]]:
+    edited: Mapping[str, Showcase], case: Showcase, face: int, names: MethodNames
+) -> list[ImageRow]:
+    """Return a face's rows of Fig. 2; the source stands in the first alone."""
+    rows = [("True edit", case["truth"][face])] if "truth" in case else []
+    rows += [(names.title(method), own["edits"][face]) for method, own in edited.items()]
     source = case["source"][face]
-    rows: list[tuple[str, list[np.ndarray | None]]] = []
-    if "truth" in case:
-        rows.append(("True edit", [source, *case["truth"][face]]))
-    rows += [
-        (names.title(m), [None if rows or i else source, *c["edits"][face]])
-        for i, (m, c) in enumerate(shown.items())
-    ]
-    return rows
+    return [(label, [None if i else source, *images]) for i, (label, images) in enumerate(rows)]
 
 
-def interpolation_strips(
-    shown: Mapping[str, Mapping[str, np.ndarray]], dataset: str, names: MethodNames
-) -> Picture:
+def interpolation_strips(cases: Mapping[str, Showcase], dataset: str, names: MethodNames) -> Picture:
     """Return Fig. 3: frames along Eq. 8 per method, the rendered true frames beneath."""
-    any_case = next(iter(shown.values()))
-    edited = _edited(shown)
+    any_case, edited = next(iter(cases.values())), _edited(cases)
     faces = _faces_to_show(any_case["source"], len(edited) + 1)
-    rows: list[tuple[str, list[np.ndarray | None]]] = []
+    rows: list[ImageRow] = []
     for face in faces:
         rows += [(names.title(m), list(case["interpolation"][face])) for m, case in edited.items()]
         if "interpolation_truth" in any_case:
@@ -128,54 +122,31 @@ def interpolation_strips(
     return Picture(f"fig3-interpolation-{dataset}", f"Fig. 3: interpolation ({dataset})", caption, figure)
 
 
-def image_rows(
-    rows: Sequence[tuple[str, list[np.ndarray | None]]], headings: Sequence[str], per_face: int
-) -> Figure:
+def image_rows(rows: Sequence[ImageRow], headings: Sequence[str], per_face: int) -> Figure:
     """Draw labelled rows of images; every `per_face` rows a gap."""
-    tile, label, gap, top = 0.82, 1.15, 0.12, 0.26
-    groups = (len(rows) - 1) // per_face
-    width, height = label + tile * len(headings), top + tile * len(rows) + gap * groups
+    width = LABEL + TILE * len(headings)
+    height = TOP + TILE * len(rows) + GAP * ((len(rows) - 1) // per_face)
     with style():
         figure = Figure(figsize=(width, height))
-        for down, (name, images) in enumerate(rows):
-            bottom = height - top - tile * (down + 1) - gap * (down // per_face)
-            figure.text(
-                (label - 0.08) / width,
-                (bottom + tile / 2) / height,
-                literal(textwrap.fill(name, LABEL_CHARACTERS)),
-                ha="right",
-                va="center",
-                fontsize=7.5,
-            )
+        axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height))  # in inches, for all images
+        axes.set_axis_off()
+        text = partial(figure.text, fontsize=7.5, transform=figure.dpi_scale_trans)
+        for down, (label, images) in enumerate(rows):
+            bottom = height - TOP - TILE * (down + 1) - GAP * (down // per_face)
+            lines = literal(textwrap.fill(label, LABEL_CHARACTERS))
+            text(LABEL - 0.08, bottom + TILE / 2, lines, ha="right", va="center")
             for across, image in enumerate(images):
                 if image is not None:
-                    box = (
-                        (label + tile * across) / width,
-                        bottom / height,
-                        (tile - 0.03) / width,
-                        (tile - 0.03) / height,
-                    )
-                    _image(figure, box, image)
+                    left = LABEL + TILE * across
+                    extent = (left, left + TILE - 0.03, bottom, bottom + TILE - 0.03)
+                    axes.imshow(image, interpolation="bicubic", aspect="auto", extent=extent)
         for across, heading in enumerate(headings):
-            place = (label + tile * (across + 0.5) - 0.015) / width
-            figure.text(
-                place,
-                (height - top + 0.06) / height,
-                literal(heading),
-                ha="center",
-                va="bottom",
-                fontsize=7.5,
-            )
+            middle = LABEL + TILE * (across + 0.5) - 0.015
+            text(middle, height - TOP + 0.06, literal(heading), ha="center", va="bottom")
     return figure
 
 
-def _image(figure: Figure, box: tuple[float, float, float, float], image: np.ndarray) -> None:
-    axes = figure.add_axes(box)
-    axes.imshow(image, interpolation="bicubic", aspect="auto")
-    axes.set_axis_off()
-
-
-def bars(section: Section, metric: str) -> Picture:
+def bars(section: Section, metric: AUMetric) -> Picture:
     """Return per-AU bars with bootstrap intervals, one colour per method, means at the right."""
     methods = [g.method for g in section.groups if (g.method, metric) in section.intervals]
     arrow = "lower is better" if metric == "mse" else "higher is better"
@@ -194,91 +165,69 @@ def bars(section: Section, metric: str) -> Picture:
         axes.set_ylabel(f"{metric.upper()} ({arrow})")
         axes.grid(axis="y", color=FAINT, linewidth=0.5, alpha=0.6)
         axes.set_axisbelow(True)
-        figure.legend(
-            loc="outside upper center",
-            ncols=min(8, max(1, len(methods))),
-            handlelength=1.0,
-            columnspacing=1.4,
-        )
-    what = f"{metric.upper()} per AU ({section.dataset}, {section.split})"
+        columns = min(8, max(1, len(methods)))
+        figure.legend(loc="outside upper center", ncols=columns, handlelength=1.0, columnspacing=1.4)
+    means = [section.intervals[method, metric].estimate[:AU_COUNT] for method in methods]
+    absent = [section.names.title(m) for m, own in zip(methods, means, strict=True) if np.isnan(own).all()]
     caption = (
         f"{section.readers.first}. Whiskers: 95 % crossed bootstrap over source identities × targets × seeds."
+        + (f" Without variation in the edits there is no PCC: {', '.join(absent)}." if absent else "")
     )
-    absent = [
-        section.names.title(m)
-        for m in methods
-        if np.isnan(section.intervals[m, metric].estimate[:AU_COUNT]).all()
-    ]
-    if absent:
-        caption += f" Without variation in the edits there is no PCC: {', '.join(absent)}."
-    return Picture(f"{metric}-per-au-{section.key}", what, caption, figure)
+    title = f"{metric.upper()} per AU ({section.dataset}, {section.split})"
+    return Picture(f"{metric}-per-au-{section.key}", title, caption, figure)
 
 
 def _bar_series(
-    axes: Axes, places: np.ndarray, width: float, section: Section, method: str, metric: str
+    axes: Axes, places: np.ndarray, width: float, section: Section, method: str, metric: AUMetric
 ) -> None:
-    found = section.intervals[method, metric]
-    below = np.clip(found.estimate - found.low, 0, None)
-    above = np.clip(found.high - found.estimate, 0, None)
-    axes.bar(
-        places,
-        found.estimate,
-        width * 0.92,
-        color=section.names.colour(method),
-        label=literal(section.names.short(method)),
-    )
-    whiskers = np.nan_to_num(np.stack([below, above]))
-    axes.errorbar(
-        places,
-        found.estimate,
-        yerr=whiskers,
-        fmt="none",
-        ecolor=INK,
-        elinewidth=0.6,
-        capsize=0.9,
-        capthick=0.6,
-    )
+    found, names = section.intervals[method, metric], section.names
+    label, colour = literal(names.short(method)), names.colour(method)
+    axes.bar(places, found.estimate, width * 0.92, color=colour, label=label)
+    ends = np.stack([found.estimate - found.low, found.high - found.estimate])
+    whiskers = np.nan_to_num(np.clip(ends, 0, None))
+    thin: dict[str, Any] = {"elinewidth": 0.6, "capsize": 0.9, "capthick": 0.6}
+    axes.errorbar(places, found.estimate, yerr=whiskers, fmt="none", ecolor=INK, **thin)
 
 
 def response_matrices(frame: Frame, section: Section) -> Picture | None:
     """Return the 17 x 17 response of every trained method and the oracle; None where nothing was probed."""
     runs = frame.cells[(frame.cells["dataset"] == section.dataset) & (frame.cells["state"] == "finished")]
-    probed = frame.response[frame.response["split"] == section.split].merge(
-        runs[["run_id", "method"]], on="run_id"
-    )
+    probed = frame.response[frame.response["split"] == section.split]
+    probed = probed.merge(runs[["run_id", "method"]], on="run_id")
     probed = probed[probed["change"].notna()]  # a method of which no probe could be read has no matrix
-    methods = [
-        m for m in sorted(set(probed["method"]), key=method_rank) if method_kind(m) == "method" or m == ORACLE
-    ]
+    ranked = sorted(set(probed["method"]), key=method_rank)
+    methods = [method for method in ranked if method_kind(method) == "method" or method == ORACLE]
     if not methods:
         return None
     tables = [_matrix(probed[probed["method"] == method]) for method in methods]
     limit = max(0.5, float(np.nanmax(np.abs(np.stack(tables)))))
-    across = min(PANELS_ACROSS, len(methods))
-    down = -(-len(methods) // across)
     with style():
-        figure = Figure(figsize=(0.9 + 3.3 * across, 3.5 * down), layout="constrained")
-        grid = figure.subplots(down, across, squeeze=False)
-        panels = grid.ravel()
-        for axes, method, table in zip(panels, methods, tables, strict=False):
+        figure, grid = _panels(len(methods), (3.3, 3.5), (0.9, 0))
+        for axes, method, table in zip(grid.ravel(), methods, tables, strict=False):
             drawn = _heat(axes, table, limit)
             axes.set_title(literal(frame.names.short(method)), fontsize=9)
-        for axes in panels[len(methods) :]:
-            axes.set_axis_off()
         for axes in grid[:, 0]:
             axes.set_ylabel("AU set from 0 to 4")
-        figure.colorbar(drawn, ax=list(panels), shrink=0.8, label="change of the reading")
+        figure.colorbar(drawn, ax=list(grid.ravel()), shrink=0.8, label="change of the reading")
     caption = (
         "Each row sets one AU from 0 to 4 on neutral faces; each column is the mean change of the reading of "
         f"one AU by {section.readers.a}. A clean method is a diagonal near 4; whatever is off the diagonal "
         "is drift."
     )
-    return Picture(
-        f"response-{section.key}",
-        f"Response to single AUs ({section.dataset}, {section.split})",
-        caption,
-        figure,
-    )
+    title = f"Response to single AUs ({section.dataset}, {section.split})"
+    return Picture(f"response-{section.key}", title, caption, figure)
+
+
+def _panels(count: int, panel: tuple[float, float], margin: tuple[float, float]) -> tuple[Figure, np.ndarray]:
+    """Return a figure with a grid of axes of `panel` inches each, (rows, columns), the last ones blank."""
+    across = min(PANELS_ACROSS, count)
+    down = -(-count // across)
+    size = (panel[0] * across + margin[0], panel[1] * down + margin[1])
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(down, across, squeeze=False)
+    for axes in grid.ravel()[count:]:
+        axes.set_axis_off()
+    return figure, grid
 
 
 def _matrix(rows: pd.DataFrame) -> np.ndarray:
@@ -300,37 +249,28 @@ def curves(frame: Frame, dataset: str) -> Picture | None:
     runs = frame.cells[frame.cells["dataset"] == dataset][["run_id", "method", "seed"]]
     logged = frame.curves.merge(runs, on="run_id")
     counts = logged.groupby("metric")["step"].nunique()
-    names = sorted(str(name) for name in counts.index[counts > 1])
-    if not names:
+    terms = sorted(map(str, counts.index[counts > 1]))
+    if not terms:
         return None
-    across = min(PANELS_ACROSS, len(names))
-    down = -(-len(names) // across)
     with style():
-        figure = Figure(figsize=(1.95 * across, 1.45 * down + 0.35), layout="constrained")
-        panels = figure.subplots(down, across, squeeze=False).ravel()
-        for axes, name in zip(panels, names, strict=False):
-            _curve_panel(axes, logged[logged["metric"] == name], name.removeprefix("train/"), frame.names)
-        for axes in panels[len(names) :]:
-            axes.set_axis_off()
+        figure, grid = _panels(len(terms), (1.95, 1.45), (0, 0.35))
+        for axes, term in zip(grid.ravel(), terms, strict=False):
+            _curve_panel(axes, logged[logged["metric"] == term], term.removeprefix("train/"), frame.names)
         methods = sorted(set(logged["method"]), key=method_rank)
         handles = [
             mpl.lines.Line2D([], [], color=frame.names.colour(m), label=literal(frame.names.short(m)))
             for m in methods
         ]
-        figure.legend(
-            handles=handles, loc="outside upper center", ncols=max(1, min(8, len(methods))), handlelength=1.4
-        )
+        columns = max(1, min(8, len(methods)))
+        figure.legend(handles=handles, loc="outside upper center", ncols=columns, handlelength=1.4)
     caption = "Logged training terms against the step; one line per seed."
     return Picture(f"training-{dataset}", f"Training ({dataset})", caption, figure)
 
 
-def _curve_panel(axes: Axes, rows: pd.DataFrame, name: str, names: MethodNames) -> None:
-    for (method, _), line in rows.groupby(["method", "seed"]):
-        ordered = line.sort_values("step")
-        axes.plot(
-            ordered["step"], ordered["value"], color=names.colour(str(method)), linewidth=0.9, alpha=0.85
-        )
-    axes.set_title(name, fontsize=7, loc="left")
+def _curve_panel(axes: Axes, rows: pd.DataFrame, title: str, names: MethodNames) -> None:
+    for (method, _), line in rows.sort_values("step").groupby(["method", "seed"]):
+        axes.plot(line["step"], line["value"], color=names.colour(str(method)), linewidth=0.9, alpha=0.85)
+    axes.set_title(title, fontsize=7, loc="left")
     axes.tick_params(labelsize=6)
     axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(3))
     axes.yaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
