@@ -19,12 +19,12 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.official_stargan import OfficialStarGAN
-from benchmarks.scoring.edit_cost import LATENCY_BATCHES, median_seconds, peak_memory_mib, reset_peak_memory
 from benchmarks.suites.methods import installed_method
 from eggan.aus import AU_COUNT
 from eggan.conformance.faces import drawn_faces
 from eggan.data.dataset import Dataset
 from eggan.data.training_set import load_training_set
+from eggan.edit_cost import LATENCY_BATCHES, median_seconds, peak_memory_mib, reset_peak_memory
 from eggan.errors import UserError
 from eggan.method import EditRequest, Method, MethodEntry
 from eggan.precision import autocast, resolve_precision

@@ -1,6 +1,5 @@
 """What `eggan bench` prints: plans, states, summaries. Functions return text; only the commands print."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -15,6 +14,7 @@ from benchmarks.running.cells import (
     folder_mib,
     read_status,
 )
+from eggan.files import read_json
 from eggan.options import command
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a state is read without it
@@ -80,7 +80,7 @@ def summary_text(plans: Sequence[PlannedCell], bench: "BenchEnvironment") -> str
 def _headline(folder: Path, status: CellStatus) -> list[str]:
     if status.state != "finished":
         return ["-"] * len(HEADLINE)
-    values = json.loads((folder / "scores" / "summary.json").read_text(encoding="utf-8"))
+    values = read_json(folder / "scores" / "summary.json")
     return ["-" if values.get(name) is None else f"{values[name]:.3f}" for name in HEADLINE.values()]
 
 
@@ -94,16 +94,12 @@ def unmeasured_lines(plans: Sequence[PlannedCell], bench: "BenchEnvironment") ->
         folder = bench.cell_folder(plan.spec.key)
         if read_status(folder).state != "finished":
             continue
-        for metric, reason in json.loads(
-            (folder / "scores" / "not_measured.json").read_text(encoding="utf-8")
-        ).items():
+        for metric, reason in read_json(folder / "scores" / "not_measured.json").items():
             if reason not in METHOD_REASONS:
                 reasons.setdefault(reason, []).append(metric.partition("/")[2])
-        unread += _unread_lines(
-            plan, json.loads((folder / "scores" / "summary.json").read_text(encoding="utf-8"))
-        )
-    told = [f"not measured: {', '.join(dict.fromkeys(names))}: {why}" for why, names in reasons.items()]
-    return told + unread
+        unread += _unread_lines(plan, read_json(folder / "scores" / "summary.json"))
+    lines = [f"not measured: {', '.join(dict.fromkeys(names))}: {why}" for why, names in reasons.items()]
+    return lines + unread
 
 
 def _unread_lines(plan: PlannedCell, summary: dict[str, float]) -> list[str]:

@@ -13,7 +13,6 @@ from benchmarks.running.cells import TRAINED, WEIGHTS_OF, PlannedCell, read_stat
 from benchmarks.running.earlier_training import take_over_training
 from benchmarks.running.environment import OpenSuite
 from benchmarks.running.showcase import probe_sheet, showcase, write_showcase
-from benchmarks.scoring.edit_cost import edit_costs
 from benchmarks.scoring.evaluate import Editor, Scores, ScoringContext, editor_of, evaluate, evaluate_answer
 from benchmarks.scoring.exploitation_alarm import EXPLOITATION, exploitation_probe
 from benchmarks.suites.presets import preset_config
@@ -21,6 +20,7 @@ from benchmarks.suites.shipped_methods import ShippedMethod
 from eggan.checkpoint import STATE_FILE, WEIGHTS_FILE, load_checkpoint
 from eggan.config import from_dict
 from eggan.data.dataset import Dataset
+from eggan.edit_cost import LATENCY_BATCHES, edit_costs
 from eggan.errors import UserError
 from eggan.files import write_atomically
 from eggan.method import Method, MethodEntry
@@ -69,7 +69,8 @@ def _score(
     """Score a method that is ready to edit, and write its pictures; return the costs of its edits too."""
     editor, scoring = editor_of(method, reads), opened.scoring
     with working("timing edits"):
-        costs = edit_costs(method, scoring.splits[0], opened.bench.device)
+        timed = scoring.splits[0].edits.batch(slice(0, max(LATENCY_BATCHES)), opened.bench.device)
+        costs = edit_costs(method, timed, opened.bench.device)
     scores = evaluate(editor, scoring)
     _write_pictures(editor, folder, scoring)
     return scores, costs

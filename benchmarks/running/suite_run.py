@@ -17,7 +17,6 @@ from benchmarks.running import cells
 from benchmarks.running.cell_run import Produced, is_trained, produce
 from benchmarks.running.cells import CellSpec, PlannedCell, claim, read_status, write_status
 from benchmarks.running.environment import BenchEnvironment, OpenSuite
-from benchmarks.scoring.edit_cost import peak_memory_mib, reset_peak_memory
 from benchmarks.suites.methods import find_method
 from benchmarks.suites.presets import preset_config
 from benchmarks.suites.shipped_methods import ShippedMethod
@@ -26,6 +25,7 @@ from eggan import tracking
 from eggan.checkpoint import STATE_FILE
 from eggan.config import to_dict
 from eggan.data.dataset import Dataset
+from eggan.edit_cost import peak_memory_mib, reset_peak_memory
 from eggan.errors import UserError, is_disk_full
 from eggan.method import MethodEntry
 from eggan.signals import stop_as_interrupt

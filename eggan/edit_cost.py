@@ -8,20 +8,23 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.protocol.edit_requests import SplitData
-from eggan.method import Method
+from eggan.method import EditRequest, Method
 
 LATENCY_BATCHES = (1, 64)
 REPEATS = 5
 
 
-def edit_costs(method: Method, data: SplitData, device: str) -> dict[str, float]:
-    """Return `cost/edit_ms_b1`, `cost/edit_ms_b64` (median ms per call) and `cost/parameters`."""
+def edit_costs(method: Method, request: EditRequest, device: str) -> dict[str, float]:
+    """Return `cost/edit_ms_b1`, `cost/edit_ms_b64` (median ms per call) and `cost/parameters`.
+
+    A size of which `request` has too few edits is left out.
+    """
     costs = {"cost/parameters": float(sum(method.parameter_counts().values()))}
     for size in LATENCY_BATCHES:
-        request = data.edits.batch(slice(0, size), device)
-        if len(request.source) == size:
-            costs[f"cost/edit_ms_b{size}"] = 1000 * median_seconds(partial(method.edit, request), device)
+        if len(request.source) < size:
+            continue
+        part = EditRequest(**{name: tensor[:size] for name, tensor in vars(request).items()})
+        costs[f"cost/edit_ms_b{size}"] = 1000 * median_seconds(partial(method.edit, part), device)
     return costs
 
 
