@@ -68,11 +68,12 @@ def _subject(entry: "MethodEntry", config: Any, device: str, folder: Path) -> "S
     from eggan.config import to_dict
     from eggan.conformance.checks import Subject
     from eggan.conformance.faces import drawn_faces
+    from eggan.data.dataset import TRAIN
     from eggan.data.training_set import load_training_set
     from eggan.method import BuildContext
 
     dataset = drawn_faces(folder / "faces", size=_size(to_dict(config)), grouped=True)
-    data = load_training_set(dataset, ("train",), device)
+    data = load_training_set(dataset, (TRAIN,), device)
 
     def build(seed: int) -> "Method":
         context = BuildContext(dataset, seed, torch.device(device), folder / "cache", _silent)

@@ -19,7 +19,7 @@ from benchmarks.suites.presets import preset_config
 from benchmarks.suites.shipped_methods import ShippedMethod
 from eggan.checkpoint import STATE_FILE, WEIGHTS_FILE, load_checkpoint
 from eggan.config import from_dict
-from eggan.data.dataset import Dataset
+from eggan.data.dataset import TRAIN, Dataset
 from eggan.edit_cost import LATENCY_BATCHES, edit_costs
 from eggan.errors import UserError
 from eggan.files import write_atomically
@@ -87,7 +87,7 @@ def _reference_scores(
     if reference.edit is None:
         if reference.answer is None:
             raise ValueError(f"the reference {reference.name} answers nothing")
-        return evaluate_answer(reference.answer(dataset.aus(dataset.rows("train"))), scoring)
+        return evaluate_answer(reference.answer(dataset.aus(dataset.rows(TRAIN))), scoring)
     editor = Editor(reference.edit, reference.reads)
     scores = evaluate(editor, scoring)
     _write_pictures(editor, folder, scoring)

@@ -28,7 +28,8 @@ if TYPE_CHECKING:  # half a second to import, which an edit need not wait for
 
 FORMAT_VERSION = 1
 FILES = ("dataset.json", "manifest.parquet", "images.npy")
-SPLITS = ("train", "val", "test", "wide", "dense")
+TRAIN, VALIDATION = "train", "val"  # splits that methods may see while they learn and are chosen
+SPLITS = (TRAIN, VALIDATION, "test", "wide", "dense")
 REQUIRED_COLUMNS = (
     "identity",
     "expression",

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from eggan.data.dataset import Dataset
+from eggan.data.dataset import TRAIN, Dataset
 from eggan.errors import UserError
 from eggan.evaluation.metrics import EqualError, equal_error
 from eggan.evaluation.reading import Progress, in_batches
@@ -69,7 +69,7 @@ def fit_threshold(dataset: Dataset, embed: Embed, device: str, progress: Progres
 
 def _rows(dataset: Dataset) -> np.ndarray:
     """Return the training rows; of a large dataset those of as many people as make 2,000 images."""
-    rows = dataset.rows("train")
+    rows = dataset.rows(TRAIN)
     owners = dataset.manifest["identity"].iloc[rows].astype(str).to_numpy()
     people, sizes = np.unique(owners, return_counts=True)
     order = numpy_generator("verification people").permutation(len(people))

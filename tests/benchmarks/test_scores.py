@@ -9,6 +9,7 @@ from benchmarks.scoring import scores
 from benchmarks.scoring.evaluate import NO_SECOND_IMAGE, NO_SINGLE_AU, Editor, evaluate, evaluate_answer
 from eggan.aus import AU_COLUMNS, AU_COUNT
 from eggan.data.dataset import write_dataset
+from eggan.errors import UserError
 from tests.benchmarks.fakes import make_bench, make_dataset, render, tiny_suite
 
 
@@ -95,6 +96,14 @@ def test_response_matrix_names_the_probed_au_and_the_read_one():
     moved = table[table["change"] != 0]
     assert moved[["probed_au", "read_au", "change"]].to_numpy().tolist() == [[5, 7, 2.0]]
     assert drift == pytest.approx(2.0 / (AU_COUNT * (AU_COUNT - 1)))
+
+
+def test_edits_that_only_the_second_estimator_could_read_are_nothing_to_score(bench, scoring):
+    data = scoring.splits[0]
+    unread = np.full((len(data.pairs), AU_COUNT), np.nan)
+    frame = scores.pair_frame(data, {"a": unread, "b": np.ones_like(unread)}, np.ones_like(unread))
+    with pytest.raises(UserError, match="found no face in any edit of this split"):
+        scores.au_summary(frame)
 
 
 def test_true_edits_are_rendered_once_for_all_cells(bench):
