@@ -1,6 +1,11 @@
-"""Sampler and pruner of a study, as its settings pin them."""
+"""Sampler and pruner of a study, as its settings pin them.
 
-from collections.abc import Sequence
+Optuna's know nothing of trials that died and were repeated. `StandingStudy` shows them the study that there
+would be if no process had died: without attempts that died, and each repeat at the place of the first one.
+"""
+
+import copy
+from collections.abc import Container, Sequence
 from typing import Any
 
 from optuna import Study
@@ -10,8 +15,37 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from eggan.randomness import derive_seed
-from studies.storage.attempts import StandingStudy, trial_key
+from studies.storage.trials import RETRY_OF, Attempts, is_owed_another
 from studies.study_config import StudyConfig
+
+
+def trial_key(trials: Sequence[FrozenTrial], trial: FrozenTrial) -> int:
+    """Return which proposal a trial is, from 0, repeats not counted; a repeat has its first trial's key."""
+    first = Attempts(trials).first(trial).number
+    return sum(known.number < first for known in trials if RETRY_OF not in known.user_attrs)
+
+
+class StandingStudy(Study):
+    """A study to be read by a sampler or a pruner: only attempts that stand, numbered as their first ones."""
+
+    def __init__(self, study: Study) -> None:
+        super().__init__(study.study_name, study._storage, study.sampler, study.pruner)
+        trials = study.get_trials(deepcopy=False)
+        self._attempts = Attempts(trials)
+        standing = [self.numbered(trial) for trial in trials if not is_owed_another(trial)]
+        self._standing = sorted(standing, key=lambda trial: trial.number)
+
+    def numbered(self, trial: FrozenTrial) -> FrozenTrial:
+        """Return a trial under the number of the first attempt at it."""
+        renamed = copy.copy(trial)
+        renamed.number = self._attempts.first(trial).number
+        return renamed
+
+    def _get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        found = [trial for trial in self._standing if states is None or trial.state in states]
+        return copy.deepcopy(found) if deepcopy else found
 
 
 class KeyedSampler(BaseSampler):

@@ -240,7 +240,8 @@ def export_study(arguments: argparse.Namespace) -> int:
 def show_best(arguments: argparse.Namespace) -> int:
     """Print the best trial; write it as a config where that is asked for."""
     with loading():
-        from studies.best_trial import best_text, config_text, pick, write_config
+        from eggan.files import write_text
+        from studies.selection import best_text, config_text, pick
 
     if arguments.export:
         check_output(arguments.export, [], is_sealed, arguments.force)
@@ -248,8 +249,9 @@ def show_best(arguments: argparse.Namespace) -> int:
     row = pick(data, arguments.trial)
     print(best_text(data, row))
     if arguments.export:
-        path = write_config(config_text(data, row, arguments.only_searched), arguments.export)
-        words = f"train {data.spec.study.method} --dataset FOLDER --config {shlex.quote(str(path))}"
+        write_text(config_text(data, row, arguments.only_searched), arguments.export)
+        file = shlex.quote(str(arguments.export))
+        words = f"train {data.spec.study.method} --dataset FOLDER --config {file}"
         print(f"train with it: {command(words)}")
     return 0
 

@@ -1,6 +1,7 @@
 """What a study is: its settings, and the full specification that its folder and its storage hold."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from eggan.options import command
 from studies.space import Space, find_space
 
 SPEC_FILE = "study.json"
+ERROR, SKILL, ACCURACY = "val/au/mse", "val/au/skill", "val/identity/accuracy"  # accuracy in percent
 # May differ when a study is continued: they say how much is run and how it is watched, not what a trial is.
 FREE = ("trials", "max_retries", "beat_seconds", "stale_seconds")
 
@@ -78,6 +80,19 @@ class StudyConfig:
     def directions(self) -> list[Literal["minimize", "maximize"]]:
         """Optuna's directions of the objective values."""
         return ["maximize"] if self.objective == "constrained" else ["minimize", "maximize"]
+
+    @property
+    def headline(self) -> tuple[str, str]:
+        """The two scores that reports show: the AU score that the study optimises, and accuracy."""
+        return (SKILL if self.objective == "constrained" else ERROR), ACCURACY
+
+    def objective_values(self, scores: Mapping[str, float]) -> list[float]:
+        """Return what the study optimises: [skill], or [AU MSE, identity accuracy]."""
+        return [scores[SKILL]] if self.objective == "constrained" else [scores[ERROR], scores[ACCURACY]]
+
+    def interim_value(self, scores: Mapping[str, float]) -> float:
+        """Return AU skill less the accuracy's shortfall (as a part of 1): pruners know no constraints."""
+        return scores[SKILL] - max(0.0, self.identity_floor - scores[ACCURACY]) / 100
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,9 @@ from benchmarks.running.cells import TRAINED, all_cells, read_status
 from eggan.errors import UserError
 from eggan.options import command
 from studies.sampling import expected_part
-from studies.storage.attempts import count_trials, retried_numbers
 from studies.storage.liveness import REASON, Watch, why_dead
 from studies.storage.study_storage import open_study
-from studies.storage.trial_table import STATES, trial_frame
+from studies.storage.trials import STATES, count_trials, retried_numbers, trial_frame
 from studies.study_config import SPEC_FILE, StudyConfig, read_spec
 
 GUESSED_RATE = 70.0  # images per second of two CPU cores with the presets `quick` and `cpu`

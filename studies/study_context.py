@@ -1,6 +1,8 @@
 """What all trials of a study share: data, method, instruments, validation pairs. Built once per process."""
 
 import dataclasses
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,11 @@ from eggan.data.dataset import Dataset, load_dataset
 from eggan.errors import UserError
 from eggan.evaluation.reading import Instruments
 from eggan.method import Method, MethodEntry
-from eggan.training import TrainingConfig
-from eggan.training_run import TrainingRun
+from eggan.training import TrainingConfig, TrainingFailed
+from eggan.training_run import Log, Probe, TrainingRun, run_training
 from studies.space import find_space
-from studies.study_config import StudyConfig, StudySpec, read_spec, study_folder
+from studies.storage.trials import SCORES
+from studies.study_config import ACCURACY, ERROR, SKILL, StudyConfig, StudySpec, read_spec, study_folder
 
 SPLIT = "val"
 
@@ -66,6 +69,22 @@ class StudyContext:
         return TrainingRun(
             self.entry, config, training, self.dataset, seed, bench.device, bench.cache, bench.progress
         )
+
+    def train_and_score(
+        self,
+        config: Any,
+        training: TrainingConfig,
+        seed: int,
+        folder: Path,
+        on_log: Log,
+        on_probe: Probe | None = None,
+    ) -> tuple[dict[str, float], pd.DataFrame]:
+        """Train with one seed, going on from what `folder` holds; return final scores and the pair table."""
+        run = self.training_run(config, training, seed)
+        trained = run_training(run, folder, on_log, on_probe)
+        scores, frame = validate(trained.method, self.entry, self.final)
+        scores["train_seconds"] = trained.result.seconds
+        return {name: scores[name] for name in SCORES if name in scores}, frame
 
     def references(self) -> dict[str, dict[str, Any]]:
         """Return the parameters of the first trials: the paper's own, and the preset's where they differ."""
@@ -180,15 +199,12 @@ class OwnReader:
         return self.method.read_aus(images)
 
 
-def validate(method: Method, entry: MethodEntry, scoring: ScoringContext) -> dict[str, float]:
-    """Return a method's scores on validation pairs, under the names `val/...`; accuracy in percent."""
-    return validate_pairs(method, entry, scoring)[0]
-
-
-def validate_pairs(
+def validate(
     method: Method, entry: MethodEntry, scoring: ScoringContext
 ) -> tuple[dict[str, float], pd.DataFrame]:
-    """Return the scores as `validate` does, and the pair table with the readings that they come from."""
+    """Return a method's scores on validation pairs, under the names `val/...` with accuracy in percent, and
+    the pair table with the readings that they come from.
+    """
     (data,) = scoring.splits
     scored = score_pairs(Editor(lambda request, truth: method.edit(request), entry.reads), scoring, data)
     summary, frame = dict(scored.summary), scored.frame
@@ -196,6 +212,14 @@ def validate_pairs(
         own = scoring.aus(scored.edits, "own AUs", OwnReader(method))
         summary["own/mse"] = float(((own - au_matrix(frame, "target")) ** 2).mean())
     return {f"{SPLIT}/{name}": value for name, value in summary.items()}, frame
+
+
+def check_finite(scores: Mapping[str, float]) -> dict[str, float]:
+    """Return the scores that are numbers; `TrainingFailed` where one is not that a study goes by."""
+    broken = [name for name, value in scores.items() if not math.isfinite(value)]
+    if {ERROR, SKILL, ACCURACY} & set(broken):
+        raise TrainingFailed(f"{', '.join(broken)} not finite on validation identities")
+    return {name: value for name, value in scores.items() if name not in broken}
 
 
 def resolved_training(study: StudyConfig, training: TrainingConfig) -> TrainingConfig:

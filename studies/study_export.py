@@ -23,8 +23,8 @@ from eggan.tables import read_table
 from studies.reruns.rerun import KEYS, read_reruns
 from studies.storage.liveness import BEAT, OWNER
 from studies.storage.study_storage import open_study
-from studies.storage.trial_table import SCORES, trial_frame
 from studies.storage.trial_tracking import RUN_ID
+from studies.storage.trials import SCORES, trial_frame
 from studies.study_config import SPEC_FILE, StudySpec, read_spec, write_spec
 
 TRIALS_JSON, TRIALS, RERUNS, RERUN_PAIRS = (

@@ -9,18 +9,19 @@ from typing import Any
 
 import optuna
 
+from benchmarks.running.bench_session import choice_of
 from benchmarks.running.environment import BenchEnvironment, open_instruments
 from benchmarks.suites.presets import resolve, trainable
+from eggan import tracking
 from eggan.child_process import end_with_parent, how_ended
 from eggan.command_workers import run_workers
 from eggan.config import override
 from eggan.errors import UserError
 from eggan.files import check_writable, locked
-from eggan.options import this_command
+from eggan.options import resolve_device, this_command
 from eggan.signals import resumable, stop_as_interrupt
 from eggan.tracking import Store
 from eggan.training import TrainingConfig
-from studies.storage.attempts import count_trials, queue_forgotten
 from studies.storage.liveness import Watch, close_stale
 from studies.storage.study_storage import (
     STORAGE_ERRORS,
@@ -32,6 +33,7 @@ from studies.storage.study_storage import (
     without_password,
 )
 from studies.storage.trial_tracking import open_study_run, settle_all
+from studies.storage.trials import count_trials, queue_forgotten
 from studies.study_config import SPEC_FILE, StudyConfig, StudySpec, read_spec, study_folder, write_spec
 from studies.study_console import plan_text, status_text
 from studies.study_context import (
@@ -43,12 +45,39 @@ from studies.study_context import (
     study_dataset,
     warm_images,
 )
-from studies.study_options import StudyOptions
 from studies.worker import Worker
 
 STUDY_GROUP = "study."
 NOT_DONE = 1
 NAME_CHARACTERS = 100  # of a folder, and of what a database takes
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """The environment, the tracking store that is used (none with `offline`), and whether weights stay."""
+
+    bench: BenchEnvironment
+    offline: bool = False
+    tracking_uri: str | None = None
+    keep_weights: bool = False
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> "StudyOptions":
+        """Read the arguments; an unknown device is a `UserError`."""
+        bench = BenchEnvironment(
+            runs=arguments.runs,
+            data=arguments.data,
+            device=resolve_device(arguments.device),
+            dataset=arguments.dataset,
+            choice=choice_of(arguments),
+        )
+        return cls(bench, arguments.offline, arguments.tracking_uri, arguments.keep_weights)
+
+    def store(self) -> Store | None:
+        """Return the store that runs are tracked in; one that does not answer is a `UserError`."""
+        if self.offline:
+            return None
+        return tracking.open_store(self.tracking_uri, self.bench.runs, tracking.STUDIES)
 
 
 @dataclass(frozen=True)

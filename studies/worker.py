@@ -1,9 +1,13 @@
-"""A worker: takes trials from a study until it has enough, and survives each of them."""
+"""A worker: takes trials from a study until it has enough, and survives each of them.
+
+One trial: train with its parameters, validate in between, score on validation identities.
+"""
 
 import sys
 import time
 import traceback
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +19,11 @@ from eggan import tracking
 from eggan.checkpoint import STATE_FILE
 from eggan.errors import UserError, is_disk_full
 from eggan.files import locked
+from eggan.method import Method
 from eggan.tracking import Store
 from eggan.training import Interrupted, TrainingFailed
-from studies.objective import PROBES, TrialRun, floor_constraint, objective_values
+from eggan.training_run import Log
 from studies.sampling import KeyedSampler, make_pruner
-from studies.storage.attempts import ATTEMPT, Attempts, count_trials
 from studies.storage.liveness import (
     CLOSED_ERRORS,
     REASON,
@@ -30,11 +34,85 @@ from studies.storage.liveness import (
     close_stale,
     close_trial,
 )
-from studies.storage.trial_table import FLOOR
 from studies.storage.trial_tracking import RUN_ID, open_trial_run, settle, trial_folder
-from studies.study_context import StudyContext
+from studies.storage.trials import ATTEMPT, FLOOR, PROBES, Attempts, count_trials
+from studies.study_config import ACCURACY, ERROR, SKILL
+from studies.study_context import StudyContext, check_finite, validate
 
-ACCURACY = "val/identity/accuracy"
+
+@dataclass
+class TrialRun:
+    """A trial on its way. `log` takes tracked values by step, `check` may raise between steps."""
+
+    context: StudyContext
+    trial: Trial
+    config: Any
+    folder: Path
+    log: Log
+    check: Callable[[], None]
+    may_prune: bool
+    probes: list[list[Any]] = field(default_factory=list)
+    _goes_on: bool = True  # whether the pruner lets it, by the last probe
+
+    def repeat_probes(self, probes: list[list[Any]]) -> None:
+        """Take over what a trial saw whose training this one goes on with."""
+        self.probes = probes
+        self.trial.set_user_attr(PROBES, probes)
+        for images, values in probes:
+            self._report(images, values)
+
+    def scores(self) -> dict[str, float]:
+        """Train with every seed and return the means of the final scores.
+
+        Raises `optuna.TrialPruned` (on the first seed only: later ones say how sure the score is),
+        `TrainingFailed` for a training or a score that is not finite, `Interrupted` after saving.
+        """
+        if self.probes:  # the trial that it repeats may have died before it was stopped by its last one
+            self._stop_if_pruned(self.probes[-1][0])
+        by_seed = [self._one_seed(seed, position) for position, seed in enumerate(self.context.study.seeds)]
+        means = {name: sum(run[name] for run in by_seed) / len(by_seed) for name in by_seed[0]}
+        return check_finite(means)
+
+    def _one_seed(self, seed: int, position: int) -> dict[str, float]:
+        context = self.context
+        prefix = "train" if len(context.study.seeds) == 1 else f"train/s{seed}"
+
+        def log(step: int, values: dict[str, float]) -> None:
+            self.check()
+            self.log(step, {f"{prefix}/{name}": value for name, value in values.items()})
+
+        probe = self._probe if position == 0 else None
+        folder = self.folder / f"s{seed}"
+        return context.train_and_score(self.config, context.training, seed, folder, log, probe)[0]
+
+    def _probe(self, step: int, method: Method) -> None:
+        """Validate in between; outside the warm start the value goes to the pruner."""
+        images = step * self.context.training.batch_size
+        values, _ = validate(method, self.context.entry, self.context.interim)
+        self.log(step, {f"interim/{name}": value for name, value in values.items()})
+        if images not in [probe[0] for probe in self.probes]:  # else a trial saw it that this one repeats
+            self._add_probe(images, values)
+            self._stop_if_pruned(images)
+
+    def _add_probe(self, images: int, values: dict[str, float]) -> None:
+        """Store an intermediate validation, and what the pruner says to it."""
+        self.probes.append([images, {name: values[name] for name in (ERROR, SKILL, ACCURACY)}])
+        self.trial.set_user_attr(PROBES, self.probes)
+        self._report(images, values)
+
+    def _report(self, images: int, values: dict[str, float]) -> None:
+        """Hand an intermediate value to the pruner, and note whether it lets the trial go on.
+
+        The resource counts images after the warm start. Several objectives cannot be pruned.
+        """
+        study, resource = self.context.study, images - self.context.warm_images
+        if study.prunes and resource > 0:
+            self.trial.report(study.interim_value(values), resource)
+            self._goes_on = not self.trial.should_prune()
+
+    def _stop_if_pruned(self, images: int) -> None:
+        if not self._goes_on and images < self.context.images and self.may_prune:
+            raise optuna.TrialPruned(f"pruned after {images} images")
 
 
 @dataclass
@@ -141,12 +219,12 @@ class Worker:
         for name, value in scores.items():
             trial.set_user_attr(name, value)
         self._constrain(trial, scores[ACCURACY])
-        values = objective_values(self.context.study, scores)
+        values = self.context.study.objective_values(scores)
         self._tell(trial, started, "", TrialState.COMPLETE, values)
 
     def _constrain(self, trial: Trial, accuracy: float) -> None:
         if self.context.study.has_floor:
-            trial.set_constraint(FLOOR, floor_constraint(self.context.study, accuracy))
+            trial.set_constraint(FLOOR, self.context.study.identity_floor - accuracy)
 
     def _tell(self, trial: Trial, started: float, reason: str, state: TrialState, values: Any = None) -> None:
         try:

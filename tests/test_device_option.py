@@ -65,7 +65,7 @@ def test_every_command_with_a_device_defaults_to_auto():
 
 def test_bench_and_study_compute_where_auto_says(monkeypatch, tmp_path):
     from benchmarks.running.bench_session import BenchSession
-    from studies.study_options import StudyOptions
+    from studies.study_session import StudyOptions
 
     machine(monkeypatch, cuda=1)
     for words, read in (

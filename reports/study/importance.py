@@ -12,8 +12,8 @@ from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvalu
 from optuna.importance._base import BaseImportanceEvaluator
 from optuna.trial import TrialState, create_trial
 
-from studies.objective import PROBES
-from studies.selection import ERROR, headline
+from studies.storage.trials import PROBES
+from studies.study_config import ERROR
 from studies.study_export import StudyData
 
 LEAST = 10  # trials: below that both evaluators rank noise
@@ -50,7 +50,7 @@ def importances(data: StudyData) -> list[Importance]:
         return []
     return [
         Importance(metric, len(read), images, _by_evaluator(read, metric))
-        for metric in headline(data.spec.study)
+        for metric in data.spec.study.headline
         if len({scores[metric] for _, scores in read}) > 1
     ]
 
@@ -80,18 +80,10 @@ def _by_evaluator(read: list[tuple[Any, dict[str, float]]], metric: str) -> dict
     sign = 1.0 if metric == ERROR else -1.0
     study = optuna.create_study()
     for trial, scores in read:
-        study.add_trial(
-            create_trial(
-                value=sign * float(scores[metric]), params=trial.params, distributions=trial.distributions
-            )
-        )
+        value = sign * float(scores[metric])
+        study.add_trial(create_trial(value=value, params=trial.params, distributions=trial.distributions))
     evaluators: dict[str, BaseImportanceEvaluator] = {
         PED_ANOVA: PedAnovaImportanceEvaluator(target_quantile=QUANTILE),
         FANOVA: FanovaImportanceEvaluator(seed=0),
     }
-    return {name: _evaluate(study, evaluator) for name, evaluator in evaluators.items()}
-
-
-def _evaluate(study: optuna.Study, evaluator: BaseImportanceEvaluator) -> dict[str, float]:
-    values = get_param_importances(study, evaluator=evaluator)
-    return {name: float(value) for name, value in values.items()}
+    return {name: get_param_importances(study, evaluator=evaluator) for name, evaluator in evaluators.items()}

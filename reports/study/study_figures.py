@@ -14,9 +14,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from reports.study.importance import FANOVA, MEANINGS, PED_ANOVA, Importance
 from reports.style.figure_style import FAINT, INK, Picture, style
 from studies import selection
-from studies.objective import interim_value
 from studies.reruns.rerun_statistics import RankCheck
-from studies.selection import ACCURACY, ERROR, SKILL
+from studies.study_config import ACCURACY, ERROR, SKILL
 from studies.study_export import StudyData
 
 TITLES = {ERROR: "AU MSE (less is better)", SKILL: "AU skill", ACCURACY: "identity accuracy, %"}
@@ -35,7 +34,7 @@ def pictures(
     made += [importance_bars(importances)] if importances else []
     if len(selection.complete(data.trials)) > 1:
         made += [slices(data)]
-        made += [contours(data, metric) for metric in selection.headline(data.spec.study)]
+        made += [contours(data, metric) for metric in data.spec.study.headline]
     return [*made, rank_lines(checks)] if checks else made
 
 
@@ -90,7 +89,7 @@ def history(data: StudyData) -> Picture:
     done = selection.complete(frame)
     with style():
         figure = Figure(figsize=(9.0, 3.4), layout="constrained")
-        for axes, metric in zip(figure.subplots(1, 2), selection.headline(data.spec.study), strict=True):
+        for axes, metric in zip(figure.subplots(1, 2), data.spec.study.headline, strict=True):
             kept = _keeps_floor(data, done)
             axes.scatter(done.loc[kept, "number"], done.loc[kept, metric], s=16, color=DONE)
             axes.scatter(
@@ -201,19 +200,19 @@ def intermediate(data: StudyData) -> Picture:
             number = int(row["number"])
             probes = data.study.trials[number].user_attrs.get("probes", [])
             images = [probe[0] for probe in probes]
-            colour, width = special.get(number, colours.get(row["state"], GREY)), 0.7
-            look = {"color": colour, "linewidth": 1.8 if number in special else width, "alpha": 0.8}
-            skill = [interim_value(study, probe[1]) if study.prunes else probe[1][ERROR] for probe in probes]
-            panels[0].plot(images, skill, **look)
-            panels[1].plot(images, [probe[1][ACCURACY] for probe in probes], **look)
-        told = "AU skill less what is missing to the floor" if study.prunes else TITLES[ERROR]
-        for axes, title in zip(panels, (told, TITLES[ACCURACY]), strict=True):
+            colour = special.get(number, colours.get(row["state"], GREY))
+            line = {"color": colour, "linewidth": 1.8 if number in special else 0.7, "alpha": 0.8}
+            skill = [study.interim_value(probe[1]) if study.prunes else probe[1][ERROR] for probe in probes]
+            panels[0].plot(images, skill, **line)
+            panels[1].plot(images, [probe[1][ACCURACY] for probe in probes], **line)
+        compared = "AU skill less what is missing to the floor" if study.prunes else TITLES[ERROR]
+        for axes, title in zip(panels, (compared, TITLES[ACCURACY]), strict=True):
             axes.set(xlabel="training images", ylabel=title)
             axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5))
             _grid(axes)
-        extra = [("complete", "_", DONE), ("pruned", "_", GREY), ("failed", "_", BAD)]
-        handles = [_handle(*entry) for entry in extra]
-        handles += [_handle(NAMES[name], "_", MARKS[name][1]) for name in selection.references(data.trials)]
+        entries = [(state, "_", colour) for state, colour in colours.items()]
+        entries += [(NAMES[name], "_", MARKS[name][1]) for name in selection.references(data.trials)]
+        handles = [_handle(*entry) for entry in entries]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     rule = (
         "The left value is what the pruner compares."
@@ -287,7 +286,7 @@ def slices(data: StudyData) -> Picture:
     """Return each score over each parameter; later trials are darker."""
     frame, best = data.trials, best_or_none(data)
     done, space = selection.complete(frame), data.spec.space.distributions
-    metrics = selection.headline(data.spec.study)
+    metrics = data.spec.study.headline
     with style():
         figure = Figure(figsize=(1.75 * len(space) + 0.6, 4.3), layout="constrained")
         panels = figure.subplots(2, len(space), squeeze=False, sharey="row")

@@ -13,7 +13,7 @@ from eggan.options import command
 from eggan.progress import working
 from reports.study import importance, study_figures, study_tables
 from reports.study.study_tables import Table
-from reports.style.figure_style import Picture, save
+from reports.style.figure_style import save
 from reports.style.finding import Finding
 from reports.style.html import PAGE, render, report_files
 from reports.style.table_writers import csv_lines, markdown_grid
@@ -55,10 +55,9 @@ def build(data: StudyData, out: Path, best: int, progress: Callable[..., Any]) -
         fresh = study_tables.fresh_table(data, rows)
     ranks = study_tables.rank_table(checks) if checks else None
     trials = study_tables.trials_table(data)
-    said = study_tables.findings(data, rows, checks)
+    findings = study_tables.findings(data, rows, checks)
     with working("laying out the figures"):
         drawn = study_figures.pictures(data, weighed, checks)
-    commands = _commands(data, rows, best, checks)
     with replaced_folder(out, known) as staging:
         (staging / "tables").mkdir()
         for table in (fresh, trials, *([ranks] if ranks else [])):
@@ -68,9 +67,22 @@ def build(data: StudyData, out: Path, best: int, progress: Callable[..., Any]) -
             (staging / "tables" / f"{table.key}.csv").write_text(lines, encoding="utf-8")
         for picture in progress(drawn, len(drawn), "figures"):
             save(picture, staging / "figures")
-        page = _page(data, said, fresh, ranks, trials, drawn, bool(weighed), commands)
+        page = render(  # which escapes everything that comes from the study
+            TEMPLATE,
+            title=f"Study {data.spec.name}",
+            lead=LEADS[data.spec.study.objective],
+            facts=facts(data),
+            findings=findings,
+            fresh=fresh,
+            ranks=ranks,
+            trials=trials,
+            pictures=drawn,
+            commands=_commands(data, rows, best, checks),
+            has_importances=bool(weighed),
+            no_importances=f"Importances need {importance.LEAST} trials with scores that differ.",
+        )
         (staging / PAGE).write_text(page, encoding="utf-8")
-    return Report(out / PAGE, said, fresh)
+    return Report(out / PAGE, findings, fresh)
 
 
 def _commands(
@@ -86,44 +98,20 @@ def _commands(
     return lines
 
 
-def _page(
-    data: StudyData,
-    said: Sequence[Finding],
-    fresh: Table,
-    ranks: Table | None,
-    trials: Table,
-    drawn: Sequence[Picture],
-    has_importances: bool,
-    commands: Sequence[str],
-) -> str:
-    """Return the page as HTML; everything that comes from the study is escaped."""
-    return render(
-        TEMPLATE,
-        title=f"Study {data.spec.name}",
-        lead=LEADS[data.spec.study.objective],
-        facts=facts(data),
-        findings=said,
-        fresh=fresh,
-        ranks=ranks,
-        trials=trials,
-        pictures=drawn,
-        commands=commands,
-        has_importances=has_importances,
-        no_importances=f"Importances need {importance.LEAST} trials with scores that differ.",
-    )
-
-
 def facts(data: StudyData) -> list[tuple[str, str]]:
     """Return the lines of the page's head: what was searched, how, on what, for how long."""
     spec, study = data.spec, data.spec.study
     space = "; ".join(f"{name} {_range(d)}" for name, d in spec.space.distributions.items())
     seconds = data.trials["seconds"].fillna(0).sum()
+    objective = "least AU MSE and highest identity accuracy"
+    if study.has_floor:
+        objective = f"highest AU skill with identity accuracy of at least {study.identity_floor:g} %"
     sampler = f"TPE, multivariate: {study.multivariate}, {study.startup_trials} random trials first"
     pairs = f"{study.pairs} pairs, {study.validation_pairs} in between, drawn with seed {study.pairs_seed}"
     budget = f"{study.images:,} images, seeds {', '.join(map(str, study.seeds))}"
     return [
         ("Space", f"{spec.space.name}: {space}"),
-        ("Objective", _objective(data)),
+        ("Objective", objective),
         ("Trial", f"{study.method}, preset {study.preset}, {budget}"),
         ("Sampler", f"{sampler}, seed {study.sampler_seed}"),
         ("Pruner", _pruner(data)),
@@ -132,13 +120,6 @@ def facts(data: StudyData) -> list[tuple[str, str]]:
         ("Instruments", ", ".join(f"{name} {sha[:12]}" for name, sha in spec.instruments.items())),
         ("Time", f"{seconds / 3600:.1f} h of trials, {data.reruns['seconds'].sum() / 3600:.1f} h of re-runs"),
     ]
-
-
-def _objective(data: StudyData) -> str:
-    study = data.spec.study
-    if study.objective == "constrained":
-        return f"highest AU skill with identity accuracy of at least {study.identity_floor:g} %"
-    return "least AU MSE and highest identity accuracy"
 
 
 def _pruner(data: StudyData) -> str:

@@ -12,8 +12,8 @@ from reports.style.finding import Finding, Tone
 from studies import selection
 from studies.reruns import rerun_statistics as fresh
 from studies.reruns.rerun_statistics import RankCheck
-from studies.selection import ACCURACY, ERROR, SKILL
-from studies.storage.trial_table import SCORES
+from studies.storage.trials import SCORES
+from studies.study_config import ACCURACY, ERROR, SKILL
 from studies.study_export import StudyData
 
 NAMES = {ERROR: "AU MSE", SKILL: "AU skill", ACCURACY: "same person, %"}
@@ -58,7 +58,7 @@ def fresh_rows(data: StudyData, best: int) -> list[FreshRow]:
 
 
 def _fresh_row(data: StudyData, done: pd.DataFrame, trial: int, role: str) -> FreshRow:
-    row, metrics = selection.row_of(data.trials, trial), selection.headline(data.spec.study)
+    row, metrics = selection.row_of(data.trials, trial), data.spec.study.headline
     known = {metric: float(row[metric]) for metric in metrics}
     seeds = int((done["trial"] == trial).sum())
     if not seeds:
@@ -82,13 +82,13 @@ def _fresh_pairs(data: StudyData, done: pd.DataFrame, trial: int) -> pd.DataFram
 def fresh_table(data: StudyData, rows: Sequence[FreshRow]) -> Table:
     """Return what the study found beside what fresh seeds say of it."""
     header, lines = ["trial", "", "fresh seeds"], []
-    for metric in selection.headline(data.spec.study):
+    for metric in data.spec.study.headline:
         name = NAMES[metric]
         header += [f"{name}: {what}" for what in ("study", "fresh seeds", "study − fresh", "fresh − paper’s")]
-    adjusted = {metric: _adjusted(rows, metric) for metric in selection.headline(data.spec.study)}
+    adjusted = {metric: _adjusted(rows, metric) for metric in data.spec.study.headline}
     for row in rows:
         line = [str(row.trial), row.role, str(row.seeds)]
-        for metric in selection.headline(data.spec.study):
+        for metric in data.spec.study.headline:
             line += _fresh_cells(row, metric, adjusted[metric].get(row.trial, math.nan))
         lines.append(tuple(line))
     caption = (
@@ -107,10 +107,10 @@ def _fresh_cells(row: FreshRow, metric: str, p_value: float) -> list[str]:
         return [known, NOT_YET, "", ""]
     measured = row.fresh[metric]
     bias = row.known[metric] - measured.estimate, row.known[metric] - measured.high
-    shown = _bracketed(bias[0], bias[1], row.known[metric] - measured.low, digits, sign=True)
+    flattery = _bracketed(bias[0], bias[1], row.known[metric] - measured.low, digits, sign=True)
     difference = row.against_paper.get(metric)
     paper = "" if difference is None else _interval(difference, digits, sign=True) + f" p = {p_value:.3f}"
-    return [known, _interval(measured, digits), shown, paper]
+    return [known, _interval(measured, digits), flattery, paper]
 
 
 def _interval(value: Interval, digits: int, sign: bool = False) -> str:
@@ -149,15 +149,8 @@ def rank_table(checks: Sequence[RankCheck]) -> Table:
                     f"{check.kendall:.2f}",
                 )
             )
-    header = (
-        "score",
-        "images",
-        "trial",
-        "in the study (rank)",
-        "on that budget (rank)",
-        "Spearman",
-        "Kendall",
-    )
+    ranks = ("in the study (rank)", "on that budget (rank)")
+    header = ("score", "images", "trial", *ranks, "Spearman", "Kendall")
     seeds = sorted({seed for check in checks for seed in check.seeds})
     caption = (
         f"Trials trained again on another budget, means over seeds {', '.join(map(str, seeds))}. With so few "
@@ -169,15 +162,15 @@ def rank_table(checks: Sequence[RankCheck]) -> Table:
 def trials_table(data: StudyData) -> Table:
     """Return every trial with state, parameters, scores and run id."""
     names, frame = list(data.spec.space.distributions), data.trials
-    shown = [name for name in SCORES if name in (SKILL, ERROR, ACCURACY, "val/au_b/mse")]
+    titles = {**NAMES, "val/au_b/mse": "AU MSE by estimator b"}
+    metrics = [name for name in SCORES if name in titles]
     lines = []
     for _, row in frame.iterrows():
         params = [_number(row.get(f"params_{name}")) for name in names]
-        scores = [_number(row[name]) for name in shown]
-        told = [str(row["reference"]), str(row["state"]), str(row["reason"])]
-        lines.append((str(row["number"]), *told, *params, *scores, str(row["run_id"])[:12]))
-    titles = {**NAMES, "val/au_b/mse": "AU MSE by estimator b"}
-    header = ("trial", "", "state", "reason", *names, *(titles[name] for name in shown), "run")
+        scores = [_number(row[name]) for name in metrics]
+        texts = [str(row[name]) for name in ("number", "reference", "state", "reason")]
+        lines.append((*texts, *params, *scores, str(row["run_id"])[:12]))
+    header = ("trial", "", "state", "reason", *names, *(titles[name] for name in metrics), "run")
     caption = "Scores on validation identities; pruned and failed trials have none."
     return Table("trials", "All trials", caption, header, tuple(lines))
 
@@ -215,8 +208,7 @@ def _against_paper(data: StudyData, rows: Sequence[FreshRow]) -> list[Finding]:
             Finding("open", f"Trial {top.trial} leads; it was not compared with the paper’s on fresh seeds.")
         ]
     return [
-        _comparison(top, metric, _adjusted(rows, metric)[top.trial])
-        for metric in selection.headline(data.spec.study)
+        _comparison(top, metric, _adjusted(rows, metric)[top.trial]) for metric in data.spec.study.headline
     ]
 
 
@@ -234,7 +226,7 @@ def _comparison(row: FreshRow, metric: str, p_value: float) -> Finding:
 
 def _bias(data: StudyData, rows: Sequence[FreshRow]) -> list[Finding]:
     """Say how much the selected trials lose on fresh seeds, beside what the references lose."""
-    metric = selection.headline(data.spec.study)[0]
+    metric = data.spec.study.headline[0]
     selected = [row for row in rows if row.role.startswith("best") and metric in row.fresh]
     if not selected:
         return [
@@ -262,6 +254,7 @@ def _ranks(checks: Sequence[RankCheck]) -> list[Finding]:
             found.append(Finding("open", text))
             continue
         verb = "ranks" if check.agrees else "does not rank"
-        told = f"(Spearman {check.spearman:.2f}, Kendall {check.kendall:.2f})"
-        found.append(Finding("good" if check.agrees else "bad", f"The study’s budget {verb} {what} {told}."))
+        agreement = f"Spearman {check.spearman:.2f}, Kendall {check.kendall:.2f}"
+        text = f"The study’s budget {verb} {what} ({agreement})."
+        found.append(Finding("good" if check.agrees else "bad", text))
     return found or [Finding("open", "Whether a larger budget ranks the trials alike was not tried.")]

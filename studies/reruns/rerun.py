@@ -22,11 +22,10 @@ from eggan.files import try_lock, write_atomically, write_json
 from eggan.tables import read_table
 from eggan.tracking import RunRecord, Store, TrackedRun
 from eggan.training import Interrupted, TrainingFailed
-from studies.objective import check_finite, train_and_score
 from studies.reruns.rerun_statistics import pair_scores
-from studies.storage.trial_table import SCORES
 from studies.storage.trial_tracking import RUN_ID, dataset_input, drop_training_files
-from studies.study_context import StudyContext
+from studies.storage.trials import SCORES
+from studies.study_context import StudyContext, check_finite
 
 FOLDER, RESULT, PAIRS = "reruns", "result.json", "pairs.parquet"
 KEYS = ("trial", "seed", "images")
@@ -149,7 +148,7 @@ def _run(
         _settle(folder, store, keep_weights)
 
     try:
-        scores, frame = train_and_score(context, config, training, rerun.seed, folder / f"s{rerun.seed}", log)
+        scores, frame = context.train_and_score(config, training, rerun.seed, folder / f"s{rerun.seed}", log)
         scores = check_finite(scores)
     except (Interrupted, KeyboardInterrupt) as stop:
         tracked.finish("interrupted", "interrupted by the user")

@@ -20,13 +20,12 @@ from eggan.tracking import Store
 from studies import selection
 from studies.reruns.rerun import Rerun, plan_reruns, read_result, run_reruns
 from studies.storage.study_storage import open_study
-from studies.storage.trial_table import trial_frame
 from studies.storage.trial_tracking import open_study_run
-from studies.study_config import StudyConfig, StudySpec, read_spec, study_folder
+from studies.storage.trials import trial_frame
+from studies.study_config import ACCURACY, ERROR, SKILL, StudyConfig, StudySpec, read_spec, study_folder
 from studies.study_console import RUNNING_MIB, TRIAL_MIB, WEIGHTS_MIB, trial_seconds
 from studies.study_context import StudyContext, reopen_study_context
-from studies.study_options import StudyOptions
-from studies.study_session import outcome
+from studies.study_session import StudyOptions, outcome
 
 CONFIRM, RANKS = "confirm", "ranks"
 DONE, NOT_DONE = 0, 1
@@ -147,7 +146,7 @@ def _words(values: Sequence[int] | set[int]) -> str:
 
 def results_text(folder: Path, reruns: Sequence[Rerun]) -> str:
     """Return one line per re-run: its state and scores."""
-    names = (selection.SKILL, selection.ERROR, selection.ACCURACY)
+    names = (SKILL, ERROR, ACCURACY)
     rows = []
     for rerun in reruns:
         result = read_result(rerun.folder(folder)) or {"state": "open", "reason": "", "scores": {}}

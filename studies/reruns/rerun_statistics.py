@@ -18,8 +18,7 @@ from eggan.evaluation.statistics import (
     weighted_mean,
 )
 from eggan.randomness import numpy_generator
-from studies.selection import ACCURACY, ERROR, headline
-from studies.study_config import StudyConfig
+from studies.study_config import ACCURACY, ERROR, StudyConfig
 
 RESAMPLES = 2000
 FACTORS = {"source": "source_identity", "target": "target_row", "seed": "seed"}
@@ -127,7 +126,7 @@ def _correlation(function: Any, first: Sequence[float], second: Sequence[float])
 
 def rank_checks(study: StudyConfig, frame: pd.DataFrame, reruns: pd.DataFrame) -> list[RankCheck]:
     """Return a check per other budget and score, where at least two trials were re-run with equal seeds."""
-    metrics = headline(study)
+    metrics = study.headline
     other = reruns[(reruns["images"] != study.images) & (reruns["state"] == "finished")]
     checks = []
     for images, rows in other.groupby("images"):

@@ -23,8 +23,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from eggan.files import write_json
 from eggan.tracking.presence import DIED
-from studies.storage.attempts import AGAIN, ATTEMPT, Attempts, queue_again
 from studies.storage.study_storage import STORAGE_ERRORS, set_trial_attr, set_trial_running
+from studies.storage.trials import AGAIN, ATTEMPT, Attempts, queue_again
 from studies.study_config import StudyConfig
 
 OWNER, BEAT, REASON = "owner", "beat", "reason"

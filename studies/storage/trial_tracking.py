@@ -20,9 +20,8 @@ from eggan.config import to_dict
 from eggan.files import sweep, write_atomically, write_json
 from eggan.tracking import RunRecord, Store, Synced, TrackedRun
 from eggan.tracking.record import METRICS_FILE
-from studies.storage.attempts import RETRY_OF, Attempts, is_owed_another
 from studies.storage.liveness import REASON
-from studies.storage.trial_table import SCORES, STATES, params_of
+from studies.storage.trials import RETRY_OF, SCORES, STATES, Attempts, is_owed_another, params_of
 from studies.study_config import StudySpec, read_spec
 from studies.study_context import StudyContext
 

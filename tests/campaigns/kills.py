@@ -379,9 +379,10 @@ def study(shared: Path) -> Work:
     """A study of four trials, as `eggan study run` runs it: create or open, put right, work, settle."""
     from eggan import tracking
     from eggan.tracking.store import STUDIES
-    from studies.storage.attempts import StandingStudy, queue_forgotten
+    from studies.sampling import StandingStudy
     from studies.storage.liveness import Watch, close_stale
     from studies.storage.trial_tracking import open_study_run, settle_all
+    from studies.storage.trials import queue_forgotten
     from studies.worker import Worker
     from tests.studies import study_context as small
 

@@ -12,7 +12,8 @@ from reports.suite.frame import read_frame
 from reports.suite.method_names import method_title
 from reports.suite.superseded import superseded_records
 from studies.reruns.rerun_statistics import fresh_trials
-from studies.selection import ACCURACY, ERROR, row_of
+from studies.selection import row_of
+from studies.study_config import ACCURACY, ERROR
 from studies.study_export import read_frame as read_study
 
 ROOT = Path(reports.__file__).parent

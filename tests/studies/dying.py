@@ -12,9 +12,9 @@ import pytest
 from optuna.storages.journal import JournalFileBackend
 
 from studies.storage import liveness
-from studies.storage.attempts import queue_forgotten
 from studies.storage.liveness import Watch, close_stale, this_host
 from studies.storage.trial_tracking import settle_all
+from studies.storage.trials import queue_forgotten
 from studies.worker import Worker
 from tests.studies import study_context as small
 

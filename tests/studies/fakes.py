@@ -12,7 +12,7 @@ from eggan.config import to_dict
 from eggan.model_config import paper_preset, quick_preset
 from studies.reruns.rerun import PAIRS, RESULT, plan_reruns
 from studies.storage.study_storage import create_study
-from studies.storage.trial_table import FLOOR
+from studies.storage.trials import FLOOR
 from studies.study_config import StudyConfig, StudySpec, write_spec
 
 REFERENCES = {"paper": paper_preset(), "preset": quick_preset()}
@@ -118,5 +118,5 @@ def fake_reruns(folder: Path, study: optuna.Study, trials: list[int], seeds: lis
             "val/identity/accuracy": float(100 * pairs["same"].mean()),
         }
         keys = {"trial": rerun.trial, "seed": rerun.seed, "images": images}
-        told = {"params": trial.params, "state": "finished", "reason": "", "seconds": 60.0, "run_id": None}
-        (target / RESULT).write_text(json.dumps(keys | told | {"scores": scores}))
+        ending = {"params": trial.params, "state": "finished", "reason": "", "seconds": 60.0, "run_id": None}
+        (target / RESULT).write_text(json.dumps(keys | ending | {"scores": scores}))

@@ -6,7 +6,7 @@ from eggan.config import read_toml, to_dict
 from eggan.errors import UserError
 from eggan.model_config import quick_preset
 from studies import selection
-from studies.best_trial import config_text, pick
+from studies.selection import config_text, pick
 from studies.study_export import read_study
 from tests.studies.fakes import fake_study
 

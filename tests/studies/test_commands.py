@@ -4,7 +4,7 @@ import pytest
 
 from eggan import options
 from eggan.config import to_dict
-from studies.storage.trial_table import trial_frame
+from studies.storage.trials import trial_frame
 from studies.study_commands import register
 from studies.study_session import StudySession, study_config
 from tests.studies.fakes import fake_study

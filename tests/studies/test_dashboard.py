@@ -39,7 +39,7 @@ def get(address, **headers):
 
 
 @pytest.mark.slow
-def test_the_dashboard_shows_the_study_to_this_machine_alone_and_stops_when_told(board):
+def test_the_dashboard_shows_the_study_to_this_machine_alone_and_stops_on_a_signal(board):
     process, address = board
     assert b"<html" in get(f"{address}/dashboard").lower()
     (summary,) = json.loads(get(f"{address}/api/studies"))["study_summaries"]

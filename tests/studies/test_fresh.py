@@ -6,8 +6,7 @@ from benchmarks.scoring import scores
 from eggan.aus import AU_COLUMNS
 from studies.reruns import rerun_statistics
 from studies.reruns.rerun_statistics import RankCheck, rank_checks
-from studies.selection import ACCURACY, ERROR, SKILL
-from studies.study_config import StudyConfig
+from studies.study_config import ACCURACY, ERROR, SKILL, StudyConfig
 
 STUDY = StudyConfig(images=100)
 

@@ -6,9 +6,10 @@ import shutil
 
 import pytest
 
-from studies.storage.attempts import StandingStudy, is_owed_another
+from studies.sampling import StandingStudy
 from studies.storage.study_storage import open_study
 from studies.storage.trial_tracking import trial_folder
+from studies.storage.trials import is_owed_another
 from tests.studies import dying
 from tests.studies.study_context import make_context
 

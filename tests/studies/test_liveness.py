@@ -8,9 +8,8 @@ import pytest
 from optuna.trial import TrialState
 
 from eggan.tracking import DIED
-from studies.sampling import KeyedSampler
+from studies.sampling import KeyedSampler, trial_key
 from studies.storage import liveness
-from studies.storage.attempts import AGAIN, ATTEMPT, count_trials, queue_forgotten, trial_key
 from studies.storage.liveness import (
     BEAT,
     OWNER,
@@ -26,7 +25,7 @@ from studies.storage.liveness import (
     why_dead,
 )
 from studies.storage.study_storage import create_study, open_journal
-from studies.storage.trial_table import trial_frame
+from studies.storage.trials import AGAIN, ATTEMPT, count_trials, queue_forgotten, trial_frame
 from tests.studies.fakes import REFERENCES, fake_spec
 
 DISTRIBUTIONS = fake_spec().space.distributions

@@ -16,7 +16,7 @@ import pytest
 
 from eggan.tracking import DIED
 from studies.storage.study_storage import open_study
-from studies.storage.trial_table import trial_frame
+from studies.storage.trials import trial_frame
 from tests.studies import study_context as small
 from tests.studies.study_context import make_context, make_study
 

@@ -13,9 +13,8 @@ from reports.study.importance import FANOVA, PED_ANOVA, importances
 from reports.study.study_report import build
 from reports.style.figure_style import save
 from studies import selection
-from studies.selection import ACCURACY, ERROR
 from studies.storage.study_storage import create_study
-from studies.study_config import read_spec, write_spec
+from studies.study_config import ACCURACY, ERROR, read_spec, write_spec
 from studies.study_export import read_frame, read_study, write_frame
 from tests.benchmarks.fakes import silent
 from tests.studies.fakes import fake_reruns, fake_spec, fake_study
@@ -33,9 +32,9 @@ FIGURES = {
 
 
 @pytest.fixture(scope="module", params=["constrained", "pareto"])
-def told(request, tmp_path_factory):
+def reported(request, tmp_path_factory):
     """A finished study of 16 trials, its two best and the paper's re-run; a report of its four best."""
-    folder = tmp_path_factory.mktemp("told") / "s"
+    folder = tmp_path_factory.mktemp("reported") / "s"
     study = fake_study(folder, request.param, 16)
     data = read_study(folder)
     trials = [*selection.ranked(data.spec.study, data.trials)[:2], 0]
@@ -52,8 +51,8 @@ def others(data):
     return [figures.history(data), figures.pareto(data), figures.contours(data, ERROR)]
 
 
-def test_every_figure_is_there_as_png_and_pdf(told):
-    data, report = told
+def test_every_figure_is_there_as_png_and_pdf(reported):
+    data, report = reported
     figures = report.page.parent / "figures"
     wanted = OTHERS if data.spec.study.objective == "pareto" else FIGURES | {"contours-au-skill"}
     assert {path.stem for path in figures.glob("*.png")} == wanted
@@ -65,8 +64,8 @@ def test_every_figure_is_there_as_png_and_pdf(told):
     assert set(re.findall(r'src="figures/([^"]+)\.png"', page)) == wanted
 
 
-def test_the_page_names_evaluators_and_budget_and_asks_for_nothing_outside(told):
-    data, report = told
+def test_the_page_names_evaluators_and_budget_and_asks_for_nothing_outside(reported):
+    data, report = reported
     page = report.page.read_text()
     words = {"25,600 images", "Spearman", "not re-run yet"}
     if data.spec.study.objective == "constrained":
@@ -77,8 +76,8 @@ def test_the_page_names_evaluators_and_budget_and_asks_for_nothing_outside(told)
     assert data.spec.dataset["content_hash"][:12] in page
 
 
-def test_the_best_are_shown_with_the_bias_of_their_selection(told):
-    data, report = told
+def test_the_best_are_shown_with_the_bias_of_their_selection(reported):
+    data, report = reported
     top = selection.best(data.spec.study, data.trials)
     rows = {row[0]: row for row in report.fresh.rows}
     assert rows[str(top)][1].startswith("best 1")
@@ -92,8 +91,8 @@ def test_the_best_are_shown_with_the_bias_of_their_selection(told):
     assert any("than the paper’s weights" in f.text or "from the paper’s" in f.text for f in report.findings)
 
 
-def test_tables_are_kept_as_csv_and_markdown(told):
-    _, report = told
+def test_tables_are_kept_as_csv_and_markdown(reported):
+    _, report = reported
     table = pd.read_csv(report.page.parent / "tables" / "trials.csv")
     assert len(table) == 16
     assert list(table["state"][:3]) == ["complete", "complete", "failed"]
@@ -101,8 +100,8 @@ def test_tables_are_kept_as_csv_and_markdown(told):
     assert markdown.count("\n") == 2 + len(report.fresh.rows)
 
 
-def test_the_hidden_truth_is_found_important(told):
-    data, _ = told
+def test_the_hidden_truth_is_found_important(reported):
+    data, _ = reported
     _, accuracy = importances(data)
     for evaluator in (PED_ANOVA, FANOVA):
         values = accuracy.values[evaluator]
@@ -110,27 +109,27 @@ def test_the_hidden_truth_is_found_important(told):
         assert sum(values.values()) == pytest.approx(1)
 
 
-def test_a_score_that_never_changes_has_no_importances(told):
-    data, _ = told
+def test_a_score_that_never_changes_has_no_importances(reported):
+    data, _ = reported
     flat = copy.deepcopy(data.listed)
     for trial in flat:
         attrs = trial["user_attrs"]
         for scores in (attrs, *(probe[1] for probe in attrs["probes"])):
             scores[ACCURACY] = 0.0
     entries = importances(dataclasses.replace(data, listed=flat))
-    assert [entry.metric for entry in entries] == [selection.headline(data.spec.study)[0]]
+    assert [entry.metric for entry in entries] == [data.spec.study.headline[0]]
 
 
-def test_pruned_trials_count_by_what_they_had_when_the_first_was_stopped(told):
-    data, _ = told
+def test_pruned_trials_count_by_what_they_had_when_the_first_was_stopped(reported):
+    data, _ = reported
     skill, _ = importances(data)
     failed, pruned = 1, data.spec.study.objective == "constrained"
     assert skill.trials == 16 - failed  # a pruned one is in, a failed one is not
-    assert skill.images == (3 if pruned else None)  # the invented trials were pruned at their third look
+    assert skill.images == (3 if pruned else None)  # the invented ones were pruned at their third validation
 
 
-def test_a_report_is_rebuilt_without_the_storage(told, tmp_path):
-    data, report = told
+def test_a_report_is_rebuilt_without_the_storage(reported, tmp_path):
+    data, report = reported
     write_frame(data, tmp_path / "export")
     write_frame(data, tmp_path / "export")  # an earlier export is replaced
     text = (tmp_path / "export" / "trials.json").read_text()
@@ -242,13 +241,13 @@ def test_the_history_has_room_for_trials_without_scores_and_for_the_floor(tmp_pa
 
 
 def test_only_a_study_of_one_objective_shows_the_floor(tmp_path):
-    for objective, shown in (("constrained", True), ("pareto", False)):
+    for objective, dots in (("constrained", True), ("pareto", False)):
         fake_study(tmp_path / objective, trials=5, objective=objective)
         data = read_study(tmp_path / objective)
         for picture in (figures.history(data), figures.pareto(data)):
-            assert ("floor" in picture.caption) == shown
+            assert ("floor" in picture.caption) == dots
             dotted = [line for axes in picture.figure.axes for line in axes.lines if line.get_ls() == ":"]
-            assert bool(dotted) == shown
+            assert bool(dotted) == dots
 
 
 def test_categories_and_steps_are_drawn_too(tmp_path):

@@ -18,7 +18,7 @@ from studies.study_commands import register
 from studies.study_config import read_spec
 from studies.study_context import reopen_study_context
 from studies.study_export import read_study
-from studies.study_options import StudyOptions
+from studies.study_session import StudyOptions
 from studies.worker import Worker
 from tests.studies import dying
 from tests.studies.fakes import fake_reruns, fake_study

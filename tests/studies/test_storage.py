@@ -14,7 +14,7 @@ from studies.storage.study_storage import (
     open_study,
     without_password,
 )
-from studies.storage.trial_table import trial_frame
+from studies.storage.trials import trial_frame
 from studies.study_config import write_spec
 from tests.studies.fakes import fake_spec, fake_study
 

@@ -7,12 +7,10 @@ from optuna.trial import TrialState
 
 from eggan import tracking
 from eggan.errors import UserError
-from studies.objective import interim_value
 from studies.reruns.rerun import Rerun, run_reruns
-from studies.storage.attempts import AGAIN, RETRY_OF, queue_forgotten
 from studies.storage.study_storage import open_study
-from studies.storage.trial_table import trial_frame
 from studies.storage.trial_tracking import RUN_ID, open_study_run, settle_all, ship_study, trial_folder
+from studies.storage.trials import AGAIN, RETRY_OF, queue_forgotten, trial_frame
 from studies.study_config import read_spec
 from studies.study_context import check_settings
 from studies.study_export import read_study
@@ -30,8 +28,8 @@ def run_study(root, store=None, **settings):
 
 def invent(monkeypatch, scores):
     """Let validations, in between and at the end, return what `scores` says."""
-    monkeypatch.setattr("studies.objective.validate", scores)
-    monkeypatch.setattr("studies.objective.validate_pairs", lambda *scoring: (scores(*scoring), None))
+    for module in ("worker", "study_context"):
+        monkeypatch.setattr(f"studies.{module}.validate", lambda *scoring: (scores(*scoring), None))
 
 
 def record(context, number):
@@ -144,7 +142,7 @@ def test_the_floor_is_a_constraint(tmp_path, monkeypatch):
     context, study = run_study(tmp_path, trials=1)
     assert study.trials[0].constraints == {"identity_floor": pytest.approx(30.0)}
     assert not trial_frame(study)["feasible"][0]
-    assert interim_value(context.study, scores(0, 0, 0)) == pytest.approx(0.5 - 0.3)
+    assert context.study.interim_value(scores(0, 0, 0)) == pytest.approx(0.5 - 0.3)
 
 
 def test_an_interrupted_trial_goes_back_into_the_queue(tmp_path, monkeypatch):
@@ -155,7 +153,7 @@ def test_an_interrupted_trial_goes_back_into_the_queue(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("studies.objective.TrialRun.scores", stopped)
+        patch.setattr("studies.worker.TrialRun.scores", stopped)
         with pytest.raises(KeyboardInterrupt):
             Worker(context, study).run()
     study = open_study(context.folder())
@@ -181,7 +179,7 @@ def test_a_study_whose_folder_was_moved_in_the_middle_goes_on_as_if_it_had_staye
     study = make_study(context)
     run = open_study_run(context, study, store)
     with monkeypatch.context() as patch:
-        patch.setattr("studies.objective.TrialRun.scores", stopped)
+        patch.setattr("studies.worker.TrialRun.scores", stopped)
         with pytest.raises(KeyboardInterrupt):
             Worker(context, study, store).run()
     run.finish("interrupted")
@@ -220,7 +218,7 @@ def test_a_trial_that_another_worker_closed_is_dropped(tmp_path, monkeypatch, ca
             self._add_probe(8, {"val/au/mse": 1.0, "val/au/skill": 0.5, "val/identity/accuracy": 60.0})
         return {"val/au/mse": 1.0, "val/au/skill": 0.5, "val/identity/accuracy": 60.0}
 
-    monkeypatch.setattr("studies.objective.TrialRun.scores", closed)
+    monkeypatch.setattr("studies.worker.TrialRun.scores", closed)
     Worker(context, study).run()
     assert study.trials[0].state == TrialState.FAIL
     assert "closed by another worker" in capsys.readouterr().err
@@ -235,7 +233,7 @@ def test_a_full_disk_stops_the_worker_and_costs_no_trial(tmp_path, monkeypatch):
     def full(self):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("studies.objective.TrialRun.scores", full)
+    monkeypatch.setattr("studies.worker.TrialRun.scores", full)
     with pytest.raises(OSError, match="No space"):
         Worker(context, study).run()
     assert [t.state for t in study.trials][:2] == [TrialState.FAIL, TrialState.WAITING]

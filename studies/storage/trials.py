@@ -1,22 +1,84 @@
-"""The attempts at a trial: one that died is closed and repeated by a later trial, which stands for it.
+"""What a study knows of its trials: their states and scores, as a table too, and which repeats which.
 
-Samplers and pruners know nothing of this. `StandingStudy` shows them the study that there would be if no
-process had died: without attempts that died, and each repeat at the place of the first one.
+A trial that died is closed and repeated by a later trial, which stands for it.
 """
 
-import copy
-from collections.abc import Container, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from studies.space import find_space
-from studies.storage.trial_table import params_of
 from studies.study_config import StudyConfig
+
+if TYPE_CHECKING:  # the state of a study is listed without tables
+    import pandas as pd
 
 ATTEMPT, RETRY_OF = "attempt", "retry_of"
 AGAIN = "again"  # on a closed trial: it is owed another try, because nothing was wrong with it
+PROBES = "probes"  # trial attribute: [[images, {score: value}], ...]
+FLOOR = "identity_floor"  # name of the constraint: percent by which the accuracy misses the floor
+STATES = {
+    TrialState.WAITING: "waiting",
+    TrialState.RUNNING: "running",
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
+SCORES = (
+    "val/au/mse",
+    "val/au/pcc",
+    "val/au/skill",
+    "val/au_b/mse",
+    "val/au_b/pcc",
+    "val/identity/accuracy",
+    "val/identity/similarity",
+    "val/own/mse",
+    "train_seconds",
+)
+COLUMNS = ("number", "state", "reason", "reference", "is_paper", "feasible", "retry_of", "seconds")
+
+
+def trial_frame(study: optuna.Study) -> "pd.DataFrame":
+    """Return one row per trial, in order.
+
+    Columns: number, state (waiting, running, complete, pruned, failed), reason, reference ("paper",
+    "preset", ""), is_paper, feasible (None where no constraint was read), retry_of (missing: not a retry),
+    seconds, params_*, and the final scores `SCORES` (NaN where there is none; accuracy in percent).
+    """
+    import pandas as pd
+
+    rows = [_row(trial) for trial in study.get_trials(deepcopy=False)]
+    params = dict.fromkeys(name for row in rows for name in row if name.startswith("params_"))
+    frame = pd.DataFrame(rows, columns=[*COLUMNS, *params, *SCORES])
+    return frame.astype({"retry_of": "Int64", **dict.fromkeys(("seconds", *SCORES), float)})
+
+
+def _row(trial: FrozenTrial) -> dict[str, Any]:
+    attrs = trial.user_attrs
+    return {
+        "number": trial.number,
+        "state": STATES[trial.state],
+        "reason": attrs.get("reason", ""),
+        "reference": attrs.get("reference", ""),
+        "is_paper": attrs.get("reference") == "paper",
+        "feasible": feasible(trial),
+        "retry_of": attrs.get("retry_of"),
+        "seconds": attrs.get("seconds"),
+        **{f"params_{name}": value for name, value in params_of(trial).items()},
+        **{name: attrs.get(name) for name in SCORES},
+    }
+
+
+def params_of(trial: FrozenTrial) -> dict[str, Any]:
+    """Return a trial's parameters; those it was queued with where it has not drawn them (all) yet."""
+    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+
+
+def feasible(trial: FrozenTrial) -> bool | None:
+    """Return whether the trial kept the floor; None where that was never read."""
+    return all(value <= 0 for value in trial.constraints.values()) if trial.constraints else None
 
 
 def retried_numbers(trials: Iterable[FrozenTrial]) -> set[int]:
@@ -52,35 +114,6 @@ class Attempts:
         """Return whether neither a trial nor one that repeats it will go on with its training."""
         last = self._last[self.first(trial).number]
         return last.state.is_finished() and not is_owed_another(last)
-
-
-def trial_key(trials: Sequence[FrozenTrial], trial: FrozenTrial) -> int:
-    """Return which proposal a trial is, from 0, repeats not counted; a repeat has its first trial's key."""
-    first = Attempts(trials).first(trial).number
-    return sum(known.number < first for known in trials if RETRY_OF not in known.user_attrs)
-
-
-class StandingStudy(optuna.Study):
-    """A study to be read by a sampler or a pruner: only attempts that stand, numbered as their first ones."""
-
-    def __init__(self, study: optuna.Study) -> None:
-        super().__init__(study.study_name, study._storage, study.sampler, study.pruner)
-        trials = study.get_trials(deepcopy=False)
-        self._attempts = Attempts(trials)
-        standing = [self.numbered(trial) for trial in trials if not is_owed_another(trial)]
-        self._standing = sorted(standing, key=lambda trial: trial.number)
-
-    def numbered(self, trial: FrozenTrial) -> FrozenTrial:
-        """Return a trial under the number of the first attempt at it."""
-        renamed = copy.copy(trial)
-        renamed.number = self._attempts.first(trial).number
-        return renamed
-
-    def _get_trials(
-        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
-    ) -> list[FrozenTrial]:
-        found = [trial for trial in self._standing if states is None or trial.state in states]
-        return copy.deepcopy(found) if deepcopy else found
 
 
 def queue_again(study: optuna.Study, settings: StudyConfig, trial: FrozenTrial, attempt: int) -> None:
