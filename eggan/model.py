@@ -13,7 +13,14 @@ from eggan.augment import shift_blur_noise
 from eggan.aus import AU_COUNT, LEVELS
 from eggan.errors import UserError
 from eggan.method import Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
-from eggan.model_config import EGGANConfig, cpu_preset, crowd_preset, paper_preset, quick_preset
+from eggan.model_config import (
+    EGGANConfig,
+    cpu_preset,
+    crowd_preset,
+    minutes_preset,
+    paper_preset,
+    quick_preset,
+)
 from eggan.networks import (
     Classifier,
     ClassifierFeatures,
@@ -390,6 +397,7 @@ ENTRY = MethodEntry(
         "paper": paper_preset(),
         "cpu": cpu_preset(),
         "quick": quick_preset(),
+        "minutes": minutes_preset(),
         "crowd": crowd_preset(),
     },
     build=build,

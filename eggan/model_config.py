@@ -186,6 +186,11 @@ def quick_preset() -> EGGANConfig:
     return replace(cpu_preset(), cid_epochs=3, cexp_warm_steps=400, ema_decay=0.99)
 
 
+def minutes_preset() -> EGGANConfig:
+    """The `cpu` networks for three minutes of training: mostly as an autoencoder; shows that all works."""
+    return replace(cpu_preset(), cid_epochs=2, rec_warm_steps=300, cexp_warm_steps=150, ema_decay=0.98)
+
+
 def crowd_preset() -> EGGANConfig:
     """The `cpu` networks for SynFACS' `crowd`: 1,500 people, half of the images or more as an autoencoder.
 

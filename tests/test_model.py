@@ -51,7 +51,7 @@ def changed(before, after):
 
 def test_eggan_is_a_method_with_presets(dataset, cache):
     assert isinstance(build(narrow_config(), context(dataset, cache)), Method)
-    assert set(ENTRY.presets) == {"paper", "cpu", "quick", "crowd"}
+    assert set(ENTRY.presets) == {"paper", "cpu", "quick", "minutes", "crowd"}
     for preset in ENTRY.presets.values():
         assert from_dict(EGGANConfig, to_dict(preset)) == preset
 

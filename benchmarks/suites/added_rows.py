@@ -66,11 +66,11 @@ def _row(suite: Suite, entry: MethodEntry, preset: str, text: str) -> Row:
 
 
 def _default_preset(suite: Suite, entry: MethodEntry, trained: Sequence[Row], text: str) -> str:
-    """Return the preset of the suite's own rows, or the only one that has the suite's image size."""
+    """Return the preset of the suite's rows, the one of its name, or the only one of its image size."""
     fitting = [name for name in entry.presets if _fits(suite, entry, name)]
-    own = [row.preset for row in trained if row.preset in fitting]
-    if own and own[0] is not None:
-        return own[0]
+    for own in (*(row.preset for row in trained), suite.name):
+        if own in fitting:
+            return own
     if len(fitting) == 1:
         return fitting[0]
     known = ", ".join(entry.presets)

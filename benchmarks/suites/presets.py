@@ -7,7 +7,7 @@ from typing import Any
 
 from baselines.references import Reference
 from benchmarks.suites.methods import all_methods, find_method
-from benchmarks.suites.suite import SUITES, Row
+from benchmarks.suites.suite import BUDGETS, Row
 from eggan.config import from_dict, override, read_toml, to_dict
 from eggan.errors import UserError
 from eggan.method import MethodEntry
@@ -32,10 +32,9 @@ def trainable(name: str) -> MethodEntry:
     return entry
 
 
-def training_of(preset: str) -> Any:
-    """Return the training budget that the suites give to a preset; the paper's where no suite knows it."""
-    rows = (row for suite in SUITES.values() for row in suite.rows if row.preset == preset)
-    return next((row.training for row in rows if row.training), TrainingConfig())
+def training_of(preset: str) -> TrainingConfig:
+    """Return the training budget of a preset; the paper's where no suite knows it."""
+    return BUDGETS.get(preset, TrainingConfig())
 
 
 def resolve(entry: MethodEntry, preset: str, path: Path | None, assignments: Sequence[str]) -> Any:

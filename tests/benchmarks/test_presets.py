@@ -3,17 +3,26 @@
 import pytest
 
 from benchmarks.suites import presets
-from benchmarks.suites.suite import SUITES
+from benchmarks.suites.suite import BUDGETS, SUITES
 from eggan.errors import UserError
 from eggan.model import ENTRY
 
 
 class TestResolve:
-    def test_the_preset_brings_the_suites_training(self):
-        config = presets.resolve(ENTRY, "quick", None, [])
-        assert config.method == ENTRY.presets["quick"]
-        rows = [row for row in SUITES["quick"].rows if row.preset == "quick"]
-        assert config.training == rows[0].training
+    @pytest.mark.parametrize("preset", ["minutes", "quick", "cpu", "crowd"])
+    def test_the_preset_brings_its_budget(self, preset):
+        config = presets.resolve(ENTRY, preset, None, [])
+        assert (config.method, config.training) == (ENTRY.presets[preset], BUDGETS[preset])
+
+    def test_suites_train_eggans_presets_for_their_budgets(self):
+        rows = [row for suite in SUITES.values() for row in suite.rows if row.method == "eggan"]
+        budgets = {row.preset: row.training for row in rows if row.preset in BUDGETS}
+        assert budgets == {name: BUDGETS[name] for name in ("minutes", "cpu", "crowd")}
+
+    def test_a_warm_up_leaves_time_for_what_follows(self):
+        for name, budget in BUDGETS.items():
+            config = ENTRY.presets[name]
+            assert config.rec_warm_steps < budget.images / budget.batch_size
 
     def test_assignments_go_over_the_file_and_the_file_over_the_preset(self, tmp_path):
         path = tmp_path / "config.toml"
@@ -26,7 +35,7 @@ class TestResolve:
     @pytest.mark.parametrize(
         ("preset", "text", "assignments", "message"),
         [
-            ("fast", "", [], r"no preset 'fast' \(known: paper, cpu, quick, crowd\)"),
+            ("fast", "", [], r"no preset 'fast' \(known: paper, cpu, quick, minutes, crowd\)"),
             ("cpu", "[method]\nweight_aux = 1\n", [], r"config.toml.method: unknown key 'weight_aux'"),
             ("cpu", "[training]\nbatch = 1\n", [], "unknown key 'batch'"),
             ("cpu", "weight_au = 1\n", [], "unknown key 'weight_au' .known: method, training"),
