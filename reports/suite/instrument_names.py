@@ -33,22 +33,22 @@ class Readers:
 def readers_of(cells: pd.DataFrame, cards: Cards, dataset: str) -> Readers:
     """Return who scored the finished runs of a dataset; of several sets the one used last."""
     mine = cells[(cells["dataset"] == dataset) & (cells["state"] == "finished")]
-    told = mine.sort_values("started_ms")["instruments"].fillna("").astype(str)
-    told = told[told != ""]
-    if not len(told):
+    recorded = mine.sort_values("started_ms")["instruments"].fillna("").astype(str)
+    recorded = recorded[recorded != ""]
+    if not len(recorded):
         return Readers()
     by_hash = {str(card.get("sha256", "")): card for card in cards.values()}
     names = {
         role: _name(by_hash[digest], dataset)
-        for role, digest in _hashes(str(told.iloc[-1])).items()
+        for role, digest in _hashes(str(recorded.iloc[-1])).items()
         if digest in by_hash
     }
-    return Readers(**names, sets=told.nunique())
+    return Readers(**names, sets=recorded.nunique())
 
 
-def _hashes(told: str) -> dict[str, str]:
+def _hashes(recorded: str) -> dict[str, str]:
     """Read the column `instruments` of a frame's cells, "a HASH; b HASH; verifier HASH"."""
-    pairs = (part.strip().split(" ", 1) for part in told.split(";"))
+    pairs = (part.strip().split(" ", 1) for part in recorded.split(";"))
     return {pair[0]: pair[1] for pair in pairs if len(pair) == 2 and pair[0] in ROLES}
 
 
@@ -63,15 +63,15 @@ def _name(card: Mapping[str, Any], dataset: str) -> str:
 def all_cards(shipped: Cards, recorded: list[Cards]) -> dict[str, Mapping[str, Any]]:
     """Return the cards of a report by title: those that runs recorded, and the shipped ones that go with it.
 
-    `recorded`: per run, cards by role. A shipped card that no run used is left out once every run has told
-    what it used.
+    `recorded`: per run, cards by role. A shipped card that no run used is left out once every run has
+    recorded what it used.
     """
     used = {str(card["sha256"]): (role, card) for cards in recorded for role, card in cards.items()}
-    everyone_told = bool(recorded) and all(recorded)
+    all_recorded = bool(recorded) and all(recorded)
     kept = {
         title: card
         for title, card in shipped.items()
-        if not everyone_told or card.get("sha256") in used or "missing" in card
+        if not all_recorded or card.get("sha256") in used or "missing" in card
     }
     known = {str(card.get("sha256", "")) for card in kept.values()}
     for digest, (role, card) in used.items():

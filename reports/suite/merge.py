@@ -1,7 +1,6 @@
 """Frames of one suite put together: a benchmark may run on several machines, or in several sittings."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 
@@ -24,30 +23,24 @@ def merge_frames(frames: Sequence[Frame]) -> Frame:
     _refuse_rivals(cells)
     ranked = cells.assign(done=cells["state"] == "finished").sort_values(["done", "started_ms"])
     kept = ranked.drop_duplicates(OWNER, keep="last").sort_values(OWNER).drop(columns="done")
-    ids = set(kept["run_id"])
     tables = {"cells": kept.reset_index(drop=True)}
+    holders = _first_holders(frames, set(kept["run_id"]))
     for name in TABLES:
         if name != "cells":
-            both = pd.concat([_of(getattr(frame, name), ids) for frame in _first_owners(frames)])
-            tables[name] = both.reset_index(drop=True)
-    pictures = {run: arrays for frame in frames for run, arrays in frame.showcases.items() if run in ids}
+            parts = [getattr(frame, name) for frame in frames]
+            mine = [part[part["run_id"].map(holders) == place] for place, part in enumerate(parts)]
+            tables[name] = pd.concat(mine, ignore_index=True)
+    pictures = {run: arrays for frame in frames for run, arrays in frame.showcases.items() if run in holders}
     return Frame(**tables, showcases=pictures, instruments=frames[0].instruments)
 
 
-def _of(table: pd.DataFrame, ids: set[str]) -> pd.DataFrame:
-    return table[table["run_id"].isin(ids)]
-
-
-def _first_owners(frames: Sequence[Frame]) -> list[Frame]:
-    """Return the frames, each without the runs that an earlier one holds too."""
-    seen: set[str] = set()
-    owned = []
-    for frame in frames:
-        fresh = set(frame.cells["run_id"]) - seen
-        tables: dict[str, Any] = {name: _of(getattr(frame, name), fresh) for name in TABLES}
-        owned.append(Frame(**tables))
-        seen |= fresh
-    return owned
+def _first_holders(frames: Sequence[Frame], kept: set[str]) -> dict[str, int]:
+    """Return which of the frames is the first to hold each run that is kept, by its place."""
+    holders: dict[str, int] = {}
+    for place, frame in enumerate(frames):
+        for run in kept & set(frame.cells["run_id"]):
+            holders.setdefault(run, place)
+    return holders
 
 
 def _refuse_different(frames: Sequence[Frame]) -> None:

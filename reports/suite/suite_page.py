@@ -101,12 +101,9 @@ def settings(frame: Frame) -> Settings:
     """
     owners = frame.settings.merge(frame.cells[["run_id", "method"]], on="run_id")
     methods = tuple(sorted(set(owners["method"]), key=method_rank))
-    found = owners.groupby(["setting", "method"])["value"].agg(
-        lambda values: " / ".join(dict.fromkeys(values))
-    )
-    names = sorted(set(owners["setting"]))
-    rows = tuple((name, tuple(str(found.get((name, method), "–")) for method in methods)) for name in names)
-    return Settings(methods, rows)
+    found = owners.groupby(["setting", "method"])["value"].agg(lambda values: " / ".join(values.unique()))
+    table = found.unstack(fill_value="–").reindex(columns=list(methods))
+    return Settings(methods, tuple((str(row[0]), tuple(row[1:])) for row in table.itertuples()))
 
 
 def _commit(row: pd.Series) -> str:

@@ -4,7 +4,6 @@ place.
 Cells keep the protocol version that scored them; frames exported before it was recorded are of version 1.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -49,33 +48,26 @@ def without_superseded(frame: "Frame") -> "Frame":
     """Return the frame without withdrawn values; `not_measured` says why, run by run."""
     metrics, pairs, reasons = frame.metrics, frame.pairs, [frame.not_measured]
     for rule in SUPERSEDED:
-        runs = _runs(frame, rule)
+        runs = _cells(frame, rule)["run_id"]
         gone = metrics["run_id"].isin(runs) & _is_of(metrics["metric"], rule)
         reasons.append(metrics.loc[gone, ["run_id", "metric"]].assign(reason=rule.reason))
         metrics = metrics[~gone]
         if rule.pair_column in pairs:
             kept = ~pairs["run_id"].isin(runs)
             pairs = pairs.assign(**{rule.pair_column: pairs[rule.pair_column].where(kept)})
-    told = pd.concat([part for part in reasons if len(part)] or reasons[:1], ignore_index=True)
-    return replace(frame, metrics=metrics.reset_index(drop=True), pairs=pairs, not_measured=told)
+    not_measured = pd.concat([part for part in reasons if len(part)] or reasons[:1], ignore_index=True)
+    return replace(frame, metrics=metrics.reset_index(drop=True), pairs=pairs, not_measured=not_measured)
 
 
 def superseded_records(frame: "Frame") -> list[dict[str, Any]]:
     """Return what readers of a frame's files must know: each withdrawn metric that its runs had."""
-    return [
-        {
-            "metric": rule.metric,
-            "pair_column": rule.pair_column,
-            "protocol_versions": sorted(set(_cells(frame, rule)["protocol_version"].tolist())),
-            "reason": rule.reason,
-        }
-        for rule in SUPERSEDED
-        if len(_cells(frame, rule)) and _told(frame, rule)
-    ]
-
-
-def _told(frame: "Frame", rule: Superseded) -> bool:
-    return bool((frame.not_measured["reason"] == rule.reason).any())
+    records = []
+    for rule in SUPERSEDED:
+        versions = sorted(set(_cells(frame, rule)["protocol_version"].tolist()))
+        if versions and (frame.not_measured["reason"] == rule.reason).any():
+            named = {"metric": rule.metric, "pair_column": rule.pair_column, "reason": rule.reason}
+            records.append(named | {"protocol_versions": versions})
+    return records
 
 
 def _is_of(names: pd.Series, rule: Superseded) -> pd.Series:
@@ -87,7 +79,3 @@ def _cells(frame: "Frame", rule: Superseded) -> pd.DataFrame:
     cells = frame.cells
     mine = (cells["state"] == "finished") & (cells["protocol_version"] < rule.before)
     return cells[mine & ~cells["dataset"].str.startswith(RENDERED)] if rule.of_photographs else cells[mine]
-
-
-def _runs(frame: "Frame", rule: Superseded) -> Iterable[str]:
-    return set(_cells(frame, rule)["run_id"])
