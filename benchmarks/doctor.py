@@ -162,11 +162,11 @@ def lightcnn(folder: Path) -> Iterator[Line]:
             if load_checkpoint(path).card.method != "lightcnn":
                 continue
             name, digest = variant_of(load_lightcnn(path)), hash_files([path / WEIGHTS_FILE])
-            told = f"found, {path}, sha256 {digest[:12]}: {purpose} (--verifier lightcnn:{path})"
+            finding = f"found, {path}, sha256 {digest[:12]}: {purpose} (--verifier lightcnn:{path})"
         except UserError as error:
-            name, told = path.name, f"broken: {error}"
+            name, finding = path.name, f"broken: {error}"
         any_found = True
-        yield f"LightCNN-{name}", told
+        yield f"LightCNN-{name}", finding
     if not any_found:
         yield "LightCNN", f"missing in {folder}; unlocks {purpose}: `eggan import lightcnn FILE`"
 

@@ -55,6 +55,20 @@ def test_a_finished_cell_is_reused_and_not_touched(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+def test_a_cell_that_an_earlier_version_finished_offline_is_shipped_as_it_is(tmp_path, store):
+    first = SmallSuite(tmp_path, references=False, version=14)
+    assert first.run() == "finished"
+    (first.folder() / "scores" / "per_au.parquet").write_bytes(b"a table that is written no more")
+    kept = {p: p.read_bytes() for p in first.folder().rglob("*") if p.is_file() and p.name != cells.LOCK}
+    second = SmallSuite(tmp_path, store=store, references=False, version=14)
+    assert second.run() == "finished"
+    assert {path: path.read_bytes() for path in kept} == kept
+    run_id = tracking.run_id_in(first.folder(), store.uri)
+    assert store.client.get_run(run_id).data.tags["state"] == "finished"
+    names = {entry.path for entry in store.client.list_artifacts(run_id, "scores")}
+    assert {"scores/summary.json", "scores/per_au.parquet"} <= names
+
+
 def test_key_changes_with_everything_that_decides_the_result(tmp_path):
     spec = SmallSuite(tmp_path).plans[0].spec
     changes = {
