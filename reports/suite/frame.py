@@ -185,7 +185,9 @@ def _read_cell(store: "Store", suite: str, cell: TrackedCell, scratch: Path) -> 
         scores = _scores(store, cell, scratch)
         tables |= _score_tables(scores)
         showcase = _read_arrays(scores / "showcase.npz")
-        basis = _json_object(scores / "laboratory.json")
+        basis = _json_object(scores / "laboratory.json")  # runs of before have none
+        if basis and not {"notes", "instruments"} <= set(basis):
+            raise UserError(f"laboratory.json of run {cell.run_id} is damaged: run its cell again")
         tables["notes"] = pd.DataFrame({"note": basis.get("notes", [])}, dtype=object)
     for name, table in tables.items():
         tables[name] = table.assign(**{column: head[column] for column in OWNER if column in TABLES[name]})

@@ -68,6 +68,19 @@ def test_store_becomes_a_frame(store):
     assert frame.showcases[finished]["edits"].shape == (2, 8, 16, 16, 3)
 
 
+def test_scores_whose_basis_lost_a_part_are_one_line(tmp_path):
+    opened = open_store(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path)
+    scores = tmp_path / "cell" / "scores"
+    scores.mkdir(parents=True)
+    pair_table("eggan", 0, "test").to_parquet(scores / "pairs-test.parquet")
+    np.savez_compressed(scores / "showcase.npz", **showcase("eggan"))
+    (scores / "laboratory.json").write_text(json.dumps({"notes": []}))
+    tags = {"suite": "quick", "dataset": "d", "method": "eggan", "seed": "0", "cell": "k0"}
+    TrackedRun(tmp_path / "cell", RunRecord("x", tags, artifacts=["scores/*"]), opened).finish("finished")
+    with pytest.raises(UserError, match=r"laboratory.json of run \w+ is damaged: run its cell again"):
+        read_store(opened, None, {}, quiet)
+
+
 def test_a_frame_holds_the_cells_that_its_suite_lists_and_another_ran(store, tmp_path):
     tags = {"kind": "suite", "suite": "second", f"{CELL_LIST}abc": "k0 k7"}
     TrackedRun(tmp_path, RunRecord("second", tags), store)
