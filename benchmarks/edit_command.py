@@ -65,7 +65,8 @@ def _add_edit_arguments(parser: argparse.ArgumentParser, default_output: str) ->
     parser.add_argument(
         "--checkpoint",
         type=Path,
-        help="folder, or name of a training in --runs (default: the shipped EGGAN-W, `eggan weights list`)",
+        help="folder, name of a training in --runs, or of shipped weights: `eggan weights list` (default: "
+        "the shipped EGGAN-W)",
     )
     add_runs_argument(parser)
     add_device_argument(parser)
@@ -145,9 +146,12 @@ def trained_folder(given: Path, runs: Path) -> Path:
 def _load(folder: Path | None, device: str) -> "Model":
     from benchmarks.suites.methods import installed_method
     from eggan.edit.editing import load_model, load_shipped_model
+    from eggan.shipped.weights import NAMES
 
     if folder is None:
         return load_shipped_model(installed_method, device)
+    if str(folder) in NAMES and not folder.exists():
+        return load_shipped_model(installed_method, device, str(folder))
     return load_model(folder, installed_method, device)
 
 

@@ -17,7 +17,7 @@ from eggan.data.images import to_uint8
 from eggan.edit.edit_targets import SUPPLIED
 from eggan.errors import UserError
 from eggan.method import EditRequest, EditsLarge, Method, MethodEntry
-from eggan.shipped.weights import load_shipped, read_card
+from eggan.shipped.weights import DEFAULT, load_shipped, read_card
 
 RENDERED = "synfacs"  # how the names of rendered datasets begin
 GAP = 2  # white pixels between the frames of a strip
@@ -74,9 +74,10 @@ def load_model(folder: Path, find: FindEntry, device: torch.device | str) -> Mod
     return _restore(load_checkpoint(folder), str(folder), _trained_on(folder), find, device)
 
 
-def load_shipped_model(find: FindEntry, device: torch.device | str) -> Model:
-    """Load the weights that come with the package; damaged ones are a `UserError`."""
-    return _restore(load_shipped(), "the shipped weights", read_card()["data"]["name"], find, device)
+def load_shipped_model(find: FindEntry, device: torch.device | str, name: str = DEFAULT) -> Model:
+    """Load weights that come with the package; damaged ones are a `UserError`."""
+    trained_on = read_card(name)["data"]["name"]
+    return _restore(load_shipped(name), "the shipped weights", trained_on, find, device)
 
 
 def _restore(

@@ -14,10 +14,11 @@ from eggan.data.synfacs.plan import person
 from eggan.errors import UserError
 from eggan.evaluation.instruments import load_au_estimator
 from eggan.method import EditRequest, MethodEntry
+from eggan.model import ENTRY as EGGAN
 from eggan.shipped.weights import load_shipped
-from eggan.warp import ENTRY
+from eggan.warp import ENTRY as EGGAN_W
 
-ENTRIES: dict[str, MethodEntry] = {ENTRY.name: ENTRY}
+ENTRIES: dict[str, MethodEntry] = {entry.name: entry for entry in (EGGAN_W, EGGAN)}
 ASKED = {4: 4.0, 12: 4.0}  # lowered brows and a smile: the upper and the lower face
 LEAST = 0.5  # of what was asked for; the weights' mean slope over all AUs is higher
 

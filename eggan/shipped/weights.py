@@ -17,7 +17,7 @@ from eggan.files import hash_files, read_json, write_json
 FOLDER = Path(__file__).parent
 CARD_VERSION = 1
 DEFAULT = "eggan_w_64"  # what `eggan edit` uses when no checkpoint is named
-NAMES = (DEFAULT,)
+NAMES = (DEFAULT, "eggan_64")
 FIELDS = {"method", "method_version", "config", "image_size", "sha256", "data", "held_out"}
 RESTORE = "install the package again"
 

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 LIST_EXAMPLE = """example:
-  eggan weights list          what `eggan edit` and `eggan interpolate` use when no --checkpoint is named"""
+  eggan weights list          a name stands for a folder: `eggan edit face.png --checkpoint eggan_64`"""
 CHECK_EXAMPLE = """example:
   eggan weights check         hashes and one edit of a rendered face; exit status 1 when an AU stays"""
 

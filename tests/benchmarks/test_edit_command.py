@@ -128,6 +128,17 @@ class TestCheckpoints:
             editing.load_model(copy, installed_method, "cpu")
 
 
+def test_shipped_weights_are_a_checkpoint_by_name(eggan, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    face = render(person(3, "twin", 1), np.zeros(AU_COUNT), draw_nuisance("single", 0), "frontal", 64)
+    Image.fromarray(face).save("face.png")
+    words = ("edit", "face.png", "--neutral", "--au", "12=5", "--checkpoint", "eggan_64", "-o", "out.png")
+    status, out, err = eggan(*words)
+    assert (status, err) == (0, "")
+    assert "eggan of eggan_64, trained on synfacs-crowd (rendered faces), writes 64 x 64 pixels" in out
+    assert np.asarray(Image.open("out.png")).shape == (64, 64, 3)
+
+
 def test_the_shipped_eggan_w_edits_when_no_checkpoint_is_named(workplace, eggan, tmp_path):
     rendered = render(person(3, "twin", 1), np.zeros(AU_COUNT), draw_nuisance("single", 0), "frontal", 256)
     Image.fromarray(rendered[:, :250]).save(tmp_path / "large.png")
