@@ -12,7 +12,7 @@ from eggan.method import Method, MethodEntry
 from eggan.shipped.weights import load_shipped, read_card
 
 SUFFIX = "-shipped"
-METHOD_OF: Mapping[str, str] = {"eggan_w_64": "eggan-w"}
+METHOD_OF: Mapping[str, str] = {"eggan_64": "eggan", "eggan_w_64": "eggan-w"}
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             rows=(
                 *REFERENCES,
                 Row("eggan", "minutes", MINUTES_TRAINING, 3.5),
+                Row("eggan-shipped"),
                 Row("eggan-w-shipped"),
             ),
             protocol=Protocol(

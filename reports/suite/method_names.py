@@ -26,6 +26,7 @@ METHOD_TITLES: Mapping[str, str] = {
     "ganimation": "GANimation",
     OUR_METHOD: "EGGAN",
     "eggan-w": "EGGAN-W",
+    "eggan-shipped": "EGGAN (shipped)",
     "eggan-w-shipped": "EGGAN-W (shipped)",
     tuned_methods.NAME: tuned_methods.TITLE,
     **{variant.name: variant.title for variant in VARIANTS},
@@ -37,6 +38,7 @@ REFERENCES = (COPY, "mean-au", PASSTHROUGH, ORACLE)
 PALETTE: Mapping[str, str] = {
     "eggan": "#0072B2",
     "eggan-w": "#56B4E9",
+    "eggan-shipped": "#A6D8F0",
     "eggan-w-shipped": "#00C2D1",
     "stargan": "#E69F00",
     "homointerpgan": "#009E73",
