@@ -48,6 +48,12 @@ class StandingStudy(Study):
         return copy.deepcopy(found) if deepcopy else found
 
 
+def standing_view(study: Study, trial: FrozenTrial) -> tuple[StandingStudy, FrozenTrial]:
+    """Return what a sampler may see of a study and of the trial that it draws."""
+    standing = StandingStudy(study)
+    return standing, standing.numbered(trial)
+
+
 class KeyedSampler(BaseSampler):
     """TPE whose random numbers are a function of the study's seed and of which trial it proposes.
 
@@ -62,36 +68,29 @@ class KeyedSampler(BaseSampler):
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Seed the sampler for this trial."""
         self._tpe = make_tpe(self._config, trial_key(study.get_trials(deepcopy=False), trial))
-        standing = StandingStudy(study)
-        self._tpe.before_trial(standing, standing.numbered(trial))
+        self._tpe.before_trial(*standing_view(study, trial))
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the parameters that are drawn together."""
-        standing = StandingStudy(study)
-        return self._tpe.infer_relative_search_space(standing, standing.numbered(trial))
+        return self._tpe.infer_relative_search_space(*standing_view(study, trial))
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Return values of the parameters that are drawn together."""
-        standing = StandingStudy(study)
-        return self._tpe.sample_relative(standing, standing.numbered(trial), search_space)
+        return self._tpe.sample_relative(*standing_view(study, trial), search_space)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """Return the value of one parameter."""
-        standing = StandingStudy(study)
-        return self._tpe.sample_independent(
-            standing, standing.numbered(trial), param_name, param_distribution
-        )
+        return self._tpe.sample_independent(*standing_view(study, trial), param_name, param_distribution)
 
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         """Let TPE note how a trial ended."""
-        standing = StandingStudy(study)
-        self._tpe.after_trial(standing, standing.numbered(trial), state, values)
+        self._tpe.after_trial(*standing_view(study, trial), state, values)
 
     def reseed_rng(self) -> None:
         """Keep the seeds: they come from the trials."""

@@ -101,14 +101,14 @@ def pick(data: StudyData, number: int | None) -> pd.Series:
 
 def best_text(data: StudyData, row: pd.Series) -> str:
     """Return a trial with its scores and parameters, beside the paper's own where that was run."""
-    shown = {f"trial {row['number']}": row}
+    compared = {f"trial {row['number']}": row}
     for name, number in references(data.trials).items():
         if number != row["number"]:
-            shown[f"{name} (trial {number})"] = row_of(data.trials, number)
-    rows = [[name, *(f"{line[name]:.4g}" for line in shown.values())] for name in (SKILL, ERROR, ACCURACY)]
+            compared[f"{name} (trial {number})"] = row_of(data.trials, number)
+    rows = [[name, *(f"{line[name]:.4g}" for line in compared.values())] for name in (SKILL, ERROR, ACCURACY)]
     for name in data.spec.space.distributions:
-        rows.append([name, *(f"{line[f'params_{name}']:.4g}" for line in shown.values())])
-    return table(["", *shown], rows)
+        rows.append([name, *(f"{line[f'params_{name}']:.4g}" for line in compared.values())])
+    return table(["", *compared], rows)
 
 
 def config_text(data: StudyData, row: pd.Series, only_searched: bool) -> str:

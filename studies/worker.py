@@ -187,7 +187,8 @@ class Worker:
         except Exception as bug:  # a bug that some parameters hit must not take the study with it
             if is_disk_full(bug):
                 raise
-            self._folder(trial).joinpath("traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
+            folder = trial_folder(self.context.folder(), trial.number)
+            (folder / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
             self._tell(trial, started, f"{type(bug).__name__}: {bug}", TrialState.FAIL)
         else:
             self._complete(trial, started, scores)
@@ -249,10 +250,7 @@ class Worker:
         trials = self.study.get_trials(deepcopy=False)
         settle(trials[number], trials, self.context.folder(), self.store, self.keep_weights)
 
-    def _folder(self, trial: Trial) -> Path:
-        return trial_folder(self.context.folder(), trial.number)
-
 
 def _frozen(study: optuna.Study, number: int) -> FrozenTrial:
     """Return a trial as the storage has it."""
-    return next(trial for trial in study.get_trials(deepcopy=False) if trial.number == number)
+    return study.get_trials(deepcopy=False)[number]

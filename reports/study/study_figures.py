@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from reports.study.importance import FANOVA, MEANINGS, PED_ANOVA, Importance
+from reports.study.rerun_statistics import RankCheck
 from reports.style.figure_style import FAINT, INK, Picture, style
 from studies import selection
-from studies.reruns.rerun_statistics import RankCheck
 from studies.study_config import ACCURACY, ERROR, SKILL
 from studies.study_export import StudyData
 

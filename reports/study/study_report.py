@@ -12,12 +12,12 @@ from eggan.files import replaced_folder
 from eggan.options import command
 from eggan.progress import working
 from reports.study import importance, study_figures, study_tables
+from reports.study.rerun_statistics import rank_checks
 from reports.study.study_tables import Table
 from reports.style.figure_style import save
 from reports.style.finding import Finding
 from reports.style.html import PAGE, render, report_files
 from reports.style.table_writers import csv_lines, markdown_grid
-from studies.reruns.rerun_statistics import rank_checks
 from studies.selection import complete
 from studies.study_export import StudyData
 

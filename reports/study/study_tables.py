@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from eggan.evaluation.statistics import Difference, Interval, holm
+from reports.study import rerun_statistics as fresh
+from reports.study.rerun_statistics import RankCheck
 from reports.style.finding import Finding, Tone
 from studies import selection
-from studies.reruns import rerun_statistics as fresh
-from studies.reruns.rerun_statistics import RankCheck
 from studies.storage.trials import SCORES
 from studies.study_config import ACCURACY, ERROR, SKILL
 from studies.study_export import StudyData

@@ -5,29 +5,30 @@ how it ended, and it is an MLflow run under the study's.
 """
 
 import dataclasses
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pandas as pd
 
+from benchmarks.scoring.pair_columns import au_matrix
 from eggan import tracking
 from eggan.checkpoint import STATE_FILE
 from eggan.config import to_dict
 from eggan.files import try_lock, write_atomically, write_json
 from eggan.tables import read_table
-from eggan.tracking import RunRecord, Store, TrackedRun
+from eggan.tracking import Store, TrackedRun
 from eggan.training import Interrupted, TrainingFailed
-from studies.reruns.rerun_statistics import pair_scores
-from studies.storage.trial_tracking import RUN_ID, dataset_input, drop_training_files
+from studies.storage.trial_tracking import RUN_ID, drop_training_files, read_whole_json, run_record
 from studies.storage.trials import SCORES
 from studies.study_context import StudyContext, check_finite
 
 FOLDER, RESULT, PAIRS = "reruns", "result.json", "pairs.parquet"
+ARTIFACTS = [RESULT, PAIRS, "s*/weights.safetensors", "s*/config.json"]
 KEYS = ("trial", "seed", "images")
 
 
@@ -56,32 +57,45 @@ def plan_reruns(trials: Sequence[int], seeds: Sequence[int], images: int) -> lis
 
 def read_result(folder: Path) -> dict[str, Any] | None:
     """Return what `result.json` holds; None where the re-run has not ended, or its file is broken."""
-    try:
-        return json.loads((folder / RESULT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+    return read_whole_json(folder / RESULT)
 
 
 def read_reruns(study_folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the re-runs that have ended, and their pair tables.
 
     Columns: trial, seed, images, state (finished, failed), reason, seconds, run_id and the final `SCORES`;
-    trial, seed, images and those of `rerun_statistics.pair_scores`.
+    trial, seed, images and those of `pair_scores`.
     """
     rows, tables = [], []
     for folder in sorted((study_folder / FOLDER).glob("t*")):
         result = read_result(folder)
         if result is None:
             continue
-        keys = {name: result[name] for name in KEYS}
-        told = {name: result[name] for name in ("state", "reason", "seconds", "run_id")}
-        rows.append({**keys, **told, **{name: result["scores"].get(name) for name in SCORES}})
+        rows.append({**result, **result["scores"]})
         if result["state"] == "finished":
+            keys = {name: result[name] for name in KEYS}
             tables.append(read_table(folder / PAIRS, numbers=KEYS).assign(**keys))
     columns = [*KEYS, "state", "reason", "seconds", "run_id", *SCORES]
     frame = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(("seconds", *SCORES), float))
     pairs = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(KEYS))
     return frame, pairs
+
+
+def pair_scores(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a pair table reduced to what the scores are means of.
+
+    Columns: pair, source_identity, target_row, error and copied (mean over AUs of the squared error of edit
+    and of source; NaN where the AU estimator found no face), same (1: accepted as the same person),
+    similarity (cosine).
+    """
+    target, edit, source = (au_matrix(frame, name) for name in ("target", "a", "source_a"))
+    unread = np.isnan(edit + source).any(axis=1)
+    return frame[["pair", "source_identity", "target_row"]].assign(
+        error=np.where(unread, np.nan, np.square(edit - target).mean(axis=1)),
+        copied=np.where(unread, np.nan, np.square(source - target).mean(axis=1)),
+        same=frame["same"].to_numpy(np.float64),
+        similarity=frame["similarity"].to_numpy(np.float64),
+    )
 
 
 def run_reruns(
@@ -134,7 +148,19 @@ def _run(
     training = dataclasses.replace(context.training, images=rerun.images)
     if not any(folder.glob(f"s*/{STATE_FILE}")):
         tracking.put_aside(folder)
-    record = _record(context, rerun, params, link, {"config": to_dict(config), "training": to_dict(training)})
+    settings = {
+        "params": dict(params),
+        "config": to_dict(config),
+        "training": to_dict(training),
+        "seed": rerun.seed,
+    }
+    tags = {
+        "trial": str(rerun.trial),
+        "trial_run_id": link.get("run_id", ""),
+        "seed": str(rerun.seed),
+        "images": str(rerun.images),
+    }
+    record = run_record(context, "rerun", f"rerun-{rerun.name}", tags, settings, ARTIFACTS)
     tracked = TrackedRun(folder, record, store)
 
     def log(step: int, values: dict[str, float]) -> None:
@@ -161,32 +187,3 @@ def _run(
     else:
         write_atomically(folder / PAIRS, pair_scores(frame).to_parquet)
         end("finished", "", scores)
-
-
-def _record(
-    context: StudyContext,
-    rerun: Rerun,
-    params: Mapping[str, Any],
-    link: Mapping[str, str],
-    settings: dict[str, Any],
-) -> RunRecord:
-    spec = context.spec
-    return RunRecord(
-        name=f"{spec.name}/rerun-{rerun.name}",
-        tags={
-            "kind": "rerun",
-            "study": spec.name,
-            "trial": str(rerun.trial),
-            "trial_run_id": link.get("run_id", ""),
-            "seed": str(rerun.seed),
-            "images": str(rerun.images),
-            "method": spec.study.method,
-            "state": "running",
-            **tracking.code_version(),
-            **tracking.describe_machine(context.bench.device),
-        },
-        params=tracking.flat_params({"params": dict(params), **settings, "seed": rerun.seed}),
-        datasets=[dataset_input(spec)],
-        artifacts=[RESULT, PAIRS, "s*/weights.safetensors", "s*/config.json"],
-        parent="../..",
-    )

@@ -6,7 +6,7 @@ import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import urlsplit
 
 import optuna
@@ -164,17 +164,14 @@ def _drop_torn_line(path: Path) -> None:
     if not path.exists():
         return
     with path.open("r+b") as stream:
-        if not stream.seek(0, os.SEEK_END) or _last_byte(stream) == b"\n":
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, size - 1))
+        if stream.read(1) in (b"", b"\n"):
             return
         stream.seek(0)
         content = stream.read()
         if content.startswith(b"{"):
             stream.truncate(content.rfind(b"\n") + 1)
-
-
-def _last_byte(stream: BinaryIO) -> bytes:
-    stream.seek(-1, os.SEEK_END)
-    return stream.read(1)
 
 
 def full_address(stored: str, given: str | None = None) -> str:

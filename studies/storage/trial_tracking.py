@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial
 from eggan import tracking
 from eggan.checkpoint import CONFIG_FILE, STATE_FILE, WEIGHTS_FILE
 from eggan.config import to_dict
-from eggan.files import sweep, write_atomically, write_json
+from eggan.files import read_json, sweep, write_atomically, write_json
 from eggan.tracking import RunRecord, Store, Synced, TrackedRun
 from eggan.tracking.record import METRICS_FILE
 from studies.storage.liveness import REASON
@@ -80,41 +80,55 @@ def open_trial_run(
     """Return the run of a trial that begins, after taking over what `earlier` attempts at it had done."""
     folder = trial_folder(context.folder(), trial.number)
     take_over([trial_folder(context.folder(), attempt.number) for attempt in earlier], folder)
-    write_json_file(trial_values(trial), folder)
+    write_json(trial_values(trial), folder / RECORD)
+    params = {
+        "params": params_of(trial),
+        "config": to_dict(config),
+        "training": context.spec.training,
+        "seeds": list(context.study.seeds),
+    }
+    tags = {
+        "trial": str(trial.number),
+        "storage": context.spec.storage or "journal",
+        "reference": trial.user_attrs.get("reference", ""),
+        "retry_of": str(trial.user_attrs.get(RETRY_OF, "")),
+    }
+    record = run_record(context, "trial", f"trial-{trial.number:04d}", tags, params, ARTIFACTS)
+    return TrackedRun(folder, record, store)
+
+
+def run_record(
+    context: StudyContext,
+    kind: str,
+    name: str,
+    tags: dict[str, str],
+    params: dict[str, Any],
+    artifacts: list[str],
+) -> RunRecord:
+    """Return the record of a training that belongs to a study: a run under the study's own."""
     spec = context.spec
-    params = {"params": params_of(trial), "config": to_dict(config), "training": spec.training}
-    record = RunRecord(
-        name=f"{spec.name}/trial-{trial.number:04d}",
+    return RunRecord(
+        name=f"{spec.name}/{name}",
         tags={
-            "kind": "trial",
+            "kind": kind,
             "study": spec.name,
-            "trial": str(trial.number),
             "method": spec.study.method,
-            "storage": spec.storage or "journal",
-            "reference": trial.user_attrs.get("reference", ""),
-            "retry_of": str(trial.user_attrs.get(RETRY_OF, "")),
             "state": "running",
+            **tags,
             **tracking.code_version(),
             **tracking.describe_machine(context.bench.device),
         },
-        params=tracking.flat_params(params | {"seeds": list(spec.study.seeds)}),
+        params=tracking.flat_params(params),
         datasets=[dataset_input(spec)],
-        artifacts=ARTIFACTS,
+        artifacts=artifacts,
         parent="../..",
     )
-    return TrackedRun(folder, record, store)
 
 
 def dataset_input(spec: StudySpec) -> dict[str, str]:
     """Return the study's dataset as a run records it."""
     name = f"{spec.dataset['name']}-{spec.dataset['size']}"
     return {"name": name, "digest": spec.dataset["content_hash"], "context": "train and validation"}
-
-
-def write_json_file(values: dict[str, Any], folder: Path) -> None:
-    """Write `trial.json`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(values, folder / RECORD)
 
 
 def take_over(earlier: Sequence[Path], new: Path) -> None:
@@ -153,25 +167,23 @@ def settle(
     waits = is_owed_another(trial) and not Attempts(trials).is_over(trial)
     drop_training_files(folder, state=not waits, weights=is_owed_another(trial) or not keep_weights)
     values = trial_values(trial)
-    if _read(folder / RECORD) != json.loads(json.dumps(values)):
-        write_json_file(values, folder)
+    if read_whole_json(folder / RECORD) != json.loads(json.dumps(values)):
+        write_json(values, folder / RECORD)
     record = tracking.read_record(folder)
     if record is None:
         return
     state, reason = TRACKED_STATE[STATES[trial.state]], values["reason"]
     run = TrackedRun(folder, record, store)
     if (record.state, record.reason) != (state, reason):
-        run.log(0, {**values["scores"], **_constraints(values)})
+        constraints = {f"constraint/{name}": value for name, value in values["constraints"].items()}
+        run.log(0, values["scores"] | constraints)
         run.finish(state, reason)
 
 
-def _constraints(values: dict[str, Any]) -> dict[str, float]:
-    return {f"constraint/{name}": value for name, value in values["constraints"].items()}
-
-
-def _read(path: Path) -> Any:
+def read_whole_json(path: Path) -> Any:
+    """Return what a JSON file holds; None where there is none, or a crash left it broken."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except (OSError, ValueError):
         return None
 

@@ -7,11 +7,11 @@ import pytest
 
 import reports
 from benchmarks.suites import tuned_methods
+from reports.study.rerun_statistics import fresh_trials
 from reports.suite.claims import CLAIMS
 from reports.suite.frame import read_frame
 from reports.suite.method_names import method_title
 from reports.suite.superseded import superseded_records
-from studies.reruns.rerun_statistics import fresh_trials
 from studies.selection import row_of
 from studies.study_config import ACCURACY, ERROR
 from studies.study_export import read_frame as read_study

@@ -4,8 +4,8 @@ import pytest
 
 from benchmarks.scoring import scores
 from eggan.aus import AU_COLUMNS
-from studies.reruns import rerun_statistics
-from studies.reruns.rerun_statistics import RankCheck, rank_checks
+from reports.study import rerun_statistics
+from reports.study.rerun_statistics import RankCheck, rank_checks
 from studies.study_config import ACCURACY, ERROR, SKILL, StudyConfig
 
 STUDY = StudyConfig(images=100)

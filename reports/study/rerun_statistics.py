@@ -1,4 +1,4 @@
-"""What re-runs say: scores on fresh seeds with intervals, the bias of selection, and rankings by budget."""
+"""Statistics of re-runs: scores on fresh seeds with intervals, selection bias, and rankings by budget."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from benchmarks.scoring.pair_columns import au_matrix
 from eggan.evaluation.statistics import (
     Difference,
     Interval,
@@ -22,23 +21,6 @@ from studies.study_config import ACCURACY, ERROR, StudyConfig
 
 RESAMPLES = 2000
 FACTORS = {"source": "source_identity", "target": "target_row", "seed": "seed"}
-
-
-def pair_scores(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a pair table reduced to what the scores are means of.
-
-    Columns: pair, source_identity, target_row, error and copied (mean over AUs of the squared error of edit
-    and of source; NaN where the AU estimator found no face), same (1: accepted as the same person),
-    similarity (cosine).
-    """
-    target, edit, source = (au_matrix(frame, name) for name in ("target", "a", "source_a"))
-    unread = np.isnan(edit + source).any(axis=1)
-    return frame[["pair", "source_identity", "target_row"]].assign(
-        error=np.where(unread, np.nan, np.square(edit - target).mean(axis=1)),
-        copied=np.where(unread, np.nan, np.square(source - target).mean(axis=1)),
-        same=frame["same"].to_numpy(np.float64),
-        similarity=frame["similarity"].to_numpy(np.float64),
-    )
 
 
 def statistic(pairs: pd.DataFrame, metric: str) -> Statistic:
