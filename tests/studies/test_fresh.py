@@ -6,6 +6,7 @@ from benchmarks.scoring import scores
 from eggan.aus import AU_COLUMNS
 from reports.study import rerun_statistics
 from reports.study.rerun_statistics import RankCheck, rank_checks
+from studies.reruns.rerun import pair_scores
 from studies.study_config import ACCURACY, ERROR, SKILL, StudyConfig
 
 STUDY = StudyConfig(images=100)
@@ -32,7 +33,7 @@ def test_reduced_pairs_have_the_scores_of_the_whole_table():
     for column in AU_COLUMNS:
         frame[f"b_{column}"] = frame[f"a_{column}"]
     summary = scores.au_summary(frame)
-    pairs = rerun_statistics.pair_scores(frame).assign(seed=1)
+    pairs = pair_scores(frame).assign(seed=1)
     assert (len(pairs), int(pairs["error"].isna().sum())) == (24, 1)  # unread: no AUs, but still a person
     for metric, name in ((ERROR, "au/mse"), (SKILL, "au/skill")):
         assert float(rerun_statistics.estimate(pairs, metric).estimate) == pytest.approx(summary[name])
