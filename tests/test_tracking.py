@@ -3,6 +3,8 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -42,6 +44,20 @@ def test_everything_is_local_first_and_ships_later(store, tmp_path):
     assert shipped.info.status == "FINISHED"
     assert shipped.inputs.dataset_inputs[0].dataset.digest == "d" * 36
     assert [entry.path for entry in store.client.list_artifacts(run_id, "scores")] == ["scores/summary.json"]
+
+
+def test_what_a_killed_upload_left_is_removed_by_the_next(store, tmp_path):
+    run = TrackedRun(tmp_path, RECORD, store)
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "scores" / "summary.json").write_text("{}")
+    run.finish("finished")
+    place = Path(urlsplit(fetch(store, tmp_path).info.artifact_uri).path)
+    left = [place / ".artifact.uploading.abc", place / "scores" / ".artifact.uploading.def"]
+    for path in left:
+        path.write_text("half")
+    ship_folder(tmp_path, store)
+    assert not [path for path in left if path.exists()]
+    assert (place / "scores" / "summary.json").read_text() == "{}"
 
 
 def test_shipping_twice_sends_nothing_twice(store, tmp_path):

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.utils.file_utils import local_file_uri_to_path
 
 from eggan.config import content_hash
 from eggan.errors import UserError
@@ -36,6 +38,7 @@ STATUS = {
     "pruned": "KILLED",  # MLflow has no word for a trial that was stopped early; the tag `state` does
     "running": "RUNNING",
 }
+UNFINISHED_UPLOAD = ".artifact.uploading."  # start of the names of MLflow's own staging files
 METRICS_PER_CALL = 1000
 PARAMS_PER_CALL = 100
 PARAM_CHARACTERS = 6000
@@ -248,7 +251,19 @@ def _ship_artifacts(
         ledger[MISSING_ARTIFACTS] = reason
 
 
+def _sweep_unfinished_uploads(run_id: str, store: Store) -> None:
+    """Remove what an upload that was killed left half-written among a run's artifacts, where these are files.
+
+    MLflow hides such files and leaves them. Nobody else uploads: the caller holds the run's lock.
+    """
+    place = store.client.get_run(run_id).info.artifact_uri
+    if urlsplit(place).scheme in ("", "file"):
+        for path in Path(local_file_uri_to_path(place)).rglob(f"{UNFINISHED_UPLOAD}*"):
+            path.unlink(missing_ok=True)
+
+
 def _send_files(folder: Path, record: RunRecord, run_id: str, store: Store, shipped: dict[str, str]) -> None:
+    _sweep_unfinished_uploads(run_id, store)
     if shipped and not store.client.list_artifacts(run_id):
         shipped.clear()  # they were lost there
     found = {path for pattern in record.artifacts for path in folder.glob(pattern) if path.is_file()}
