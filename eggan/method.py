@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from eggan.config import from_dict
+
 if TYPE_CHECKING:
+    from eggan.checkpoint import Checkpoint
     from eggan.data.dataset import Dataset
 
 
@@ -154,3 +157,11 @@ class MethodEntry:
     reads: tuple[str, ...]  # fields of EditRequest that `edit` reads
     version: int
     learns_from_true_edits: bool = False  # whether `update` needs `Batch.true_edit`
+
+    def restored(self, checkpoint: "Checkpoint", device: torch.device | str, where: str) -> Method:
+        """Return the method of a checkpoint, ready to edit; a config that does not fit is a `UserError`.
+
+        `where` names the config in that error.
+        """
+        config: Any = from_dict(self.config, checkpoint.card.config, where=where)
+        return self.restore(config, checkpoint.weights, torch.device(device))

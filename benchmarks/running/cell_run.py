@@ -4,9 +4,6 @@ costs.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from baselines.references import Reference
 from benchmarks.running.cells import TRAINED, WEIGHTS_OF, PlannedCell, read_status, write_status
@@ -18,7 +15,6 @@ from benchmarks.scoring.exploitation_alarm import EXPLOITATION, exploitation_pro
 from benchmarks.suites.presets import preset_config
 from benchmarks.suites.shipped_methods import ShippedMethod
 from eggan.checkpoint import STATE_FILE, WEIGHTS_FILE, load_checkpoint
-from eggan.config import from_dict
 from eggan.data.dataset import TRAIN, Dataset
 from eggan.edit_cost import LATENCY_BATCHES, edit_costs
 from eggan.errors import UserError
@@ -129,9 +125,7 @@ def _train(
 def _restore(entry: MethodEntry, folder: Path, device: str) -> Method:
     """Load the checkpoint as any user would. A defect fails the cell; its next run then trains again."""
     try:
-        checkpoint = load_checkpoint(folder)
-        config: Any = from_dict(entry.config, checkpoint.card.config, where="config.json")
-        return entry.restore(config, checkpoint.weights, torch.device(device))
+        return entry.restored(load_checkpoint(folder), device, where="config.json")
     except UserError:
         # The state goes first: with it the next run would only export the same weights again.
         for name in (STATE_FILE, WEIGHTS_FILE):

@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import torch
-
-from eggan.config import from_dict
 from eggan.method import Method, MethodEntry
 from eggan.shipped.weights import load_shipped, read_card
 
@@ -61,8 +58,7 @@ class ShippedMethod:
     def restore(self, device: str) -> Method:
         """Return the method, ready to edit; damaged weights are a `UserError`."""
         checkpoint = load_shipped(self.weights)
-        config: Any = from_dict(self.entry.config, checkpoint.card.config, where=f"{self.weights}.json")
-        return self.entry.restore(config, checkpoint.weights, torch.device(device))
+        return self.entry.restored(checkpoint, device, where=f"{self.weights}.json")
 
 
 def shipped_methods(entries: Mapping[str, MethodEntry]) -> dict[str, ShippedMethod]:

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from eggan.aus import AU_COUNT, AU_NUMBERS, parse_au
 from eggan.checkpoint import Checkpoint, load_checkpoint
-from eggan.config import from_dict
 from eggan.data.images import to_uint8
 from eggan.edit.edit_targets import SUPPLIED
 from eggan.errors import UserError
@@ -94,8 +93,7 @@ def _restore(
         )
     if not set(entry.reads) <= SUPPLIED:
         raise UserError(f"{entry.name} reads what no option supplies: {', '.join(entry.reads)}")
-    config: Any = from_dict(entry.config, card.config, where=f"{place}/config.json")
-    method = entry.restore(config, checkpoint.weights, torch.device(device))
+    method = entry.restored(checkpoint, device, where=f"{place}/config.json")
     return Model(entry.name, method, card.image_size, entry.reads, trained_on)
 
 

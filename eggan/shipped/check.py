@@ -6,7 +6,6 @@ import numpy as np
 import torch
 
 from eggan.aus import AU_COUNT, au_index
-from eggan.config import from_dict
 from eggan.data.images import to_network_range
 from eggan.data.synfacs.nuisance import draw_nuisance
 from eggan.data.synfacs.picture import render
@@ -46,7 +45,7 @@ def read_one_edit(name: str) -> list[Reading]:
         raise UserError(
             f"{name} is of {entry.name} version {card.method_version}, this software has {entry.version}"
         )
-    method = entry.restore(from_dict(entry.config, card.config), checkpoint.weights, torch.device("cpu"))
+    method = entry.restored(checkpoint, "cpu", where="config")
     neutral = np.zeros(AU_COUNT)
     face = render(person(0, "twin", 0), neutral, draw_nuisance("shipped", 0), "frontal", card.image_size)
     source = to_network_range(torch.from_numpy(face).permute(2, 0, 1)[None])
