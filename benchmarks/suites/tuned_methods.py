@@ -1,6 +1,6 @@
 """EGGAN tuned: EGGAN with the loss weights that a study chose on validation people.
 
-The study is kept under `reports/results/` with every trial; README, Studies, says how the trial was chosen.
+The study is kept under `reports/results/` with every trial; docs/study-results.md says how one was chosen.
 The weights hold for the images and losses that the study saw, so only the presets that share them are tuned.
 """
 

@@ -1,4 +1,4 @@
-"""The frames that are kept with the project: they can be read, and the README says what they say."""
+"""The frames that are kept with the project: they can be read, and the documents say what they say."""
 
 import json
 from pathlib import Path
@@ -27,13 +27,17 @@ ABLATED = {
     "eggan-l1-only": "all but L1",
     "eggan-unrounded": "rounding",
 }
-README = (ROOT.parent / "README.md").read_text()
-ABLATION_COLUMNS = {  # position in the README's rows, digits
+DOCUMENTS = ROOT.parent / "docs"
+ABLATION_COLUMNS = {  # position in the document's rows, digits
     "wide/au/mse": (2, 3),
     "wide/identity/accuracy": (4, 2),
     "wide/pixels/psnr": (5, 2),
 }
 COLUMNS = {"wide/au/mse": 3, "wide/au/skill": 3, "wide/identity/accuracy": 2}
+
+
+def document(name: str) -> str:
+    return (DOCUMENTS / f"{name}.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("folder", FRAMES, ids=lambda path: path.name)
@@ -57,8 +61,9 @@ def test_the_old_ms_ssim_of_a_kept_frame_is_marked_and_never_given(folder):
     assert set(told.loc[told["reason"] == records[0]["reason"], "run_id"]) == edited
 
 
-def test_the_readme_judges_no_claim_by_the_old_ms_ssim():
-    results = README[README.index("| without |") : README.index("The report shows Fig. 4")]
+def test_no_page_judges_no_claim_by_the_old_ms_ssim():
+    text = document("ablations")
+    results = text[text.index("| without |") : text.index("The report shows Fig. 4")]
     assert "MS-SSIM" not in results.splitlines()[0]
     for claim in (claim for claim in CLAIMS if claim.metric == "pixels/msssim"):
         label = f"| {ABLATED[claim.method]}"
@@ -66,9 +71,9 @@ def test_the_readme_judges_no_claim_by_the_old_ms_ssim():
         assert "not tested (MS-SSIM)" in row, claim
 
 
-def test_the_readme_tells_the_scores_of_the_kept_runs():
+def test_a_page_states_the_scores_of_the_kept_runs():
     frame = read_frame(ROOT / "results" / "standard")
-    results = README[README.index("## Results") : README.index("## Quickstart")]
+    results = document("results")
     means = frame.metrics.groupby(["method", "metric"])["value"].mean()
     trained = ("eggan", "eggan-tuned", "stargan", "homointerpgan", "ganimation")
     for method in trained:
@@ -77,9 +82,10 @@ def test_the_readme_tells_the_scores_of_the_kept_runs():
             assert f"{means[method, metric]:.{digits}f} [" in row, (method, metric)
 
 
-def test_the_readme_tells_the_changes_of_the_kept_ablations():
+def test_a_page_states_the_changes_of_the_kept_ablations():
     frame = read_frame(ROOT / "results" / "ablations")
-    results = README[README.index("| (EGGAN's own values)") : README.index("**The MS-SSIM term of Eq. 6")]
+    text = document("ablations")
+    results = text[text.index("| (EGGAN's own values)") : text.index("**The MS-SSIM term of Eq. 6")]
     means = frame.metrics.groupby(["method", "metric"])["value"].mean()
     for method, label in ABLATED.items():
         row = next(line for line in results.splitlines() if line.startswith(f"| {label}"))
@@ -89,9 +95,9 @@ def test_the_readme_tells_the_changes_of_the_kept_ablations():
             assert float(told) == pytest.approx(change, abs=0.51 * 10**-digits), (method, metric)
 
 
-def test_the_readme_tells_the_scores_of_the_kept_study():
+def test_a_page_states_the_scores_of_the_kept_study():
     data = read_study(ROOT / "results" / tuned_methods.STUDY)
-    told = README[README.index("### What a study found") : README.index("## Baselines")]
+    told = document("study-results")
     fresh = fresh_trials(data.spec.study, data.reruns).groupby("trial")[[ERROR, ACCURACY]].mean()
     assert set(fresh.index) == {tuned_methods.TRIAL, 25, 5, 0}
     for trial, means in fresh.iterrows():
