@@ -5,6 +5,7 @@ of one line; what was done to a usable one beyond decoding is in `Decoded.notes`
 """
 
 import importlib.util
+import io
 import logging
 import os
 import warnings
@@ -35,6 +36,7 @@ REFUSED_FORMATS = ("EPS", "FITS")
 STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 ANIMATED = ("AVIF", "GIF", "HEIF", "PNG", "TIFF", "WEBP")  # MPO's further frames are not of a sequence
+HEAD = 32  # bytes in which a form shows
 ORIENTATION = 0x0112
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -60,13 +62,14 @@ class Decoded:
     notes: tuple[str, ...]
 
 
-def decode_rgb(path: Path) -> Decoded:
+def decode_rgb(path: Path, content: bytes | None = None) -> Decoded:
     """Read an image file; an unusable, unsupported or oversized one is a `UserError`.
 
     EXIF rotation is applied, transparency is put on white, grey becomes RGB, more than 8 bits become 8.
+    A file that lies in memory is given as its `content`; `path` is then nothing but its name.
     """
     notes: list[str] = []
-    image, deep = _open(path, notes)
+    image, deep = _open(path, content, notes)
     rgb = _guarded(path, lambda: _to_rgb(_upright(image, notes), path, deep, notes))
     return Decoded(rgb, tuple(notes))
 
@@ -84,11 +87,11 @@ def is_plain_image(path: Path) -> bool:
     )
 
 
-def why_unsupported(path: Path) -> str | None:
-    """Return why an image file of this kind cannot be read here, None where it may be."""
+def why_unsupported(path: Path, content: bytes | None = None) -> str | None:
+    """Return why an image file of this kind cannot be read here, None where it may be; as `decode_rgb`."""
     if path.suffix.lower() in RAW_SUFFIXES:
         return "a camera's raw file: develop it to JPEG, PNG or TIFF"
-    head = _head(path)
+    head = _head(path) if content is None else content[:HEAD]
     if _is_heic(head) and not heic_is_readable():
         return "HEIC needs pillow-heif: pip install 'eggan[heif]', or convert it to JPEG"
     if head.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
@@ -110,7 +113,7 @@ def heic_is_readable() -> bool:
 def _head(path: Path) -> bytes:
     try:
         with path.open("rb") as stream:
-            return stream.read(32)
+            return stream.read(HEAD)
     except (OSError, ValueError):
         return b""
 
@@ -125,15 +128,15 @@ def _is_heic(head: bytes) -> bool:
     return head[4:8] == b"ftyp" and head[8:12] in HEIC_BRANDS and b"avif" not in head
 
 
-def _open(path: Path, notes: list[str]) -> tuple[Image.Image, bool]:
+def _open(path: Path, content: bytes | None, notes: list[str]) -> tuple[Image.Image, bool]:
     """Return the first frame as stored, loaded, and whether it holds colours of 16 bits."""
-    if os.path.isdir(path):  # unlike Path's, this takes any name
+    if content is None and os.path.isdir(path):  # unlike Path's, this takes any name
         raise UserError(f"{path} is a folder, not an image")
-    unsupported = why_unsupported(path)
+    unsupported = why_unsupported(path, content)
     if unsupported:
         raise UserError(f"{path} cannot be read: {unsupported}")
     heic_is_readable()
-    return _guarded(path, lambda: _load(path, notes))
+    return _guarded(path, lambda: _load(path, content, notes))
 
 
 def _guarded(path: Path, read: Callable[[], Any]) -> Any:
@@ -159,13 +162,13 @@ def _guarded(path: Path, read: Callable[[], Any]) -> Any:
         raise UserError(f"{path} cannot be read, it may be truncated or damaged: {reason}") from None
 
 
-def _load(path: Path, notes: list[str]) -> tuple[Image.Image, bool]:
-    image: Image.Image = Image.open(path)
+def _load(path: Path, content: bytes | None, notes: list[str]) -> tuple[Image.Image, bool]:
+    image: Image.Image = Image.open(_source(path, content))
     if image.format in REFUSED_FORMATS:
         raise UserError(f"{path} is of the format {image.format}: convert it to PNG or JPEG")
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(path)
-    frames = _frames(path, image.format)
+    frames = _frames(_source(path, content), image.format)
     if frames > 1:
         notes.append(f"taken from the first of {frames} frames")
     # Pillow keeps the upper 8 bits of such colours, which the loaded picture no longer shows.
@@ -195,12 +198,16 @@ def _without_chatter() -> Iterator[None]:
         os.close(kept)
 
 
-def _frames(path: Path, kind: str | None) -> int:
+def _source(path: Path, content: bytes | None) -> Path | io.BytesIO:
+    return path if content is None else io.BytesIO(content)
+
+
+def _frames(source: Path | io.BytesIO, kind: str | None) -> int:
     """Return the number of frames; counted on a copy, since a damaged frame leaves the reader anywhere."""
     if kind not in ANIMATED:
         return 1
     try:
-        with Image.open(path) as image:
+        with Image.open(source) as image:
             return int(getattr(image, "n_frames", 1))
     except Exception:  # the first frame may be whole all the same; reading it decides
         return 1

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zlib
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pillow_heif
@@ -409,3 +410,25 @@ def test_what_pillow_logs_before_it_refuses_a_file_is_no_second_line(tmp_path):
     )
     assert "odd.tif is not an image that Pillow can read" in done.stdout
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("name", ["face.png", "face.jpg", "face.gif", "face.webp", "face.tiff", "face.heic"])
+def test_a_file_in_memory_is_read_as_one_on_disk(tmp_path, name):
+    path, more = tmp_path / name, [Image.fromarray(255 - picture())]
+    pillow_heif.register_heif_opener()
+    exif = Image.Exif()
+    exif[decoding.ORIENTATION] = 6
+    Image.fromarray(picture()).save(path, save_all=name != "face.jpg", append_images=more, exif=exif)
+    there = decoding.decode_rgb(path)
+    content = path.read_bytes()
+    path.unlink()
+    here = decoding.decode_rgb(path, content)
+    assert here.notes == there.notes
+    assert np.array_equal(here.image, there.image)
+
+
+def test_a_file_in_memory_is_refused_by_its_name(tmp_path):
+    content = save(tmp_path, picture()).read_bytes()
+    for name in ("cut.png", "/", "..", "x" * 5000, "a\0b.png", "\udcff.png"):
+        with pytest.raises(UserError, match="truncated"):
+            decoding.decode_rgb(Path(name), content[: len(content) // 2])
