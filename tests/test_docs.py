@@ -1,9 +1,18 @@
-"""Documents name files that exist, and stay as short as they promise."""
+"""Documents name files and commands that exist, and stay as short as they promise."""
 
+import argparse
+import dataclasses
+import importlib.util
 import re
+import shlex
+import tomllib
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+
+from eggan import cli
+from eggan.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "CONTRIBUTING.md", ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -37,3 +46,80 @@ def test_the_map_of_the_code_is_short_and_answers_the_likely_questions():
     assert len(text.splitlines()) <= 120
     answers = text.partition("## Where do I change")[2].splitlines()
     assert sum(line.startswith("| ") and "`" in line for line in answers) >= 12
+
+
+def shell_commands(text: str) -> list[list[str]]:
+    """Return the words of every `eggan` command in the shell blocks of a document."""
+    lines = [
+        line
+        for block in re.findall(r"^```sh\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+        for line in block.replace("\\\n", " ").splitlines()
+    ]
+    words = [shlex.split(part, comments=True) for line in lines for part in re.split(r"&&|;", line)]
+    return [found[1:] for found in words if found[:1] == ["eggan"]]
+
+
+COMMANDS = {
+    " ".join(words): path.name
+    for path in DOCUMENTS
+    for words in shell_commands(path.read_text(encoding="utf-8"))
+}
+
+
+@pytest.fixture(scope="module")
+def parser() -> argparse.ArgumentParser:
+    return cli.build_parser([], entry_points(group=cli.GROUP))
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: f"eggan {command}")
+def test_a_command_in_a_document_is_understood(command, parser, capsys):
+    try:
+        parser.parse_args(shlex.split(command))
+    except (SystemExit, UserError) as error:
+        pytest.fail(f"{COMMANDS[command]}: eggan {command}: {error} {capsys.readouterr().err}")
+
+
+def test_a_command_that_is_not_there_is_found(parser):
+    (words,) = shell_commands("```sh\neggan edit face.jpg --colour 3  # a wish\n```")
+    with pytest.raises((SystemExit, UserError)):
+        parser.parse_args(words)
+
+
+def test_the_readme_is_short_and_its_first_command_is_near_the_top():
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 150
+    assert lines.index("make quickstart") < 30
+
+
+def pages_of(nav: list) -> list[str]:
+    targets = [target for entry in nav for target in entry.values()]
+    return [page for t in targets for page in ([t] if isinstance(t, str) else pages_of(t))]
+
+
+def test_every_page_is_in_the_site():
+    config = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))
+    written = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    generated = {"reference/commands.md", "reference/settings.md"}
+    pages = pages_of(config["project"]["nav"])
+    assert len(pages) == len(set(pages))
+    assert set(pages) == written | generated
+
+
+@pytest.fixture(scope="module")
+def reference():
+    spec = importlib.util.spec_from_file_location("make_reference", ROOT / "docs" / "make_reference.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_reference_has_every_command_and_every_setting(reference, parser):
+    page = reference.commands_page(parser)
+    for command in ("eggan edit", "eggan bench run", "eggan study run", "eggan data build synfacs"):
+        assert f"# {command}\n" in page
+    classes = reference.config_classes()
+    settings = reference.settings_page(classes)
+    assert {"TrainingConfig", "EGGANConfig", "WarpConfig", "StarGANConfig"} <= {k.__name__ for k in classes}
+    for kind in classes:
+        for field in dataclasses.fields(kind):
+            assert f"| `{field.name}` |" in settings
