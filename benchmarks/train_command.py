@@ -29,6 +29,7 @@ TRAIN_EXAMPLE = """examples:
   eggan train eggan --dataset data/synfacs-twin-64px-s0 --preset cpu
   eggan train eggan --dataset FOLDER --preset cpu --set weight_au=50 --set training.images=80000
   eggan train eggan --dataset FOLDER --preset cpu --resume
+  eggan train eggan-w --dataset data/synfacs-crowd-128px-s0 --preset paper --start eggan_w_64
 A TOML file for --config has the tables [method] and [training]; what it leaves out comes from the preset."""
 
 
@@ -43,6 +44,12 @@ def register_train(subparsers: Any) -> None:
     parser.add_argument("--seed", type=int, default=0)
     add_device_argument(parser)
     parser.add_argument("--out", type=Path, help="folder for the checkpoint (default: under runs/single)")
+    parser.add_argument(
+        "--start",
+        metavar="CHECKPOINT",
+        help="begin with the weights of another training: its folder, or the name of shipped weights; "
+        "EGGAN-W grows those of half the image size",
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the training in the folder")
     add_runs_argument(parser)
     add_tracking_argument(parser)
@@ -58,6 +65,7 @@ def run_train(arguments: argparse.Namespace) -> int:
         from benchmarks.suites.presets import resolve, trainable
         from eggan.data.dataset import load_dataset
         from eggan.training_run import TrainingRun
+        from eggan.training_start import read_start
     from eggan import tracking
 
     entry = trainable(arguments.method)
@@ -66,7 +74,10 @@ def run_train(arguments: argparse.Namespace) -> int:
     folder = arguments.out or default_folder(arguments.runs, entry.name, dataset, seed)
     check_folder(folder, arguments.resume)
     device, cache = resolve_device(arguments.device), arguments.runs / "cache"
-    run = TrainingRun(entry, config.method, config.training, dataset, seed, device, cache)
+    start = None if arguments.start is None else read_start(arguments.start)
+    if start is not None:
+        start.weights_for(entry, config.method)
+    run = TrainingRun(entry, config.method, config.training, dataset, seed, device, cache, start=start)
     store = None  # all that can be refused comes before the lock, which makes the folder
     if not arguments.offline:
         store = tracking.open_store(arguments.tracking_uri, arguments.runs, tracking.SINGLE)
@@ -168,6 +179,8 @@ def _open_run(run: "TrainingRun", folder: Path, store: "Store | None") -> "Track
         "seed": str(run.seed),
     }
     settings = {"method": to_dict(run.config), "training": to_dict(run.training)}
+    if run.start is not None:
+        settings["start"] = {"weights": run.start.name, "sha256": run.start.sha256}
     record = tracking.RunRecord(
         name=f"{method}/{dataset.name}/s{run.seed}",
         tags=labels | tracking.code_version() | tracking.describe_machine(run.device),

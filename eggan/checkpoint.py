@@ -29,12 +29,21 @@ STATE_FILE = "training_state.pt"
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What `config.json` says about the weights beside it."""
+    """What `config.json` says about the weights beside it.
+
+    `start_sha256` is of the weights file that their training began from, empty where it began anew.
+    """
 
     method: str
     method_version: int
     config: dict[str, Any]
     image_size: int
+    start_sha256: str = ""
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What is written: a training that began anew writes nothing of a start."""
+        return {name: value for name, value in self.__dict__.items() if name != "start_sha256" or value}
 
 
 @dataclass(frozen=True)
@@ -45,16 +54,18 @@ class Checkpoint:
     weights: dict[str, Tensor]
 
 
-def model_card(method: str, method_version: int, config: Any, image_size: int) -> ModelCard:
+def model_card(
+    method: str, method_version: int, config: Any, image_size: int, start_sha256: str = ""
+) -> ModelCard:
     """Describe a method built from `config` (a frozen config dataclass)."""
-    return ModelCard(method, method_version, to_dict(config), image_size)
+    return ModelCard(method, method_version, to_dict(config), image_size, start_sha256)
 
 
 def save_checkpoint(folder: Path, card: ModelCard, weights: Mapping[str, Tensor]) -> None:
     """Write `weights.safetensors` and `config.json` into `folder`, each atomically."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     write_safetensors(plain, folder / WEIGHTS_FILE)
-    text = json.dumps({"format_version": FORMAT_VERSION, **card.__dict__}, indent=2, sort_keys=True) + "\n"
+    text = json.dumps({"format_version": FORMAT_VERSION, **card.fields}, indent=2, sort_keys=True) + "\n"
     write_text(text, folder / CONFIG_FILE)
 
 
@@ -72,9 +83,9 @@ def load_checkpoint(folder: Path) -> Checkpoint:
                 f"{folder} has checkpoint version {version}, this software reads {FORMAT_VERSION}"
             )
         card = ModelCard(**fields)
-        kinds = (card.method, str), (card.method_version, int), (card.config, dict), (card.image_size, int)
+        kinds = {"method": str, "method_version": int, "config": dict, "image_size": int, "start_sha256": str}
         if (
-            not all(isinstance(value, kind) for value, kind in kinds)
+            not all(isinstance(getattr(card, name), kind) for name, kind in kinds.items())
             or not 0 < card.image_size <= LARGEST_SIDE
         ):
             raise ValueError

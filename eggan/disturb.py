@@ -14,6 +14,7 @@ from torch import Tensor
 from eggan.config import setting
 
 BLOCK = 8  # pixels of a side of JPEG's blocks
+BENDS, SHADES = 5, 3  # points of a side through which the smooth fields are drawn
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class DisturbConfig:
     jpeg_share: float = setting(0.25, "ours: pictures with coarse 8 x 8 blocks")
     jpeg_step: float = setting(0.25, "ours: quantisation step of the block transform, images in [-1, 1]")
     occluder_share: float = setting(0.25, "ours: pictures with something in front of the face")
+    bend: float = setting(0.0, "ours: smooth displacement, in picture widths: faces of other proportions")
+    shade: float = setting(0.0, "ours: logarithm of a smooth change of the light over the picture")
 
 
 def disturb(
@@ -60,6 +63,8 @@ def _move(both: Tensor, generator: torch.Generator, config: DisturbConfig) -> Te
     rows = [cos, -sin, 2 * config.shift * right, sin, cos, 2 * config.shift * down]
     theta = torch.stack(rows, dim=1).view(-1, 2, 3)
     grid = F.affine_grid(theta, list(both.shape), align_corners=False)
+    if config.bend:
+        grid = grid + 2 * config.bend * _smooth(both, generator, 2, BENDS).permute(0, 2, 3, 1)
     return F.grid_sample(both, grid, padding_mode="reflection", align_corners=False)
 
 
@@ -82,6 +87,8 @@ def _recolour(both: Tensor, generator: torch.Generator, config: DisturbConfig) -
     exposure = _draw(both, generator) * 2 - 1
     balance = torch.rand(len(both), 3, 1, 1, generator=generator, device=both.device) * 2 - 1
     gain = 1 + config.gain * (0.6 * exposure + 0.4 * balance).repeat(1, 2, 1, 1)
+    if config.shade:
+        gain = gain * (config.shade * _smooth(both, generator, 1, SHADES)).exp()
     changed = (both + 1) * gain - 1 + config.offset * (_draw(both, generator) * 2 - 1)
     grey = changed.unflatten(1, (2, 3)).mean(2, keepdim=True).expand(-1, 2, 3, -1, -1).flatten(1, 2)
     return torch.where(_draw(both, generator) < config.grey_share, grey, changed).clamp(-1, 1)
@@ -102,6 +109,13 @@ def _quantise_blocks(images: Tensor, step: Tensor) -> Tensor:
     coefficients = basis @ blocks @ basis.T
     rounded = (coefficients / steps).round() * steps
     return (basis.T @ rounded @ basis).transpose(3, 4).reshape(images.shape)
+
+
+def _smooth(both: Tensor, generator: torch.Generator, channels: int, points: int) -> Tensor:
+    """Return smooth fields (B, channels, H, W) about [-1, 1] through `points` x `points` draws each."""
+    shape = (len(both), channels, points, points)
+    coarse = torch.rand(shape, generator=generator, device=both.device) * 2 - 1
+    return F.interpolate(coarse, both.shape[-2:], mode="bicubic", align_corners=True)
 
 
 def _draw(both: Tensor, generator: torch.Generator) -> Tensor:

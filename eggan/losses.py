@@ -160,6 +160,14 @@ def flow_roughness(flow: Tensor) -> Tensor:
     return flow.diff(dim=3).abs().mean() + flow.diff(dim=2).abs().mean()
 
 
+def half_painted(moved: Tensor, colour: Tensor, paint: Tensor) -> Tensor:
+    """Return how far an edit shows two pictures at once: 4 p (1 - p) |colour - moved|, mean over the pixels.
+
+    0 where a pixel is moved or painted (p = 0 or 1), or where both are alike. paint: (B, 1, H, W) in [0, 1].
+    """
+    return (4 * paint * (1 - paint) * (colour - moved).abs()).mean()
+
+
 def feature_l1(edit: Sequence[Tensor], truth: Sequence[Tensor]) -> Tensor:
     """Return the mean absolute difference of features, each layer relative to its truth's mean magnitude."""
     distances = [

@@ -157,6 +157,8 @@ class MethodEntry:
     reads: tuple[str, ...]  # fields of EditRequest that `edit` reads
     version: int
     learns_from_true_edits: bool = False  # whether `update` needs `Batch.true_edit`
+    # `grow(weights, config, larger)` returns inference weights of `config` as those of `larger`, where it can
+    grow: Callable[[Mapping[str, Tensor], Any, Any], Mapping[str, Tensor]] | None = None
 
     def restored(self, checkpoint: "Checkpoint", device: torch.device | str, where: str) -> Method:
         """Return the method of a checkpoint, ready to edit; a config that does not fit is a `UserError`.

@@ -266,7 +266,7 @@ class _Run:
         # What must be equal for a resumed run to be the same; how often it logs or saves may change.
         decisive = dataclasses.replace(config, log_every=1, checkpoint_every_seconds=0.0)
         # The splits, which choose the dataset's images, are part of the config.
-        self.identity = content_hash([dataclasses.asdict(card), to_dict(decisive), seed, data_hash])
+        self.identity = content_hash([card.fields, to_dict(decisive), seed, data_hash])
 
     def resume(self) -> None:
         """Load the state in the run folder, if there is one."""
@@ -290,7 +290,9 @@ class _Run:
         """Return what a training state that does not fit is."""
         if "dataset" not in state:
             return "a training of an earlier version, which kept no note of its dataset"
-        return f"a training with other {'settings' if state['dataset'] == self.data_hash else 'images'}"
+        if state["dataset"] != self.data_hash:
+            return "a training with other images"
+        return "a training with other settings or another start"
 
     def after_step(self, terms: Mapping[str, Tensor], last: bool) -> None:
         """Count the step; log, probe and save when due."""

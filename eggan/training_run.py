@@ -13,6 +13,7 @@ from eggan.data.dataset import Dataset
 from eggan.method import BuildContext, Method, MethodEntry
 from eggan.progress import progress_bar, working
 from eggan.training import TrainingConfig, TrainingResult, train
+from eggan.training_start import Start
 
 Log = Callable[[int, dict[str, float]], None]
 Probe = Callable[[int, Method], None]
@@ -30,17 +31,28 @@ class TrainingRun:
     device: str
     cache: Path
     progress: Callable[..., Any] = progress_bar
+    start: Start | None = None
 
     @property
     def card(self) -> ModelCard:
         """What the checkpoint says of itself."""
-        return model_card(self.entry.name, self.entry.version, self.config, self.dataset.size)
+        return model_card(
+            self.entry.name,
+            self.entry.version,
+            self.config,
+            self.dataset.size,
+            "" if self.start is None else self.start.sha256,
+        )
 
     def build(self) -> Method:
-        """Return the method, ready to train."""
+        """Return the method, ready to train; a start that does not fit is a `UserError`."""
+        weights = None if self.start is None else self.start.weights_for(self.entry, self.config)
         device, splits = torch.device(self.device), self.training.splits
         context = BuildContext(self.dataset, self.seed, device, self.cache, self.progress, splits)
-        return self.entry.build(self.config, context)
+        method = self.entry.build(self.config, context)
+        if weights is not None:
+            method.load_inference_weights(weights)
+        return method
 
 
 @dataclass(frozen=True)

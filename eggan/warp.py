@@ -42,7 +42,7 @@ VERSION = 1
 FLOW_UNIT = 1 / 32  # of half a picture: one pixel at 64 px
 SLOPE = 0.1  # of the leaky rectifier
 
-TERMS = ("pixels", "changed", "gradient", "ssim", "rough", "paint", "features")
+TERMS = ("pixels", "changed", "gradient", "ssim", "rough", "paint", "mixed", "features")
 NEEDS_GROUPS = (
     "EGGAN-W learns from true edits, which this dataset does not hold: "
     "`eggan data build synfacs --split crowd` builds one that does"
@@ -71,6 +71,7 @@ class WarpConfig:
     weight_ssim: float = setting(0.5, "ours")
     weight_rough: float = setting(0.01, "ours: neighbouring flow vectors differ little")
     weight_paint: float = setting(0.01, "ours: paint little, so that photographs keep their detail")
+    weight_mixed: float = setting(0.0, "ours: no half-transparent paint: what was there shines through it")
     weight_features: float = setting(0.0, "ours: features of a reader of AUs, learnt beside; 0 does without")
     reader_channels: tuple[int, ...] = setting((32, 64, 96, 128, 128), "ours")
     change_full: float = setting(0.3, "ours: the difference from which a pixel counts in full, of 2")
@@ -320,7 +321,7 @@ class EGGANW(TrainedNetworks):
 
         config, edit = self.config, compose(parts)
         weight = losses.change_weight(source, truth, config.change_full)
-        return {
+        terms = {
             "pixels": losses.eq6_l1(edit, truth),
             "changed": losses.weighted_l1(edit, truth, weight, config.change_floor),
             "gradient": losses.weighted_gradient_l1(edit, truth, weight, config.change_floor),
@@ -328,6 +329,9 @@ class EGGANW(TrainedNetworks):
             "rough": losses.flow_roughness(parts.flow / FLOW_UNIT),
             "paint": parts.paint.mean(),
         }
+        if config.weight_mixed:
+            terms["mixed"] = losses.half_painted(parts.moved, parts.colour, parts.paint)
+        return terms
 
     def weights(self) -> dict[str, float]:
         """Return the weight of each of `terms`."""
@@ -421,6 +425,16 @@ def build(config: WarpConfig, context: BuildContext) -> EGGANW:
     return EGGANW(config, context.seed, context.device)
 
 
+def grow(weights: Mapping[str, Tensor], config: WarpConfig, larger: WarpConfig) -> Mapping[str, Tensor]:
+    """Return the inference weights of `config` for `larger`: grown where that is twice the size, else
+    unchanged.
+    """
+    from eggan.growth import grown  # an edit does without
+
+    twice = (2 * config.image_size, 2 * config.reduction) == (larger.image_size, larger.reduction)
+    return grown(weights, config.reduction) if twice else weights
+
+
 PAPER = WarpConfig()
 CPU = replace(PAPER, image_size=64, reduction=2)
 ENTRY = MethodEntry(
@@ -437,4 +451,5 @@ ENTRY = MethodEntry(
     reads=("source", "target_aus"),
     version=VERSION,
     learns_from_true_edits=True,
+    grow=grow,
 )

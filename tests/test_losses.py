@@ -225,6 +225,14 @@ def test_flow_roughness_of_a_constant_and_of_a_slope():
     assert losses.flow_roughness(flow).item() == pytest.approx(0.5)
 
 
+def test_half_painted_is_nothing_but_where_two_pictures_show_at_once():
+    moved, colour = torch.full((1, 3, 2, 2), -0.5), torch.full((1, 3, 2, 2), 0.3)
+    paint = torch.tensor([[[[0.0, 1.0], [0.5, 0.25]]]])
+    expected = 0.8 * (0 + 0 + 1 + 0.75) / 4
+    assert losses.half_painted(moved, colour, paint).item() == pytest.approx(expected)
+    assert losses.half_painted(moved, moved, paint) == 0
+
+
 def test_feature_l1_is_relative_to_the_truth():
     truth = [torch.full((1, 2, 4, 4), 2.0), torch.full((1, 3, 2, 2), 10.0)]
     edit = [torch.full((1, 2, 4, 4), 3.0), torch.full((1, 3, 2, 2), 5.0)]

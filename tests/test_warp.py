@@ -158,6 +158,22 @@ def test_a_pair_is_disturbed_alike_and_a_pair_of_equals_stays_one():
     assert torch.equal(first, again)
 
 
+def test_bending_and_shading_are_smooth_bounded_and_alike_for_both_of_a_pair():
+    off = DisturbConfig(*[0.0] * len(vars(DisturbConfig())))
+    ramp = torch.linspace(-0.9, 0.9, 64).expand(16, 3, 64, 64).contiguous()
+    for changes, most in (({"bend": 0.03}, 2 * 0.03), ({"shade": 0.3}, None)):
+        strength = replace(off, **changes)
+        first, second = disturb(ramp, ramp, torch.Generator().manual_seed(0), strength)
+        assert torch.equal(first, second)
+        change = first - ramp if most else ((first + 1) / (ramp + 1)).log() / 0.3
+        change = change[:, :, 8:-8, 8:-8]  # at the border a bend reflects; white is clipped
+        change = change if most else change[..., :-16]
+        assert 0.2 < (change.abs().amax() / (most or 1.0)) < 1.4
+        # from -1 to 1 over 16 pixels, a cubic is steepest in its middle: 1.5 * 2 / 16
+        assert (change.diff(dim=3).abs().amax() / (most or 1.0)) < 0.19
+        assert change.flatten(1).std(1).min() > 0
+
+
 def test_without_any_strength_nothing_is_disturbed():
     off = DisturbConfig(*[0.0] * len(vars(DisturbConfig())))
     source, truth = pictures(8), pictures(8, seed=1)

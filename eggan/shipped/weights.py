@@ -62,7 +62,7 @@ def save_shipped(checkpoint: Checkpoint, name: str, card: dict[str, Any], folder
     own = {
         "card_version": CARD_VERSION,
         "name": name,
-        **checkpoint.card.__dict__,
+        **checkpoint.card.fields,
         "parameters": sum(value.numel() for value in halves.values()),
         "sha256": hash_files([path]),
     }

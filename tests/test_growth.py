@@ -1,0 +1,72 @@
+"""EGGAN-W's weights at twice the size: the same flow and features, each for 2 x 2 pixels."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from eggan.growth import grown
+from eggan.method import EditRequest
+from eggan.warp import EGGANW, Editor, WarpConfig, grow
+
+CONFIG = WarpConfig(
+    image_size=32, reduction=2, channels=(6, 8), blocks=1, detail_channels=5, embedding=4, disturb_share=0.0
+)
+LARGE = replace(CONFIG, image_size=64, reduction=4)
+
+
+def shaken(config=CONFIG) -> Editor:
+    """An editor in which no layer is zero, so that every one shows."""
+    editor = Editor(config)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in editor.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
+    return editor
+
+
+def enlarged(image):
+    return F.interpolate(image, scale_factor=2.0, mode="nearest")
+
+
+@torch.no_grad()
+def test_a_grown_network_gives_the_small_ones_flow_and_features_to_each_of_2_by_2_pixels():
+    small, large = shaken(), Editor(LARGE)
+    large.load_state_dict(grown(small.state_dict(), CONFIG.reduction))
+    picture = torch.rand(2, 3, 64, 64) * 2 - 1  # its 2 x 2 pixels differ: the grown network sees their mean
+    aus = torch.rand(2, 17) * 5
+    seen = {}
+    for name, network in (("small", small), ("large", large)):
+        network.finish.features.register_forward_hook(
+            lambda _module, _inputs, output, name=name: seen.__setitem__(name, output)
+        )
+    before, after = small(F.avg_pool2d(picture, 2), aus), large(picture, aus)
+    assert before.flow.abs().max() > 0.01
+    assert torch.allclose(enlarged(before.flow), after.flow, atol=1e-6)
+    features = (F.pixel_shuffle(seen[name], r) for name, r in (("small", 2), ("large", 4)))
+    assert torch.allclose(enlarged(next(features)), next(features), atol=1e-5)
+
+
+@pytest.mark.parametrize("without", ["flow", "colour"])
+def test_ablations_grow_too(without):
+    config = replace(CONFIG, **{without: False})
+    large = Editor(replace(LARGE, **{without: False}))
+    large.load_state_dict(grown(shaken(config).state_dict(), config.reduction))
+
+
+def test_only_twice_the_size_is_grown():
+    weights = Editor(CONFIG).state_dict()
+    assert grow(weights, CONFIG, LARGE).keys() == weights.keys()
+    assert grow(weights, CONFIG, LARGE)["stem.weight"].shape[1] == 3 * 16
+    for other in (CONFIG, replace(CONFIG, image_size=64), replace(CONFIG, image_size=128, reduction=8)):
+        assert grow(weights, CONFIG, other) is weights
+
+
+def test_grown_untrained_weights_still_edit_nothing():
+    small = EGGANW(CONFIG, 0, torch.device("cpu"))
+    large = EGGANW(LARGE, 1, torch.device("cpu"))
+    large.load_inference_weights(grow(small.inference_weights(), CONFIG, LARGE))
+    source, aus = torch.rand(2, 3, 64, 64) * 2 - 1, torch.rand(2, 17) * 5
+    edit = large.edit(EditRequest(source, aus, aus, torch.full((2,), -1), source))
+    assert torch.allclose(edit, source, atol=1e-5)
