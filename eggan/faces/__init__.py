@@ -1,0 +1,1 @@
+"""Faces in photographs: where they are, their landmarks, and the square that networks see."""

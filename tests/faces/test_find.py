@@ -1,0 +1,134 @@
+"""Faces in photographs: large and small, turned, several, none; and what is asked of odd pictures."""
+
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from eggan.faces.find import Face, find_faces, landmarks_of
+from tests.faces.pictures import TOLERANCE, background, eyes_in, renders, with_faces
+
+ONE = (120, 90, 260)
+
+
+def assert_in_tile(face: Face, tile: tuple[int, int, int]) -> None:
+    assert np.abs(face.eyes - eyes_in(tile)).max() < TOLERANCE * tile[2]
+
+
+def turned(photograph: np.ndarray, degrees: float) -> np.ndarray:
+    """Return the photograph turned clockwise, on a larger one."""
+    picture = Image.fromarray(photograph).rotate(-degrees, Image.Resampling.BICUBIC, expand=True)
+    return np.array(picture)
+
+
+@pytest.mark.parametrize("side", [64, 128])
+def test_a_rendered_face_is_found_in_its_own_frame(side):
+    for render in renders():
+        picture = np.array(Image.fromarray(render).resize((side, side), Image.Resampling.LANCZOS))
+        (face,) = find_faces(picture)
+        assert_in_tile(face, (0, 0, side))
+        assert face.presence > 0.999
+        assert abs(face.yaw) < 8
+        assert abs(face.roll) < 4
+
+
+def test_a_face_in_a_photograph_is_described_in_the_photographs_pixels():
+    (face,) = find_faces(with_faces(480, 512, [ONE]))
+    assert_in_tile(face, ONE)
+    assert face.landmarks.shape == (468, 3)
+    assert face.landmarks.dtype == np.float32
+    assert face.eye_distance == pytest.approx(np.hypot(*(face.eyes[1] - face.eyes[0])))
+    left, top, width, height = face.box
+    inside = (face.landmarks[:, :2] >= [left - 0.01, top - 0.01]) & (
+        face.landmarks[:, :2] <= [left + width + 0.01, top + height + 0.01]
+    )
+    assert inside.all()
+
+
+@pytest.mark.parametrize("degrees", [-45, 45, 90, -90, 135, 180])
+def test_a_turned_face_is_found_with_its_turn(degrees):
+    upright = with_faces(480, 512, [ONE])
+    (straight,) = find_faces(upright)
+    (face,) = find_faces(turned(upright, degrees))
+    difference = (face.roll - straight.roll - degrees + 180) % 360 - 180
+    assert abs(difference) < 4
+    assert face.eye_distance == pytest.approx(straight.eye_distance, rel=0.05)
+
+
+@pytest.mark.parametrize("height", [24, 32, 40])
+def test_small_faces_of_a_group_are_all_found(height):
+    """Faces of so many pixels, brow to chin, in a photograph of 1000: one in forty of its side."""
+    side = round(height / 0.75)
+    tiles = [(90 + 300 * column, 130 + 310 * row, side) for row in range(3) for column in range(3)]
+    faces = find_faces(with_faces(1000, 1000, tiles))
+    assert len(faces) == len(tiles)
+    for tile in tiles:
+        assert_in_tile(min(faces, key=lambda face: np.abs(face.eyes - eyes_in(tile)).max()), tile)
+
+
+def test_several_faces_come_largest_first():
+    tiles = [(30, 40, 90), (150, 120, 220), (420, 60, 60)]
+    faces = find_faces(with_faces(400, 520, tiles))
+    assert len(faces) == 3
+    for face, tile in zip(faces, sorted(tiles, key=lambda tile: -tile[2]), strict=True):
+        assert_in_tile(face, tile)
+
+
+def test_no_face_gives_none():
+    noise = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    for picture in (background(300, 260), noise, np.zeros((128, 128, 3), np.uint8)):
+        assert find_faces(picture) == []
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 4000), (4000, 1), (3, 5)])
+def test_odd_pictures_hold_no_face_and_do_no_harm(shape):
+    assert find_faces(np.full((*shape, 3), 130, np.uint8)) == []
+
+
+def test_a_large_photograph_with_a_face_is_read():
+    tile = (1800, 700, 900)
+    (face,) = find_faces(with_faces(3000, 4000, [tile]))
+    assert_in_tile(face, tile)
+
+
+def test_a_grey_photograph_is_read_as_a_coloured_one():
+    coloured = with_faces(400, 512, [ONE])
+    grey = np.array(Image.fromarray(coloured).convert("L").convert("RGB"))
+    (face,), (expected,) = find_faces(grey), find_faces(coloured)
+    assert np.abs(face.eyes - expected.eyes).max() < 0.02 * ONE[2]
+
+
+def test_the_same_photograph_gives_the_same_bytes():
+    photograph = with_faces(300, 400, [(100, 30, 200)])
+    (one,), (other,) = find_faces(photograph), find_faces(photograph.copy())
+    assert one.landmarks.tobytes() == other.landmarks.tobytes()
+    assert (one.score, one.presence) == (other.score, other.presence)
+
+
+def test_known_eyes_spare_the_detection():
+    photograph = with_faces(480, 512, [ONE])
+    (found,) = find_faces(photograph)
+    face = landmarks_of(photograph, eyes_in(ONE))
+    assert face.score == 1
+    assert np.abs(face.landmarks - found.landmarks)[:, :2].mean() < 0.01 * ONE[2]
+    assert landmarks_of(background(200, 200), np.array([[80.0, 80.0], [120.0, 80.0]])).presence < 0.5
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3)), np.zeros((0, 4, 3), np.uint8)]
+)
+def test_what_is_no_photograph_is_refused(wrong):
+    with pytest.raises(ValueError, match="uint8"):
+        find_faces(wrong)
+
+
+def test_a_portrait_takes_few_milliseconds():
+    photograph = with_faces(512, 512, [ONE])
+    find_faces(photograph)
+    times = []
+    for _ in range(5):
+        started = time.process_time()
+        find_faces(photograph)
+        times.append(time.process_time() - started)
+    assert min(times) < 0.04
