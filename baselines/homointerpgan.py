@@ -268,7 +268,7 @@ class HomoInterpGAN(TrainedNetworks):
     def edit(self, request: EditRequest) -> Tensor:
         """Return Dec(F + sum_k v_k T_k(F_ref - F)) with v = `strength`: (B, 3, H, W), clamped to [-1, 1]."""
         source, reference = self._features(request)
-        v = torch.tensor(self.config.strength).to(source).expand(len(source), -1)
+        v = torch.tensor(self.config.strength).to(source).expand(source.shape[0], -1)
         return self._moved(source, reference, v)
 
     @torch.no_grad()
@@ -285,7 +285,7 @@ class HomoInterpGAN(TrainedNetworks):
 
     def _features(self, request: EditRequest) -> tuple[Tensor, ...]:
         both = torch.cat([request.source, request.reference])
-        return self.encoder(to_imagenet(both)).chunk(2)
+        return self.encoder(to_imagenet(both)).unflatten(0, (2, -1)).unbind()
 
     def _moved(self, source: Tensor, reference: Tensor, v: Tensor) -> Tensor:
         return self._decode(self.interpolator(source, reference, v))

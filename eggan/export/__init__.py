@@ -1,0 +1,1 @@
+"""Trained methods as files for other programs."""
