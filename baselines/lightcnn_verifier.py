@@ -11,20 +11,19 @@ from torch import Tensor, nn
 
 from baselines import lightcnn
 from eggan.checkpoint import WEIGHTS_FILE
-from eggan.data.align import EYE_DISTANCE, EYE_LINE
+from eggan.data.align import FACE, current_kind
 from eggan.data.dataset import Dataset
 from eggan.evaluation.reading import Progress
 from eggan.evaluation.verification import stored_threshold
+from eggan.faces.framing import EYE_DISTANCE, EYE_LINE
 from eggan.files import hash_files
-
-ALIGNED = "dlib"  # the alignment of `eggan data build` that puts the eyes where SynFACS has them
 
 
 @dataclass(frozen=True)
 class LightCNNVerifier:
     """LightCNN with a threshold fixed on real pairs of training identities; `card` says how well it does.
 
-    `aligned`: the faces' eyes stand where `eggan.data.align` puts them, so they are framed as LightCNN's own.
+    `aligned`: the eyes stand where `eggan.faces.framing` puts them, so faces are framed as LightCNN's own.
     """
 
     name: str
@@ -71,5 +70,6 @@ def embed_faces(network: nn.Module, aligned: bool, images: Tensor) -> Tensor:
 
 
 def is_aligned(dataset: Dataset) -> bool:
-    """Return whether the eyes of a dataset's faces stand at the places of `eggan.data.align`."""
-    return dataset.is_synfacs or dict(dataset.info.get("parameters", {})).get("align") == ALIGNED
+    """Return whether the eyes of a dataset's faces stand at the places of `eggan.faces.framing`."""
+    alignment = dict(dataset.info.get("parameters", {})).get("align", "")
+    return dataset.is_synfacs or current_kind(alignment) == FACE

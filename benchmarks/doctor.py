@@ -1,6 +1,7 @@
 """`eggan doctor`: what works on this machine, in one screen."""
 
 import argparse
+import hashlib
 import importlib.metadata
 import importlib.util
 import os
@@ -37,9 +38,13 @@ class Package(NamedTuple):
     remedy: str
 
 
-ALIGNER = ("dlib", "face_recognition_models")
 PACKAGES = {
-    "dlib": Package(ALIGNER, "dlib-bin", "face alignment in `eggan data build`", "pip install -e '.[align]'"),
+    "dlib": Package(
+        ("dlib", "face_recognition_models"),
+        "dlib-bin",
+        "whether an edited photograph shows the same person",
+        "pip install -e '.[identity]'",
+    ),
     "PyAV": Package(("av",), "av", "the videos of MMI", "pip install -e '.[video]'"),
     "psycopg": Package(("psycopg",), "psycopg", "studies in PostgreSQL", "pip install -e '.[postgresql]'"),
     "py-feat": Package(
@@ -131,6 +136,22 @@ def instruments() -> Iterator[Line]:
             yield label, f"found, sha256 {load().sha256[:12]}: {purpose}"
         except UserError as error:
             yield label, f"missing ({purpose}): {error}"
+    yield face_finder()
+
+
+def face_finder(folder: Path | None = None) -> Line:
+    """Return whether the models that find faces are as they were shipped; `folder`: other than theirs."""
+    from eggan.faces.models import DETECTOR, FOLDER, LANDMARKS, read_model
+
+    purpose = "faces in photographs"
+    try:
+        digests = [
+            hashlib.sha256(read_model(name, folder or FOLDER)).hexdigest()[:12]
+            for name in (DETECTOR, LANDMARKS)
+        ]
+    except UserError as error:
+        return "face finder", f"missing ({purpose}): {error}"
+    return "face finder", f"found, sha256 {' and '.join(digests)}: {purpose}"
 
 
 def openface(given: Path | None) -> Line:

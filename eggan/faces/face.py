@@ -50,6 +50,11 @@ class Face:
         return float(np.degrees(np.arctan2(across[2], np.hypot(across[0], across[1]))))
 
     @property
+    def size(self) -> float:
+        """Longer side of `box` in pixels."""
+        return max(self.box[2:])
+
+    @property
     def box(self) -> tuple[float, float, float, float]:
         """Smallest upright box around the landmarks: left, top, width, height in pixels."""
         low, high = self.landmarks[:, :2].min(axis=0), self.landmarks[:, :2].max(axis=0)

@@ -29,7 +29,7 @@ def find_faces(photograph: np.ndarray) -> list[Face]:
     _check(photograph)
     for turns in TURNS:
         if faces := _search(photograph, turns):
-            return sorted(faces, key=lambda face: (-face.eye_distance, *face.box))
+            return sorted(faces, key=lambda face: (-face.size, *face.box))
     return []
 
 

@@ -13,9 +13,9 @@ from baselines.lightcnn import LightCNN9, build_network, embed, framed, to_grey
 from benchmarks.protocol.protocol_config import Protocol
 from eggan.aus import AU_NUMBERS
 from eggan.checkpoint import ModelCard, save_checkpoint
-from eggan.data.align import EYE_DISTANCE, EYE_LINE
 from eggan.data.dataset import Dataset
 from eggan.evaluation.reading import images_of
+from eggan.faces.framing import EYE_DISTANCE, EYE_LINE
 from tests.baselines.filling import fill
 from tests.benchmarks.fakes import BAND, make_dataset
 
@@ -99,5 +99,5 @@ def write_lightcnn(folder: Path, faces: Dataset) -> Path:
 def write_photographs(folder: Path, name: str = "rafd", **options: object) -> Dataset:
     """Write a dataset as `eggan data build` makes it of photographs: no splits but train, val and test."""
     return make_dataset(
-        folder, SPLITS, name=name, gazes=("frontal",), parameters={"align": "dlib"}, **options
+        folder, SPLITS, name=name, gazes=("frontal",), parameters={"align": "face"}, **options
     )

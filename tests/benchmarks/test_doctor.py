@@ -7,6 +7,7 @@ import pytest
 from baselines.lightcnn import build_network
 from benchmarks import doctor
 from eggan.checkpoint import ModelCard, save_checkpoint
+from eggan.faces.models import LANDMARKS, read_model
 from tests.benchmarks.photographs import write_openface
 
 
@@ -57,6 +58,13 @@ def test_a_store_that_does_not_answer_is_a_finding(eggan):
     status, out, _ = eggan("doctor", "--tracking-uri", "http://127.0.0.1:9")
     assert status == 0
     assert "http://127.0.0.1:9 does not answer" in out
+
+
+def test_the_face_finder_is_there_and_its_lack_is_a_finding(tmp_path):
+    digest = hashlib.sha256(read_model(LANDMARKS)).hexdigest()[:12]
+    assert doctor.face_finder()[1].startswith("found, ")
+    assert digest in doctor.face_finder()[1]
+    assert doctor.face_finder(tmp_path)[1].startswith("missing (faces in photographs): the face models lack")
 
 
 def test_openface_is_found_by_place_and_on_the_path(tmp_path, monkeypatch):

@@ -184,4 +184,6 @@ def _painter(scoring):
 
 def test_dataset_parameters_say_whether_the_eyes_are_in_place(rafd, tmp_path):
     assert lightcnn_verifier.is_aligned(rafd)
+    older = {**rafd.info, "parameters": {"align": "dlib"}}
+    assert lightcnn_verifier.is_aligned(dataclasses.replace(rafd, info=older))
     assert not lightcnn_verifier.is_aligned(dataclasses.replace(rafd, info={**rafd.info, "parameters": {}}))

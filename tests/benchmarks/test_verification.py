@@ -11,10 +11,10 @@ from baselines import lightcnn
 from baselines.official import lightcnn_key
 from benchmarks.scoring.instrument_choice import InstrumentChoice, choose_instruments
 from eggan.checkpoint import ModelCard, save_checkpoint
-from eggan.data.align import EYE_DISTANCE, EYE_LINE
 from eggan.errors import UserError
 from eggan.evaluation import verification
 from eggan.evaluation.verification import fit_threshold
+from eggan.faces.framing import EYE_DISTANCE, EYE_LINE
 from tests.baselines.filling import fill
 from tests.benchmarks.fakes import ColourVerifier, fake_instruments, make_dataset, silent
 from tests.benchmarks.photographs import write_lightcnn, write_photographs

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from eggan.data.align import KINDS, count_faces, make_aligner
+from eggan.data.align import FACE, KINDS, count_faces, current_kind, make_aligner
 from eggan.data.dataset import load_dataset
 from eggan.data.decoding import is_plain_image
 from eggan.data.labels.openface_run import label_images, label_videos, require_openface
@@ -61,7 +61,9 @@ def add_arguments(kind: str, parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = DESCRIPTIONS[kind], EXAMPLES[kind]
     parser.add_argument("--root", type=Path, required=True, help="folder of the photographs")
     parser.add_argument("--size", type=int, choices=(64, 128), default=128, help="image side (default: 128)")
-    parser.add_argument("--align", choices=KINDS, default="dlib", help="default: dlib, by the eyes")
+    parser.add_argument(
+        "--align", type=current_kind, choices=KINDS, default=FACE, help="default: face, by the eyes"
+    )
     parser.add_argument("--out", type=Path, help="folder of the dataset (default: data/NAME-SIZEpx)")
     parser.add_argument("--seed", type=int, default=0, help="of the split (default: 0)")
     parser.add_argument("--test", type=int, help="people for testing (default: 9 of 67, or that share)")
