@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from eggan.config import from_dict
+from eggan.parts import Parts
 
 if TYPE_CHECKING:
     from eggan.checkpoint import Checkpoint
@@ -76,9 +77,9 @@ class Reconstructs(Protocol):
 class EditsLarge(Protocol):
     """What a `Method` offers too where its edits can be composed at a photograph's own size."""
 
-    def edit_large(self, picture: Tensor, target_aus: Tensor) -> Tensor:
-        """Return the edits of squares (B, 3, S, S) of any size S, framed as the training images, at that
-        size; range, gradient and mode as for `edit`.
+    def parts(self, source: Tensor, target_aus: Tensor) -> Parts:
+        """Return the parts of the edits of pictures (B, 3, H, W) at the method's own size; gradient and mode
+        as for `edit`.
         """
         ...
 

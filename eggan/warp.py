@@ -6,7 +6,7 @@ from where each pixel comes (`flow`), what to paint (`colour`) and where (`paint
     edit = (1 - paint) * warp(source, flow) + paint * colour
 
 The source's AUs are not asked for: the network sees them. At the start the edit is the source. Flow, paint
-and colour can be enlarged and composed at a photograph's own resolution (`edit_large`).
+and colour can be enlarged and composed at a photograph's own resolution (`eggan.edit.photograph`).
 
 Training compares the edit with the true one (a dataset with groups, such as SynFACS' `crowd`): L1, gradient
 L1 and SSIM, weighted towards what changes. No adversary, no classifier. What was tried:
@@ -29,6 +29,7 @@ from eggan.disturb import DisturbConfig, disturb
 from eggan.errors import UserError
 from eggan.method import Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
 from eggan.networks import channels_last, parameter_count
+from eggan.parts import Parts, compose, warp
 from eggan.randomness import derive_seed
 from eggan.trained_networks import (
     TrainedNetworks,
@@ -107,48 +108,6 @@ class WarpConfig:
             raise ValueError(f"ema_decay is {self.ema_decay}; it must be in [0, 1)")
         if self.ssim_window % 2 == 0:
             raise ValueError(f"ssim_window is {self.ssim_window}; it must be odd")
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What the network says about an edit, at its own resolution.
-
-    `flow` (B, 2, H, W): from where a pixel comes, relative to its place, in half pictures (x, y); `moved`
-    (B, 3, H, W) the source after it; `colour` (B, 3, H, W) in [-1, 1]; `paint` (B, 1, H, W) in [0, 1].
-    """
-
-    flow: Tensor
-    moved: Tensor
-    colour: Tensor
-    paint: Tensor
-
-
-def warp(images: Tensor, flow: Tensor) -> Tensor:
-    """Return images (B, 3, H, W) sampled at each pixel's place plus `flow` (B, 2, H, W), in half pictures.
-
-    Bilinear; beyond the border its pixels are repeated. Always float32: bf16 has too few digits for places.
-    """
-    with torch.autocast(images.device.type, enabled=False):
-        height, width = flow.shape[-2:]
-        x = (torch.arange(width, device=flow.device, dtype=torch.float32) * 2 + 1) / width - 1
-        y = (torch.arange(height, device=flow.device, dtype=torch.float32) * 2 + 1) / height - 1
-        still = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=2)
-        grid = still + flow.float().permute(0, 2, 3, 1)
-        return F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
-
-
-def compose(parts: Parts) -> Tensor:
-    """Return the edit (B, 3, H, W), about [-1, 1]."""
-    return torch.lerp(parts.moved, parts.colour, parts.paint)
-
-
-def enlarge(parts: Parts, source: Tensor) -> Parts:
-    """Return the parts at the resolution of `source` (B, 3, S, S), which is moved in their stead."""
-    flow, colour, paint = (
-        F.interpolate(field, source.shape[-2:], mode="bilinear", align_corners=False)
-        for field in (parts.flow, parts.colour, parts.paint)
-    )
-    return Parts(flow, warp(source, flow), colour, paint)
 
 
 def zero(layer: Layer) -> Layer:
@@ -351,15 +310,9 @@ class EGGANW(TrainedNetworks):
         return {"edit": edit, "flow": parts.flow, "colour": parts.colour, "paint": parts.paint}
 
     @torch.no_grad()
-    def edit_large(self, picture: Tensor, target_aus: Tensor) -> Tensor:
-        """Return edits of pictures (B, 3, S, S) in [-1, 1] that are framed as the training images, at their
-        size.
-
-        The network sees them at its own size; flow, paint and colour are enlarged and composed at size S.
-        """
-        side = self.config.image_size
-        small = F.interpolate(picture, (side, side), mode="bilinear", align_corners=False, antialias=True)
-        return compose(enlarge(self.average["editor"](small, target_aus), picture)).clamp(-1, 1)
+    def parts(self, source: Tensor, target_aus: Tensor) -> Parts:
+        """Return what the edits of pictures (B, 3, H, W) of the network's own size move and paint."""
+        return self.average["editor"](source, target_aus)
 
     @torch.no_grad()
     def reconstruct(self, request: ReconstructionRequest) -> Tensor:

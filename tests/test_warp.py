@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from eggan import losses
 from eggan.disturb import DisturbConfig, disturb
 from eggan.errors import UserError
-from eggan.method import EditRequest, ReconstructionRequest
+from eggan.method import EditRequest, EditsLarge, ReconstructionRequest
+from eggan.parts import Parts, compose, warp
 from eggan.training import TrainingConfig, load_training_set, make_batch
-from eggan.warp import EGGANW, ENTRY, FLOW_UNIT, Parts, WarpConfig, build, compose, enlarge, warp
+from eggan.warp import EGGANW, ENTRY, FLOW_UNIT, WarpConfig, build
 from tests.tiny import context, tiny_dataset
 
 CPU = torch.device("cpu")
@@ -77,17 +78,6 @@ def test_paint_blends_from_moved_to_colour():
     assert torch.allclose(edit[1, :, :32], 0.75 * moved[1, :, :32] + 0.25 * colour[1, :, :32])
 
 
-def test_parts_enlarge_to_the_size_of_a_photograph_and_keep_its_detail():
-    small, large = pictures(size=64), pictures(size=256)
-    large = large + 0.1 * torch.randn(large.shape, generator=torch.Generator().manual_seed(0))
-    parts = Parts(torch.zeros(2, 2, 64, 64), small, small, torch.zeros(2, 1, 64, 64))
-    assert torch.allclose(compose(enlarge(parts, large)), large, atol=1e-5)
-    shift = torch.zeros(2, 2, 64, 64)
-    shift[:, 0] = FLOW_UNIT  # four pixels at 256
-    moved = compose(enlarge(replace(parts, flow=shift), large))
-    assert torch.allclose(moved[..., :-4], large[..., 4:], atol=1e-4)
-
-
 @pytest.mark.parametrize(
     "changes", [{}, {"flow": False}, {"colour": False}, {"reduction": 4}, {"weight_features": 0.5}]
 )
@@ -110,11 +100,11 @@ def test_training_on_true_edits_brings_edits_nearer_to_them_where_they_change(da
     assert set(terms) >= {"loss/pixels", "weighted/changed", "loss/total"}
 
 
-def test_a_large_edit_is_the_edit_at_the_networks_own_size(data):
+def test_the_parts_compose_to_the_edit(data):
     method, _ = trained(data, steps=10)
     source, aus = pictures(), torch.full((2, 17), 3.0)
-    assert torch.allclose(method.edit_large(source, aus), method.edit(ask(source, aus)), atol=1e-4)
-    assert method.edit_large(pictures(size=200), aus).shape == (2, 3, 200, 200)
+    assert isinstance(method, EditsLarge)
+    assert torch.equal(compose(method.parts(source, aus)).clamp(-1, 1), method.edit(ask(source, aus)))
 
 
 def test_ablations_do_without_their_part(data):

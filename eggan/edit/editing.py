@@ -16,6 +16,7 @@ from eggan.data.images import to_uint8
 from eggan.edit.edit_targets import SUPPLIED
 from eggan.errors import UserError
 from eggan.method import EditRequest, EditsLarge, Method, MethodEntry
+from eggan.parts import Parts, compose, warp
 from eggan.shipped.weights import DEFAULT, load_shipped, read_card
 
 RENDERED = "synfacs"  # how the names of rendered datasets begin
@@ -36,6 +37,7 @@ class Model:
     image_size: int
     reads: tuple[str, ...]
     trained_on: str = ""
+    device: torch.device | str = "cpu"
 
     @property
     def description(self) -> str:
@@ -64,8 +66,18 @@ class Model:
         `edits_large` holds.
         """
         if isinstance(self.method, EditsLarge):
-            return self.method.edit_large(request.source, request.target_aus)
+            parts = self.method.parts(self.at_own_size(request.source), request.target_aus)
+            return compose(_enlarged(parts, request.source)).clamp(-1, 1)
         return self.method.edit(request)
+
+
+def _enlarged(parts: Parts, source: Tensor) -> Parts:
+    """Return the parts at the resolution of `source` (B, 3, S, S), which is moved in their stead."""
+    flow, colour, paint = (
+        F.interpolate(field, source.shape[-2:], mode="bilinear", align_corners=False)
+        for field in (parts.flow, parts.colour, parts.paint)
+    )
+    return Parts(flow, warp(source, flow), colour, paint)
 
 
 def load_model(folder: Path, find: FindEntry, device: torch.device | str) -> Model:
@@ -94,7 +106,7 @@ def _restore(
     if not set(entry.reads) <= SUPPLIED:
         raise UserError(f"{entry.name} reads what no option supplies: {', '.join(entry.reads)}")
     method = entry.restored(checkpoint, device, where=f"{place}/config.json")
-    return Model(entry.name, method, card.image_size, entry.reads, trained_on)
+    return Model(entry.name, method, card.image_size, entry.reads, trained_on, device)
 
 
 def _trained_on(folder: Path) -> str:

@@ -1,0 +1,254 @@
+"""Editing a photograph at its own size: analysed once, edited many times.
+
+The network sees the face as the training images frame it, at its own size. What it says of an edit, flow and
+paint, is enlarged and composed of the photograph's own pixels, in the photograph's own grid: what does not
+move keeps its bits. Nothing outside the square around the face is computed or changed, and the edit fades
+out towards the square's border.
+
+A network that was taught by renders does not give a photograph back unchanged, whatever it is asked for. So
+what it would do at the AUs that the photograph shows is subtracted from what it does at the wanted ones.
+Where the two differ much, such as a mouth that closes, the edit stands alone: what was there would shine
+through.
+"""
+
+from functools import cached_property
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from eggan.aus import AU_COUNT
+from eggan.data.images import to_network_range
+from eggan.edit.editing import Model
+from eggan.faces.face import Face
+from eggan.faces.framing import aligned, framing
+from eggan.method import EditRequest, EditsLarge
+from eggan.parts import Parts, compose, warp
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
+FEATHER = 0.12  # of half the square: where an edit fades out
+ROUNDING = 1e-3  # pixels: landmarks are float32
+REACH = 0.25  # of half the square: how far from outside of it pixels may be moved in
+SMOOTH = 4  # the network's fields are enlarged by this much with a smooth kernel, the rest linearly
+BAND = 1 << 20  # pixels that are composed at once: bounds memory
+# The change (of 2, the mean over colours) between which an edit turns from a difference into one of its own
+SMALL_CHANGE, LARGE_CHANGE = 0.1, 0.3
+# The paint between which a photograph's own detail gives way to what is painted
+LITTLE_PAINT, MUCH_PAINT = 0.1, 0.4
+SPREAD = 5  # pixels of the network: what changes much takes its surroundings along
+
+
+class PhotographEditor:
+    """Edits one face of one photograph.
+
+    photograph: uint8 (H, W, 3). `face` is one that was found there; None takes the centre square for a face
+    that is framed as training images are. `source_aus` (17,) are what the photograph shows, as far as it is
+    known: NaN counts as 0, and None as nothing known.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        photograph: np.ndarray,
+        face: Face | None,
+        source_aus: np.ndarray | None = None,
+    ) -> None:
+        self._model = model
+        self._photograph = photograph
+        self._feather = FEATHER if face is not None else 0.0
+        self._to_square = _to_square(photograph, face)
+        self._to_pixels = np.linalg.inv(self._to_square[:, :2])
+        self.box = self._bounds(1.0)
+        small = torch.from_numpy(_framed(photograph, face, model.image_size))
+        self._small = to_network_range(small.permute(2, 0, 1)[None]).to(model.device)
+        known = np.zeros(AU_COUNT) if source_aus is None else np.nan_to_num(source_aus)
+        self._source_aus = _row(known, model.device)
+        self._reads_source = source_aus is not None
+
+    @property
+    def side(self) -> float:
+        """The side of the square around the face, in pixels of the photograph."""
+        return 2 / float(np.sqrt(abs(np.linalg.det(self._to_square[:, :2]))))
+
+    def edit(
+        self, target_aus: np.ndarray, expression: int = -1, reference: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return the edited photograph: uint8 (H, W, 3), bit for bit the photograph outside of `box`.
+
+        target_aus: (17,) in [0, 5]; `expression` and `reference`, a uint8 face (S, S, 3) of the model's size,
+        are for methods that read them.
+        """
+        return self._placed(self.patch(target_aus, expression, reference))
+
+    def patch(
+        self, target_aus: np.ndarray, expression: int = -1, reference: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return what `edit` has inside of `box`, in a picture of that size."""
+        return self._compose(self._fields(self._request(target_aus, expression, reference)))
+
+    def _placed(self, patch: np.ndarray) -> np.ndarray:
+        left, top, right, bottom = self.box
+        edited = self._photograph.copy()
+        edited[top:bottom, left:right] = patch
+        return edited
+
+    def _request(self, target_aus: np.ndarray, expression: int, reference: np.ndarray | None) -> EditRequest:
+        device, face = self._model.device, self._small
+        if reference is not None:
+            face = to_network_range(torch.from_numpy(reference).permute(2, 0, 1)[None]).to(device)
+        wanted = torch.full((1,), expression, dtype=torch.int64, device=device)
+        return EditRequest(self._small, self._source_aus, _row(target_aus, device), wanted, face)
+
+    # --- at the network's size
+
+    def _fields(self, request: EditRequest) -> Tensor:
+        """Return what is composed, (1, 6, S, S) on the CPU: flow (2, half squares), how much is kept of the
+        moved pixels (1), and what is added to them (3, of 255 levels).
+        """
+        method = self._model.method
+        if not isinstance(method, EditsLarge):
+            edited = method.edit(request)
+            still = torch.zeros_like(edited)
+            return torch.cat([still, (edited + 1) * 127.5], 1).float().cpu()
+        parts = method.parts(self._small, request.target_aus)
+        flow, added, lost = parts.flow, _added(parts), _between(parts.paint, LITTLE_PAINT, MUCH_PAINT)
+        moved = parts.moved
+        if self._as_is is not None:
+            alone = _alone(parts, self._as_is)
+            flow = flow - (1 - alone) * self._as_is.flow
+            added = added - (1 - alone) * _added(self._as_is)
+            lost = lost * alone
+            moved = warp(self._small, flow)
+        painted = lost * (moved + 1) + added
+        return torch.cat([flow, 1 - lost, painted * 127.5], 1).float().cpu()
+
+    @cached_property
+    def _as_is(self) -> Parts | None:
+        """What the network would do to show what the photograph shows already."""
+        method = self._model.method
+        if not (self._reads_source and isinstance(method, EditsLarge)):
+            return None
+        return method.parts(self._small, self._source_aus)
+
+    # --- at the photograph's size
+
+    def _compose(self, fields: Tensor) -> np.ndarray:
+        left, top, right, bottom = self.box
+        fields = F.interpolate(fields, scale_factor=SMOOTH, mode="bicubic", align_corners=False)
+        rows = max(1, BAND // (right - left))
+        bands = [
+            self._compose_band(fields, (left, start, right, min(start + rows, bottom)))
+            for start in range(top, bottom, rows)
+        ]
+        return np.concatenate(bands)
+
+    def _compose_band(self, fields: Tensor, box: Box) -> np.ndarray:
+        left, top, right, bottom = box
+        grid, window = self._grid(box)
+        fields = F.grid_sample(fields, grid, padding_mode="border", align_corners=False)
+        flow, kept, painted = fields.split((2, 1, 3), 1)
+        source = _levels(self._photograph[top:bottom, left:right])
+        edited = kept * self._moved(grid, flow * window) + painted
+        faded = source + window * (edited - source)
+        return faded[0].permute(1, 2, 0).round_().clamp_(0, 255).to(torch.uint8).numpy()
+
+    def _grid(self, box: Box) -> tuple[Tensor, Tensor]:
+        """Return the places of a box's pixels in the square (1, h, w, 2), from -1 to 1, and how much of an
+        edit is seen there (1, 1, h, w).
+        """
+        left, top, right, bottom = box
+        (a, b, c), (d, e, f) = self._to_square
+        x, y = np.arange(left, right) + 0.5, np.arange(top, bottom)[:, None] + 0.5
+        places = [torch.from_numpy(row.astype(np.float32)) for row in (a * x + b * y + c, d * x + e * y + f)]
+        inside = [1 - place.abs() for place in places]
+        if self._feather:
+            window = _between(inside[0], 0, self._feather) * _between(inside[1], 0, self._feather)
+        else:
+            window = ((inside[0] > 0) & (inside[1] > 0)).float()
+        return torch.stack(places, 2)[None], window[None, None]
+
+    def _moved(self, grid: Tensor, flow: Tensor) -> Tensor:
+        """Return the photograph's pixels (1, 3, h, w), 0 to 255, from where `flow` takes them."""
+        left, top, right, bottom = self._reached
+        inverse = torch.from_numpy(self._to_pixels).float()
+        shift = torch.from_numpy(self._to_square[:, 2]).float()
+        places = (grid + flow.permute(0, 2, 3, 1) - shift) @ inverse.T
+        corner, size = torch.tensor([left, top]), torch.tensor([right - left, bottom - top])
+        places = (places - corner) / size * 2 - 1
+        return F.grid_sample(
+            self._reachable, places, mode="bicubic", padding_mode="border", align_corners=False
+        )
+
+    @cached_property
+    def _reached(self) -> Box:
+        return self._bounds(1 + REACH)
+
+    @cached_property
+    def _reachable(self) -> Tensor:
+        left, top, right, bottom = self._reached
+        return _levels(self._photograph[top:bottom, left:right])
+
+    def _bounds(self, half: float) -> Box:
+        """Return the box around the square of half sides `half`, as far as the photograph goes."""
+        corners = half * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
+        pixels = (corners - self._to_square[:, 2]) @ self._to_pixels.T
+        height, width = self._photograph.shape[:2]
+        low = np.floor(pixels.min(axis=0) + ROUNDING).clip(0, (width - 1, height - 1)).astype(int)
+        high = np.ceil(pixels.max(axis=0) - ROUNDING).clip(low + 1, (width, height)).astype(int)
+        return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+
+def _to_square(photograph: np.ndarray, face: Face | None) -> np.ndarray:
+    """Return (2, 3): from pixels of the photograph to the square around the face, from -1 to 1."""
+    if face is not None:
+        return framing(face, 2) - np.array([[0, 0, 1], [0, 0, 1]])
+    left, top, side = _centre_square(photograph)
+    step = 2 / side
+    return np.array([[step, 0, -1 - left * step], [0, step, -1 - top * step]])
+
+
+def _framed(photograph: np.ndarray, face: Face | None, size: int) -> np.ndarray:
+    """Return the square, uint8 (size, size, 3), as the network sees it."""
+    if face is not None:
+        return aligned(photograph, face, size)
+    left, top, side = _centre_square(photograph)
+    square = photograph[top : top + side, left : left + side]
+    if side == size:
+        return square
+    return np.array(Image.fromarray(square).resize((size, size), Image.Resampling.LANCZOS))
+
+
+def _centre_square(photograph: np.ndarray) -> tuple[int, int, int]:
+    """Return left, top and side."""
+    height, width = photograph.shape[:2]
+    side = min(height, width)
+    return (width - side) // 2, (height - side) // 2, side
+
+
+def _added(parts: Parts) -> Tensor:
+    """Return what painting adds to the moved picture."""
+    return parts.paint * (parts.colour - parts.moved)
+
+
+def _alone(wanted: Parts, as_is: Parts) -> Tensor:
+    """Return where (B, 1, H, W), from 0 to 1, an edit stands alone and is no difference to `as_is`."""
+    change = (compose(wanted) - compose(as_is)).abs().mean(1, keepdim=True)
+    much = F.max_pool2d(_between(change, SMALL_CHANGE, LARGE_CHANGE), SPREAD, 1, SPREAD // 2)
+    return F.avg_pool2d(much, 3, 1, 1, count_include_pad=False)
+
+
+def _between(values: Tensor, low: float, high: float) -> Tensor:
+    """Return 0 up to `low`, 1 from `high` on, and a smooth step between them."""
+    part = ((values - low) / (high - low)).clamp(0, 1)
+    return part * part * (3 - 2 * part)
+
+
+def _levels(pixels: np.ndarray) -> Tensor:
+    """Return uint8 (H, W, 3) as float32 (1, 3, H, W), 0 to 255."""
+    return torch.from_numpy(np.ascontiguousarray(pixels).transpose(2, 0, 1)[None].astype(np.float32))
+
+
+def _row(aus: np.ndarray, device: torch.device | str) -> Tensor:
+    return torch.from_numpy(np.asarray(aus, dtype=np.float32))[None].to(device)

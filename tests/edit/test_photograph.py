@@ -1,0 +1,212 @@
+"""Editing a photograph at its own size: what may change, what may not, and where things go."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from benchmarks.suites.methods import installed_method
+from eggan.aus import AU_COUNT
+from eggan.data.synfacs.nuisance import draw_nuisance
+from eggan.data.synfacs.picture import render
+from eggan.data.synfacs.plan import person
+from eggan.edit import photograph
+from eggan.edit.editing import Model, load_shipped_model
+from eggan.edit.photograph import PhotographEditor
+from eggan.faces.find import Face
+from eggan.faces.framing import EYE_DISTANCE, EYE_LINE
+from eggan.faces.landmarks import LEFT_EYE, RIGHT_EYE
+from eggan.method import EditRequest
+from eggan.parts import Parts
+
+SIDE = 64
+SMILE = np.zeros(AU_COUNT, np.float32)
+SMILE[[5, 8, 14]] = 4
+
+
+def face_at(left: tuple[float, float], right: tuple[float, float]) -> Face:
+    """A face of which only the eyes' places matter here."""
+    landmarks = np.zeros((468, 3), np.float32)
+    landmarks[list(LEFT_EYE), :2] = left
+    landmarks[list(RIGHT_EYE), :2] = right
+    return Face(landmarks, 1.0, 1.0)
+
+
+def face_of_square(x: float, y: float, side: float) -> Face:
+    """The face whose square has this corner and side."""
+    half = EYE_DISTANCE * side / 2
+    line = y + EYE_LINE * side
+    return face_at((x + side / 2 - half, line), (x + side / 2 + half, line))
+
+
+def texture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    coarse = np.random.default_rng(seed).integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
+    return np.array(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def rendered(size: int) -> np.ndarray:
+    return render(person(3, "twin", 1), np.zeros(AU_COUNT), draw_nuisance("single", 0), "frontal", size)
+
+
+class Drawn:
+    """A method of known parts: `draw(source)` returns flow (x, y), colour and paint, numbers or fields."""
+
+    def __init__(self, draw: Callable) -> None:
+        self.draw = draw
+
+    def parts(self, source: torch.Tensor, target_aus: torch.Tensor) -> Parts:
+        x, y, colour, paint = (torch.as_tensor(value, dtype=torch.float32) for value in self.draw(target_aus))
+        field = torch.zeros(1, 1, SIDE, SIDE)
+        flow = torch.cat([field + x, field + y], 1)
+        moved = photograph.warp(source, flow)
+        return Parts(flow, moved, (field + colour).expand(-1, 3, -1, -1), field + paint)
+
+
+def drawing(*parts: float) -> Model:
+    return Model("drawn", Drawn(lambda aus: parts), SIDE, ("source", "target_aus"))
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Model:
+    return load_shipped_model(installed_method, "cpu")
+
+
+def test_nothing_outside_of_the_box_changes_and_much_inside_does(shipped):
+    picture = texture(300, 400)
+    before = picture.copy()
+    picture[40:240, 90:290] = np.array(Image.fromarray(rendered(256)).resize((200, 200)))
+    before = picture.copy()
+    editor = PhotographEditor(shipped, picture, face_of_square(90, 40, 200))
+    left, top, right, bottom = editor.box
+    assert editor.box == (90, 40, 290, 240)
+    edited = editor.edit(SMILE)
+    assert np.array_equal(picture, before)
+    assert np.abs(edited.astype(int) - picture)[150:200].max() > 40
+    edited[top:bottom, left:right] = picture[top:bottom, left:right]
+    assert np.array_equal(edited, picture)
+
+
+def test_the_aus_that_a_photograph_shows_give_it_back_bit_for_bit(shipped):
+    picture = texture(300, 400)
+    shown = np.linspace(0, 5, AU_COUNT).astype(np.float32)
+    editor = PhotographEditor(shipped, picture, face_at((150, 130), (230, 150)), shown)
+    assert np.array_equal(editor.edit(shown), picture)
+    assert not np.array_equal(editor.edit(SMILE), picture)
+
+
+def test_an_au_that_nobody_could_read_counts_as_absent(shipped):
+    picture = texture(200, 200)
+    face = face_of_square(20, 20, 150)
+    unknown = np.where(SMILE > 0, np.nan, 1.0)
+    edits = [
+        PhotographEditor(shipped, picture, face, aus).edit(SMILE) for aus in (unknown, np.nan_to_num(unknown))
+    ]
+    assert np.array_equal(*edits)
+
+
+def test_a_flow_moves_pixels_by_what_it_says_and_fades_to_the_border():
+    picture = texture(300, 300)
+    editor = PhotographEditor(drawing(1 / 16, -1 / 32, 0, 0), picture, face_of_square(50, 60, 192))
+    edited = editor.edit(SMILE).astype(int)
+    # half a square is 96 pixels: 6 to the right, 3 up
+    inner = (slice(90, 220), slice(80, 210))
+    moved = np.roll(picture, (3, -6), (0, 1)).astype(int)
+    assert np.abs(edited[inner] - moved[inner]).max() <= 1
+    assert np.abs(edited - picture)[60:252, 50:52].max() <= 3
+    assert np.abs(edited - picture)[60:62, 50:242].max() <= 3
+
+
+def test_a_flow_turns_with_the_face():
+    """A face that lies on its side is moved along its own axes."""
+    picture = texture(300, 300)
+    upright = face_of_square(50, 60, 192)
+    turned = np.ascontiguousarray(np.rot90(picture))  # anticlockwise: (x, y) -> (y, 300 - x)
+    lying = Face(
+        np.stack([upright.landmarks[:, 1], 300 - upright.landmarks[:, 0], upright.landmarks[:, 2]], 1), 1, 1
+    )
+    model = drawing(1 / 16, -1 / 32, 0.3, 0.4)
+    edits = [
+        PhotographEditor(model, picture, upright).edit(SMILE),
+        PhotographEditor(model, turned, lying).edit(SMILE),
+    ]
+    assert np.abs(np.rot90(edits[0]).astype(int) - edits[1]).max() <= 1
+
+
+def test_full_paint_hides_what_was_there_and_a_little_keeps_its_detail():
+    picture = texture(300, 300)
+    face = face_of_square(50, 60, 192)
+    hidden = PhotographEditor(drawing(0, 0, 0.5, 1), picture, face).edit(SMILE)
+    assert (hidden[100:200, 90:200] == round(1.5 * 127.5)).all()
+    tinted = PhotographEditor(drawing(0, 0, 0.5, 0.08), picture, face).edit(SMILE).astype(float)
+    fine = np.abs(np.diff(tinted, axis=1)).mean() / np.abs(np.diff(picture.astype(float), axis=1)).mean()
+    assert 0.97 < fine < 1.03
+    assert tinted[100:200, 90:200].mean() > picture[100:200, 90:200].mean() + 2
+
+
+def test_a_small_change_is_a_difference_and_a_large_one_stands_alone():
+    """Of what the network would do at the AUs that are shown, where it changes little."""
+    picture = texture(300, 300)
+    face = face_of_square(50, 60, 192)
+    shown = np.zeros(AU_COUNT)
+
+    def flow(aus: torch.Tensor) -> tuple:
+        return (1 / 16, 0, 0.9, 0.9 if aus.sum() > 20 else 0)
+
+    model = Model("drawn", Drawn(flow), SIDE, ("source", "target_aus"))
+    editor = PhotographEditor(model, picture, face, shown)
+    assert np.array_equal(editor.edit(SMILE), picture)  # both move alike
+    own = PhotographEditor(model, picture, face).edit(SMILE + 1)
+    inner = (slice(100, 210), slice(90, 200))
+    difference = np.abs(editor.edit(SMILE + 1)[inner].astype(int) - own[inner])
+    assert np.median(difference) == 0
+
+
+def test_a_framed_face_of_the_networks_size_is_edited_as_the_network_edits_it(shipped):
+    picture = rendered(SIDE)
+    source = photograph.to_network_range(torch.from_numpy(picture).permute(2, 0, 1)[None])
+    request = EditRequest(source, source, torch.from_numpy(SMILE)[None], source, source)
+    direct = shipped.method.edit(request)[0].permute(1, 2, 0).add(1).mul(127.5).round().numpy()
+    edited = PhotographEditor(shipped, picture, None).edit(SMILE)
+    assert np.abs(edited - direct).mean() < 1
+    assert np.abs(direct - picture).max() > 60
+
+
+def test_a_framed_face_may_be_the_middle_of_a_picture():
+    picture = texture(96, 128)
+    editor = PhotographEditor(drawing(0, 0, 1, 1), picture, None)
+    assert editor.box == (16, 0, 112, 96)
+    edited = editor.edit(SMILE)
+    assert (edited[:, 16:112] == 255).all()
+    assert np.array_equal(edited[:, :16], picture[:, :16])
+
+
+class Redraws:
+    """A method without parts: a flat picture of the reference's mean."""
+
+    def edit(self, request: EditRequest) -> torch.Tensor:
+        return request.reference.mean((2, 3), keepdim=True).expand_as(request.source)
+
+
+def test_a_method_that_redraws_is_enlarged_and_pasted_back():
+    picture, reference = texture(300, 300), np.full((SIDE, SIDE, 3), 200, np.uint8)
+    model = Model("redraws", Redraws(), SIDE, ("source", "reference"))
+    editor = PhotographEditor(model, picture, face_of_square(50, 60, 192), SMILE)
+    edited = editor.edit(SMILE, reference=reference)
+    assert (edited[100:200, 90:200] == 200).all()
+    assert np.array_equal(edited[:60], picture[:60])
+
+
+def test_a_face_at_the_edge_of_a_photograph_is_edited_as_far_as_it_goes(shipped):
+    picture = texture(200, 160)
+    editor = PhotographEditor(shipped, picture, face_of_square(-40, 90, 150))
+    assert editor.box == (0, 90, 110, 200)
+    assert editor.edit(SMILE).shape == picture.shape
+
+
+def test_a_photograph_is_composed_in_bands_of_any_height(shipped, monkeypatch):
+    picture, face = texture(300, 300), face_at((110, 120), (180, 140))
+    whole = PhotographEditor(shipped, picture, face, SMILE / 2).edit(SMILE)
+    monkeypatch.setattr(photograph, "BAND", 3000)
+    assert np.array_equal(PhotographEditor(shipped, picture, face, SMILE / 2).edit(SMILE), whole)
