@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, PngImagePlugin
@@ -23,12 +24,16 @@ def check_picture_output(path: Path, inputs: Iterable[Path] = (), force: bool = 
     check_output(path, inputs, is_own_picture, force)
 
 
-def save_picture(image: np.ndarray, path: Path) -> Path:
-    """Write a uint8 (H, W, 3) image as a marked PNG; `path` holds the whole picture or is left as it was."""
+def save_picture(picture: np.ndarray | Image.Image, path: Path, **options: Any) -> Path:
+    """Write a picture, such as uint8 (H, W, 3), as a marked PNG; `options` are Pillow's for this format.
+
+    `path` holds the whole picture or is left as it was.
+    """
+    image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
     mark = PngImagePlugin.PngInfo()
     mark.add_text(SOFTWARE, f"eggan {__version__}")
-    mark.add_text(PIXELS, _pixels_hash(image))
-    write_atomically(path, lambda staged: Image.fromarray(image).save(staged, format="PNG", pnginfo=mark))
+    mark.add_text(PIXELS, _pixels_hash(np.asarray(image)))
+    write_atomically(path, lambda staged: image.save(staged, format="PNG", pnginfo=mark, **options))
     return path
 
 

@@ -38,6 +38,10 @@ HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"
 ANIMATED = ("AVIF", "GIF", "HEIF", "PNG", "TIFF", "WEBP")  # MPO's further frames are not of a sequence
 HEAD = 32  # bytes in which a form shows
 ORIENTATION = 0x0112
+# Of a TIFF file, whose Exif block is the file itself, what speaks of the picture: description, maker, model,
+# resolution (3), date, artist, copyright.
+DESCRIPTIVE = (0x010E, 0x010F, 0x0110, 0x011A, 0x011B, 0x0128, 0x0132, 0x013B, 0x8298)
+EXIF_PART, GPS_PART = 0x8769, 0x8825
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -60,6 +64,33 @@ class Decoded:
 
     image: Image.Image
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Original:
+    """A picture as its file holds it, upright: `image` in its own mode, `rgb` as `decode_rgb` has it.
+
+    `deep`: its colours have 16 bits in the file, of which Pillow keeps 8. `exif` is its Exif block without
+    the tag that turns it and without a thumbnail, `icc` its colour profile; both may be empty.
+    """
+
+    image: Image.Image
+    rgb: Image.Image
+    deep: bool
+    exif: bytes
+    icc: bytes
+    notes: tuple[str, ...]
+
+
+def decode_original(path: Path, content: bytes | None = None) -> Original:
+    """Read an image file to be written again; errors and `content` as of `decode_rgb`."""
+    notes: list[str] = []
+    image, deep = _open(path, content, notes)
+    icc = image.info.get("icc_profile") or b""
+    exif = _exif(image)
+    upright = _guarded(path, lambda: _upright(image, notes))
+    rgb = _guarded(path, lambda: _to_rgb(upright, path, deep, notes))
+    return Original(upright, rgb, deep, exif, icc, tuple(notes))
 
 
 def decode_rgb(path: Path, content: bytes | None = None) -> Decoded:
@@ -231,6 +262,24 @@ def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
         return image
     notes.append("turned upright as its EXIF tag says")
     return image.transpose(turn)
+
+
+def _exif(image: Image.Image) -> bytes:
+    """Return a picture's Exif block as `Original` has it; a damaged one, which `_upright` notes, is empty."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            given, kept = image.getexif(), Image.Exif()
+            plain = DESCRIPTIVE if image.format == "TIFF" else [tag for tag in given if tag != ORIENTATION]
+            for tag in plain:
+                if tag in given:
+                    kept[tag] = given[tag]
+            for part in (EXIF_PART, GPS_PART):
+                if values := given.get_ifd(part):
+                    kept[part] = dict(values)
+            return kept.tobytes() if kept else b""
+    except Exception:  # Pillow raises whatever reading a damaged block comes to
+        return b""
 
 
 def _to_rgb(image: Image.Image, path: Path, deep: bool, notes: list[str]) -> Image.Image:

@@ -1,0 +1,144 @@
+"""A photograph's file, whatever its mode: what an edit changes of it, and what stays."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from eggan.edit.photo_file import load_photo_file
+
+RANDOM = np.random.default_rng(0)
+COLOURS = RANDOM.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+ALPHA = RANDOM.integers(0, 256, (20, 30), dtype=np.uint8)
+ALPHA[:, ::3] = 255
+ALPHA[:, 1::3] = 0
+BOX = (10, 5, 22, 15)
+INSIDE = (slice(5, 15), slice(10, 22))
+
+
+def inks() -> Image.Image:
+    return Image.fromarray(RANDOM.integers(0, 256, (20, 30, 4), dtype=np.uint8), "CMYK")
+
+
+def transparent(mode: str) -> Image.Image:
+    image = Image.fromarray(COLOURS).convert(mode)
+    image.putalpha(Image.fromarray(ALPHA))
+    return image
+
+
+def deep_grey(bits: int) -> Image.Image:
+    return Image.fromarray((COLOURS[..., 0].astype(np.uint16) * 256 + COLOURS[..., 1]) >> (16 - bits))
+
+
+FORMS = {
+    "rgb.png": Image.fromarray(COLOURS),
+    "rgba.png": transparent("RGBA"),
+    "la.png": transparent("LA"),
+    "grey.png": Image.fromarray(COLOURS[..., 0]),
+    "cmyk.tif": inks(),
+    "grey16.png": deep_grey(16),
+    "grey16.tif": deep_grey(16),
+    "grey12.png": deep_grey(12),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_an_edit_changes_what_it_changes_and_nothing_else(tmp_path, name):
+    """Whatever the mode, the picture then shows the edit, and all other pixels keep their own values."""
+    FORMS[name].save(tmp_path / name)
+    photo = load_photo_file(tmp_path / name)
+    own, seen = np.array(photo.image), photo.pixels.copy()
+    patch = seen[INSIDE].copy()
+    patch[2:6, 3:9] = 90 + patch[2:6, 3:9] // 4
+    photo.put(BOX, patch)
+    after = np.array(photo.image)
+    same = np.ones(seen.shape[:2], bool)
+    same[7:11, 13:19] = False
+    assert photo.image.mode == FORMS[name].mode
+    assert np.array_equal(after[same], own[same])
+    assert np.array_equal(photo.pixels[INSIDE], patch)
+    photo.image.save(tmp_path / f"again-{name}")
+    again = load_photo_file(tmp_path / f"again-{name}").pixels[7:11, 13:19].astype(int)
+    wanted = patch[2:6, 3:9].astype(float)
+    if photo.image.mode in ("L", "LA", "I;16"):
+        wanted = np.repeat(wanted @ [[0.299], [0.587], [0.114]], 3, axis=2)
+    seen_through = ALPHA[7:11, 13:19] > 0 if photo.image.mode in ("RGBA", "LA") else np.ones((4, 6), bool)
+    # a pixel that is nearly transparent cannot show everything
+    off = np.abs(again - wanted)[seen_through]
+    assert np.median(off) <= 1
+    if photo.image.mode not in ("RGBA", "LA"):
+        assert off.max() <= 1
+    assert np.array_equal(again[~seen_through], seen[7:11, 13:19][~seen_through])
+
+
+@pytest.mark.parametrize(
+    ("mode", "options", "becomes", "note"),
+    [
+        ("P", {}, "RGB", "a palette cannot hold"),
+        ("P", {"transparency": 3}, "RGBA", "a palette cannot hold"),
+        ("1", {}, "L", "256 levels of grey"),
+        ("RGB", {"transparency": (0, 0, 0)}, "RGBA", None),
+        ("L", {"transparency": 0}, "LA", None),
+    ],
+)
+def test_a_mode_that_cannot_hold_an_edit_is_left(tmp_path, mode, options, becomes, note):
+    image = Image.fromarray(COLOURS).convert(mode)
+    image.save(tmp_path / "a.png", **options)
+    photo = load_photo_file(tmp_path / "a.png")
+    assert photo.image.mode == becomes
+    assert [note in text for text in photo.notes] == [True] * (note is not None)
+    assert np.array_equal(
+        np.asarray(photo.image.convert("RGBA")), np.asarray(Image.open(tmp_path / "a.png").convert("RGBA"))
+    )
+
+
+def turned(orientation: int, kind: str = "JPEG") -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    exif[0x010F] = "Maker"
+    exif.get_ifd(ExifTags.IFD.Exif)[0x9003] = "2026:01:02 03:04:05"
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[1] = "N"
+    stream = io.BytesIO()
+    Image.fromarray(COLOURS).save(stream, kind, exif=exif.tobytes())
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_a_picture_is_turned_once_and_keeps_the_rest_of_its_exif_block(tmp_path, kind):
+    path = tmp_path / "a"
+    path.write_bytes(turned(6, kind))
+    photo = load_photo_file(path)
+    assert photo.image.size == (20, 30)
+    assert photo.pixels.shape == (30, 20, 3)
+    kept = Image.Exif()
+    kept.load(photo.exif)
+    assert 0x0112 not in kept
+    assert kept[0x010F] == "Maker"
+    assert kept.get_ifd(ExifTags.IFD.Exif)[0x9003] == "2026:01:02 03:04:05"
+    assert kept.get_ifd(ExifTags.IFD.GPSInfo)[1] == "N"
+
+
+def test_a_picture_without_an_exif_block_gets_none(tmp_path):
+    Image.fromarray(COLOURS).save(tmp_path / "a.png")
+    assert load_photo_file(tmp_path / "a.png").exif == b""
+
+
+def test_sixteen_bits_of_colour_are_read_as_eight_and_that_is_noted(tmp_path):
+    import struct
+    import zlib
+
+    rows = b"".join(b"\0" + (COLOURS[y].astype(">u2") * 257).tobytes() for y in range(20))
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", 30, 20, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    ]
+    content = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+    (tmp_path / "deep.png").write_bytes(content)
+    photo = load_photo_file(tmp_path / "deep.png")
+    assert "8 of the 16 bits" in photo.notes[0]
+    assert np.array_equal(photo.pixels, COLOURS)
