@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from eggan.config import from_dict
-from eggan.parts import Parts
 
 if TYPE_CHECKING:
     from eggan.checkpoint import Checkpoint
     from eggan.data.dataset import Dataset
+    from eggan.warp import Parts
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Reconstructs(Protocol):
 class EditsLarge(Protocol):
     """What a `Method` offers too where its edits can be composed at a photograph's own size."""
 
-    def parts(self, source: Tensor, target_aus: Tensor) -> Parts:
+    def parts(self, source: Tensor, target_aus: Tensor) -> "Parts":
         """Return the parts of the edits of pictures (B, 3, H, W) at the method's own size; gradient and mode
         as for `edit`.
         """

@@ -17,9 +17,8 @@ from eggan.data.synfacs.picture import render
 from eggan.data.synfacs.plan import person
 from eggan.errors import UserError
 from eggan.files import hash_files
-from eggan.parts import compose
 from eggan.shipped import check, weights
-from eggan.warp import CPU, EGGANW, ENTRY
+from eggan.warp import CPU, EGGANW, ENTRY, compose
 
 NARROW = replace(CPU, channels=(8, 8), blocks=1, embedding=8, detail_channels=4)
 

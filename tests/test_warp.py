@@ -10,9 +10,8 @@ from eggan import losses
 from eggan.disturb import DisturbConfig, disturb
 from eggan.errors import UserError
 from eggan.method import EditRequest, EditsLarge, ReconstructionRequest
-from eggan.parts import Parts, compose, warp
 from eggan.training import TrainingConfig, load_training_set, make_batch
-from eggan.warp import EGGANW, ENTRY, FLOW_UNIT, WarpConfig, build
+from eggan.warp import EGGANW, ENTRY, FLOW_UNIT, Parts, WarpConfig, build, compose, warp
 from tests.tiny import context, tiny_dataset
 
 CPU = torch.device("cpu")

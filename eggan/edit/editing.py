@@ -16,8 +16,8 @@ from eggan.data.images import to_uint8
 from eggan.edit.edit_targets import SUPPLIED
 from eggan.errors import UserError
 from eggan.method import EditRequest, EditsLarge, Method, MethodEntry
-from eggan.parts import Parts, compose, warp
 from eggan.shipped.weights import DEFAULT, load_shipped, read_card
+from eggan.warp import Parts, compose, warp
 
 RENDERED = "synfacs"  # how the names of rendered datasets begin
 GAP = 2  # white pixels between the frames of a strip

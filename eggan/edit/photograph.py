@@ -25,7 +25,7 @@ from eggan.edit.editing import Model
 from eggan.faces.face import Face
 from eggan.faces.framing import aligned, framing
 from eggan.method import EditRequest, EditsLarge
-from eggan.parts import Parts, compose, warp
+from eggan.warp import Parts, compose, warp
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 FEATHER = 0.12  # of half the square: where an edit fades out

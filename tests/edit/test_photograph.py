@@ -19,7 +19,7 @@ from eggan.faces.find import Face
 from eggan.faces.framing import EYE_DISTANCE, EYE_LINE
 from eggan.faces.landmarks import LEFT_EYE, RIGHT_EYE
 from eggan.method import EditRequest
-from eggan.parts import Parts
+from eggan.warp import Parts
 
 SIDE = 64
 SMILE = np.zeros(AU_COUNT, np.float32)
