@@ -12,6 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from baselines import ganimation, homointerpgan, stargan
@@ -20,7 +21,7 @@ from eggan import model, warp
 from eggan.aus import AU_NUMBERS, EXPRESSIONS
 from eggan.checkpoint import model_card, save_checkpoint
 from eggan.cli import main
-from eggan.data.images import to_network_range
+from eggan.data.images import to_network_range, to_uint8
 from eggan.data.synfacs.nuisance import draw_nuisance
 from eggan.data.synfacs.picture import render
 from eggan.data.synfacs.plan import person
@@ -171,7 +172,7 @@ class TestTheFileOfTheShippedWeights:
         assert onnx_file.is_own_file(path)
 
     def test_is_edited_with_where_torch_cannot_be_imported(self, shipped, tmp_path):
-        """At the picture's own size, as `edit_large` composes it."""
+        """At the picture's own size, of flow, colour and paint that are enlarged."""
         picture = render(person(3, "twin", 1), np.zeros(17), draw_nuisance("single", 0), "frontal", 128)
         Image.fromarray(picture).save(tmp_path / "face.png")
         code = (
@@ -192,7 +193,14 @@ class TestTheFileOfTheShippedWeights:
         target = torch.zeros(1, 17)
         target[0, AU_NUMBERS.index(12)], target[0, AU_NUMBERS.index(25)] = 4, 3
         pixels = to_network_range(torch.from_numpy(picture.copy()).permute(2, 0, 1)[None])
-        wanted = editing.to_picture(method.edit_large(pixels, target)[0]).astype(int)
+        small = F.interpolate(pixels, (64, 64), mode="bilinear", align_corners=False, antialias=True)
+        parts = method.parts(small, target)
+        flow, colour, paint = (
+            F.interpolate(part, (128, 128), mode="bilinear", align_corners=False)
+            for part in (parts.flow, parts.colour, parts.paint)
+        )
+        edit = torch.lerp(warp.warp(pixels, flow), colour, paint)
+        wanted = to_uint8(edit)[0].permute(1, 2, 0).numpy().astype(int)
         assert np.abs(edited - wanted).max() <= 3
         assert np.abs(edited - wanted).mean() <= 0.3
         assert np.abs(wanted - picture).mean() > 1
