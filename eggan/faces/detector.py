@@ -16,6 +16,7 @@ BLOCK = 16  # the picture's sides are multiples of it
 LEAST_SCORE = 0.5  # the model's own threshold, as is the overlap of boxes that mean one face
 SAME_FACE = 0.3
 LOGIT_LIMIT = 100.0
+TILE, OVERLAP = 1024, 128
 
 
 @dataclass(frozen=True)
@@ -34,17 +35,30 @@ class Detection:
 def detect(photograph: np.ndarray, side: int) -> list[Detection]:
     """Return the faces seen when the longer side of uint8 (H, W, 3) is `side` px, best first."""
     picture, scale = _scaled(photograph, side)
-    values, logits = run_detector(picture)
-    scores = 1 / (1 + np.exp(-np.clip(logits.astype(float), -LOGIT_LIMIT, LOGIT_LIMIT)))
-    kept = np.flatnonzero(scores >= LEAST_SCORE)
-    kept = kept[np.argsort(-scores[kept], kind="stable")]
-    places = _anchors(picture.shape[0], picture.shape[1])[kept]
-    values = values[kept].astype(float).reshape(-1, 8, 2)
-    values[:, [0, 2, 3, 4, 5, 6, 7]] += places[:, None]  # all but the size are relative to the anchor
+    parts = [_seen(picture, x, y) for y in _starts(len(picture)) for x in _starts(len(picture[0]))]
+    values, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.argsort(-scores, kind="stable")
     return [
         Detection(face[0] / scale, float(face[1].max()) / scale, face[2:4] / scale, score)
-        for face, score in _merged(values, scores[kept])
+        for face, score in _merged(values[order], scores[order])
     ]
+
+
+def _starts(length: int) -> range:
+    """Return where tiles begin that overlap by the largest face: memory grows with the tile alone."""
+    return range(0, max(1, length - OVERLAP), TILE - OVERLAP)
+
+
+def _seen(picture: np.ndarray, x: int, y: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a tile's anchors saw: (N, 8, 2) centre, size and six points in the picture, and scores."""
+    tile = picture[y : y + TILE, x : x + TILE]
+    values, logits = run_detector(tile)
+    scores = 1 / (1 + np.exp(-np.clip(logits.astype(float), -LOGIT_LIMIT, LOGIT_LIMIT)))
+    kept = np.flatnonzero(scores >= LEAST_SCORE)
+    places = _anchors(*tile.shape[:2])[kept] + (x, y)
+    faces = values[kept].astype(float).reshape(-1, 8, 2)
+    faces[:, [0, 2, 3, 4, 5, 6, 7]] += places[:, None]  # all but the size are relative to the anchor
+    return faces, scores[kept]
 
 
 def _scaled(photograph: np.ndarray, side: int) -> tuple[np.ndarray, float]:

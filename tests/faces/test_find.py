@@ -1,5 +1,7 @@
 """Faces in photographs: large and small, turned, several, none; and what is asked of odd pictures."""
 
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -92,6 +94,23 @@ def test_a_large_photograph_with_a_face_is_read():
     assert_in_tile(face, tile)
 
 
+def test_small_faces_on_the_seams_of_a_large_photograph_are_found_once():
+    """The finest look goes by overlapping tiles, of 1024 px in 2048."""
+    tiles = [(x - 22, y - 22, 44) for x in (300, 900, 1020, 1800) for y in (500, 900)]
+    faces = find_faces(with_faces(1000, 2048, tiles))
+    assert len(faces) == len(tiles)
+    for tile in tiles:
+        assert_in_tile(min(faces, key=lambda face: np.abs(face.eyes - eyes_in(tile)).max()), tile)
+
+
+def test_a_mirrored_face_is_the_mirrored_reading():
+    photograph = with_faces(400, 512, [ONE])
+    (face,), (mirrored,) = find_faces(photograph), find_faces(np.ascontiguousarray(photograph[:, ::-1]))
+    expected = (np.array([512, 0]) - face.eyes * [1, -1])[::-1]
+    assert np.abs(mirrored.eyes - expected).max() < 0.01 * ONE[2]
+    assert mirrored.yaw == pytest.approx(-face.yaw, abs=4)
+
+
 def test_a_grey_photograph_is_read_as_a_coloured_one():
     coloured = with_faces(400, 512, [ONE])
     grey = np.array(Image.fromarray(coloured).convert("L").convert("RGB"))
@@ -121,6 +140,21 @@ def test_known_eyes_spare_the_detection():
 def test_what_is_no_photograph_is_refused(wrong):
     with pytest.raises(ValueError, match="uint8"):
         find_faces(wrong)
+
+
+def test_loading_the_models_takes_less_than_a_third_of_a_second():
+    """From nothing to the first face, of which importing numpy and Pillow is no part."""
+    code = (
+        "import time, sys, numpy as np\nfrom PIL import Image\n"
+        "started = time.process_time()\n"
+        "from eggan.faces.find import find_faces\n"
+        "find_faces(np.zeros((128, 128, 3), np.uint8))\n"
+        "print(time.process_time() - started, *({'torch', 'scipy', 'numba'} & set(sys.modules)))"
+    )
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True) for _ in range(2)]
+    seconds, *imported = min(run.stdout for run in runs).split()
+    assert float(seconds) < 0.3
+    assert imported == []
 
 
 def test_a_portrait_takes_few_milliseconds():
