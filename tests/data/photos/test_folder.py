@@ -12,7 +12,9 @@ from eggan.data.dataset import load_dataset
 from eggan.data.photos.records import inside, read_photo
 from eggan.data.photos.split import read_split, split_identities
 from eggan.errors import UserError
+from eggan.faces.find import find_faces
 from tests.data.published import FakeOpenFace, image_text, write_table
+from tests.faces.pictures import eyes_in, with_faces
 
 PEOPLE = ("anna", "bert", "carl")
 FILES = [f"{person}/{number}.png" for person in PEOPLE for number in range(2)]
@@ -123,6 +125,23 @@ def test_one_size_and_one_face(eggan, root: Path, tmp_path: Path) -> None:
         "no photograph of folder can be used: 6 photographs or videos cannot be used (6 x no face)"
         in refused(eggan, root, table, "--align", "dlib", "--allow-incomplete")
     )
+
+
+def test_faces_are_aligned_by_default_and_by_the_former_word(eggan, root: Path, tmp_path: Path) -> None:
+    for number, file in enumerate(FILES):
+        photograph = with_faces(240, 320, [(30 + 10 * number, 20, 150)])
+        Image.fromarray(photograph).save(root / file)
+    command = ["data", "build", "folder", "--root", root, "--labels"]
+    command += [write_table(tmp_path / "au.csv", FILES, AUS), "--size", 64, "--out"]
+    assert eggan(*command, tmp_path / "default")[0] == 0
+    built = load_dataset(tmp_path / "default")
+    assert built.info["parameters"]["align"] == "face"
+    for image in built.images:
+        assert np.abs(find_faces(np.array(image))[0].eyes - eyes_in((0, 0, 64))).max() < 1
+    assert eggan(*command, tmp_path / "former", "--align", "dlib")[0] == 0
+    former = load_dataset(tmp_path / "former")
+    assert former.info["parameters"] == built.info["parameters"]
+    assert former.content_hash == built.content_hash
 
 
 @pytest.mark.parametrize(
