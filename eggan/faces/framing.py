@@ -6,7 +6,7 @@ from eggan.faces.face import Face
 from eggan.faces.resampling import resampled
 
 # Where the landmark model finds the eyes of SynFACS's rendered faces, in parts of the picture's side, so that
-# models and instruments see one framing: the mean of 160 faces of 20 people at 128 px.
+# models and instruments see one framing: the means of 160 faces of 20 people at 128 px.
 EYE_LINE = 0.423
 EYE_DISTANCE = 0.297
 
