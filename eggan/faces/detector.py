@@ -32,16 +32,27 @@ class Detection:
     score: float
 
 
-def detect(photograph: np.ndarray, side: int) -> list[Detection]:
-    """Return the faces seen when the longer side of uint8 (H, W, 3) is `side` px, best first."""
-    picture, scale = _scaled(photograph, side)
+def detect(photograph: np.ndarray, side: int, turns: int = 0) -> list[Detection]:
+    """Return the faces seen when the longer side of uint8 (H, W, 3) is `side` px, best first.
+
+    `turns`: quarters, as of `np.rot90`, by which the picture is turned before it is looked at.
+    """
+    upright, scale = _scaled(photograph, side)
+    picture = np.ascontiguousarray(np.rot90(upright, turns))
     parts = [_seen(picture, x, y) for y in _starts(len(picture)) for x in _starts(len(picture[0]))]
     values, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.argsort(-scores, kind="stable")
-    return [
-        Detection(face[0] / scale, float(face[1].max()) / scale, face[2:4] / scale, score)
-        for face, score in _merged(values[order], scores[order])
-    ]
+    faces = []
+    for face, score in _merged(values[order], scores[order]):
+        centre, *eyes = _turned_back(face[[0, 2, 3]], upright.shape, turns) / scale
+        faces.append(Detection(centre, float(face[1].max()) / scale, np.array(eyes), score))
+    return faces
+
+
+def _turned_back(points: np.ndarray, shape: tuple[int, ...], turns: int) -> np.ndarray:
+    """Return where points (N, 2) of `np.rot90(picture, turns)` are in the picture of `shape` (H, W, 3)."""
+    (x, y), (height, width) = points.T, shape[:2]
+    return np.column_stack([(x, y), (width - y, x), (width - x, height - y), (y, height - x)][turns])
 
 
 def _starts(length: int) -> range:

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from eggan.faces.detector import detect
 from eggan.faces.face import Face
 from eggan.faces.landmarks import Region, read_landmarks, region_of_box, region_of_eyes, region_of_landmarks
-from eggan.faces.turns import TURNS, detect_turned, upright
+from eggan.faces.turns import TURNS, upright
 
 __all__ = ["Face", "find_faces", "landmarks_of"]
 
@@ -59,7 +60,7 @@ def _search(photograph: np.ndarray, turns: int) -> list[Face]:
     faces = list[Face]()
     for side in _sides(photograph, LARGEST_TURNED_SIDE if turns else LARGEST_SIDE):
         known = len(faces)
-        for found in detect_turned(photograph, side, turns):
+        for found in detect(photograph, side, turns):
             if any(_holds(face, found.centre) for face in faces):
                 continue
             seen = upright(photograph, found)

@@ -17,12 +17,6 @@ SURE = 0.92  # no face turned the wrong way scored more than 0.91
 TURNS = (0, 1, 3, 2)  # quarters, as of `np.rot90`
 
 
-def detect_turned(photograph: np.ndarray, side: int, turns: int) -> list[Detection]:
-    """Return detections, in pixels of uint8 (H, W, 3), in the picture that `np.rot90` turns by `turns`."""
-    found = detect(np.ascontiguousarray(np.rot90(photograph, turns)), side)
-    return [_turned_back(detection, photograph.shape[:2], turns) for detection in found]
-
-
 def upright(photograph: np.ndarray, found: Detection) -> Detection:
     """Return the detection that a closer look finds at the same place, whichever way up it scores most."""
     if found.score >= SURE:
@@ -35,16 +29,7 @@ def upright(photograph: np.ndarray, found: Detection) -> Detection:
             face, centre=face.centre * step + corner, side=face.side * step, eyes=face.eyes * step + corner
         )
         for turns in TURNS
-        for face in detect_turned(close.astype(np.uint8), CLOSE_SIDE, turns)
+        for face in detect(close.astype(np.uint8), CLOSE_SIDE, turns)
     ]
     same = [face for face in seen if np.abs(face.centre - found.centre).max() < found.side / 2]
     return max([found, *same], key=lambda face: face.score)
-
-
-def _turned_back(found: Detection, shape: tuple[int, int], turns: int) -> Detection:
-    """Return a detection made in `np.rot90(photograph, turns)` in the photograph, of `shape` (H, W)."""
-    height, width = shape
-    x, y = np.vstack([found.centre, found.eyes]).T
-    back = [(x, y), (width - y, x), (width - x, height - y), (y, height - x)][turns]
-    centre, *eyes = np.column_stack(back)
-    return replace(found, centre=centre, eyes=np.array(eyes))
