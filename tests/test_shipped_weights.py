@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from eggan.aus import AU_COUNT
 from eggan.checkpoint import Checkpoint, ModelCard
@@ -68,8 +69,40 @@ def test_eggan_keeps_people_it_has_never_seen_and_follows_the_aus():
         assert figures["edit"]["mse"] <= 0.4 * figures["copy_source"]["mse"]
 
 
-def test_weights_are_stored_as_fp16_and_loaded_as_float32():
-    assert {tensor.dtype for tensor in weights.load_shipped().weights.values()} == {torch.float32}
+def test_weights_are_stored_in_few_bits_and_loaded_as_float32():
+    for name in weights.NAMES:
+        assert {tensor.dtype for tensor in weights.load_shipped(name).weights.values()} == {torch.float32}
+        stored = {t.dtype for t in load_file(weights.FOLDER / f"{name}.safetensors").values()}
+        packs = weights.read_card(name)["storage"] == weights.FORMATS["int8"]
+        assert stored == ({torch.int8, torch.float16, torch.float32} if packs else {torch.float16})
+
+
+def test_a_packed_weight_is_off_by_half_a_step_of_its_own_channel_at_most():
+    generator = torch.Generator().manual_seed(0)
+    large = torch.randn(6, 80, 3, 3, generator=generator) * torch.logspace(-8, 3, 6)[:, None, None, None]
+    large[2] = 0  # an untrained head
+    small = torch.randn(5, 7, generator=generator)
+    stored = weights.packed({"large": large, "small": small})
+    assert (stored["large"].dtype, stored["small"].dtype) == (torch.int8, torch.float16)
+    again = weights.unpacked(stored)
+    assert again.keys() == {"large", "small"}
+    steps = large.abs().flatten(1).amax(1) / 127
+    assert ((again["large"] - large).abs().flatten(1).amax(1) <= 0.5001 * steps).all()
+    assert torch.equal(again["large"].abs().flatten(1).amax(1), stored["large.scale"] * 127 * (steps > 0))
+    assert torch.equal(again["small"], small.half().float())
+
+
+def test_packed_weights_without_their_scales_are_refused(tmp_path):
+    shipped = weights.load_shipped("eggan_64")
+    weights.save_shipped(shipped, "again", weights.read_card("eggan_64"), tmp_path, "int8")
+    path = tmp_path / "again.safetensors"
+    tensors = load_file(path)
+    scale = next(name for name in tensors if name.endswith(weights.SCALE))
+    save_file({name: tensor for name, tensor in tensors.items() if name != scale}, path)
+    card = weights.read_card("again", tmp_path) | {"sha256": hash_files([path])}
+    (tmp_path / "again.json").write_text(json.dumps(card))
+    with pytest.raises(UserError, match=f"holds no weights.*{scale}"):
+        weights.load_shipped("again", tmp_path)
 
 
 def test_edits_with_fp16_weights_are_those_of_float32_to_a_grey_level(tmp_path):

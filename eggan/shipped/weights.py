@@ -1,14 +1,18 @@
-"""Loading the shipped weights: `<name>.safetensors` (fp16) beside `<name>.json`, its card.
+"""Loading the shipped weights: `<name>.safetensors` beside `<name>.json`, its card.
 
-A file whose sha256 is not its card's is refused before anything is read from it.
+Weights are stored as fp16, or packed: 8 bits for each weight and one scale for each of the first dimension
+(the output channels of a convolution), small tensors as fp16. A file whose sha256 is not its card's is
+refused before anything is read from it.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
+from torch import Tensor
 
 from eggan.checkpoint import Checkpoint, ModelCard, write_safetensors
 from eggan.errors import UserError
@@ -20,6 +24,14 @@ DEFAULT = "eggan_w_64"  # what `eggan edit` uses when no checkpoint is named
 NAMES = (DEFAULT, "eggan_64")
 FIELDS = {"method", "method_version", "config", "image_size", "sha256", "data", "held_out"}
 RESTORE = "install the package again"
+SCALE = ".scale"  # ends the name of the scales of a packed tensor
+LARGEST = 127  # of the whole numbers that a packed tensor holds
+LEAST_PACKED = 4096  # values; smaller tensors have no weight in a file's size
+Storage = Literal["fp16", "int8"]
+FORMATS: dict[Storage, str] = {
+    "fp16": "fp16",
+    "int8": f"8 bits per weight and a float32 scale per output channel; fp16 below {LEAST_PACKED} values",
+}
 
 
 def read_card(name: str = DEFAULT, folder: Path = FOLDER) -> dict[str, Any]:
@@ -47,23 +59,59 @@ def load_shipped(name: str = DEFAULT, folder: Path = FOLDER) -> Checkpoint:
     if hash_files([path]) != card["sha256"]:
         raise UserError(f"{path.name} is not the file that its card describes: {RESTORE}")
     try:
-        weights = load(path.read_bytes())
-    except SafetensorError as error:
+        weights = unpacked(load(path.read_bytes()))
+    except (SafetensorError, KeyError) as error:
         raise UserError(f"{path.name} holds no weights ({error}): {RESTORE}") from None
     model = ModelCard(card["method"], card["method_version"], card["config"], card["image_size"])
-    return Checkpoint(model, {key: value.float() for key, value in weights.items()})
+    return Checkpoint(model, weights)
 
 
-def save_shipped(checkpoint: Checkpoint, name: str, card: dict[str, Any], folder: Path = FOLDER) -> None:
-    """Write a checkpoint's weights as fp16 and its card, which gains what the weights themselves say."""
+def stored(weights: Mapping[str, Tensor], storage: Storage) -> dict[str, Tensor]:
+    """Return float32 weights as a file of that storage holds them."""
+    if storage == "int8":
+        return packed(weights)
+    return {name: value.to(torch.float16).contiguous() for name, value in weights.items()}
+
+
+def packed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights with large tensors as int8 and their scales, small ones as fp16."""
+    whole = {}
+    for name, value in weights.items():
+        if value.dim() < 2 or value.numel() < LEAST_PACKED:
+            whole[name] = value.to(torch.float16).contiguous()
+            continue
+        largest = value.float().abs().flatten(1).amax(1)
+        scale = (largest / LARGEST).clamp(min=torch.finfo(torch.float32).tiny)
+        whole[name] = (value.float() / _along_first(scale, value)).round().to(torch.int8).contiguous()
+        whole[name + SCALE] = scale
+    return whole
+
+
+def unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return stored weights, packed or not, as float32; packed ones without scales are a KeyError."""
+    weights = {name: value.float() for name, value in tensors.items() if not name.endswith(SCALE)}
+    for name, value in weights.items():
+        if tensors[name].dtype == torch.int8:
+            weights[name] = value * _along_first(tensors[name + SCALE], value)
+    return weights
+
+
+def _along_first(scale: Tensor, value: Tensor) -> Tensor:
+    return scale.view(-1, *[1] * (value.dim() - 1))
+
+
+def save_shipped(
+    checkpoint: Checkpoint, name: str, card: dict[str, Any], folder: Path = FOLDER, storage: Storage = "fp16"
+) -> None:
+    """Write a checkpoint's weights and its card, which gains what the weights themselves say."""
     path = folder / f"{name}.safetensors"
-    halves = {key: value.to(torch.float16).contiguous() for key, value in checkpoint.weights.items()}
-    write_safetensors(halves, path)
+    write_safetensors(stored(checkpoint.weights, storage), path)
     own = {
         "card_version": CARD_VERSION,
         "name": name,
         **checkpoint.card.fields,
-        "parameters": sum(value.numel() for value in halves.values()),
+        "storage": FORMATS[storage],
+        "parameters": sum(value.numel() for value in checkpoint.weights.values()),
         "sha256": hash_files([path]),
     }
     write_json({**card, **own}, folder / f"{name}.json")

@@ -1,17 +1,29 @@
-"""`eggan weights list | check`."""
+"""`eggan weights list | check | train`."""
 
 import argparse
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eggan.options import add_device_argument, add_runs_argument, resolve_device
+
+if TYPE_CHECKING:
+    from eggan.shipped.recipes import Recipe
 
 LIST_EXAMPLE = """example:
   eggan weights list          a name stands for a folder: `eggan edit face.png --checkpoint eggan_64`"""
 CHECK_EXAMPLE = """example:
   eggan weights check         hashes and one edit of a rendered face; exit status 1 when an AU stays"""
 
+TRAIN_EXAMPLE = """examples:
+  eggan weights train eggan_w_128 --dry-run       the commands and what they cost
+  eggan weights train eggan_w_128                 runs them; stopped, the same command goes on"""
+
 
 def register(subparsers: Any) -> None:
     """Add `eggan weights`."""
-    parser = subparsers.add_parser("weights", help="list or check the weights that come with the package")
+    parser = subparsers.add_parser(
+        "weights", help="list, check or make anew the weights that come with the package"
+    )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     _add(
         actions,
@@ -21,12 +33,22 @@ def register(subparsers: Any) -> None:
         run_list,
     )
     _add(actions, "check", "compare hashes, edit one rendered face, read its AUs", CHECK_EXAMPLE, run_check)
+    summary = "make shipped weights anew: render the people, train, keep the best on validation people"
+    train = _add(actions, "train", summary, TRAIN_EXAMPLE, run_train)
+    train.add_argument("name", metavar="NAME", help="name of shipped weights: `eggan weights list`")
+    train.add_argument("--out", type=Path, help="folder for all of it (default: weights/NAME in --runs)")
+    train.add_argument("--dry-run", action="store_true", help="print the commands and their cost only")
+    add_device_argument(train)
+    add_runs_argument(train)
 
 
-def _add(actions: Any, name: str, summary: str, examples: str, run: Any) -> None:
+def _add(actions: Any, name: str, summary: str, examples: str, run: Any) -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
-    parser = actions.add_parser(name, help=summary, description=summary, epilog=examples, formatter_class=raw)
+    parser: argparse.ArgumentParser = actions.add_parser(
+        name, help=summary, description=summary, epilog=examples, formatter_class=raw
+    )
     parser.set_defaults(run=run)
+    return parser
 
 
 def run_list(arguments: argparse.Namespace) -> int:
@@ -76,3 +98,41 @@ def run_check(arguments: argparse.Namespace) -> int:
                 f"{'right' if reading.is_right else 'WRONG'}"
             )
     return 1 if wrong else 0
+
+
+def run_train(arguments: argparse.Namespace) -> int:
+    """Run a recipe, or print it; return 0."""
+    from eggan.shipped.recipes import find_recipe
+
+    name = arguments.name
+    recipe, folder = find_recipe(name), arguments.out or arguments.runs / "weights" / name
+    if arguments.dry_run:
+        print(describe_recipe(recipe, folder, arguments.device))
+        return 0
+    from eggan.files import check_writable
+    from eggan.shipped.check import ENTRIES
+    from eggan.shipped.make_weights import make_weights
+
+    check_writable(folder)
+    card = make_weights(name, recipe, ENTRIES[recipe.method], folder, resolve_device(arguments.device))
+    print(describe(card, (folder / f"{name}.safetensors").stat().st_size))
+    print(f"in {folder}: {name}.safetensors and {name}.json")
+    return 0
+
+
+def describe_recipe(recipe: "Recipe", folder: Path, device: str) -> str:
+    """Return a recipe's commands, each with its cost, as text for a terminal."""
+    from eggan.shipped.recipes import written
+
+    (_, data), *trainings = recipe.commands(folder, device)
+    lines = [written(data), f"  {recipe.gigabytes:.1f} GB on the disk, and in memory while training"]
+    for part, (_, words) in zip(recipe.parts, trainings, strict=True):
+        lines += [
+            written(words),
+            f"  {part.what}; {part.images:,} images, {part.seconds:,} s on {part.ran_on} ({part.code})",
+            *([f"  the shipped file differs: {part.difference}"] if part.difference else []),
+        ]
+    lines.append(
+        f"then the least AU MSE on validation people (estimator a) decides; stored as {recipe.storage}"
+    )
+    return "\n".join(lines)

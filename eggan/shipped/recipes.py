@@ -1,0 +1,163 @@
+"""How each of the shipped weights is made: data, trainings, and the selection among them, as commands.
+
+A training says where the one behind the shipped file ran, how long it took and in what it differed from its
+command: first parts are older than the options that repeat them. The cards hold these records.
+"""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eggan.errors import UserError
+from eggan.shipped.weights import Storage
+
+DATA = "data"  # folders of a recipe that is run
+CACHE = "runs"
+PICTURES = 37_440  # of crowd, at any size
+
+
+@dataclass(frozen=True)
+class Training:
+    """One part of a recipe; `start` is an earlier part's folder or the name of shipped weights, or empty."""
+
+    folder: str
+    settings: tuple[str, ...]  # `--preset` and what follows it
+    start: str
+    images: int
+    # The training behind the shipped file:
+    what: str
+    ran_on: str
+    seconds: int
+    code: str
+    difference: str = ""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The data and trainings of one file; of the trainings' weights those with the least AU MSE are kept."""
+
+    method: str
+    size: int
+    data: tuple[str, ...]  # words of `eggan data build synfacs`, beside the size
+    parts: tuple[Training, ...]
+    storage: Storage = "fp16"
+
+    def commands(self, folder: Path, device: str = "auto") -> Iterator[tuple[str, list[str]]]:
+        """Yield the folder that each command makes, and its words after `eggan`."""
+        data = str(folder / DATA)
+        yield DATA, ["data", "build", "synfacs", "--size", str(self.size), *self.data, "--out", data]
+        for part in self.parts:
+            earlier = part.start in {other.folder for other in self.parts}
+            start = str(folder / part.start) if earlier else part.start
+            words = ["train", self.method, "--dataset", data, "--seed", "0", *part.settings]
+            words += ["--start", start] if start else []
+            words += ["--out", str(folder / part.folder), "--runs", str(folder / CACHE), "--offline"]
+            yield part.folder, words + (["--device", device] if device != "auto" else [])
+
+    @property
+    def gigabytes(self) -> float:
+        """Of the pictures, on the disk and, while training, in memory."""
+        return PICTURES * self.size**2 * 3 / 1e9
+
+    def record(self) -> list[dict[str, Any]]:
+        """Return what a card says: one entry for each training."""
+        commands = dict(self.commands(Path("FOLDER")))
+        return [
+            {
+                "part": number,
+                "what": part.what,
+                "command": written(commands[part.folder]),
+                "images": part.images,
+                "ran_on": part.ran_on,
+                "seconds": part.seconds,
+                "code": part.code,
+                **({"difference": part.difference} if part.difference else {}),
+            }
+            for number, part in enumerate(self.parts, start=1)
+        ]
+
+
+def written(words: Sequence[str]) -> str:
+    """Return words after `eggan` as the line to type."""
+    return shlex.join(["eggan", *words])
+
+
+def _set(*assignments: str) -> tuple[str, ...]:
+    return tuple(word for text in assignments for word in ("--set", text))
+
+
+CROWD = ("--split", "crowd", "--seed", "0")
+RECIPES = {
+    "eggan_w_64": Recipe(
+        method="eggan-w",
+        size=64,
+        data=CROWD,
+        parts=(
+            Training(
+                folder="part-1",
+                settings=(
+                    *("--preset", "cpu"),
+                    *_set("learning_rate=0.0015", "training.batch_size=128", "training.images=1412864"),
+                    *_set("training.decay_from=0.3"),
+                ),
+                start="",
+                images=1_412_864,
+                what="EGGAN-W from drawn weights",
+                ran_on="one NVIDIA H200, bf16",
+                seconds=340,
+                code="shortly before commit ce14673 was made; colour was not clamped yet",
+                difference=(
+                    "a loop of its own over the same batches, losses and schedule, which was stopped by the "
+                    "clock: the learning rate followed the time, and no run repeats it bit for bit"
+                ),
+            ),
+            Training(
+                folder="part-2",
+                settings=(
+                    *("--preset", "cpu"),
+                    *_set("learning_rate=0.0004", "warm_up_steps=100", "disturb_after=0"),
+                    *_set("training.images=96000", "training.decay_from=0"),
+                ),
+                start="part-1",
+                images=96_000,
+                what="with the colour clamped, disturbed pairs from the start",
+                ran_on="CPU, one thread, bf16",
+                seconds=1_639,
+                code="commit 71af69d",
+                difference="it began with the averaged weights of part 1 by hand, as --start does now",
+            ),
+        ),
+    ),
+    "eggan_64": Recipe(
+        method="eggan",
+        size=64,
+        data=CROWD,
+        storage="int8",
+        parts=(
+            Training(
+                folder="part-1",
+                settings=("--preset", "crowd"),
+                start="",
+                images=88_000,
+                what="C_id and C_exp alone, E and G as an autoencoder (64,000 images), then Eq. 7 (24,000)",
+                ran_on="CPU, one thread, bf16",
+                seconds=4_539,
+                code="commits 83b0e69 (autoencoder) and a86c818 (Eq. 7)",
+                difference=(
+                    "two runs, the second with the state of the first, fresh moments of Adam and a learning "
+                    "rate of 2e-4 from its begin, where the command has 3e-4 while it warms up; it was "
+                    "stopped and resumed twice, once to set where the decay begins"
+                ),
+            ),
+        ),
+    ),
+}
+
+
+def find_recipe(name: str) -> Recipe:
+    """Return the recipe of shipped weights; an unknown name is a `UserError`."""
+    if name not in RECIPES:
+        raise UserError(f"no weights called {name!r} are shipped (there are {', '.join(RECIPES)})")
+    return RECIPES[name]

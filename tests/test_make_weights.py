@@ -1,0 +1,123 @@
+"""`eggan weights train`: the recipes of the shipped weights, and one of a few pictures run to its end."""
+
+import dataclasses
+import shlex
+
+import pytest
+
+from eggan.cli import main
+from eggan.data.dataset import load_dataset
+from eggan.errors import UserError
+from eggan.shipped import make_weights, weights
+from eggan.shipped.held_out import held_out_figures, validation_pairs
+from eggan.shipped.recipes import RECIPES, Recipe, Training
+from tests.tiny import tiny_dataset
+
+NARROW = ("channels=[8,8]", "blocks=1", "embedding=8", "detail_channels=4", "training.batch_size=2")
+
+
+def part(folder, start, *settings):
+    words = ("--preset", "cpu", *(w for s in (*NARROW, "training.images=4", *settings) for w in ("--set", s)))
+    return Training(folder, words, start, 4, "a few pictures", "a test", 1, "none")
+
+
+BRIEF = Recipe(
+    method="eggan-w",
+    size=64,
+    data=("--split", "small-crowd", "--identities", "3", "--images-per-identity", "8", "--workers", "1"),
+    parts=(part("one", ""), part("two", "one", "learning_rate=1e-5")),
+)
+
+
+def test_every_shipped_file_has_a_recipe_and_its_card_holds_it():
+    assert RECIPES.keys() == set(weights.NAMES)
+    for name, recipe in RECIPES.items():
+        card = weights.read_card(name)
+        assert card["recipe"] == recipe.record()
+        assert card["storage"] == weights.FORMATS[recipe.storage]
+        assert (card["method"], card["image_size"]) == (recipe.method, recipe.size)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_dry_run_prints_commands_that_would_be_understood_with_their_cost(eggan, tmp_path, name):
+    status, out, err = eggan(
+        "weights", "train", name, "--dry-run", "--out", tmp_path / "x", "--device", "cpu"
+    )
+    assert (status, err, (tmp_path / "x").exists()) == (0, "", False)
+    commands = [line for line in out.splitlines() if line.startswith("eggan ")]
+    assert len(commands) == 1 + len(RECIPES[name].parts)
+    for line in commands[1:]:  # everything is in order but for the pictures, which are not rendered yet
+        status, _, err = eggan(*shlex.split(line)[1:])
+        assert (status, "data is not a dataset" in err) == (2, True)
+    for done in RECIPES[name].parts:
+        assert f"{done.seconds:,} s on {done.ran_on}" in out
+
+
+def test_unknown_weights_are_one_line(eggan):
+    status, _, err = eggan("weights", "train", "eggan_w_65", "--dry-run")
+    assert (status, err.count("\n"), "eggan_w_64" in err) == (2, 1, True)
+
+
+@pytest.mark.slow
+def test_a_recipe_leaves_weights_with_a_card_and_repeats_nothing_that_is_finished(
+    eggan, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(RECIPES, "brief", BRIEF)
+    ran = []
+
+    def stopped(words):
+        if "--start" in words:
+            raise KeyboardInterrupt
+        assert main(words) == 0
+
+    def run(words):
+        ran.append(words[0])
+        assert main(words) == 0
+
+    monkeypatch.setattr(make_weights, "run_command", stopped)  # in this process: a new one takes seconds
+    assert eggan("weights", "train", "brief", "--out", tmp_path)[0] == 130
+    monkeypatch.setattr(make_weights, "run_command", run)
+    status, out, err = eggan("weights", "train", "brief", "--out", tmp_path)
+    assert (status, err, ran) == (0, "", ["data", "train"])  # equal pictures are kept, the first part, too
+    assert "AU estimator b: MSE" in out
+    card = weights.read_card("brief", tmp_path)
+    errors = card["selection"]["between"]
+    assert errors.keys() == {"one", "two"}
+    assert card["held_out"]["estimator_a"]["edit"]["mse"] == min(errors.values())
+    assert card["data"]["content_hash"] == load_dataset(tmp_path / "data").content_hash
+    assert weights.load_shipped("brief", tmp_path).card.method == "eggan-w"
+
+
+def test_a_command_that_fails_ends_it_in_one_line(eggan, tmp_path, monkeypatch):
+    monkeypatch.setitem(RECIPES, "brief", dataclasses.replace(BRIEF, data=("--split", "nobody")))
+    status, _, err = eggan("weights", "train", "brief", "--out", tmp_path)
+    assert (status, err) == (2, "eggan: `eggan data build` ended with status 2: see above\n")
+
+
+def test_held_out_figures_of_the_truth_and_of_the_source(tmp_path):
+    """Estimators shown drawn faces read nonsense; what is exact about the figures is."""
+    dataset = tiny_dataset(tmp_path / "faces", identities=4, per_identity=4, grouped=True)
+    dataset.manifest["split"] = [
+        "val" if i.startswith("id03") else s
+        for i, s in zip(dataset.manifest["identity"], dataset.manifest["split"], strict=True)
+    ]
+    pairs = validation_pairs(dataset)
+    assert pairs.people == 1
+    active = (pairs.source_aus > 0).sum(1)
+    assert (active == active.min()).all()
+    assert (pairs.target_aus != pairs.source_aus).any(1).all()
+    copied = held_out_figures(lambda source, aus: source, pairs)
+    exact = held_out_figures(lambda source, aus: pairs.truth, pairs)
+    for name in ("estimator_a", "estimator_b"):
+        for figure in ("mse", "slope"):
+            assert copied[name]["edit"][figure] == copied[name]["copy_source"][figure]
+            assert exact[name]["edit"][figure] == exact[name]["rendered_truth"][figure]
+        assert copied[name]["copy_source"]["slope"] == 0
+    assert (copied["similarity"], copied["same_person_percent"], copied["still_l1"]) == (1.0, 100.0, 0.0)
+    assert copied["changed_l1"] == copied["changed_l1_copy_source"] > 0
+    assert (exact["changed_l1"], exact["psnr"]) == (0.0, 60.0)
+
+
+def test_people_without_true_edits_cannot_be_measured(tmp_path):
+    with pytest.raises(UserError, match="no validation people with true edits"):
+        validation_pairs(tiny_dataset(tmp_path / "faces"))
