@@ -88,6 +88,17 @@ def test_every_room_is_there_and_a_wrong_way_is_caught():
     assert room_faults(source, "benchmarks", "running") == []
 
 
+def test_finding_faces_stands_on_no_other_room():
+    """Data, edits and instruments all look for faces, so that room must not look at them."""
+    used = {
+        name
+        for path in (ROOT / "eggan" / "faces").glob("*.py")
+        for name in imports(ast.parse(path.read_text()))
+        if name.startswith("eggan") and not name.startswith("eggan.faces.")
+    }
+    assert used == {"eggan.errors", "eggan.files"}
+
+
 @pytest.mark.parametrize(
     ("source", "package", "fault"),
     [
