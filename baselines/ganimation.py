@@ -36,6 +36,7 @@ from baselines.stargan import Discriminator, Trunk, check_critic_size, check_ste
 from eggan import losses
 from eggan.aus import AU_COUNT, MAX_INTENSITY
 from eggan.config import setting
+from eggan.distributed import processes
 from eggan.method import Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
 from eggan.randomness import derive_seed
 from eggan.trained_networks import (
@@ -202,8 +203,11 @@ class GANimation(TrainedNetworks):
         }
 
     def weights(self, batch_size: int) -> dict[str, float]:
-        """Return the weight of each of G's terms, all of them means over the batch (deviation 2)."""
-        reference = self.config.reference_batch or batch_size
+        """Return the weight of each of G's terms, all of them means over the batch (deviation 2).
+
+        `batch_size` is this process's share of the batch in use.
+        """
+        reference = self.config.reference_batch or batch_size * processes().count
         return {
             "adversarial": 1.0,
             "condition": self.config.weight_condition / reference,

@@ -55,6 +55,7 @@ from baselines.vgg import (
 from eggan import losses
 from eggan.aus import EXPRESSIONS
 from eggan.config import setting
+from eggan.distributed import BatchNorm2d
 from eggan.errors import UserError
 from eggan.method import Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
 from eggan.randomness import derive_seed
@@ -165,7 +166,7 @@ def _branch(channels: int) -> nn.Sequential:
 
 
 def _conv_norm_relu(before: int, after: int) -> tuple[nn.Module, ...]:
-    return nn.Conv2d(before, after, 3, 1, 1), nn.BatchNorm2d(after), nn.ReLU()
+    return nn.Conv2d(before, after, 3, 1, 1), BatchNorm2d(after), nn.ReLU()
 
 
 def _up(before: int, after: int, count: int) -> list[nn.Module]:

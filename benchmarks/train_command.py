@@ -1,7 +1,9 @@
 """`eggan train`: one method trained on one dataset, beside the suites."""
 
 import argparse
+import io
 import shlex
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,7 @@ TRAIN_EXAMPLE = """examples:
   eggan train eggan --dataset FOLDER --preset cpu --set weight_au=50 --set training.images=80000
   eggan train eggan --dataset FOLDER --preset cpu --resume
   eggan train eggan-w --dataset data/synfacs-crowd-128px-s0 --preset paper --start eggan_w_64
+  torchrun --nproc-per-node 4 -m eggan train eggan --dataset FOLDER --preset paper   one batch over four GPUs
 A TOML file for --config has the tables [method] and [training]; what it leaves out comes from the preset."""
 
 
@@ -64,20 +67,28 @@ def run_train(arguments: argparse.Namespace) -> int:
     with loading():
         from benchmarks.suites.presets import resolve, trainable
         from eggan.data.dataset import load_dataset
+        from eggan.distributed import joined, processes
         from eggan.training_run import TrainingRun
         from eggan.training_start import read_start
-    from eggan import tracking
 
     entry = trainable(arguments.method)
     config = resolve(entry, arguments.preset, arguments.config, arguments.assignments)
     dataset, seed = load_dataset(arguments.dataset), arguments.seed
     folder = arguments.out or default_folder(arguments.runs, entry.name, dataset, seed)
-    check_folder(folder, arguments.resume)
-    device, cache = resolve_device(arguments.device), arguments.runs / "cache"
     start = None if arguments.start is None else read_start(arguments.start)
     if start is not None:
         start.weights_for(entry, config.method)
-    run = TrainingRun(entry, config.method, config.training, dataset, seed, device, cache, start=start)
+    with joined(resolve_device(arguments.device)) as device:
+        cache = arguments.runs / "cache"
+        run = TrainingRun(entry, config.method, config.training, dataset, seed, device, cache, start=start)
+        return _lead(run, folder, arguments) if processes().leads else _assist(run, folder)
+
+
+def _lead(run: "TrainingRun", folder: Path, arguments: argparse.Namespace) -> int:
+    """Train in the only process, or in the one that tracks, saves and prints."""
+    from eggan import tracking
+
+    check_folder(folder, arguments.resume)
     store = None  # all that can be refused comes before the lock, which makes the folder
     if not arguments.offline:
         store = tracking.open_store(arguments.tracking_uri, arguments.runs, tracking.SINGLE)
@@ -86,6 +97,21 @@ def run_train(arguments: argparse.Namespace) -> int:
             holder = lock_holder(folder / LOCK) or "a process that has just ended"
             raise UserError(f"{folder} is being trained in by {holder}: wait for it, or choose another --out")
         return _train_and_report(run, folder, store, arguments.runs)
+
+
+def _assist(run: "TrainingRun", folder: Path) -> int:
+    """Train in a further process of `torchrun`: silently, since the leader speaks for all."""
+    from eggan.training import Interrupted, TrainingFailed
+    from eggan.training_run import run_training
+
+    try:
+        with redirect_stderr(io.StringIO()):
+            run_training(run, folder, on_log=lambda _step, _values: None)
+    except Interrupted:
+        return 130
+    except TrainingFailed:
+        return 2
+    return 0
 
 
 def _train_and_report(run: "TrainingRun", folder: Path, store: "Store | None", runs: Path) -> int:

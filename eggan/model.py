@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from eggan import losses
 from eggan.augment import shift_blur_noise
 from eggan.aus import AU_COUNT, LEVELS
+from eggan.distributed import spread_of_batch
 from eggan.errors import UserError
 from eggan.method import Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
 from eggan.model_config import (
@@ -165,7 +166,7 @@ class EGGAN(TrainedNetworks):
         """Add noise of `latent_noise` times each dimension's spread over the batch."""
         if not self.config.latent_noise:
             return latent
-        spread = latent.detach().std(0, correction=0)
+        spread = spread_of_batch(latent)
         noise = torch.randn(latent.shape, generator=generator, device=latent.device)
         return latent + self.config.latent_noise * spread * noise
 

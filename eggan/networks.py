@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eggan.aus import AU_COUNT, LEVELS, MAX_INTENSITY
+from eggan.distributed import BatchNorm2d
 
 Conditioning = Literal["concat", "film"]
 ClassifierKind = Literal["vgg19", "narrow"]
@@ -302,7 +303,7 @@ def _vgg_block(before: int, after: int, count: int) -> nn.Sequential:
     for index in range(count):
         layers += [
             nn.Conv2d(before if index == 0 else after, after, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(after),
+            BatchNorm2d(after),
             nn.ReLU(),
         ]
     return nn.Sequential(*layers)

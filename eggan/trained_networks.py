@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from eggan.aus import EXPRESSIONS
 from eggan.checkpoint import load_optimizers
+from eggan.distributed import average_gradients
 from eggan.errors import UserError
 from eggan.networks import parameter_count
 
@@ -156,6 +157,11 @@ class TrainedNetworks:
             if name in self.average:
                 yield name, self.average[name]
 
+    def values(self) -> Iterator[Tensor]:
+        """Yield parameters and buffers of all networks and averages."""
+        for network in (*self.networks.values(), *self.average.values()):
+            yield from network.state_dict().values()
+
     def parameter_counts(self) -> dict[str, int]:
         """Return the number of trainable parameters by network name."""
         return {name: parameter_count(network) for name, network in self.networks.items()}
@@ -204,8 +210,10 @@ def weighted_total(
 
 
 def adam(network: nn.Module, learning_rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
-    """Return the fused Adam of one network."""
-    return torch.optim.Adam(network.parameters(), lr=learning_rate, betas=betas, fused=True)
+    """Return the fused Adam of one network; before each step the processes of a training share gradients."""
+    optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate, betas=betas, fused=True)
+    optimizer.register_step_pre_hook(lambda own, *_: average_gradients(own))
+    return optimizer
 
 
 def _first_line(error: Exception) -> str:

@@ -26,12 +26,14 @@ from eggan.config import content_hash, setting, to_dict
 from eggan.data.dataset import Dataset
 from eggan.data.images import to_network_range
 from eggan.data.training_set import TrainingSet, load_training_set
+from eggan.distributed import ONE, Processes, any_process, copy_from_leader, mean_of_processes, processes
 from eggan.errors import UserError
 from eggan.method import Batch, EditRequest, Method
 from eggan.precision import Precision, autocast, resolve_precision
 from eggan.progress import progress_bar, working
 from eggan.randomness import torch_generator
 from eggan.signals import TERMINATION, handling
+from eggan.trained_networks import TrainedNetworks
 
 PROBE_FACES = 8
 
@@ -121,6 +123,7 @@ def train(
     Raises `Interrupted` after saving, `TrainingFailed` on a non-finite loss (the last good checkpoint stays),
     `UserError` on a state that does not fit.
     """
+    ours = _processes_of(method, config)
     with working("reading the training images"):
         data = load_training_set(dataset, config.splits, device)
     run = _Run(method, data, dataset.content_hash, config, card, run_folder, seed, device, on_log, on_probe)
@@ -133,15 +136,31 @@ def train(
             range(run.step, steps), total=steps - run.step, description=f"train {card.method}"
         ):
             method.set_learning_rate(learning_rate_factor(step / steps, config.decay_from))
-            batch = make_batch(data, config, seed, step)
+            batch = make_batch(data, config, seed, step, ours)
             with autocast(run.precision, device):
                 terms = method.update(batch, step)
             run.after_step(terms, last=step + 1 == steps)
-            if stop.requested:
+            if any_process(stop.requested):
                 run.save()
                 raise Interrupted(f"stopped after step {run.step} of {steps}; run the same command to go on")
     run.save()
     return run.result()
+
+
+def _processes_of(method: Method, config: TrainingConfig) -> Processes:
+    """Return the training's processes, which then have equal weights; a method that cannot be shared is a
+    `UserError`.
+    """
+    ours = processes()
+    ours.share(config.batch_size)
+    if ours.count > 1:
+        if not isinstance(method, TrainedNetworks):
+            raise UserError(
+                f"{type(method).__name__} cannot train on several processes: only methods on "
+                "eggan.trained_networks.TrainedNetworks share their gradients"
+            )
+        copy_from_leader(method.values())
+    return ours
 
 
 def learning_rate_factor(done: float, decay_from: float) -> float:
@@ -149,14 +168,20 @@ def learning_rate_factor(done: float, decay_from: float) -> float:
     return 1.0 if done < decay_from else (1 - done) / max(1 - decay_from, 1e-9)
 
 
-def make_batch(data: TrainingSet, config: TrainingConfig, seed: int, step: int) -> Batch:
-    """Return batch `step` of a run: each epoch visits every row once; targets are drawn independently.
+def make_batch(
+    data: TrainingSet, config: TrainingConfig, seed: int, step: int, ours: Processes = ONE
+) -> Batch:
+    """Return batch `step` of a run, or our process's share of it: each epoch visits every row once; targets
+    are drawn independently.
 
-    True edits have draws of their own: a dataset with groups changes nothing else of the batch.
+    True edits have draws of their own: a dataset with groups changes nothing else of the batch. Processes
+    have draws of their own too, of which the first's are those of a training of one process.
     """
     device = data.images.device
-    rows, targets, draws = _batch_rows(len(data), config.batch_size, seed, step, device)
-    generator = torch_generator("step", seed, step, device=device)
+    whole = _batch_rows(len(data), config.batch_size, seed, step, device)
+    rows, targets, draws = (part[ours.share(config.batch_size)] for part in whole)
+    key = ("step", seed, step) if ours.leads else ("step", seed, step, "process", ours.rank)
+    generator = torch_generator(*key, device=device)
     partners = None if data.groups is None else data.groups.partners(rows, draws)
     image = to_network_range(data.images[rows])
     true_edit = None if partners is None else to_network_range(data.images[partners])
@@ -257,6 +282,7 @@ class _Run:
         self.data_hash = data_hash
         self.folder, self.seed, self.device = folder, seed, device
         self.on_log, self.on_probe = on_log, on_probe
+        self.processes = processes()
         self.step = 0
         self.precision: Precision | None = None
         self.alarms: list[str] = []
@@ -269,7 +295,7 @@ class _Run:
         self.identity = content_hash([card.fields, to_dict(decisive), seed, data_hash])
 
     def resume(self) -> None:
-        """Load the state in the run folder, if there is one."""
+        """Load the state in the run folder, if there is one; all processes read the leader's."""
         state = load_training_state(self.folder, self.device)
         if state is None:
             return
@@ -306,8 +332,16 @@ class _Run:
             self.save()
 
     def save(self) -> None:
-        """Check that the terms are finite, then write the training state and the inference weights."""
-        self._means()
+        """Check that the terms are finite, then write the training state and the inference weights.
+
+        Of several processes the leader writes: what decides the rest of the training is equal in all.
+        """
+        if self.processes.leads:
+            self._write()
+        self.saved = time.monotonic()
+
+    def _write(self) -> None:
+        self._means(self._sums())
         state = {
             "identity": self.identity,
             "dataset": self.data_hash,
@@ -321,7 +355,6 @@ class _Run:
         }
         save_training_state(self.folder, state)
         save_checkpoint(self.folder, self.card, self.method.inference_weights())
-        self.saved = time.monotonic()
 
     def result(self) -> TrainingResult:
         """Summarise the run."""
@@ -337,14 +370,15 @@ class _Run:
             self.window[name] = self.window[name] + value if name in self.window else value
             self.counts[name] = self.counts.get(name, 0) + 1
 
-    def _means(self) -> dict[str, float]:
-        """Return the mean of each term in the window: the only host synchronisation; non-finite ends the
-        run.
+    def _sums(self) -> Tensor:
+        return torch.stack(list(self.window.values())) if self.window else torch.zeros(0)
+
+    def _means(self, sums: Tensor) -> dict[str, float]:
+        """Return the mean of each term in the window, from their sums: the only host synchronisation;
+        non-finite ends the run.
         """
-        if not self.window:
-            return {}
-        sums = torch.stack(list(self.window.values())).tolist()
-        means = {name: total / self.counts[name] for name, total in zip(self.window, sums, strict=True)}
+        totals = zip(self.window, sums.tolist(), strict=True)
+        means = {name: total / self.counts[name] for name, total in totals}
         broken = [name for name, mean in means.items() if not math.isfinite(mean)]
         if broken:
             raise TrainingFailed(
@@ -353,7 +387,7 @@ class _Run:
         return means
 
     def _log(self) -> None:
-        means = self._means()
+        means = self._means(mean_of_processes(self._sums()))
         self.window, self.counts = {}, {}
         if self.on_log is not None:
             seconds = self._seconds()

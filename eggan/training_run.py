@@ -10,6 +10,7 @@ import torch
 
 from eggan.checkpoint import ModelCard, model_card
 from eggan.data.dataset import Dataset
+from eggan.distributed import leader_first
 from eggan.method import BuildContext, Method, MethodEntry
 from eggan.progress import progress_bar, working
 from eggan.training import TrainingConfig, TrainingResult, train
@@ -67,7 +68,7 @@ class Trained:
 def run_training(run: TrainingRun, folder: Path, on_log: Log, on_probe: Probe | None = None) -> Trained:
     """Build a method and train it to its budget, going on from what `folder` holds; errors as `train`."""
     started = time.monotonic()
-    with working(f"building {run.entry.title}"):
+    with working(f"building {run.entry.title}"), leader_first():
         method = run.build()
     build_seconds = time.monotonic() - started
     result = train(

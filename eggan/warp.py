@@ -282,7 +282,10 @@ class EGGANW(TrainedNetworks):
 
         def optimizers() -> dict[str, torch.optim.Adam]:
             betas = (config.beta1, config.beta2)
-            return {"editor": adam(nn.ModuleList(networks.values()), config.learning_rate, betas)}
+            optimizer = adam(nn.ModuleList(networks.values()), config.learning_rate, betas)
+            # after the gradients of all processes came together
+            optimizer.register_step_pre_hook(lambda *_: self._clip_gradient())
+            return {"editor": optimizer}
 
         super().__init__("EGGAN-W", networks, optimizers, ("editor",), "shared", averaged=("editor",))
 
@@ -396,6 +399,9 @@ class EGGANW(TrainedNetworks):
             return False
         return int((step + 1) * config.disturb_share) > int(step * config.disturb_share)
 
+    def _clip_gradient(self) -> None:
+        nn.utils.clip_grad_norm_(self.editor.parameters(), self.config.clip_norm)
+
     def _descend(self, loss: Tensor, step: int) -> None:
         warm = min(1.0, (step + 1) / max(1, self.config.warm_up_steps))
         (optimizer,) = self.optimizers.values()
@@ -403,7 +409,6 @@ class EGGANW(TrainedNetworks):
             group["lr"] = self.config.learning_rate * self.rate_factor * warm
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.editor.parameters(), self.config.clip_norm)
         optimizer.step()
         self.move_average(self.config.ema_decay, step)
 
