@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eggan.aus import AU_COUNT, LEVELS, MAX_INTENSITY
-from eggan.distributed import BatchNorm2d
 
 Conditioning = Literal["concat", "film"]
 ClassifierKind = Literal["vgg19", "narrow"]
@@ -299,6 +298,8 @@ def _nearest_then(kernels: Tensor) -> Tensor:
 
 
 def _vgg_block(before: int, after: int, count: int) -> nn.Sequential:
+    from eggan.distributed import BatchNorm2d  # EGGAN-W's edits have no classifier
+
     layers: list[nn.Module] = []
     for index in range(count):
         layers += [

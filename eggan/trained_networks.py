@@ -15,7 +15,6 @@ from torch.overrides import TorchFunctionMode
 
 from eggan.aus import EXPRESSIONS
 from eggan.checkpoint import load_optimizers
-from eggan.distributed import average_gradients
 from eggan.errors import UserError
 from eggan.networks import parameter_count
 
@@ -211,6 +210,8 @@ def weighted_total(
 
 def adam(network: nn.Module, learning_rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
     """Return the fused Adam of one network; before each step the processes of a training share gradients."""
+    from eggan.distributed import average_gradients  # an edit does without
+
     optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate, betas=betas, fused=True)
     optimizer.register_step_pre_hook(lambda own, *_: average_gradients(own))
     return optimizer
