@@ -55,6 +55,8 @@ def plan_suite(opened: OpenSuite) -> list[PlannedCell]:
     plans = []
     for row, seed in suite.cells():
         entry = find_method(row.method, opened.bench.methods)
+        if isinstance(entry, ShippedMethod):
+            entry = entry.for_size(suite.image_size)
         if "truth" in entry.reads and not all(data.sources.is_synfacs for data in scoring.splits):
             continue
         spec = CellSpec(

@@ -35,19 +35,14 @@ def with_added_rows(suite: Suite, added: Sequence[str], methods: "Mapping[str, E
         if any(row.method == name for row in rows):
             raise UserError(f"--add {text}: {name} is in the suite {suite.name} already")
         if isinstance(entry, ShippedMethod):
-            rows.append(_shipped(suite, entry, text))
+            rows.append(_shipped(suite, entry))
         else:
             rows.append(_row(suite, entry, preset, text))
     return dataclasses.replace(suite, rows=tuple(rows))
 
 
-def _shipped(suite: Suite, entry: ShippedMethod, text: str) -> Row:
-    if entry.card["image_size"] != suite.image_size:
-        size = entry.card["image_size"]
-        raise UserError(
-            f"--add {text}: it is for {size} px, the suite {suite.name} has {suite.image_size} px"
-        )
-    return Row(entry.name)
+def _shipped(suite: Suite, entry: ShippedMethod) -> Row:
+    return Row(entry.for_size(suite.image_size).name)
 
 
 def _row(suite: Suite, entry: MethodEntry, preset: str, text: str) -> Row:

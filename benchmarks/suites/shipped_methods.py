@@ -1,10 +1,11 @@
 """Shipped weights as rows of a suite: scored beside what is trained there, and never trained themselves."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from eggan.errors import UserError
 from eggan.method import Method, MethodEntry
 from eggan.shipped.weights import load_shipped, read_card
 
@@ -55,6 +56,15 @@ class ShippedMethod:
         """The card beside the weights."""
         return read_card(self.weights)
 
+    def for_size(self, size: int) -> "ShippedMethod":
+        """Return the row with the method's weights for images of `size`; without such it is a `UserError`."""
+        own = [name for name, method in METHOD_OF.items() if method == self.entry.name]
+        sizes = {read_card(name)["image_size"]: name for name in own}
+        if size not in sizes:
+            there = ", ".join(f"{other} px" for other in sorted(sizes))
+            raise UserError(f"{self.name}: no weights for {size} px are shipped (there are some for {there})")
+        return replace(self, weights=sizes[size])
+
     def restore(self, device: str) -> Method:
         """Return the method, ready to edit; damaged weights are a `UserError`."""
         checkpoint = load_shipped(self.weights)
@@ -62,6 +72,9 @@ class ShippedMethod:
 
 
 def shipped_methods(entries: Mapping[str, MethodEntry]) -> dict[str, ShippedMethod]:
-    """Return all shipped weights as rows by name, from the entries of their methods."""
-    rows = (ShippedMethod(weights, entries[method]) for weights, method in METHOD_OF.items())
-    return {row.name: row for row in rows}
+    """Return a row for each method with shipped weights, by name; `for_size` chooses among its weights."""
+    rows: dict[str, ShippedMethod] = {}
+    for weights, method in METHOD_OF.items():
+        row = ShippedMethod(weights, entries[method])
+        rows.setdefault(row.name, row)  # the first weights of a method stand for all
+    return rows

@@ -61,6 +61,8 @@ def test_it_cannot_be_trained(eggan, tmp_path, command):
     assert (status, f"{ROW} is trained already" in err) == (2, True)
 
 
-def test_a_suite_of_another_size_refuses_it():
-    with pytest.raises(UserError, match="it is for 64 px, the suite paper has 128 px"):
-        with_added_rows(SUITES["paper"], [ROW], all_methods())
+def test_a_suite_of_another_size_takes_the_weights_of_its_size_or_refuses():
+    entry = shipped_rows()["eggan-shipped"]
+    assert entry.for_size(64) == entry
+    with pytest.raises(UserError, match=r"no weights for 128 px are shipped \(there are some for 64 px\)"):
+        with_added_rows(SUITES["paper"], ["eggan-shipped"], all_methods())
