@@ -85,18 +85,6 @@ class EditsLarge(Protocol):
 
 
 @runtime_checkable
-class EditsInParts(Protocol):
-    """What a `Method` offers too where its edits are a moved source with something painted over it."""
-
-    def edit_parts(self, request: EditRequest) -> dict[str, Tensor]:
-        """Return `edit` (B, 3, H, W) and what it is composed of: `flow` (B, 2, H, W), from where a pixel
-        comes, relative to its place, in half pictures (x, y); `colour` (B, 3, H, W) in [-1, 1]; `paint`
-        (B, 1, H, W) in [0, 1]; gradient and mode as for `edit`.
-        """
-        ...
-
-
-@runtime_checkable
 class Method(Protocol):
     """A trainable method; it may also be one that `Reconstructs`."""
 

@@ -335,14 +335,7 @@ class EGGANW(TrainedNetworks):
     @torch.no_grad()
     def edit(self, request: EditRequest) -> Tensor:
         """Return the edits (B, 3, H, W) in [-1, 1]."""
-        return self.edit_parts(request)["edit"]
-
-    @torch.no_grad()
-    def edit_parts(self, request: EditRequest) -> dict[str, Tensor]:
-        """Return the edits and what they are composed of: see `EditsInParts`."""
-        parts = self.average["editor"](request.source, request.target_aus)
-        edit = compose(parts).clamp(-1, 1)
-        return {"edit": edit, "flow": parts.flow, "colour": parts.colour, "paint": parts.paint}
+        return compose(self.parts(request.source, request.target_aus)).clamp(-1, 1)
 
     @torch.no_grad()
     def parts(self, source: Tensor, target_aus: Tensor) -> Parts:

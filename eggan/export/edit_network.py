@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from eggan.aus import AU_COUNT, EXPRESSIONS, MAX_INTENSITY
 from eggan.edit.editing import Model
-from eggan.method import EditRequest, EditsInParts
+from eggan.method import EditRequest, EditsLarge
 from eggan.randomness import torch_generator
+from eggan.warp import compose
 
 EDIT = "edit"
 PICTURES = ("source", "reference")
@@ -43,8 +44,10 @@ class EditNetwork(nn.Module):
         """Return the edits (B, 3, S, S) in [-1, 1], then what they are composed of."""
         named = {field.name: tensor for field, tensor in zip(self.inputs, given, strict=True)}
         request = EditRequest(**{name: named.get(name, given[0]) for name in FIELDS})  # it reads no other
-        if isinstance(self.method, EditsInParts):
-            parts = self.method.edit_parts(request)
+        if isinstance(self.method, EditsLarge):
+            made = self.method.parts(request.source, request.target_aus)
+            edit = compose(made).clamp(-1, 1)
+            parts = {EDIT: edit, "flow": made.flow, "colour": made.colour, "paint": made.paint}
         else:
             parts = {EDIT: self.method.edit(request)}
         if "target_expression" in named:
@@ -84,7 +87,7 @@ def _input(name: str, side: int) -> Named:
 def _outputs(model: Model) -> list[Named]:
     side = model.image_size
     edit = Named(EDIT, (3, side, side), "float32", (-1.0, 1.0), "the edited face, RGB")
-    if not isinstance(model.method, EditsInParts):
+    if not isinstance(model.method, EditsLarge):
         return [edit]
     return [
         edit,
