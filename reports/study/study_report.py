@@ -13,11 +13,10 @@ from eggan.options import command
 from eggan.progress import working
 from reports.study import importance, study_figures, study_tables
 from reports.study.rerun_statistics import rank_checks
-from reports.study.study_tables import Table
 from reports.style.figure_style import save
 from reports.style.finding import Finding
 from reports.style.html import PAGE, render, report_files
-from reports.style.table_writers import csv_lines, markdown_grid
+from reports.style.text_table import TextTable, write_text_tables
 from studies.selection import complete
 from studies.study_export import StudyData
 
@@ -36,7 +35,7 @@ class Report:
 
     page: Path
     findings: list[Finding]
-    fresh: Table
+    fresh: TextTable
 
 
 def build(data: StudyData, out: Path, best: int, progress: Callable[..., Any]) -> Report:
@@ -59,12 +58,7 @@ def build(data: StudyData, out: Path, best: int, progress: Callable[..., Any]) -
     with working("laying out the figures"):
         drawn = study_figures.pictures(data, weighed, checks)
     with replaced_folder(out, known) as staging:
-        (staging / "tables").mkdir()
-        for table in (fresh, trials, *([ranks] if ranks else [])):
-            grid = [table.header, ("---",) * len(table.header), *table.rows]
-            (staging / "tables" / f"{table.key}.md").write_text(markdown_grid(grid), encoding="utf-8")
-            lines = csv_lines([table.header, *table.rows])
-            (staging / "tables" / f"{table.key}.csv").write_text(lines, encoding="utf-8")
+        write_text_tables([fresh, trials, *([ranks] if ranks else [])], staging / "tables")
         for picture in progress(drawn, len(drawn), "figures"):
             save(picture, staging / "figures")
         page = render(  # which escapes everything that comes from the study

@@ -11,6 +11,7 @@ from eggan.evaluation.statistics import Difference, Interval, holm
 from reports.study import rerun_statistics as fresh
 from reports.study.rerun_statistics import RankCheck
 from reports.style.finding import Finding, Tone
+from reports.style.text_table import TextTable
 from studies import selection
 from studies.storage.trials import SCORES
 from studies.study_config import ACCURACY, ERROR, SKILL
@@ -19,17 +20,6 @@ from studies.study_export import StudyData
 NAMES = {ERROR: "AU MSE", SKILL: "AU skill", ACCURACY: "same person, %"}
 DIGITS = {ERROR: 3, SKILL: 3, ACCURACY: 1}
 NOT_YET = "not re-run yet"
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of texts; `key` names its files."""
-
-    key: str
-    title: str
-    caption: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -79,7 +69,7 @@ def _fresh_pairs(data: StudyData, done: pd.DataFrame, trial: int) -> pd.DataFram
     return pairs[pairs["seed"].isin(done["seed"])].reset_index(drop=True)
 
 
-def fresh_table(data: StudyData, rows: Sequence[FreshRow]) -> Table:
+def fresh_table(data: StudyData, rows: Sequence[FreshRow]) -> TextTable:
     """Return what the study found beside what fresh seeds say of it."""
     header, lines = ["trial", "", "fresh seeds"], []
     for metric in data.spec.study.headline:
@@ -97,7 +87,7 @@ def fresh_table(data: StudyData, rows: Sequence[FreshRow]) -> Table:
         "with one seed they cover no training. “fresh − paper’s” is paired by seed and pair; p is "
         "Holm-adjusted over the rows. The validation people are the study’s: what favours them remains."
     )
-    return Table("fresh-seeds", "The best trials on fresh seeds", caption, tuple(header), tuple(lines))
+    return TextTable("fresh-seeds", "The best trials on fresh seeds", caption, tuple(header), tuple(lines))
 
 
 def _fresh_cells(row: FreshRow, metric: str, p_value: float) -> list[str]:
@@ -130,7 +120,7 @@ def _adjusted(rows: Sequence[FreshRow], metric: str) -> dict[int, float]:
     return {row.trial: float(p) for row, p in zip(compared, holm(raw), strict=True)}
 
 
-def rank_table(checks: Sequence[RankCheck]) -> Table:
+def rank_table(checks: Sequence[RankCheck]) -> TextTable:
     """Return both rankings of each check with their correlations."""
     lines = []
     for check in checks:
@@ -156,10 +146,10 @@ def rank_table(checks: Sequence[RankCheck]) -> Table:
         f"Trials trained again on another budget, means over seeds {', '.join(map(str, seeds))}. With so few "
         "trials a correlation of 1 says that these were ranked alike, not that all would be."
     )
-    return Table("budget-ranks", "Budgets and rankings", caption, header, tuple(lines))
+    return TextTable("budget-ranks", "Budgets and rankings", caption, header, tuple(lines))
 
 
-def trials_table(data: StudyData) -> Table:
+def trials_table(data: StudyData) -> TextTable:
     """Return every trial with state, parameters, scores and run id."""
     names, frame = list(data.spec.space.distributions), data.trials
     titles = {**NAMES, "val/au_b/mse": "AU MSE by estimator b"}
@@ -172,7 +162,7 @@ def trials_table(data: StudyData) -> Table:
         lines.append((*texts, *params, *scores, str(row["run_id"])[:12]))
     header = ("trial", "", "state", "reason", *names, *(titles[name] for name in metrics), "run")
     caption = "Scores on validation identities; pruned and failed trials have none."
-    return Table("trials", "All trials", caption, header, tuple(lines))
+    return TextTable("trials", "All trials", caption, header, tuple(lines))
 
 
 def _number(value: object) -> str:

@@ -4,14 +4,13 @@ from collections.abc import Mapping
 
 from benchmarks.suites.ablated_methods import VARIANTS
 from reports.style.figure_style import Picture
+from reports.style.image_rows import ImageRow, image_rows
 from reports.suite.frame import Frame
 from reports.suite.method_names import ABLATIONS, OUR_METHOD, method_title
 from reports.suite.suite_figures import (
     ROWS,
     SAME_FACES,
-    ImageRow,
     Showcase,
-    image_rows,
     pixels_text,
     showcases,
     target_names,

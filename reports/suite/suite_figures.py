@@ -1,8 +1,6 @@
 """Figures: frame -> matplotlib figure."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import matplotlib as mpl
@@ -16,6 +14,7 @@ from matplotlib.figure import Figure
 
 from eggan.aus import AU_COUNT, AU_NUMBERS, EXPRESSIONS
 from reports.style.figure_style import FAINT, INK, Picture, literal, style
+from reports.style.image_rows import ImageRow, image_rows
 from reports.suite.estimates import AUMetric
 from reports.suite.frame import Frame
 from reports.suite.method_names import ABLATIONS, ORACLE, MethodNames, method_kind, method_rank
@@ -23,11 +22,8 @@ from reports.suite.sections import Section
 
 ROWS = 8  # of images in one figure, about
 PANELS_ACROSS = 5
-LABEL_CHARACTERS = 24  # in one line of the label of a row of images
-TILE, LABEL, GAP, TOP = 0.82, 1.15, 0.12, 0.26  # of a figure of images: its parts, in inches
 SAME_FACES = "Faces and targets are the protocol's, the same for every method; lowest finished seed."
 Showcase = Mapping[str, np.ndarray]
-ImageRow = tuple[str, list[np.ndarray | None]]  # its label and images, None where a place stays empty
 
 
 def pictures(frame: Frame, sections: Sequence[Section]) -> list[Picture]:
@@ -120,30 +116,6 @@ def interpolation_strips(cases: Mapping[str, Showcase], dataset: str, names: Met
         + pixels_text(any_case)
     )
     return Picture(f"fig3-interpolation-{dataset}", f"Fig. 3: interpolation ({dataset})", caption, figure)
-
-
-def image_rows(rows: Sequence[ImageRow], headings: Sequence[str], per_face: int) -> Figure:
-    """Draw labelled rows of images; every `per_face` rows a gap."""
-    width = LABEL + TILE * len(headings)
-    height = TOP + TILE * len(rows) + GAP * ((len(rows) - 1) // per_face)
-    with style():
-        figure = Figure(figsize=(width, height))
-        axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height))  # in inches, for all images
-        axes.set_axis_off()
-        text = partial(figure.text, fontsize=7.5, transform=figure.dpi_scale_trans)
-        for down, (label, images) in enumerate(rows):
-            bottom = height - TOP - TILE * (down + 1) - GAP * (down // per_face)
-            lines = literal(textwrap.fill(label, LABEL_CHARACTERS))
-            text(LABEL - 0.08, bottom + TILE / 2, lines, ha="right", va="center")
-            for across, image in enumerate(images):
-                if image is not None:
-                    left = LABEL + TILE * across
-                    extent = (left, left + TILE - 0.03, bottom, bottom + TILE - 0.03)
-                    axes.imshow(image, interpolation="bicubic", aspect="auto", extent=extent)
-        for across, heading in enumerate(headings):
-            middle = LABEL + TILE * (across + 0.5) - 0.015
-            text(middle, height - TOP + 0.06, literal(heading), ha="center", va="bottom")
-    return figure
 
 
 def bars(section: Section, metric: AUMetric) -> Picture:
