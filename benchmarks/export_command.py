@@ -2,15 +2,13 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from benchmarks.chosen_weights import add_weights_arguments, chosen_weights
 from eggan.errors import UserError
-from eggan.options import add_command, add_runs_argument, this_command
+from eggan.options import add_command, this_command
 from eggan.outputs import add_force_argument, check_output
 from eggan.progress import loading
-
-if TYPE_CHECKING:
-    from eggan.edit.editing import Model
 
 ONNX_EXAMPLE = """examples:
   eggan export onnx -o eggan_w.onnx                            the shipped EGGAN-W
@@ -24,10 +22,7 @@ def register(subparsers: Any) -> None:
     parser = subparsers.add_parser("export", help="write a trained method as a file for other programs")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     parser = add_command(actions, "onnx", "write a trained method as one ONNX file", ONNX_EXAMPLE)
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--checkpoint", type=Path, help="folder, or name of a training in --runs")
-    which.add_argument("--weights", metavar="NAME", help="shipped weights (default: the shipped EGGAN-W)")
-    add_runs_argument(parser)
+    add_weights_arguments(parser)
     parser.add_argument("-o", "--output", type=Path, default=Path("model.onnx"), help="default: model.onnx")
     add_force_argument(parser)
     parser.set_defaults(run=run_onnx)
@@ -42,12 +37,14 @@ def run_onnx(arguments: argparse.Namespace) -> int:
     if path.suffix.lower() != ".onnx":
         raise UserError(f"{path}: the name must end in .onnx")
     with loading():
-        from eggan.export.card import card_of
+        from eggan.export.card import SHIPPED_LICENCE, UNKNOWN_LICENCE, card_of
         from eggan.export.edit_network import EditNetwork
-    model, weights, licence = _chosen(arguments)
-    check_output(path, [weights], is_own_file, arguments.force)
+    chosen = chosen_weights(arguments, "cpu")
+    model = chosen.model
+    check_output(path, [chosen.file], is_own_file, arguments.force)
     network = EditNetwork(model)
-    card = card_of(model, network, weights, licence, this_command())
+    licence = SHIPPED_LICENCE if chosen.shipped else UNKNOWN_LICENCE
+    card = card_of(model, network, chosen.file, licence, this_command())
     print(f"{model.name}, {model.description}")
     difference = write_onnx(network, card, model.name, path)
     batches = " and ".join(map(str, CHECKED_BATCHES))
@@ -56,24 +53,3 @@ def run_onnx(arguments: argparse.Namespace) -> int:
         f"{difference:.1g} at batches of {batches}"
     )
     return 0
-
-
-def _chosen(arguments: argparse.Namespace) -> tuple["Model", Path, str]:
-    """Return the method, the file of its weights, and their licence."""
-    from benchmarks.edit_command import trained_folder
-    from benchmarks.suites.methods import installed_method
-    from eggan.checkpoint import WEIGHTS_FILE
-    from eggan.edit.editing import load_model, load_shipped_model
-    from eggan.export.card import SHIPPED_LICENCE, UNKNOWN_LICENCE
-    from eggan.shipped.weights import DEFAULT, FOLDER, NAMES
-
-    if arguments.checkpoint is not None:
-        folder = trained_folder(arguments.checkpoint, arguments.runs)
-        if str(folder) not in NAMES or folder.exists():
-            model = load_model(folder, installed_method, "cpu")
-            return model, folder / WEIGHTS_FILE, UNKNOWN_LICENCE
-    name = str(arguments.checkpoint or arguments.weights or DEFAULT)
-    if name not in NAMES:
-        raise UserError(f"no shipped weights are called {name!r} (known: {', '.join(NAMES)})")
-    model = load_shipped_model(installed_method, "cpu", name)
-    return model, FOLDER / f"{name}.safetensors", SHIPPED_LICENCE
