@@ -1,14 +1,76 @@
-"""Parquet tables that this program did not necessarily write, checked before anything works with them."""
+"""Tables in files: parquet that others may have written, checked before anything works with it.
+
+An installation without pyarrow, such as that of a GPU node, keeps its tables as CSV in the place of parquet.
+"""
 
 from collections.abc import Collection
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eggan.errors import UserError, one_line
+from eggan.files import write_atomically
 
 if TYPE_CHECKING:  # both take a while to import
     import pandas as pd
     import pyarrow as pa
+
+CSV = ".csv"
+TEXT = "text"  # a column's kind in CSV, where it is none of numpy's
+NUMBERS = ("int64", "int32", "float64", "float32", "bool")
+
+
+def write_table(frame: "pd.DataFrame", path: Path) -> Path:
+    """Write a table atomically and return its file: `path`, a parquet file, or where pyarrow is missing CSV.
+
+    CSV has the same name with another ending, and the kind of each column in its heading: `score:float64`.
+    """
+    if find_spec("pyarrow") is not None:
+        write_atomically(path, lambda staged: frame.to_parquet(staged, index=False))
+        return path
+    headings = [f"{name}:{_kind(frame, name)}" for name in frame.columns]
+    path = path.with_suffix(CSV)
+    write_atomically(path, lambda staged: frame.to_csv(staged, index=False, header=headings))
+    return path
+
+
+def _kind(frame: "pd.DataFrame", name: str) -> str:
+    kind = str(frame[name].dtype)
+    if kind in NUMBERS:
+        return kind
+    if not all(isinstance(value, str) for value in frame[name]):
+        raise ValueError(f"the column {name!r} holds other things than text or numbers")
+    return TEXT
+
+
+def table_file(path: Path) -> Path:
+    """Return the file of a table that `write_table` was asked to write to `path`."""
+    other = path.with_suffix(CSV)
+    return other if other.is_file() and not path.is_file() else path
+
+
+def read_csv_table(path: Path) -> "pd.DataFrame":
+    """Return the table that `write_table` wrote as CSV, equal to the last bit; any other is a `UserError`."""
+    import pandas as pd
+
+    try:
+        kinds = {heading: heading.rpartition(":")[2] for heading in pd.read_csv(path, nrows=0).columns}
+        if unknown := sorted(set(kinds.values()) - {TEXT, *NUMBERS}):
+            raise ValueError(f"a column of the kind {unknown[0]!r}")
+        text = [heading for heading, kind in kinds.items() if kind == TEXT]
+        missing = {heading: [""] for heading in kinds if heading not in text}
+        types = {heading: "str" if kind == TEXT else kind for heading, kind in kinds.items()}
+        table = pd.read_csv(
+            path,
+            dtype=types,
+            na_values=missing,
+            keep_default_na=False,
+            float_precision="round_trip",
+        )
+    except Exception as error:  # on damaged files pandas raises anything
+        raise UserError(f"{path} cannot be read: {one_line(error)}") from None
+    table.columns = pd.Index([heading.rpartition(":")[0] for heading in table.columns])
+    return table
 
 
 def read_table(path: Path, text: Collection[str] = (), numbers: Collection[str] = ()) -> "pd.DataFrame":

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from eggan.errors import UserError
-from eggan.tables import read_table
+from eggan.tables import read_csv_table, read_table, table_file, write_table
 
 PLAIN = pd.DataFrame(
     {"name": ["a", None, "\u00e9"], "count": [1, 2, 3], "score": [0.5, float("nan"), -1.0], "is": [True] * 3}
@@ -87,3 +87,35 @@ def test_no_parquet_at_all(tmp_path, content):
     (tmp_path / "t.parquet").write_bytes(content)
     with pytest.raises(UserError, match=r"t\.parquet cannot be read"):
         read_table(tmp_path / "t.parquet")
+
+
+TYPED = pd.DataFrame(
+    {
+        "name": ["a", "", 'b,"c"\n:d'],
+        "count": [1, 2, -3],
+        "score": [0.1, float("nan"), 1 / 3],
+        "small": pd.Series([0.1, float("nan"), 1e-7], dtype="float32"),
+        "is": [True, False, True],
+    }
+)
+
+
+def test_without_pyarrow_a_table_is_csv_and_the_same_table_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("eggan.tables.find_spec", lambda name: None)
+    written = write_table(TYPED, tmp_path / "t.parquet")
+    assert written == table_file(tmp_path / "t.parquet") == tmp_path / "t.csv"
+    pd.testing.assert_frame_equal(read_csv_table(written), TYPED, check_exact=True)
+    with pytest.raises(ValueError, match="the column 'name' holds other things than text or numbers"):
+        write_table(PLAIN, tmp_path / "t.parquet")
+
+
+def test_with_pyarrow_a_table_is_parquet(tmp_path):
+    assert write_table(PLAIN, tmp_path / "t.parquet") == tmp_path / "t.parquet"
+    pd.testing.assert_frame_equal(read_table(table_file(tmp_path / "t.parquet")), PLAIN)
+
+
+@pytest.mark.parametrize("text", ["", "a:object\n1\n", "a\n1\n", "a:int64\nx\n", "a:int64,a:int64\n1,2\n"])
+def test_csv_that_is_no_table_of_ours_is_one_line(tmp_path, text):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(UserError, match=r"t\.csv cannot be read: "):
+        read_csv_table(tmp_path / "t.csv")

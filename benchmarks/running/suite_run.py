@@ -29,11 +29,12 @@ from eggan.edit_cost import peak_memory_mib, reset_peak_memory
 from eggan.errors import UserError, is_disk_full
 from eggan.method import MethodEntry
 from eggan.signals import stop_as_interrupt
-from eggan.tracking import RunRecord, Store, Synced, TrackedRun
+from eggan.tracking import RunRecord, TrackedRun
 from eggan.training import Interrupted, TrainingFailed
 
 if TYPE_CHECKING:
     from benchmarks.suites.methods import Entry
+    from eggan.tracking import Store, Synced
 
 ARTIFACTS = [
     "cell.json",
@@ -147,7 +148,7 @@ def record_death(plan: PlannedCell, bench: BenchEnvironment, how: str) -> None:
             write_status(folder, "failed", reason=reason, spec=spec, name=plan.spec.name)
 
 
-def settle(folder: Path, store: Store | None) -> None:
+def settle(folder: Path, store: "Store | None") -> None:
     """Let the run record of a cell that no process holds tell its true end, and ship it where that is not
     done.
 
@@ -276,7 +277,7 @@ def _dataset_entry(role: str, dataset: Dataset, row: Row) -> dict[str, str]:
     }
 
 
-def sync(runs: Path, store: Store, folders: Sequence[Path] = ()) -> Synced:
+def sync(runs: Path, store: "Store", folders: Sequence[Path] = ()) -> "Synced":
     """Ship every run below `runs` and the further `folders`; cells whose process died say so first.
 
     A store that stops answering is a `UserError`.

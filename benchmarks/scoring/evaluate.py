@@ -25,10 +25,11 @@ from eggan.data.images import to_uint8
 from eggan.errors import UserError
 from eggan.evaluation import inception, pixels, reading, realism
 from eggan.evaluation.reading import AUEstimator, Instruments, Progress
-from eggan.files import write_atomically, write_json
+from eggan.files import write_json
 from eggan.method import EditRequest, Method, ReconstructionRequest, Reconstructs
 from eggan.progress import working
 from eggan.randomness import numpy_generator
+from eggan.tables import write_table
 
 NO_SECOND_IMAGE = "no person of this split has a second image"
 NO_RECONSTRUCTION = "this method offers no self-reconstruction"
@@ -200,11 +201,11 @@ class Scores:
     def write(self, folder: Path) -> None:
         """Write summary, tables and reasons into `folder`; each file appears whole or not at all."""
         for split, frame in self.pairs.items():
-            write_parquet(frame, folder / f"pairs-{split}.parquet")
+            write_table(frame, folder / f"pairs-{split}.parquet")
         for name in ("response", "control", "reconstruction"):
             tables = getattr(self, name)
             if tables:
-                write_parquet(pd.concat(tables, ignore_index=True), folder / f"{name}.parquet")
+                write_table(pd.concat(tables, ignore_index=True), folder / f"{name}.parquet")
         write_json(self.basis, folder / BASIS_FILE)
         write_json(self.not_measured, folder / "not_measured.json")
         write_json({k: None if np.isnan(v) else v for k, v in self.summary.items()}, folder / "summary.json")
@@ -220,11 +221,6 @@ def image_metrics(size: int) -> dict[str, tuple[str, ...]]:
         "control": ("spearman", "slope", "monotone"),
         RECONSTRUCTION: tuple(scores.reconstruction_columns(size)),
     }
-
-
-def write_parquet(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table atomically."""
-    write_atomically(path, lambda staging: frame.to_parquet(staging, index=False))
 
 
 def evaluate(editor: Editor, scoring: ScoringContext) -> Scores:

@@ -95,13 +95,14 @@ def _learn_sheet(parser: argparse.ArgumentParser) -> None:
 def run_info(arguments: argparse.Namespace) -> int:
     """Print what a dataset folder holds, check it against its recorded hash, and return 0."""
     with loading():
-        from eggan.data.dataset import load_dataset
+        from eggan.data.dataset import MANIFEST, load_dataset
         from eggan.errors import UserError
         from eggan.files import hash_files
+        from eggan.tables import table_file
 
     dataset = load_dataset(arguments.folder)
     print(describe(dataset))
-    files = [dataset.folder / "manifest.parquet", dataset.folder / "images.npy"]
+    files = [table_file(dataset.folder / MANIFEST), dataset.folder / "images.npy"]
     with working("checking the content hash"):
         found = hash_files(files)
     if found != dataset.content_hash:

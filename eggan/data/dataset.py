@@ -1,5 +1,7 @@
 """The dataset format: a folder with `manifest.parquet`, `images.npy` and `dataset.json`.
 
+Without pyarrow the manifest is `manifest.csv`, see `eggan.tables`.
+
 `images.npy` is uint8, (N, H, W, 3), RGB, memory-mapped; row *i* belongs to row *i* of the manifest.
 `dataset.json` holds name, version, seed, parameters and the content hash of the other two files. A folder
 appears whole or not at all: it is written beside its place and moved there.
@@ -21,13 +23,15 @@ from eggan.aus import AU_COLUMNS, EXPRESSIONS, MAX_INTENSITY
 from eggan.data.file_tree import comparable, composed
 from eggan.errors import UserError
 from eggan.files import hash_files, read_json, replaced_folder, restore_folder
-from eggan.tables import read_table
+from eggan.tables import CSV, read_csv_table, read_table, table_file, write_table
 
 if TYPE_CHECKING:  # half a second to import, which an edit need not wait for
     import pandas as pd
 
 FORMAT_VERSION = 1
-FILES = ("dataset.json", "manifest.parquet", "images.npy")
+MANIFEST = "manifest.parquet"
+FILES = ("dataset.json", MANIFEST, "images.npy")
+WRITTEN = (*FILES, Path(MANIFEST).with_suffix(CSV).name)
 TRAIN, VALIDATION = "train", "val"  # splits that methods may see while they learn and are chosen
 SPLITS = (TRAIN, VALIDATION, "test", "wide", "dense")
 REQUIRED_COLUMNS = (
@@ -115,13 +119,14 @@ def load_dataset(folder: Path) -> Dataset:
     folder = Path(folder)
     restore_folder(folder)
     for name in FILES:
-        if not (folder / name).is_file():
+        if not table_file(folder / name).is_file():
             raise UserError(
                 f"{folder} is not a dataset: {name} is missing (build one with `eggan data build synfacs`)"
             )
     try:
         info = read_json(folder / "dataset.json")
-        manifest = read_table(folder / "manifest.parquet")
+        table = table_file(folder / MANIFEST)
+        manifest = read_csv_table(table) if table.suffix == CSV else read_table(table)
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
     except UserError:
         raise
@@ -237,8 +242,8 @@ def write_dataset(
     check_manifest(manifest, len(images), folder)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
         raise ValueError(f"images must be uint8 (N, H, W, 3), not {images.dtype} {images.shape}")
-    with replaced_folder(folder, FILES) as staging:
-        manifest.reset_index(drop=True).to_parquet(staging / "manifest.parquet", index=False)
+    with replaced_folder(folder, WRITTEN) as staging:
+        table = write_table(manifest.reset_index(drop=True), staging / MANIFEST)
         np.save(staging / "images.npy", images, allow_pickle=False)
         info = {
             "format_version": FORMAT_VERSION,
@@ -246,7 +251,7 @@ def write_dataset(
             "version": version,
             "seed": seed,
             "parameters": parameters,
-            "content_hash": hash_files([staging / "manifest.parquet", staging / "images.npy"]),
+            "content_hash": hash_files([table, staging / "images.npy"]),
         }
         (staging / "dataset.json").write_text(
             json.dumps(info, indent=2, sort_keys=True) + "\n", encoding="utf-8"

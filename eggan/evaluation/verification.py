@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from eggan.data.dataset import TRAIN, Dataset
@@ -93,6 +92,8 @@ def _pairs(owners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _check(similarity: list[np.ndarray]) -> dict[str, float]:
     """Return AUC and mean impostor cosine; weights or crops that embed no faces are a `UserError`."""
+    from sklearn.metrics import roc_auc_score  # for imported weights alone
+
     genuine, impostor = similarity
     labels = np.concatenate([np.ones(len(genuine)), np.zeros(len(impostor))])
     auc = float(roc_auc_score(labels, np.concatenate(similarity)))

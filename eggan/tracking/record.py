@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from eggan import files
 from eggan.errors import UserError
-from eggan.files import write_json
+from eggan.files import locked, write_json
 
 RECORD_FILE = "run.json"
 METRICS_FILE = "metrics.jsonl"
@@ -130,3 +131,8 @@ def drop_torn_line(folder: Path) -> None:
         text = stream.read()
         if not text.endswith(b"\n"):
             stream.truncate(text.rfind(b"\n") + 1)
+
+
+def ship_lock(folder: Path) -> AbstractContextManager[None]:
+    """Hold what is remembered of a run's shipping: its own process and a sync may be at it at once."""
+    return locked(folder / ".ship.lock")

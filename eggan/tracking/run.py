@@ -8,10 +8,10 @@ import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eggan.errors import UserError
 from eggan.options import command
-from eggan.tracking.address import first_line
 from eggan.tracking.presence import Presence
 from eggan.tracking.record import (
     METRICS_FILE,
@@ -21,10 +21,12 @@ from eggan.tracking.record import (
     drop_torn_line,
     logged_values,
     read_record,
+    ship_lock,
     write_record,
 )
-from eggan.tracking.ship import missing_artifacts, ship_folder, ship_lock
-from eggan.tracking.store import STORE_ERRORS, Store
+
+if TYPE_CHECKING:  # a run that is tracked in its folder alone needs no MLflow, not even an installed one
+    from eggan.tracking.store import Store
 
 SHIP_EVERY_SECONDS = 15.0
 FIRST_PAUSE_SECONDS = 60.0  # after a failed attempt; doubled by each further one
@@ -35,7 +37,7 @@ SUPERSEDED = "a training that began anew in its folder took its place"
 class TrackedRun:
     """Writes a run's folder and ships it to `store` now and then; no store error ever leaves this class."""
 
-    def __init__(self, folder: Path, record: RunRecord, store: Store | None) -> None:
+    def __init__(self, folder: Path, record: RunRecord, store: "Store | None") -> None:
         self.folder = folder
         self.store = store
         folder.mkdir(parents=True, exist_ok=True)
@@ -71,6 +73,8 @@ class TrackedRun:
         write_record(self.record, self.folder)
         self._presence.end()
         if self.store is not None and self.ship():
+            from eggan.tracking.ship import missing_artifacts
+
             missing = missing_artifacts(self.folder, self.store.uri)
             if missing is not None:
                 _warn(self.folder, f"the tracking store has this run without its files ({missing})")
@@ -90,8 +94,12 @@ class TrackedRun:
         return True
 
 
-def ship_or_warn(folder: Path, store: Store) -> bool:
+def ship_or_warn(folder: Path, store: "Store") -> bool:
     """Bring the store up to date with the run in `folder`; return whether it is, and warn where it is not."""
+    from eggan.tracking.address import first_line
+    from eggan.tracking.ship import ship_folder
+    from eggan.tracking.store import STORE_ERRORS
+
     try:
         ship_folder(folder, store)
     except (*STORE_ERRORS, UserError) as error:

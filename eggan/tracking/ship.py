@@ -6,7 +6,7 @@ be stored the run still says how it ended.
 
 import math
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +19,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 
 from eggan.config import content_hash
 from eggan.errors import UserError
-from eggan.files import locked, write_json
+from eggan.files import write_json
 from eggan.tracking.address import sqlite_file, without_password
 from eggan.tracking.record import (
     CELL_LIST,
@@ -28,6 +28,7 @@ from eggan.tracking.record import (
     logged_values,
     read_json,
     read_record,
+    ship_lock,
 )
 from eggan.tracking.store import STORE_ERRORS, Store, first_line
 
@@ -121,11 +122,6 @@ def ship_folder(folder: Path, store: Store) -> str:
             if record.state != "running":
                 _ship_artifacts(folder, record, run_id, store, ledger)
             return run_id
-
-
-def ship_lock(folder: Path) -> AbstractContextManager[None]:
-    """Hold what is remembered of a run's shipping: its own process and a sync may be at it at once."""
-    return locked(folder / ".ship.lock")
 
 
 @contextmanager

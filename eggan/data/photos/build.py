@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from eggan.aus import AU_COLUMNS
-from eggan.data.dataset import FILES, load_dataset, write_dataset
+from eggan.data.dataset import WRITTEN, load_dataset, write_dataset
 from eggan.data.file_tree import composed, printable
 from eggan.data.labels.table import LabelTable
 from eggan.data.photos.records import FaceProblem, PhotoRecord, Problem
@@ -101,7 +101,7 @@ def check_free(out: Path) -> None:
     """Refuse a place that holds something other than a dataset, or a user's files beside one."""
     if out.exists() and not (out / "dataset.json").is_file():
         raise UserError(f"{out} is there but is no dataset: choose another place with --out")
-    refuse_foreign(out, FILES)
+    refuse_foreign(out, WRITTEN)
     if problems_file(out).exists() and not _is_list_of_problems(problems_file(out)):
         raise UserError(
             f"{problems_file(out)} is no earlier build's list of problems: move it away or choose another "
