@@ -8,7 +8,7 @@ TEST_ENV := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test lint docs clean
+.PHONY: help install quickstart bundle test lint docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -20,6 +20,9 @@ quickstart: $(VENV)/.installed  ## install, run the quick suite, print both tabl
 	$(BIN)/eggan report build --suite quick
 	@echo
 	@echo "Tables and figures: runs/report/index.html.  Every run, in MLflow: $(BIN)/eggan ui"
+
+bundle: $(VENV)/.installed  ## write a folder that runs suites on a node without a network
+	$(BIN)/eggan bench bundle --out bundle
 
 test: $(VENV)/.installed-dev lint  ## lint, types and tests
 	$(TEST_ENV) $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadscope

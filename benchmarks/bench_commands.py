@@ -29,6 +29,8 @@ BENCH_EXAMPLES = """examples:
   eggan bench speed                         ms per training step and edit of every method
   eggan bench speed --size 128 --methods stargan --official stargan=../stargan
   eggan bench sync --tracking-uri http://localhost:5000
+  eggan bench bundle --out bundle           a folder that runs suites on a node without a network
+  eggan bench sync results-*.eggan          bring home what it left there
 """
 
 
@@ -44,11 +46,21 @@ def register(subparsers: Any) -> None:
     status.set_defaults(run=show_status)
     measured = "what steps, edits and pictures cost on this machine"
     add_speed(add_command(actions, "speed", measured, BENCH_EXAMPLES))
+    bundle = add_command(
+        actions, "bundle", "write a folder that runs suites on a node without a network", BENCH_EXAMPLES
+    )
+    bundle.add_argument("--out", type=Path, default=Path("bundle"), help="folder (default: bundle)")
+    bundle.add_argument("--python", default="3.12", metavar="X.Y", help="the node's Python (default: 3.12)")
+    bundle.set_defaults(run=write_bundle)
     sync = add_command(
         actions, "sync", "ship all local runs to the tracking store, studies too", BENCH_EXAMPLES
     )
     sync.add_argument(
-        "folders", nargs="*", type=Path, metavar="FOLDER", help="further folders, as of `eggan train --out`"
+        "places",
+        nargs="*",
+        type=Path,
+        metavar="FOLDER|ARCHIVE",
+        help="further folders, as of `eggan train --out`, and results of a bundle: all parts of an archive",
     )
     add_runs_argument(sync)
     add_tracking_argument(sync)
@@ -153,6 +165,16 @@ def show_status(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def write_bundle(arguments: argparse.Namespace) -> int:
+    """Write the folder and say how to use it."""
+    from benchmarks.bundle.make_bundle import make_bundle
+
+    size = make_bundle(arguments.out, arguments.python)
+    print(f"{arguments.out}: {size / 1e6:.1f} MB, for Python {arguments.python} on Linux (x86-64)")
+    print(f"on the node: {arguments.out.name}/run node --minutes 8 --device cuda")
+    return 0
+
+
 def sync_runs(arguments: argparse.Namespace) -> int:
     """Ship every run below the folder of results, and below further folders, to the store."""
     with loading():
@@ -160,11 +182,18 @@ def sync_runs(arguments: argparse.Namespace) -> int:
         from eggan import tracking
         from eggan.errors import UserError
 
-    for folder in arguments.folders:
-        if not folder.is_dir():
-            raise UserError(f"there is no folder {folder}")
+    for place in arguments.places:
+        if not place.exists():
+            raise UserError(f"there is no folder or archive {place}")
+    archives = [place for place in arguments.places if place.is_file()]
+    if archives:
+        from benchmarks.bundle.bringing_home import bring_home
+
+        for line in bring_home(archives, arguments.runs):
+            print(line)
+    folders = [place for place in arguments.places if place.is_dir()]
     store = tracking.open_store(arguments.tracking_uri, arguments.runs)
-    print_synced(sync(arguments.runs, store, arguments.folders), store)
+    print_synced(sync(arguments.runs, store, folders), store)
     return 0
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # both take a while to import
 
 CSV = ".csv"
 TEXT = "text"  # a column's kind in CSV, where it is none of numpy's
-NUMBERS = ("int64", "int32", "float64", "float32", "bool")
+KINDS = ("int64", "int32", "float64", "float32", "bool", "boolean")  # the last one may lack values
 
 
 def write_table(frame: "pd.DataFrame", path: Path) -> Path:
@@ -36,7 +36,7 @@ def write_table(frame: "pd.DataFrame", path: Path) -> Path:
 
 def _kind(frame: "pd.DataFrame", name: str) -> str:
     kind = str(frame[name].dtype)
-    if kind in NUMBERS:
+    if kind in KINDS:
         return kind
     if not all(isinstance(value, str) for value in frame[name]):
         raise ValueError(f"the column {name!r} holds other things than text or numbers")
@@ -55,7 +55,7 @@ def read_csv_table(path: Path) -> "pd.DataFrame":
 
     try:
         kinds = {heading: heading.rpartition(":")[2] for heading in pd.read_csv(path, nrows=0).columns}
-        if unknown := sorted(set(kinds.values()) - {TEXT, *NUMBERS}):
+        if unknown := sorted(set(kinds.values()) - {TEXT, *KINDS}):
             raise ValueError(f"a column of the kind {unknown[0]!r}")
         text = [heading for heading, kind in kinds.items() if kind == TEXT]
         missing = {heading: [""] for heading in kinds if heading not in text}

@@ -24,6 +24,7 @@ ROOMS = {
         "scoring": {"protocol"},
         "suites": {"protocol"},
         "running": {"protocol", "scoring", "suites"},
+        "bundle": {"protocol", "scoring", "suites", "running"},
     },
     "studies": {"storage": set(), "reruns": {"storage"}},
     "reports": {"style": set(), "suite": {"style"}, "study": {"style"}},

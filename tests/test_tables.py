@@ -96,6 +96,7 @@ TYPED = pd.DataFrame(
         "score": [0.1, float("nan"), 1 / 3],
         "small": pd.Series([0.1, float("nan"), 1e-7], dtype="float32"),
         "is": [True, False, True],
+        "may be": pd.array([True, pd.NA, False], dtype="boolean"),
     }
 )
 

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from eggan.config import content_hash
 from eggan.files import Holder, is_locked, lock_holder, read_json, try_lock, write_json
+from eggan.tracking import TrackedRun, read_record, ship_or_warn
 from eggan.tracking.presence import DIED
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a state is read without it
     from benchmarks.suites.methods import Entry
     from benchmarks.suites.suite import Row
+    from eggan.tracking import Store
 
 KEY_CHARACTERS = 20
 TRAINED = "trained"  # key of cell.json: training costs, once the training has reached its end
@@ -111,6 +113,22 @@ def is_claimed(folder: Path) -> bool:
 def claimed_by(folder: Path) -> Holder | None:
     """Return who holds the cell, None where nobody does."""
     return lock_holder(folder / LOCK)
+
+
+def settle(folder: Path, store: "Store | None") -> None:
+    """Let the run record of a cell that no process holds tell its true end, and ship it where that is not
+    done.
+
+    A process may have died before it could; `cell.json` and its lock know better.
+    """
+    record, status = read_record(folder), read_status(folder)
+    if record is None:
+        return
+    if record.state != status.state:
+        write_status(folder, status.state, reason=status.reason)
+        TrackedRun(folder, record, store).finish(status.state, status.reason)
+    elif store is not None:
+        ship_or_warn(folder, store)
 
 
 def all_cells(runs: Path) -> list[Path]:

@@ -147,13 +147,17 @@ def missing_roles(suite: Suite, bench: BenchEnvironment) -> list[str]:
 
 @dataclass(frozen=True)
 class OpenSuite:
-    """A suite and what all its cells share: datasets by role, pairs and scorers, the tracking store."""
+    """A suite and what all its cells share: datasets by role, pairs and scorers, the tracking store.
+
+    `budget` says how its number of training images was chosen, where that was measured.
+    """
 
     suite: Suite
     bench: BenchEnvironment
     datasets: Mapping[str, Dataset]
     scoring: ScoringContext
     store: "Store | None" = None
+    budget: str = ""
 
     @property
     def dataset_label(self) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.protocol.edit_requests import pairs_hash
 from benchmarks.running import cells
 from benchmarks.running.cell_run import Produced, is_trained, produce
-from benchmarks.running.cells import CellSpec, PlannedCell, claim, read_status, write_status
+from benchmarks.running.cells import CellSpec, PlannedCell, claim, read_status, settle, write_status
 from benchmarks.running.environment import BenchEnvironment, OpenSuite
 from benchmarks.suites.methods import find_method
 from benchmarks.suites.presets import preset_config
@@ -148,22 +148,6 @@ def record_death(plan: PlannedCell, bench: BenchEnvironment, how: str) -> None:
             write_status(folder, "failed", reason=reason, spec=spec, name=plan.spec.name)
 
 
-def settle(folder: Path, store: "Store | None") -> None:
-    """Let the run record of a cell that no process holds tell its true end, and ship it where that is not
-    done.
-
-    A process may have died before it could; `cell.json` and its lock know better.
-    """
-    record, status = tracking.read_record(folder), read_status(folder)
-    if record is None:
-        return
-    if record.state != status.state:
-        write_status(folder, status.state, reason=status.reason)
-        TrackedRun(folder, record, store).finish(status.state, status.reason)
-    elif store is not None:
-        tracking.ship_or_warn(folder, store)
-
-
 def _run_claimed(folder: Path, plan: PlannedCell, opened: OpenSuite) -> str:
     started, device = time.time(), opened.bench.device
     before = float(read_status(folder).values.get("seconds", 0.0))
@@ -246,6 +230,7 @@ def _record(plan: PlannedCell, opened: OpenSuite) -> RunRecord:
             "cell": spec.key,
             "state": "running",
             "learns_from": _learns_from(row, plan.entry, datasets[row.learns_from]),
+            **({"budget": opened.budget} if opened.budget else {}),
             **tracking.code_version(),
             **tracking.describe_machine(opened.bench.device),
         },

@@ -162,6 +162,24 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             ),
             protocol=STANDARD_PROTOCOL,
         ),
+        # For a GPU node: a bundle replaces the images of a training by what fits into its minutes.
+        "node": Suite(
+            name="node",
+            title="64 px, every method, one seed, protocol as standard: what fits into a node's minutes",
+            image_size=64,
+            seeds=(0,),
+            rows=(
+                *REFERENCES,
+                Row("eggan-shipped"),
+                Row("eggan-w-shipped"),
+                Row("eggan", "cpu", STANDARD_TRAINING, 12.0),
+                Row("stargan", "cpu", STANDARD_TRAINING, 14.0),
+                Row("homointerpgan", "cpu", STANDARD_TRAINING, 11.0),
+                Row("ganimation", "cpu", STANDARD_TRAINING, 20.0),
+                Row("eggan-w", "cpu", STANDARD_TRAINING, 12.0, learns_from=CROWD),
+            ),
+            protocol=STANDARD_PROTOCOL,
+        ),
         # EGGAN on the twin differs from EGGAN on the crowd in its training people alone.
         "crowd": Suite(
             name="crowd",

@@ -9,10 +9,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from eggan import __version__
+from eggan.files import read_json
 from eggan.machine import allowed_cores
 
 LIBRARIES = ("torch", "torchvision", "numpy", "mlflow", "pytorch-msssim", "numba")
 SOURCE = Path(__file__).resolve().parents[2]
+STAMP = "bundle.json"  # beside the packages of a bundle: what it was made of
 
 
 def _git(*arguments: str) -> str | None:
@@ -37,9 +39,13 @@ def _git(*arguments: str) -> str | None:
 def code_version() -> dict[str, str]:
     """Return `version.eggan`, `commit` and `dirty` ("true"/"false") of its checkout.
 
-    Both are "unknown" where the package runs from no checkout of its own: an installed wheel may lie inside
-    any other repository, whose commit says nothing of this code.
+    A bundle has them written down. Both are "unknown" where the package runs from no checkout of its own: an
+    installed wheel may lie inside any other repository, whose commit says nothing of this code.
     """
+    stamp = SOURCE / STAMP
+    if stamp.is_file():
+        written = read_json(stamp)
+        return {name: str(written[name]) for name in ("version.eggan", "commit", "dirty")}
     unknown = {"version.eggan": __version__, "commit": "unknown", "dirty": "unknown"}
     root = _git("rev-parse", "--show-toplevel")
     if root is None or Path(root).resolve() != SOURCE or not _git("ls-files", "--", "eggan/__init__.py"):

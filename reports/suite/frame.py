@@ -46,7 +46,9 @@ _RUN = _text("run_id", "suite", "dataset", "method") | _numbers("seed")
 TABLES: Mapping[str, Mapping[str, str]] = {
     "cells": _text("run_id", "suite", "dataset", "method", "title", "learns_from")
     | _numbers("seed")
-    | _text("state", "reason", "cell", "commit", "dirty", "machine", "dataset_digest", "instruments")
+    | _text(
+        "state", "reason", "cell", "commit", "dirty", "machine", "budget", "dataset_digest", "instruments"
+    )
     | _numbers("protocol_version", "started_ms", "seconds"),
     "metrics": _RUN | _text("state", "metric") | _numbers("value"),
     "pairs": _RUN | _text("split") | _numbers("pair"),
@@ -66,7 +68,12 @@ HEAD = "frame.json"
 FILES = (HEAD, *(f"{name}.parquet" for name in TABLES), "showcases/*.npz")
 # What frames of earlier versions lack: a table, and columns of `cells`, with the value that stands for them.
 LATER_TABLE = "reconstruction"
-LATER_COLUMNS: Mapping[str, int | str] = {"protocol_version": FIRST_VERSION, "title": "", "learns_from": ""}
+LATER_COLUMNS: Mapping[str, int | str] = {
+    "protocol_version": FIRST_VERSION,
+    "title": "",
+    "learns_from": "",
+    "budget": "",
+}
 
 
 @dataclass(frozen=True)
@@ -250,7 +257,7 @@ def _showcases(parts: list[_CellPart]) -> dict[str, dict[str, np.ndarray]]:
 
 def _cell_row(suite: str, cell: TrackedCell) -> dict[str, Any]:
     tags = cell.tags
-    as_tagged = ("dataset", "method", "title", "learns_from", "cell", "reason", "commit", "dirty")
+    as_tagged = ("dataset", "method", "title", "learns_from", "cell", "reason", "commit", "dirty", "budget")
     scorers = {
         k.removeprefix("instrument."): v for k, v in cell.params.items() if k.startswith("instrument.")
     }

@@ -67,6 +67,7 @@ def run(method: str, seed: int, state: str = "finished", reason: str = "") -> di
         "commit": "0123456789abcdef",
         "dirty": "false",
         "machine": "Linux x86_64, 2 cores, cpu",
+        "budget": "",
         "dataset_digest": "synfacs-twin-64 abcdef",
         "started_ms": 1_700_000_000_000,
         "instruments": "a aaaa; b bbbb; verifier cccc",

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import roc_auc_score
 
 from eggan.aus import AU_COLUMNS, AU_NUMBERS
 from eggan.data.labels.csv_rows import CsvRow, read_rows
@@ -65,6 +64,8 @@ def second_opinion(labels: LabelTable, probabilities: pd.DataFrame) -> pd.DataFr
 
     Present is an intensity of at least 1 in `labels`. AUC is NaN where all or none of n images are present.
     """
+    from sklearn.metrics import roc_auc_score  # suites import this module, and need no scikit-learn
+
     read = labels.table[labels.table["problem"] == ""]
     matched = [(key, labels.match(key)) for key in probabilities.index]
     pairs = [(ours, theirs) for ours, theirs in matched if theirs in read.index]

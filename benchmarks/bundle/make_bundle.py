@@ -1,0 +1,111 @@
+"""Making a bundle: one folder that runs suites where there is no network and little is installed."""
+
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks.bundle import run_here
+from eggan.errors import UserError
+from eggan.files import replaced_folder, write_json
+from eggan.progress import working
+from eggan.tracking.machine import SOURCE, STAMP, code_version
+
+PACKAGES = ("eggan", "baselines", "benchmarks")
+SUFFIXES = (".py", ".npz", ".safetensors", ".json", ".csv", ".toml")
+# Module and distribution of what training and scoring import beside torch, numpy, pandas, numba and scipy.
+CARRIED = (
+    ("tqdm", "tqdm"),
+    ("filelock", "filelock"),
+    ("pytorch_msssim", "pytorch-msssim"),
+    ("safetensors", "safetensors"),
+    ("psutil", "psutil"),
+    ("PIL", "pillow"),
+)
+PLATFORM = "x86_64"
+PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux_2_12", "manylinux2014")
+PYTHON = "3.12"
+MOST_MB = 40
+OURS = ("run", "wheels/*", *("source" + "/*" * depth for depth in range(1, 8)))
+Fetch = Callable[[Sequence[str], str, Path], None]
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A package in the bundle: its wheel, and the least version that will do where the node has its own."""
+
+    module: str
+    name: str
+    wheel: str
+    at_least: str
+    pure: bool
+
+
+def fetch_wheels(requirements: Sequence[str], python: str, folder: Path) -> None:
+    """Download wheels of exact versions for Linux on x86-64 and a version of Python, such as 3.12."""
+    platforms = [word for name in PLATFORMS for word in ("--platform", f"{name}_{PLATFORM}")]
+    given = ["--python-version", python, "--implementation", "cp", "--only-binary=:all:", "--no-deps"]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", *given, *platforms]
+    with working("downloading wheels"):
+        done = subprocess.run(
+            [*command, "--dest", str(folder), *requirements], capture_output=True, text=True
+        )
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["pip failed"]
+        raise UserError(f"the wheels cannot be downloaded: {lines[-1]}")
+
+
+def make_bundle(out: Path, python: str = PYTHON, fetch: Fetch = fetch_wheels) -> int:
+    """Write the bundle for a version of Python to the folder `out` and return its size in bytes.
+
+    A folder that holds anything else, wheels that cannot be had and a bundle above 40 MB are a `UserError`.
+    """
+    with replaced_folder(out, OURS) as staging:
+        source, wheels = staging / "source", staging / "wheels"
+        for package in PACKAGES:
+            _copy_sources(SOURCE / package, source / package)
+        for name in ("LICENSE", "NOTICE"):
+            shutil.copyfile(SOURCE / name, source / name)
+        wheels.mkdir()
+        fetch([f"{name}=={version(name)}" for _, name in CARRIED], python, wheels)
+        carried = [asdict(_carried(module, name, wheels)) for module, name in CARRIED]
+        stamp = {"python": python, "platform": PLATFORM, "packages": carried}
+        write_json(stamp | code_version(), source / STAMP)
+        shutil.copyfile(run_here.__file__, staging / "run")
+        size = sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
+        if size > MOST_MB * 1e6:
+            raise UserError(f"the bundle has {size / 1e6:.0f} MB, more than {MOST_MB} MB")
+    (out / "run").chmod(0o755)
+    return size
+
+
+def _copy_sources(package: Path, target: Path) -> None:
+    for path in sorted(package.rglob("*")):
+        if path.suffix in SUFFIXES and path.is_file():
+            place = target / path.relative_to(package)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
+
+
+def _carried(module: str, name: str, wheels: Path) -> Carried:
+    found = [
+        path.name
+        for path in wheels.glob("*.whl")
+        if path.name.lower().startswith(f"{name.replace('-', '_')}-")
+    ]
+    if not found:
+        raise UserError(f"there is no wheel of {name} for this Python: choose another --python")
+    return Carried(module, name, found[0], _least_version(name), found[0].endswith("-none-any.whl"))
+
+
+def _least_version(name: str) -> str:
+    """Return the least version that pyproject.toml asks for."""
+    declared = tomllib.loads((SOURCE / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "dependencies"
+    ]
+    wanted = next(text for text in declared if text.startswith((f"{name}>", f"{name}=")))
+    return wanted.split(",")[0].removeprefix(name).lstrip("=>")

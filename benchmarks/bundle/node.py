@@ -1,0 +1,102 @@
+"""A bundle's command on the node: it starts the suite, ends it in time, and packs what there is.
+
+The suite runs in a process of its own, which is asked to stop, and then made to, before the minutes are over:
+whatever an estimate said, the results of what was finished are packed within them.
+"""
+
+import argparse
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.bundle.packing import pack
+from benchmarks.running.bench_console import status_text
+from benchmarks.running.cells import all_cells, settle
+from eggan import cli, startup
+from eggan.child_process import child_environment, end_with_parent, how_ended
+from eggan.command_workers import worker_command, write_call
+from eggan.errors import UserError
+from eggan.tracking.presence import close_dead
+
+LEAST_RESERVE, RESERVE_SHARE = 6.0, 0.04  # seconds, and share of all, that ending and packing may take
+STOPPING_SHARE = 0.6  # of the reserve: how long a process that is asked to stop may take
+UNFINISHED = 1
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run a suite within `arguments.minutes` and pack its results; 0 where every cell is finished."""
+    startup.prepare()
+    return cli.reported(lambda: _run(arguments, time.monotonic()))
+
+
+def _run(arguments: argparse.Namespace, began: float) -> int:
+    seconds = 60.0 * arguments.minutes
+    reserve = LEAST_RESERVE + RESERVE_SHARE * seconds
+    if not 2 * reserve < seconds:
+        raise UserError(f"--minutes {arguments.minutes:g} are too few: give more")
+    out: Path = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    stop_after = began + seconds - reserve - time.monotonic()
+    arguments.until = time.time() + stop_after
+    arguments.run = work
+    with tempfile.TemporaryDirectory(prefix="eggan-node-") as folder:
+        call = Path(folder, "call.json")
+        write_call(arguments, call)
+        status = _within(worker_command(call), stop_after, STOPPING_SHARE * reserve)
+    if not all_cells(out / "runs"):
+        return status or UNFINISHED
+    for cell in all_cells(out / "runs"):
+        settle(cell, None)
+    close_dead([out / "runs"])
+    print(status_text(out / "runs"))
+    packed = pack(out)
+    for name in packed.not_begun:
+        print(f"not begun: {name}")
+    for name in packed.left_out:
+        print(f"left out, the archive would be too large: {name}")
+    spent = (time.monotonic() - began) / 60
+    print(f"{spent:.1f} of {arguments.minutes:g} minutes; bring home: {' '.join(map(str, packed.parts))}")
+    print(f"there: eggan bench sync {' '.join(part.name for part in packed.parts)}")
+    return UNFINISHED if status else 0
+
+
+def _within(command: Sequence[str], seconds: float, stopping: float) -> int:
+    """Run a process for at most `seconds` and then `stopping` more; return its exit status."""
+    with subprocess.Popen(command, env=os.environ | child_environment()) as child:
+        try:
+            return child.wait(seconds)
+        except KeyboardInterrupt:
+            print("stopping; the results of what is finished are packed")
+        except subprocess.TimeoutExpired:
+            print("the minutes are over; the results of what is finished are packed")
+        child.terminate()
+        try:
+            return child.wait(stopping)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            print(f"the suite's process {how_ended(child.wait())}")
+            return child.returncode
+
+
+def work(arguments: argparse.Namespace) -> int:
+    """Run the suite in this process, until `arguments.until`."""
+    from benchmarks.bundle.node_suite import run_within
+    from benchmarks.running.environment import BenchEnvironment
+    from benchmarks.suites.suite import find_suite
+    from eggan.machine import default_workers
+    from eggan.options import resolve_device
+
+    end_with_parent()
+    startup.set_threads(1)
+    out = arguments.out
+    bench = BenchEnvironment(
+        runs=out / "runs",
+        data=out / "data",
+        device=resolve_device(arguments.device),
+        workers=arguments.workers or default_workers(),
+    )
+    suite = find_suite(arguments.suite)
+    return 0 if run_within(suite, bench, arguments.minutes, arguments.until, out) else UNFINISHED

@@ -1,0 +1,85 @@
+"""A suite within a number of minutes: what needs no training first, then as many images for all as fit."""
+
+import dataclasses
+import time
+from pathlib import Path
+
+from benchmarks.bundle.budget import (
+    Budget,
+    divided,
+    read_budget,
+    seconds_per_image,
+    with_images,
+    write_budget,
+)
+from benchmarks.bundle.packing import PLANNED
+from benchmarks.running.bench_console import summary_text
+from benchmarks.running.cells import PlannedCell, read_status
+from benchmarks.running.environment import BenchEnvironment, OpenSuite, open_suite
+from benchmarks.running.suite_run import open_suite_run, plan_suite, run_cell
+from benchmarks.suites.presets import preset_config
+from benchmarks.suites.suite import Suite
+from eggan.errors import UserError
+from eggan.files import write_json
+from eggan.method import MethodEntry
+from eggan.signals import stop_as_interrupt
+from eggan.training_run import TrainingRun
+
+
+def run_within(suite: Suite, bench: BenchEnvironment, minutes: float, until: float, out: Path) -> bool:
+    """Run a suite's cells before the time `until` (seconds since 1970); return whether all are finished.
+
+    What `minutes` covers in all is recorded. Too few of them are a `UserError`; an interruption is recorded
+    and raised.
+    """
+    with stop_as_interrupt():
+        opened = open_suite(suite, bench)
+        write_json([plan.spec.name for plan in plan_suite(opened)], out / PLANNED)
+        opened.render_true_edits()
+        untrained = [plan for plan in plan_suite(opened) if plan.row.training is None]
+        for plan in untrained:
+            run_cell(plan, opened)
+        budget = read_budget(out, suite.name) or _measured(opened, untrained, minutes, until)
+        write_budget(budget, out)
+        print(budget, flush=True)
+        trained = dataclasses.replace(opened, suite=with_images(suite, budget.images), budget=str(budget))
+        return _run_all(trained)
+
+
+def _measured(opened: OpenSuite, untrained: list[PlannedCell], minutes: float, until: float) -> Budget:
+    """Time the training of every method, and divide what is then left.
+
+    A trained cell is taken to be scored in the time of the slowest one that needed no training, but for the
+    first, which renders what all of them show.
+    """
+    bench, costs = opened.bench, dict[str, float]()
+    for plan in plan_suite(opened):
+        if plan.row.training is None or plan.spec.method in costs:
+            continue
+        if not isinstance(plan.entry, MethodEntry):
+            raise UserError(f"{plan.spec.method} cannot be trained")
+        dataset, config = opened.datasets[plan.row.learns_from], preset_config(plan.entry, plan.row)
+        run = TrainingRun(
+            plan.entry, config, plan.row.training, dataset, plan.spec.seed, bench.device, bench.cache
+        )
+        costs[plan.spec.method] = seconds_per_image(run)
+    recorded = [read_status(bench.cell_folder(plan.spec.key)).values for plan in untrained[1:] or untrained]
+    scoring = max((float(values.get("seconds", 0.0)) for values in recorded), default=0.0)
+    return divided(opened.suite, minutes, until - time.time(), scoring, costs)
+
+
+def _run_all(opened: OpenSuite) -> bool:
+    plans = plan_suite(opened)
+    suite_run = open_suite_run(opened, plans)
+    states: list[str] = []
+    try:
+        for number, plan in enumerate(plans, start=1):
+            print(f"[{number}/{len(plans)}] {plan.spec.name}", flush=True)
+            states.append(run_cell(plan, opened))
+    finally:
+        finished = states.count("finished") == len(plans)
+        left = f"{len(plans) - states.count('finished')} of {len(plans)} cells are not finished"
+        state = "finished" if finished else "interrupted" if len(states) < len(plans) else "failed"
+        suite_run.finish(state, "" if finished else left)
+    print(summary_text(plans, opened.bench), flush=True)
+    return finished

@@ -1,0 +1,111 @@
+"""Packing the results of a runs folder into an archive; weights come last, smallest first, as many as fit."""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+from benchmarks.bundle.archive_format import (
+    HEAD_BYTES,
+    MANIFEST,
+    MEMBER,
+    MOST_PARTS,
+    PART_BYTES,
+    SHOWCASE,
+    write_parts,
+)
+from benchmarks.running.cells import all_cells, read_status
+from eggan.errors import UserError
+from eggan.files import read_json
+
+DEFLATED = (".json", ".jsonl", ".csv")  # the rest is compressed already, or hardly to be
+MARGIN_BYTES = 200_000  # for the names, the manifest and the end of the zip file
+TRACEBACK = "traceback.txt"
+PLANNED = "planned.json"  # the names of all cells of the suite, begun or not
+TRACEBACK_CHARACTERS = 20_000
+
+
+@dataclass
+class Packed:
+    """The files of an archive, which weights are not in it for want of space, and which cells never began."""
+
+    parts: list[Path] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    not_begun: list[str] = field(default_factory=list)
+
+
+def pack(out: Path) -> Packed:
+    """Pack the results below `out / "runs"` into files in `out`; too many for 8 parts are a `UserError`."""
+    runs, packed, room = (
+        out / "runs",
+        Packed(not_begun=_not_begun(out)),
+        MOST_PARTS * (PART_BYTES - HEAD_BYTES) - MARGIN_BYTES,
+    )
+    buffer, digests = io.BytesIO(), dict[str, str]()
+    with zipfile.ZipFile(buffer, "w") as archive:
+
+        def add(name: str, content: bytes) -> None:
+            kind = zipfile.ZIP_DEFLATED if name.endswith(DEFLATED) else zipfile.ZIP_STORED
+            archive.writestr(zipfile.ZipInfo(name), content, kind)
+            digests[name] = hashlib.sha256(content).hexdigest()
+
+        for name, content in _results(runs):
+            add(name, content)
+        if buffer.tell() > room:
+            raise UserError(f"the results are too large for an archive: copy the folder {runs} itself")
+        for path in sorted(runs.glob("cells/*/weights.safetensors"), key=lambda path: path.stat().st_size):
+            name = path.relative_to(runs).as_posix()
+            if buffer.tell() + path.stat().st_size > room:
+                packed.left_out.append(name)
+            else:
+                add(name, path.read_bytes())
+        manifest = {
+            "files": digests,
+            "left_out": packed.left_out,
+            "not_begun": packed.not_begun,
+            "tracebacks": _tracebacks(runs),
+        }
+        archive.writestr(zipfile.ZipInfo(MANIFEST), json.dumps(manifest), zipfile.ZIP_DEFLATED)
+    packed.parts = write_parts(buffer.getvalue(), out)
+    return packed
+
+
+def _not_begun(out: Path) -> list[str]:
+    """Return the names of the suite's cells of which there is no trace."""
+    if not (out / PLANNED).is_file():
+        return []
+    begun = {read_status(folder).values.get("name") for folder in all_cells(out / "runs")}
+    return [name for name in read_json(out / PLANNED) if name not in begun]
+
+
+def _results(runs: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of everything but weights."""
+    for path in sorted(runs.rglob("*")):
+        name = path.relative_to(runs).as_posix()
+        if path.name == f"{Path(SHOWCASE).name}.npz":
+            yield name.removesuffix(".npz") + ".safetensors", _showcase(path)
+        elif MEMBER.fullmatch(name) and path.is_file() and path.name != "weights.safetensors":
+            yield name, path.read_bytes()
+
+
+def _showcase(path: Path) -> bytes:
+    """Return the arrays of a cell's pictures as safetensors; the text among them goes into its head."""
+    with np.load(path, allow_pickle=False) as arrays:
+        text = {name: json.dumps(arrays[name].tolist()) for name in arrays if arrays[name].dtype.kind == "U"}
+        plain: dict[str, Any] = {
+            name: np.ascontiguousarray(arrays[name]) for name in arrays if name not in text
+        }
+    return save(plain, text)
+
+
+def _tracebacks(runs: Path) -> dict[str, str]:
+    found = [folder / TRACEBACK for folder in all_cells(runs) if (folder / TRACEBACK).is_file()]
+    read = {path.parent.name: path.read_text(encoding="utf-8", errors="replace") for path in found}
+    return {key: text[-TRACEBACK_CHARACTERS:] for key, text in read.items()}

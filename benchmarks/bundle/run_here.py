@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""Run a benchmark suite in a fixed number of minutes, without a network, and pack the results.
+
+    bundle/run node --minutes 8 --device cuda
+
+Needs Python with torch, numpy, pandas, numba and scipy; everything else is in this folder. What lies in --out
+afterwards as results-K-of-N.eggan goes home, where `eggan bench sync` reads it.
+"""
+
+import argparse
+import json
+import os
+import sys
+import zipfile
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+NEEDED = ("torch", "numpy", "pandas", "numba", "scipy")
+MISTAKE = 2
+
+
+def main() -> int:
+    """Bring in what this Python lacks, then run the suite."""
+    arguments = parse()
+    stamp = json.loads((HERE / "source" / "bundle.json").read_text(encoding="utf-8"))
+    if sys.version_info < (3, 11):  # noqa: UP036  (no installer has asked)
+        return fail(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}")
+    lacking = [name for name in NEEDED if find_spec(name) is None]
+    if lacking:
+        return fail(f"{sys.executable} lacks {', '.join(lacking)}: install it, or use another Python")
+    packages = arguments.out / ".packages"
+    for package in stamp["packages"]:
+        if not is_here(package):
+            unpack(HERE / "wheels" / package["wheel"], packages)
+    paths = [str(HERE / "source"), str(packages.resolve())]
+    sys.path[:0] = paths
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([*paths, *([before] if before else [])])
+    broken = [
+        package["module"]
+        for package in stamp["packages"]
+        if not package["pure"] and not imports(package["module"])
+    ]
+    if broken:
+        return fail(
+            f"{', '.join(broken)} cannot be imported: the bundle is for Python {stamp['python']} on "
+            f"{stamp['platform']}, this is {sys.version.split()[0]}: install it here, or "
+            "make the bundle again with --python"
+        )
+    from benchmarks.bundle.node import run
+
+    return run(arguments)
+
+
+def parse() -> argparse.Namespace:
+    """Return the options of the command."""
+    parser = argparse.ArgumentParser(
+        prog="run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("suite", metavar="SUITE", help="node, quick, standard, ..")
+    parser.add_argument(
+        "--minutes", type=float, required=True, help="for everything: rendering, training, scoring, packing"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("results"), help="folder of results (default: results)"
+    )
+    parser.add_argument("--workers", type=int, help="processes that render (default: one per core)")
+    return parser.parse_args()
+
+
+def is_here(package: dict[str, str]) -> bool:
+    """Return whether this Python has a package in a version that will do."""
+    try:
+        return numbers(version(package["name"])) >= numbers(package["at_least"])
+    except PackageNotFoundError:
+        return False
+
+
+def numbers(text: str) -> list[int]:
+    """Return a version's leading numbers: [4, 3, 1] of 4.3.1rc2."""
+    found = []
+    for part in text.split("."):
+        digits = part[: len(part) - len(part.lstrip("0123456789"))]
+        if not digits:
+            break
+        found.append(int(digits))
+    return found
+
+
+def unpack(wheel: Path, folder: Path) -> None:
+    """Unpack a wheel of this bundle."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+
+
+def imports(module: str) -> bool:
+    """Return whether a module can be imported."""
+    try:
+        __import__(module)
+    except ImportError:
+        return False
+    return True
+
+
+def fail(reason: str) -> int:
+    """Say why nothing was run."""
+    print(f"run: {reason}", file=sys.stderr)
+    return MISTAKE
+
+
+if __name__ == "__main__":
+    sys.exit(main())
