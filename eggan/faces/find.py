@@ -18,16 +18,18 @@ TURNED, LEAST_TURNED_SCORE = 60.0, 0.85  # degrees
 # Eyes that are off by 6 % of their distance move landmarks by 1.1, 0.5, 0.2 % of it after 1, 2, 3 readings.
 READINGS = 3
 WORTH_ANOTHER_LOOK = 0.5
-FIRST_SIDE, ALWAYS, LARGEST_SIDE = 128, 256, 2048  # px of the longer side that the detector looks at
+FIRST_SIDE, LARGEST_SIDE = 128, 2048  # px of the longer side that the detector looks at
 LARGEST_TURNED_SIDE = 512
-MOST_ENLARGED = 1.5  # more than this shows no more than is there
+MOST_ENLARGED = 2.1  # more than this shows no more than is there
+LARGE = 48  # px in which a face is seen so surely that one of half its size would be seen too
 
 
 def find_faces(photograph: np.ndarray) -> list[Face]:
     """Return the faces of uint8 (H, W, 3) RGB, largest first; none gives an empty list.
 
     The photograph is searched coarse to fine, at twice the size each time, until a finer look finds no face
-    that was not known; where no upright face is found, it is searched on its sides and upside down too.
+    that was not known, and would have found one of half the smallest one's size. Where no upright face is
+    found, it is searched on its sides and upside down too.
     """
     _check(photograph)
     for turns in TURNS:
@@ -67,9 +69,13 @@ def _search(photograph: np.ndarray, turns: int) -> list[Face]:
             face = _read(photograph, region_of_box(seen.centre, seen.side, seen.eyes), seen.score)
             if _is_sure(face) and not any(_one(face, other) for other in faces):
                 faces.append(face)
-        if faces and len(faces) == known and side >= ALWAYS:
+        if faces and len(faces) == known and _are_large(faces, side / max(photograph.shape)):
             break
     return faces
+
+
+def _are_large(faces: list[Face], scale: float) -> bool:
+    return min(face.size for face in faces) * scale >= LARGE
 
 
 def _sides(photograph: np.ndarray, largest: int) -> Iterator[int]:

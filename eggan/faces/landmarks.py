@@ -58,7 +58,7 @@ def region_of_landmarks(landmarks: np.ndarray) -> Region:
 def read_landmarks(photograph: np.ndarray, region: Region) -> tuple[np.ndarray, float]:
     """Return landmarks (468, 3) float32 in pixels of uint8 (H, W, 3), and a face's presence in [0, 1]."""
     places = region.places()
-    points, logit = run_landmarks(resampled(photograph, places, SIDE) / np.float32(255))
+    points, logit = run_landmarks(resampled(photograph, places, SIDE, quick=True) / np.float32(255))
     flat = points[:, :2].astype(float) @ places[:, :2].T + places[:, 2]
     depth = points[:, 2:].astype(float) * region.side / SIDE
     return np.hstack([flat, depth]).astype(np.float32), float(1 / (1 + np.exp(-logit)))

@@ -23,7 +23,8 @@ def upright(photograph: np.ndarray, found: Detection) -> Detection:
         return found
     step = AROUND * found.side / CLOSE_SIDE
     corner = found.centre - AROUND * found.side / 2
-    close = np.rint(resampled(photograph, np.column_stack([step * np.eye(2), corner]), CLOSE_SIDE))
+    places = np.column_stack([step * np.eye(2), corner])
+    close = np.rint(resampled(photograph, places, CLOSE_SIDE, quick=True))
     seen = [
         replace(
             face, centre=face.centre * step + corner, side=face.side * step, eyes=face.eyes * step + corner
