@@ -29,7 +29,16 @@ def outputs(read: Callable[[Tensor], Tensor], dataset: Dataset, rows: np.ndarray
 
 def au_figures(network: nn.Module, dataset: Dataset, rows: np.ndarray) -> dict[str, Any]:
     """Return MSE, PCC, MAE and ICC(3,1) per AU and their means on rows of a dataset."""
-    reading, truth = outputs(partial(read_aus, network), dataset, rows), dataset.aus(rows)
+    reading = outputs(partial(read_aus, network), dataset, rows)
+    people = dataset.manifest["identity"].iloc[rows].to_numpy()
+    return reading_figures(reading, dataset.aus(rows), people, dataset.size)
+
+
+def reading_figures(reading: np.ndarray, truth: np.ndarray, people: np.ndarray, size: int) -> dict[str, Any]:
+    """Return the figures of readings (n, 17) against the truth, of images of `people` (n,) at `size` px.
+
+    An AU that is never read (NaN) has none.
+    """
     values = {
         "mse": metrics.mse(truth, reading),
         "pcc": metrics.pcc(truth, reading),
@@ -38,9 +47,9 @@ def au_figures(network: nn.Module, dataset: Dataset, rows: np.ndarray) -> dict[s
     }
     means = {name: metrics.mean_defined(value) for name, value in values.items()}
     return {
-        "images": len(rows),
-        "identities": int(dataset.manifest["identity"].iloc[rows].nunique()),
-        "size": dataset.size,
+        "images": len(truth),
+        "identities": len(np.unique(people)),
+        "size": size,
         **{f"mean_{name}": _number(mean) for name, (mean, _) in means.items()},
         "pcc_defined": means["pcc"][1],
         "per_au": {

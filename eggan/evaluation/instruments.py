@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from eggan.aus import MAX_INTENSITY
 from eggan.errors import UserError
+from eggan.evaluation.landmark_network import LandmarkRegression
 from eggan.evaluation.networks import FaceEmbedder, MixerAUNet, ResidualAUNet
 from eggan.files import check_writable, files_in, hash_files, read_json, refuse_foreign, replaced_folder
 from eggan.outputs import check_output
@@ -28,7 +29,12 @@ from eggan.outputs import check_output
 Which = Literal["a", "b"]
 WEIGHTS = Path(__file__).parent / "weights"
 CARD_VERSION = 1
-NETWORKS: dict[str, type[nn.Module]] = {"au_a": ResidualAUNet, "au_b": MixerAUNet, "verifier": FaceEmbedder}
+NETWORKS: dict[str, type[nn.Module]] = {
+    "au_a": ResidualAUNet,
+    "au_b": MixerAUNet,
+    "au_landmarks": LandmarkRegression,
+    "verifier": FaceEmbedder,
+}
 FILES = [f"{name}.{suffix}" for name in NETWORKS for suffix in ("safetensors", "json")]
 CHUNK = 256  # images per forward pass: bounds memory whatever batch the caller brings
 
@@ -89,18 +95,18 @@ def load_au_estimator(
     if which not in ("a", "b"):
         raise UserError(f"there is no AU estimator {which!r}: choose a or b")
     name = f"au_{which}"
-    card, network = _load(name, device, folder or WEIGHTS)
+    card, network = load_instrument(name, device, folder)
     return NetworkAUEstimator(name, card["sha256"], card, network)
 
 
 def load_verifier(device: torch.device | str = "cpu", folder: Path | None = None) -> NetworkVerifier:
     """Load the face verifier; missing or altered weights are a `UserError`."""
-    card, network = _load("verifier", device, folder or WEIGHTS)
+    card, network = load_instrument("verifier", device, folder)
     return NetworkVerifier("verifier", card["sha256"], card, network)
 
 
 def read_card(name: str, folder: Path | None = None) -> dict[str, Any]:
-    """Return the card of `au_a`, `au_b` or `verifier`."""
+    """Return the card of `au_a`, `au_b`, `au_landmarks` or `verifier`."""
     path = (folder or WEIGHTS) / f"{name}.json"
     try:
         card = read_json(path)
@@ -178,7 +184,11 @@ def from_storage(network: nn.Module, state: dict[str, Tensor]) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def _load(name: str, device: torch.device | str, folder: Path) -> tuple[dict[str, Any], nn.Module]:
+def load_instrument(
+    name: str, device: torch.device | str = "cpu", folder: Path | None = None
+) -> tuple[dict[str, Any], nn.Module]:
+    """Return card and network of an instrument of `NETWORKS`; weights missing or altered: `UserError`."""
+    folder = folder or WEIGHTS
     card, path = read_card(name, folder), folder / f"{name}.safetensors"
     if not path.is_file():
         raise _missing(path)

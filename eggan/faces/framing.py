@@ -16,6 +16,12 @@ def framing(face: Face, size: int) -> np.ndarray:
     return eye_framing(face.eyes, size)
 
 
+def framed_eyes(size: int) -> np.ndarray:
+    """Return where the eyes of an aligned face of `size` px are, (2, 2) as in `Face.eyes`."""
+    half = EYE_DISTANCE * size / 2
+    return np.array([[size / 2 - half, EYE_LINE * size], [size / 2 + half, EYE_LINE * size]])
+
+
 def eye_framing(eyes: np.ndarray, size: int) -> np.ndarray:
     """Return the similarity (2, 3) that puts eyes (2, 2) at their places; eyes in one place: `ValueError`."""
     middle, across = eyes.mean(axis=0), eyes[1] - eyes[0]

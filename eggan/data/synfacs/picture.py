@@ -9,7 +9,7 @@ from eggan.data.synfacs.scene import Scene
 from eggan.errors import UserError
 
 RENDERER_VERSION = "2.0.0"  # raise it with every change that alters pixels
-SIZES = (64, 128, 256, 512)
+SIZES = (64, 128, 192, 256, 512)
 
 
 def render(identity: Identity, aus: np.ndarray, nuisance: Nuisance, gaze: str, size: int) -> np.ndarray:
