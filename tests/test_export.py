@@ -29,7 +29,7 @@ from eggan.edit import editing
 from eggan.export import onnx_file
 from eggan.files import hash_files
 from eggan.method import EditRequest, MethodEntry
-from eggan.shipped.weights import FOLDER, read_card
+from eggan.shipped.weights import DEFAULT, FOLDER, read_card
 from tests.tiny import narrow_config
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "edit_onnx.py"
@@ -141,9 +141,8 @@ class TestTheFileOfTheShippedWeights:
     def test_says_what_it_is(self, shipped):
         card = session_of(shipped).get_modelmeta().custom_metadata_map
         assert card["method"] == "eggan-w"
-        assert (
-            card["weights_sha256"] == read_card()["sha256"] == hash_files([FOLDER / "eggan_w_64.safetensors"])
-        )
+        file = FOLDER / f"{DEFAULT}.safetensors"
+        assert card["weights_sha256"] == read_card()["sha256"] == hash_files([file])
         assert json.loads(card["au_order"]) == [f"AU{number}" for number in AU_NUMBERS]
         inputs = json.loads(card["inputs"])
         assert (inputs["source"]["range"], inputs["target_aus"]["range"]) == ([-1, 1], [0, 5])
@@ -173,7 +172,7 @@ class TestTheFileOfTheShippedWeights:
 
     def test_is_edited_with_where_torch_cannot_be_imported(self, shipped, tmp_path):
         """At the picture's own size, of flow, colour and paint that are enlarged."""
-        picture = render(person(3, "twin", 1), np.zeros(17), draw_nuisance("single", 0), "frontal", 128)
+        picture = render(person(3, "twin", 1), np.zeros(17), draw_nuisance("single", 0), "frontal", 256)
         Image.fromarray(picture).save(tmp_path / "face.png")
         code = (
             "import runpy, sys\nfor name in ('torch', 'eggan', 'onnx'): sys.modules[name] = None\n"
@@ -193,10 +192,11 @@ class TestTheFileOfTheShippedWeights:
         target = torch.zeros(1, 17)
         target[0, AU_NUMBERS.index(12)], target[0, AU_NUMBERS.index(25)] = 4, 3
         pixels = to_network_range(torch.from_numpy(picture.copy()).permute(2, 0, 1)[None])
-        small = F.interpolate(pixels, (64, 64), mode="bilinear", align_corners=False, antialias=True)
+        side = (read_card()["image_size"],) * 2
+        small = F.interpolate(pixels, side, mode="bilinear", align_corners=False, antialias=True)
         parts = method.parts(small, target)
         flow, colour, paint = (
-            F.interpolate(part, (128, 128), mode="bilinear", align_corners=False)
+            F.interpolate(part, (256, 256), mode="bilinear", align_corners=False)
             for part in (parts.flow, parts.colour, parts.paint)
         )
         edit = torch.lerp(warp.warp(pixels, flow), colour, paint)
@@ -226,7 +226,7 @@ def test_a_file_comes_out_the_same_and_stays_where_a_new_one_fails_its_check(exp
     ("words", "message"),
     [
         (("-o", "model.pb"), "must end in .onnx"),
-        (("--weights", "lost"), "no shipped weights are called 'lost' (known: eggan_w_64"),
+        (("--weights", "lost"), "no shipped weights are called 'lost' (known: eggan_w_"),
         (("--checkpoint", "lost"), "lost is not a checkpoint"),
         (("-o", "."), "must end in .onnx"),
     ],

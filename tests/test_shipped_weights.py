@@ -1,6 +1,7 @@
 """The weights that come with the package, and `eggan weights list | check`."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -24,8 +25,8 @@ from eggan.warp import CPU, EGGANW, ENTRY, compose
 NARROW = replace(CPU, channels=(8, 8), blocks=1, embedding=8, detail_channels=4)
 
 
-def picture() -> torch.Tensor:
-    face = render(person(3, "twin", 1), np.zeros(AU_COUNT), draw_nuisance("shipped test", 0), "frontal", 64)
+def picture(size: int = 64) -> torch.Tensor:
+    face = render(person(3, "twin", 1), np.zeros(AU_COUNT), draw_nuisance("shipped test", 0), "frontal", size)
     return to_network_range(torch.from_numpy(face).permute(2, 0, 1)[None])
 
 
@@ -51,8 +52,9 @@ def test_the_files_are_small_and_are_what_their_cards_say():
     assert sizes <= 16e6
 
 
-def test_they_hold_a_person_and_reach_what_makes_them_worth_shipping():
-    held_out = weights.read_card()["held_out"]
+@pytest.mark.parametrize("name", [name for name in weights.NAMES if name.startswith("eggan_w")])
+def test_they_hold_a_person_and_reach_what_makes_them_worth_shipping(name):
+    held_out = weights.read_card(name)["held_out"]
     assert held_out["same_person_percent"] >= 99.9
     for which in ("a", "b"):
         figures = held_out[f"estimator_{which}"]
@@ -118,7 +120,7 @@ def test_edits_with_fp16_weights_are_those_of_float32_to_a_grey_level(tmp_path):
     assert any(not torch.equal(again.weights[key], full[key]) for key in full)
     config = from_dict(ENTRY.config, shipped.card.config)
     targets = torch.eye(AU_COUNT) * 5
-    source = picture().expand(len(targets), -1, -1, -1)
+    source = picture(config.image_size).expand(len(targets), -1, -1, -1)
     levels = []
     for state in (full, again.weights):
         method = ENTRY.restore(config, state, torch.device("cpu"))
@@ -137,7 +139,7 @@ def test_a_damaged_file_is_refused(folder):
             weights.load_shipped(folder=folder)
         assert "\n" not in str(caught.value)
     path.unlink()
-    with pytest.raises(UserError, match=r"eggan_w_64.safetensors is missing"):
+    with pytest.raises(UserError, match=f"{weights.DEFAULT}.safetensors is missing"):
         weights.load_shipped(folder=folder)
 
 
@@ -156,7 +158,7 @@ def test_a_file_that_holds_no_weights_is_refused_though_its_card_names_it(folder
         ("[1]", "card version None"),
         ('{"card_version": 9}', "card version 9, this software reads 1"),
         ('{"card_version": 1}', "config is missing"),
-        (None, "eggan_w_64.json is missing"),
+        (None, f"{weights.DEFAULT}.json is missing"),
     ],
 )
 def test_a_damaged_card_is_refused(folder, text, message):
@@ -169,9 +171,14 @@ def test_a_damaged_card_is_refused(folder, text, message):
 def test_list_prints_what_the_card_holds(eggan):
     status, out, err = eggan("weights", "list")
     assert (status, err) == (0, "")
-    card = weights.read_card()
-    for text in ("eggan_w_64: eggan-w, 64 px, 4.4 MB", card["sha256"], "same person 100.0 %", "MSE 0.171"):
-        assert text in out
+    blocks = dict(zip(weights.NAMES, re.split(r"\n(?=eggan)", out), strict=True))
+    for name in weights.NAMES:
+        card = weights.read_card(name)
+        megabytes = (weights.FOLDER / f"{name}.safetensors").stat().st_size / 1e6
+        start = f"{name}: {card['method']}, {card['image_size']} px, {megabytes:.1f} MB"
+        mse = card["held_out"]["estimator_a"]["edit"]["mse"]
+        for text in (start, card["sha256"], f"MSE {mse:.3f}"):
+            assert text in blocks[name]
 
 
 def test_check_finds_the_shipped_weights_right(eggan):

@@ -18,6 +18,7 @@ from eggan.edit import editing
 from eggan.errors import UserError
 from eggan.evaluation import instruments
 from eggan.method import EditRequest
+from eggan.shipped.weights import read_card
 
 
 @pytest.fixture
@@ -145,7 +146,9 @@ def test_the_shipped_eggan_w_edits_when_no_checkpoint_is_named(workplace, eggan,
     words = ("edit", tmp_path / "large.png", "--runs", tmp_path / "runs", "--au", "12=5", "--au", "25=4")
     status, out, err = eggan(*words, "-o", tmp_path / "out.png")
     assert status == 0
-    assert "eggan-w of the shipped weights, trained on synfacs-crowd (rendered faces), reads 64 x 64" in out
+    side = read_card()["image_size"]
+    reads = f"trained on synfacs-crowd (rendered faces), reads {side} x {side}"
+    assert f"eggan-w of the shipped weights, {reads}" in out
     assert "cut to the centre 250 x 250" in out
     assert err.count("\n") == 1
     assert "large.png has 250 x 256 pixels" in err
