@@ -49,9 +49,10 @@ def register_train(subparsers: Any) -> None:
     parser.add_argument("--out", type=Path, help="folder for the checkpoint (default: under runs/single)")
     parser.add_argument(
         "--start",
+        type=Path,
         metavar="CHECKPOINT",
-        help="begin with the weights of another training: its folder, or the name of shipped weights; "
-        "EGGAN-W grows those of half the image size",
+        help="begin with the weights of another training: its folder, its name in --runs, or the name of "
+        "shipped weights; EGGAN-W grows those of half the image size",
     )
     parser.add_argument("--resume", action="store_true", help="go on with the training in the folder")
     add_runs_argument(parser)
@@ -65,6 +66,7 @@ def register_train(subparsers: Any) -> None:
 def run_train(arguments: argparse.Namespace) -> int:
     """Train, track, leave a checkpoint; return 0, or 130 when stopped by a signal after saving."""
     with loading():
+        from benchmarks.edit_command import trained_folder
         from benchmarks.suites.presets import resolve, trainable
         from eggan.data.dataset import load_dataset
         from eggan.distributed import joined, processes
@@ -75,8 +77,9 @@ def run_train(arguments: argparse.Namespace) -> int:
     config = resolve(entry, arguments.preset, arguments.config, arguments.assignments)
     dataset, seed = load_dataset(arguments.dataset), arguments.seed
     folder = arguments.out or default_folder(arguments.runs, entry.name, dataset, seed)
-    start = None if arguments.start is None else read_start(arguments.start)
-    if start is not None:
+    start = None
+    if arguments.start is not None:
+        start = read_start(str(trained_folder(arguments.start, arguments.runs)))
         start.weights_for(entry, config.method)
     with joined(resolve_device(arguments.device)) as device:
         cache = arguments.runs / "cache"

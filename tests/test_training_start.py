@@ -75,6 +75,13 @@ def test_another_start_is_another_training_and_is_not_resumed(train):
     assert (folder / "weights.safetensors").read_bytes() == content
 
 
+def test_a_training_in_runs_is_a_start_by_its_name(train, faces):
+    *_, folder = train("runs/single/kept", size=32)
+    status, _, err, begun = train("named", "--start", "kept", "--runs", faces / "runs")
+    assert (status, err) == (0, "")
+    assert load_checkpoint(begun).card.start_sha256 == hash_files([folder / "weights.safetensors"])
+
+
 def test_what_cannot_be_begun_with_is_one_line(train, trained):
     *_, narrow = train("narrow", size=32)
     cases = [
