@@ -1,4 +1,4 @@
-"""One static page with everything: no scripts, no requests, images beside it, readable from a file."""
+"""One static page with everything: no requests, images beside it, readable from a file, scripts or not."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -66,6 +66,7 @@ def render_page(
         margin_definition=MARGIN_DEFINITION,
         instruments=instrument_cards(frame),
         settings=settings(frame),
+        cells=cell_records(frame),
         published=published,
     )
 
@@ -106,6 +107,30 @@ def settings(frame: Frame) -> Settings:
     found = owners.groupby(["setting", "method"])["value"].agg(lambda values: " / ".join(values.unique()))
     table = found.unstack(fill_value="–").reindex(columns=list(methods))
     return Settings(methods, tuple((str(row[0]), tuple(row[1:])) for row in table.itertuples()))
+
+
+def cell_records(frame: Frame) -> list[dict[str, Any]]:
+    """Return per cell its environment, its resolved settings, and the command that makes it again."""
+    by_run = {run: list(group.itertuples()) for run, group in frame.settings.groupby("run_id")}
+    return [
+        {
+            "title": frame.names.title(row["method"]),
+            "dataset": row["dataset"],
+            "seed": row["seed"],
+            "command": f"git checkout {row['commit']}\n"
+            f"eggan bench run {row['suite']} --only {row['method']} --seed {row['seed']}",
+            "environment": [
+                ("Commit", _commit(row)),
+                ("Machine", row["machine"]),
+                ("Data", row["dataset_digest"]),
+                ("Instruments", row["instruments"]),
+                ("Learns from", row["learns_from"]),
+                ("Protocol version", row["protocol_version"]),
+            ],
+            "settings": [(item.setting, item.value) for item in by_run.get(row["run_id"], [])],
+        }
+        for _, row in frame.cells.iterrows()
+    ]
 
 
 def _commit(row: pd.Series) -> str:

@@ -2,6 +2,7 @@ import argparse
 import dataclasses
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import matplotlib as mpl
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 from eggan.errors import UserError
 from reports import report_commands
 from reports.style import figure_style
+from reports.style import html as html_module
 from reports.suite import estimates
 from reports.suite.frame import read_frame, write_frame
 from reports.suite.suite_findings import findings
@@ -42,10 +44,28 @@ def test_page_holds_tables_figures_and_run_ids_and_asks_for_nothing_outside(buil
     assert "eggan-s2" in html
     assert "0123456789ab" in html
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', html)
-    assert "<script" not in html
+    own = (Path(html_module.__file__).parent / "tables.js").read_text()
+    (script,) = re.findall(r"<script[^>]*>(.*?)</script>", html, flags=re.DOTALL)
+    assert script.strip() == own.strip()
+    assert not re.findall(r"https?://|fetch|import|XMLHttp", own)
     linked = re.findall(r'(?:src|href)="([^"#]+)"', html)
     assert len(linked) > 20
     assert all((built.page.parent / name).is_file() for name in linked)
+
+
+def test_measured_entries_carry_their_value_for_the_sorting_of_tables(built):
+    html = built.page.read_text()
+    assert len(re.findall(r'<td[^>]* data-value="-?[\d.e-]+"', html)) > 50
+    assert not re.findall(r'data-value="(?:nan|inf)', html)
+
+
+def test_each_cell_says_how_it_was_made_and_what_makes_it_again(built):
+    frame = make_frame()
+    html = built.page.read_text()
+    for cell in frame.cells.to_dict("records"):
+        command = f"eggan bench run {cell['suite']} --only {cell['method']} --seed {cell['seed']}"
+        assert f"git checkout {cell['commit']}\n{command}<" in html
+    assert html.count('<details class="cell">') == len(frame.cells)
 
 
 def test_settings_that_differ_between_seeds_are_both_shown():
