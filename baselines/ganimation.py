@@ -37,7 +37,7 @@ from eggan import losses
 from eggan.aus import AU_COUNT, MAX_INTENSITY
 from eggan.config import setting
 from eggan.distributed import processes
-from eggan.method import Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
+from eggan.method import ON_A_GPU, Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
 from eggan.randomness import derive_seed
 from eggan.trained_networks import (
     TrainedNetworks,
@@ -280,4 +280,5 @@ ENTRY = MethodEntry(
     restore=partial(restore_for_editing, GANimation),
     reads=("source", "target_aus"),
     version=VERSION,
+    needs={"paper": ON_A_GPU, "faithful": ON_A_GPU},
 )

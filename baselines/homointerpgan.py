@@ -57,7 +57,7 @@ from eggan.aus import EXPRESSIONS
 from eggan.config import setting
 from eggan.distributed import BatchNorm2d
 from eggan.errors import UserError
-from eggan.method import Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
+from eggan.method import ON_A_GPU, Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
 from eggan.randomness import derive_seed
 from eggan.trained_networks import (
     TrainedNetworks,
@@ -415,4 +415,5 @@ ENTRY = MethodEntry(
     restore=partial(restore_for_editing, HomoInterpGAN),
     reads=("source", "reference"),
     version=VERSION,
+    needs={"paper": ON_A_GPU, "faithful": ON_A_GPU},
 )

@@ -37,7 +37,7 @@ from eggan import losses
 from eggan.aus import EXPRESSIONS
 from eggan.config import setting
 from eggan.errors import UserError
-from eggan.method import Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
+from eggan.method import ON_A_GPU, Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
 from eggan.randomness import derive_seed
 from eggan.trained_networks import (
     TrainedNetworks,
@@ -349,4 +349,5 @@ ENTRY = MethodEntry(
     restore=partial(restore_for_editing, StarGAN),
     reads=("source", "target_expression"),
     version=VERSION,
+    needs={"paper": ON_A_GPU, "faithful": ON_A_GPU},
 )

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from eggan.tracking import Store, Synced
 
 from benchmarks.speed_command import add_speed
+from eggan.cluster.connection import add_cluster_arguments
 from eggan.options import (
     add_command,
     add_data_argument,
@@ -23,6 +24,7 @@ BENCH_EXAMPLES = """examples:
   eggan bench run quick --dry-run           what would run, how long, how much disk
   eggan bench run quick                     train and score what is not finished yet
   eggan bench run standard --only eggan --seed 1
+  eggan bench run standard --cluster tcp://10.0.0.1:8786     on the workers of a Dask scheduler
   eggan bench run standard --add mymethod:cpu   an installed method beside the suite's own
   eggan bench run paper --dataset rafd --openface OpenFace/build/bin --verifier lightcnn:lightcnn29v2
   eggan bench status                        the state of every cell, with reasons
@@ -92,6 +94,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--processes", type=int, default=1, help="cells at a time; they share the cores (default: 1)"
     )
+    add_cluster_arguments(parser)
     parser.add_argument(
         "--workers", type=int, help="processes that render (default: as many as cores and memory allow)"
     )
@@ -138,6 +141,8 @@ def run_suite(arguments: argparse.Namespace) -> int:
 
     if arguments.processes < 1:
         raise UserError("--processes must be at least 1")
+    if arguments.cluster is not None and arguments.processes != 1:
+        raise UserError("--processes is for this machine alone: --cluster local:N runs N cells at a time")
     if arguments.workers is not None and arguments.workers < 1:
         raise UserError("--workers must be at least 1")
     end_with_parent()

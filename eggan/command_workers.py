@@ -17,7 +17,7 @@ from typing import Any
 
 from eggan import cli, options, startup
 from eggan.child_process import child_environment, python_command
-from eggan.startup import thread_environment
+from eggan.startup import OWN_THREADS, thread_environment
 
 POLL_SECONDS = 0.5
 PATH = "path"  # {"path": "a/b"} stands for a Path among plain values
@@ -32,6 +32,7 @@ def run_workers(
     interrupted its workers are asked to stop, and waited for: they save first.
     """
     environment = os.environ | thread_environment(os.environ, at_once) | child_environment()
+    environment.pop(OWN_THREADS, None)  # or each worker would take all cores for itself again
     waiting, running = dict(jobs), dict[str, subprocess.Popen[bytes]]()
     with tempfile.TemporaryDirectory(prefix="eggan-workers-") as folder:  # readable by this user alone
         try:
@@ -58,10 +59,15 @@ def worker_command(path: Path) -> list[str]:
 
 def write_call(arguments: argparse.Namespace, path: Path) -> None:
     """Write a command's parsed arguments, its function and the words that were typed."""
+    path.write_text(call_text(arguments), encoding="utf-8")
+
+
+def call_text(arguments: argparse.Namespace) -> str:
+    """Return a command's parsed arguments, its function and the words that were typed, as JSON."""
     values = dict(vars(arguments))
     run = values.pop("run")
     call = {"run": f"{run.__module__}:{run.__name__}", "words": options.given_words()}
-    path.write_text(json.dumps(call | {"arguments": _plain(values)}), encoding="utf-8")
+    return json.dumps(call | {"arguments": _plain(values)})
 
 
 def read_call(path: Path) -> tuple[argparse.Namespace, list[str]]:

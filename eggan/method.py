@@ -5,7 +5,7 @@ logger and no file. The loop is `eggan.training`, the METHODS table is `benchmar
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -141,12 +141,25 @@ class BuildContext:
 
 
 @dataclass(frozen=True)
+class Needs:
+    """What a training and its scoring need of a worker of a cluster, which offers it by these names."""
+
+    threads: int = 1
+    memory_gib: float = 2.0
+    gpu: int = 0
+
+
+ON_A_GPU = Needs(memory_gib=4.0, gpu=1)  # of presets that would take days on a CPU
+
+
+@dataclass(frozen=True)
 class MethodEntry:
     """One row of the METHODS table.
 
     `build(config, context)` returns a method ready to train; `restore(config, weights, device)` one ready to
     edit, without a dataset. `presets` maps `paper`, `cpu`, `quick`, ... to full configs. `version` counts
-    changes that alter scores: it is part of the cell's key.
+    changes that alter scores: it is part of the cell's key. `needs` are those of presets that need more than
+    is usual.
     """
 
     name: str
@@ -160,6 +173,7 @@ class MethodEntry:
     learns_from_true_edits: bool = False  # whether `update` needs `Batch.true_edit`
     # `grow(weights, config, larger)` returns inference weights of `config` as those of `larger`, where it can
     grow: Callable[[Mapping[str, Tensor], Any, Any], Mapping[str, Tensor]] | None = None
+    needs: Mapping[str, Needs] = field(default_factory=dict)
 
     def restored(self, checkpoint: "Checkpoint", device: torch.device | str, where: str) -> Method:
         """Return the method of a checkpoint, ready to edit; a config that does not fit is a `UserError`.

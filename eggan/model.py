@@ -13,7 +13,7 @@ from eggan.augment import shift_blur_noise
 from eggan.aus import AU_COUNT, LEVELS
 from eggan.distributed import spread_of_batch
 from eggan.errors import UserError
-from eggan.method import Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
+from eggan.method import ON_A_GPU, Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
 from eggan.model_config import (
     EGGANConfig,
     cpu_preset,
@@ -405,4 +405,5 @@ ENTRY = MethodEntry(
     restore=partial(restore_for_editing, EGGAN),
     reads=("source", "target_aus"),
     version=VERSION,
+    needs={"paper": ON_A_GPU},
 )

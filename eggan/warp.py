@@ -27,7 +27,7 @@ from eggan.aus import AU_COUNT, MAX_INTENSITY
 from eggan.config import setting
 from eggan.disturb import DisturbConfig, disturb
 from eggan.errors import UserError
-from eggan.method import Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
+from eggan.method import ON_A_GPU, Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
 from eggan.networks import channels_last, parameter_count
 from eggan.randomness import derive_seed
 from eggan.trained_networks import (
@@ -440,6 +440,7 @@ ENTRY = MethodEntry(
     restore=partial(restore_for_editing, EGGANW),
     reads=("source", "target_aus"),
     version=VERSION,
+    needs={"paper": ON_A_GPU},
     learns_from_true_edits=True,
     grow=grow,
 )

@@ -73,6 +73,9 @@ def test_workers_share_the_cores_and_run_one_job_each(tmp_path, monkeypatch):
         monkeypatch,
         "values = json.load(open(call))['arguments']\n"
         "threads = [os.environ[name] for name in ('OMP_NUM_THREADS', 'OMP_WAIT_POLICY')]\n"
+        "from eggan import startup\n"
+        "startup.prepare()\n"
+        "threads.append(os.environ['OMP_NUM_THREADS'])\n"
         "mode = os.stat(os.path.dirname(call)).st_mode & 0o777\n"
         f"path = os.path.join({str(out)!r}, values['cell'][0])\n"
         "json.dump([sys.argv[1:-1], mode, *threads], open(path, 'w'))\n"
@@ -86,11 +89,12 @@ def test_workers_share_the_cores_and_run_one_job_each(tmp_path, monkeypatch):
     ended = {}
     run_workers(jobs, 2, ended.__setitem__)
     assert ended == {"good": 0, "bad": 1, "third": 0}
-    command, mode, threads, policy = json.loads((out / "good").read_text())
+    command, mode, threads, policy, kept = json.loads((out / "good").read_text())
     assert command == ["-P", "-m", "eggan.command_workers"]
     assert mode == 0o700
     assert int(threads) == max(1, allowed_cores() // 2)
     assert policy == "PASSIVE"
+    assert kept == threads  # once the worker has prepared itself
 
 
 def test_workers_are_asked_to_stop_with_their_launcher_and_leave_no_file(tmp_path, monkeypatch):

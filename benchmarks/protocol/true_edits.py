@@ -34,13 +34,17 @@ class TruthCache:
         """Return the true edits of a set, uint8 (N, H, W, 3); None for a dataset that is not SynFACS."""
         if not edits.sources.is_synfacs:
             return None
-        path = self.folder / f"truth-{_key(edits)}.npy"
+        path = self.path(edits)
         if path.exists():
             return np.load(path, mmap_mode="r", allow_pickle=False)
         print(f"rendering {what}", file=sys.stderr)
         truth = self.render(edits.sources, edits.rows, edits.target_aus, workers=self.workers)
         write_atomically(path, lambda staging: np.save(staging, truth, allow_pickle=False))
         return truth
+
+    def path(self, edits: EditSet) -> Path:
+        """Return where the true edits of a set are kept."""
+        return self.folder / f"truth-{_key(edits)}.npy"
 
 
 def _key(edits: EditSet) -> str:

@@ -22,11 +22,12 @@ from benchmarks.suites.added_rows import with_added_rows
 from benchmarks.suites.suite import TWIN, Suite, find_suite
 from eggan import tracking
 from eggan.child_process import how_ended
+from eggan.cluster.connection import ClusterChoice
 from eggan.command_workers import POLL_SECONDS, run_workers
 from eggan.errors import UserError
 from eggan.files import Holder, check_writable
 from eggan.machine import default_workers
-from eggan.options import command, resolve_device
+from eggan.options import AUTO, command, resolve_device
 from eggan.signals import resumable
 
 FAILED_CELLS = 1
@@ -46,6 +47,7 @@ class BenchSession:
     tracking_uri: str | None = None
     wait: bool = False
     arguments: argparse.Namespace = field(default_factory=argparse.Namespace)
+    cluster: ClusterChoice | None = None
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "BenchSession":
@@ -53,10 +55,11 @@ class BenchSession:
         rendered.
         """
         suite = find_suite(arguments.suite)
+        cluster = ClusterChoice.of(arguments)
         bench = BenchEnvironment(
             runs=arguments.runs,
             data=arguments.data,
-            device=resolve_device(arguments.device),
+            device=resolve_device(AUTO if cluster else arguments.device),  # a cell's is chosen where it runs
             dataset=named_dataset(arguments.dataset, arguments.data, suite.image_size),
             choice=choice_of(arguments),
             workers=arguments.workers or default_workers(),
@@ -74,6 +77,7 @@ class BenchSession:
             arguments.tracking_uri,
             arguments.wait,
             arguments,
+            cluster,
         )
 
     def dry_run(self) -> int:
@@ -121,7 +125,11 @@ class BenchSession:
         return select(planned, self.only, self.seeds, self.keys)
 
     def _run_cells(self, plans: list[PlannedCell], opened: OpenSuite) -> None:
-        if self.processes > 1:
+        if self.cluster is not None:
+            from benchmarks.running.cluster_cells import run_on_cluster
+
+            run_on_cluster(self.cluster, plans, opened, self.arguments)
+        elif self.processes > 1:
             jobs = {plan.spec.key: self._of_one_cell(plan) for plan in plans}
             run_workers(jobs, self.processes, self._ended(plans))
         else:

@@ -1,0 +1,184 @@
+"""Cells on a cluster: what travels with each, and how it lands here.
+
+A cell is a job that runs `eggan bench run .. --cell KEY` as a local run does. While it is on its way this
+process holds it, so that no other run of this folder of results takes it; which worker runs it is for the
+cluster's scheduler to say.
+"""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks.running.cell_run import is_trained
+from benchmarks.running.cells import LOCK, PlannedCell, claim, read_status, write_status
+from benchmarks.running.environment import BenchEnvironment, OpenSuite
+from benchmarks.running.suite_run import settle
+from benchmarks.scoring.instrument_choice import LIGHTCNN
+from eggan import tracking
+from eggan.checkpoint import STATE_FILE
+from eggan.child_process import how_ended
+from eggan.cluster.connection import ClusterChoice, connected
+from eggan.cluster.jobs import ClusterRun, Job, Outcome
+from eggan.config import content_hash
+from eggan.files import files_in
+from eggan.method import MethodEntry, Needs
+from eggan.tracking import DIED, Store
+from eggan.tracking.record import METRICS_FILE, RECORD_FILE
+from eggan.weights import INCEPTION_FILE, LPIPS_FILES, VGG19_FILE, find_weights
+
+CELL_FILE = "cell.json"
+SCRATCH = "cluster"  # folder of the cache in which workers of this machine work
+RUNS = Path("runs")  # below a worker's folder
+SHORT = 20  # characters of a hash
+
+
+def run_on_cluster(
+    choice: ClusterChoice, plans: Sequence[PlannedCell], opened: OpenSuite, arguments: argparse.Namespace
+) -> None:
+    """Run cells that are not finished on a cluster; each ends in its folder here, and in the store."""
+    cells = ClusterCells(plans, opened, arguments)
+    with cells, connected(choice, opened.bench.cache / SCRATCH) as client:
+        ClusterRun(client, cells.jobs(), cells.ended).run()
+
+
+class ClusterCells:
+    """The cells of a run as jobs. Those on their way are held until the end of the block."""
+
+    def __init__(
+        self, plans: Sequence[PlannedCell], opened: OpenSuite, arguments: argparse.Namespace
+    ) -> None:
+        self.plans = {plan.spec.key: plan for plan in plans}
+        self.opened, self.arguments = opened, arguments
+        self._held: dict[str, ExitStack] = {}
+
+    def __enter__(self) -> "ClusterCells":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for held in self._held.values():
+            held.close()
+
+    def jobs(self) -> Iterator[Job]:
+        """Yield a job for each cell that is not finished and that no other process holds."""
+        files, own = travelling(self.opened, list(self.plans.values()), self.arguments)
+        for key, plan in self.plans.items():
+            folder, held = self.opened.bench.cell_folder(key), ExitStack()
+            if not held.enter_context(claim(folder)):
+                continue
+            if read_status(folder).state == "finished":
+                settle(folder, self.opened.store)
+                held.close()
+                continue
+            if not is_trained(folder) and not (folder / STATE_FILE).is_file():
+                tracking.put_aside(folder)
+            self._held[key] = held
+            yield self._job(plan, files, own)
+
+    def _job(self, plan: PlannedCell, files: dict[str, Path], own: argparse.Namespace) -> Job:
+        key, bench = plan.spec.key, self.opened.bench
+        place = _place(bench.cell_folder(key), bench)
+        return Job(
+            name=f"cell-{key}",
+            arguments=argparse.Namespace(**{**vars(own), "cell": [key]}),
+            needs=needs_of(plan, self.arguments.device),
+            files=files,
+            folder=bench.cell_folder(key),
+            place=place,
+            brought=(STATE_FILE, METRICS_FILE, RECORD_FILE, CELL_FILE),
+            state_file=STATE_FILE,
+            lock=f"{place}/{LOCK}",
+            last=CELL_FILE,
+        )
+
+    def ended(self, job: Job, outcome: Outcome) -> None:
+        """Let a cell's folder tell how it ended, ship it, and let it go."""
+        (key,) = job.arguments.cell
+        plan, folder = self.plans[key], self.opened.bench.cell_folder(key)
+        status = read_status(folder)
+        how = outcome.reason if outcome.status is None else how_ended(outcome.status)
+        where = f" at {outcome.worker}" if outcome.worker else ""
+        print(f"cell {key}{where} {how}", file=sys.stderr)
+        spec = {"spec": dataclasses.asdict(plan.spec), "name": plan.spec.name}
+        if outcome.status is None and not outcome.stopped:
+            write_status(folder, "failed", reason=outcome.reason, **spec)
+        elif outcome.status and status.state == "pending":
+            reason = f"its process {how} before the cell began: {outcome.reason}"
+            write_status(folder, "failed", reason=reason, **spec)
+        elif status.state == "running":
+            write_status(folder, "interrupted", reason=outcome.reason if outcome.stopped else DIED)
+        _ship(folder, self.opened.store)
+        self._held.pop(key).close()
+
+
+def _ship(folder: Path, store: Store | None) -> None:
+    settle(folder, store)
+    status = read_status(folder)
+    run_id = tracking.run_id_in(folder, store.uri) if store is not None else None
+    if run_id is not None and status.values.get("mlflow_run_id") != run_id:
+        write_status(folder, status.state, reason=status.reason, mlflow_run_id=run_id)
+
+
+def needs_of(plan: PlannedCell, device: str) -> dict[str, float]:
+    """Return what a cell needs of a worker: what its method states, and a GPU where one was asked for."""
+    needs = Needs()
+    if isinstance(plan.entry, MethodEntry) and plan.row.preset is not None:
+        needs = plan.entry.needs.get(plan.row.preset, needs)
+    if device == "cpu":
+        needs = dataclasses.replace(needs, gpu=0)
+    elif device.startswith("cuda"):
+        needs = dataclasses.replace(needs, gpu=1)
+    return {name: amount for name, amount in dataclasses.asdict(needs).items() if amount}
+
+
+def travelling(
+    opened: OpenSuite, plans: Sequence[PlannedCell], arguments: argparse.Namespace
+) -> tuple[dict[str, Path], argparse.Namespace]:
+    """Return the files that the cells of a suite read, by their places at a worker, and the arguments of a
+    command that finds them there.
+    """
+    bench, hashes = opened.bench, [data.content_hash for data in opened.datasets.values()]
+    data = f"data/{content_hash(sorted(hashes))[:SHORT]}"
+    files = {
+        f"{data}/{dataset.folder.resolve().name}/{name}": dataset.folder / name
+        for dataset in opened.datasets.values()
+        for name in files_in(dataset.folder)
+    }
+    for split in opened.scoring.splits:
+        truth = opened.scoring.truth.path(split.edits)
+        if truth.is_file():
+            files[_place(truth, bench)] = truth
+    files |= {f"weights/{path.name}": path for path in _weights(plans)}
+    own = {"data": Path(data), "dataset": None, "verifier": arguments.verifier}
+    if bench.dataset is not None:
+        own["dataset"] = Path(data) / bench.dataset.resolve().name
+    if arguments.verifier.startswith(LIGHTCNN):
+        folder = Path(arguments.verifier.removeprefix(LIGHTCNN))
+        there = f"weights/lightcnn-{opened.scoring.instruments.hashes['verifier'][:SHORT]}"
+        files |= {f"{there}/{name}": folder / name for name in files_in(folder)}
+        own["verifier"] = f"{LIGHTCNN}{there}"
+    return files, argparse.Namespace(**{**vars(arguments), **own, **_alone()})
+
+
+def _place(path: Path, bench: BenchEnvironment) -> str:
+    """Return where something of the folder of results lies at a worker."""
+    return (RUNS / path.relative_to(bench.runs)).as_posix()
+
+
+def _alone() -> dict[str, object]:
+    """Return the options of a command that runs one cell at a worker, and leaves tracking to the client."""
+    return {
+        **{"runs": RUNS, "processes": 1, "workers": 1, "offline": True, "tracking_uri": None},
+        **{"only": [], "seed": [], "wait": False, "dry_run": False},
+        **dict.fromkeys(("cluster", "tls_ca", "tls_cert", "tls_key")),
+    }
+
+
+def _weights(plans: Sequence[PlannedCell]) -> list[Path]:
+    """Return the published weight files of this machine that the cells' trainings and scores read."""
+    names = [INCEPTION_FILE, *LPIPS_FILES.values()]
+    if any(plan.spec.config.get("perceptual_on") == "imagenet_vgg19" for plan in plans):
+        names.append(VGG19_FILE)
+    return [path for name in names if (path := find_weights(name)) is not None]

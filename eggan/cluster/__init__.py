@@ -1,0 +1,1 @@
+"""Calls on the machines of a Dask cluster: each is the process that a local run would start."""

@@ -1,0 +1,33 @@
+"""A client with one job that counts: `python -m tests.cluster.one_job SCHEDULER_FILE FOLDER`; status 3."""
+
+import os
+import sys
+from pathlib import Path
+
+from eggan.cluster.connection import ClusterChoice, connected
+from eggan.cluster.jobs import ClusterRun, Job, Outcome
+from eggan.files import write_json
+from eggan.signals import stop_as_interrupt
+from tests.cluster.counting import job
+
+
+def main(file: str, folder: Path) -> int:
+    """Run the job and write how it ended."""
+    (folder / "notes").mkdir(exist_ok=True)
+    until = int(os.environ.get("COUNT_UNTIL", "10"))
+    given = job(folder / "cells", folder / "notes", until=until, step_seconds=0.05)
+
+    def ended(_job: Job, outcome: Outcome) -> None:
+        number = int((folder / "cells" / "count" / "training_state.pt").read_text())
+        write_json({"status": outcome.status, "number": number}, folder / "outcome.json")
+
+    try:
+        with stop_as_interrupt(), connected(ClusterChoice(file), folder / "scratch") as client:
+            ClusterRun(client, iter([given]), ended).run()
+    except KeyboardInterrupt:
+        return 130
+    return 3
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], Path(sys.argv[2])))

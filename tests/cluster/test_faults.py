@@ -1,0 +1,199 @@
+"""Faults of a cluster, with real processes: nothing that was finished is lost, nothing runs twice at once."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import psutil
+import pytest
+
+from eggan.cluster import jobs
+from eggan.cluster.connection import ClusterChoice, connected
+from eggan.cluster.jobs import ClusterRun
+from eggan.errors import UserError
+from tests.cluster.counting import CELL, job, notes_of
+from tests.cluster.machines import DEATH_SECONDS, ROOT, Machines, until
+
+pytestmark = pytest.mark.slow
+
+UNTIL = 12
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch):
+    """Bring checkpoints back more often than a real run does, and wait less for a scheduler."""
+    monkeypatch.setattr(jobs, "BRING_SECONDS", 0.2)
+    monkeypatch.setattr(jobs, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(jobs, "ANSWER_SECONDS", 2.0)
+
+
+def run(machines: Machines, given, tmp_path) -> dict[str, jobs.Outcome]:
+    """Run jobs to their ends, and return those by name."""
+    ended = {}
+    with connected(ClusterChoice(str(machines.file)), tmp_path / "scratch") as client:
+        ClusterRun(client, iter(given), lambda job, outcome: ended.__setitem__(job.name, outcome)).run()
+    return ended
+
+
+def in_background(machines: Machines, given, tmp_path) -> tuple[threading.Thread, dict]:
+    ended: dict = {}
+
+    def work() -> None:
+        try:
+            ended.update(run(machines, given, tmp_path))
+        except BaseException as error:
+            ended["error"] = error
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread, ended
+
+
+def counted(folder, name: str = "count") -> int:
+    try:
+        return json.loads((folder / name / CELL).read_text())["number"]
+    except FileNotFoundError:
+        return 0
+
+
+def check_one_after_the_other(notes, name: str = "count") -> None:
+    """Check that no process of a job counted after the next one had begun."""
+    found = notes_of(notes, name)
+    for (_, before), (_, after) in itertools.pairwise(found):
+        assert before[-1][1] <= after[0][1]
+
+
+def is_gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_job_whose_worker_is_killed_goes_on_elsewhere_from_its_last_checkpoint(machines, notes, tmp_path):
+    machines.scheduler()
+    first, results = machines.worker("first"), tmp_path / "results"
+    thread, ended = in_background(machines, [job(results, notes, until=UNTIL, step_seconds=0.15)], tmp_path)
+    until(lambda: counted(results) >= 3)
+    came_back = counted(results)
+    machines.worker("second")
+    first.kill()
+    thread.join()
+    assert ended["cell-count"].status == 0
+    (old, _), (new, lines) = notes_of(notes)
+    assert came_back < lines[0][0] <= UNTIL
+    assert counted(results) == UNTIL
+    assert (results / "count" / "metrics.jsonl").read_text().count("\n") == UNTIL
+    assert until(lambda: is_gone(old)) < DEATH_SECONDS
+    assert old != new
+    assert not list(machines.folder.glob("second/**/runs/cells/count"))  # a worker keeps nothing of it
+
+
+def test_a_job_that_kills_its_workers_fails_and_says_so(machines, notes, tmp_path):
+    machines.scheduler()
+    machines.worker("with-nanny", nanny=True)
+    given = [job(tmp_path, notes, name="bad", kills=1), job(tmp_path, notes, name="good")]
+    ended = run(machines, given, tmp_path)
+    assert ended["cell-good"].status == 0
+    assert ended["cell-bad"].status is None
+    assert "died" in ended["cell-bad"].reason
+    assert len(notes_of(notes, "bad")) <= 4
+
+
+CLIENT = """
+import sys
+from pathlib import Path
+from eggan.cluster import jobs
+from eggan.cluster.connection import ClusterChoice, connected
+from tests.cluster.counting import job
+file, results, notes = map(Path, sys.argv[1:])
+given = [job(results, notes, name="short"), job(results, notes, until=60, step_seconds=0.1)]
+def ended(job, outcome):
+    print(job.name, outcome.status, flush=True)
+with connected(ClusterChoice(str(file)), results / "scratch") as client:
+    jobs.ClusterRun(client, iter(given), ended).run()
+"""
+
+
+def test_a_client_that_was_killed_goes_on_when_it_is_started_again(machines, notes, tmp_path):
+    machines.scheduler()
+    machines.worker("one")
+    results = tmp_path / "results"
+    words = ["-c", CLIENT, str(machines.file), str(results), str(notes)]
+    client = subprocess.Popen(
+        [sys.executable, *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert client.stdout.readline() == "cell-short 0\n"
+    until(lambda: len(notes_of(notes)) == 1 and len(notes_of(notes)[0][1]) > 3)
+    client.kill()
+    client.wait()
+    (old, _) = notes_of(notes)[0]
+    assert until(lambda: is_gone(old)) < DEATH_SECONDS
+    reached = notes_of(notes)[0][1][-1][0]
+    assert counted(results) < reached  # the worker alone has the last checkpoint
+    assert run(machines, [job(results, notes, until=60)], tmp_path)["cell-count"].status == 0
+    again = notes_of(notes)[1][1]
+    assert again[0][0] == reached + 1
+    check_one_after_the_other(notes)
+    assert len(notes_of(notes, "short")) == 1
+
+
+def test_a_killed_scheduler_is_a_line_and_no_process_is_left(machines, notes, tmp_path):
+    scheduler = machines.scheduler()
+    worker, results = machines.worker("one"), tmp_path / "results"
+    thread, ended = in_background(machines, [job(results, notes, until=200, step_seconds=0.1)], tmp_path)
+    until(lambda: counted(results) >= 3)
+    scheduler.kill()
+    thread.join()
+    assert isinstance(ended["error"], UserError)
+    assert "the same command goes on" in str(ended["error"])
+    (old, _) = notes_of(notes)[0]
+    assert until(lambda: is_gone(old)) < DEATH_SECONDS
+    worker.wait(60)
+    machines.file.unlink()
+    machines.scheduler()
+    machines.worker("one")
+    assert run(machines, [job(results, notes, until=200)], tmp_path)["cell-count"].status == 0
+    check_one_after_the_other(notes)
+
+
+def test_a_worker_with_another_version_is_refused_with_a_line(machines, notes, tmp_path, capsys):
+    machines.scheduler()
+    machines.worker("old", "--preload", "tests.cluster.other_version")
+    with pytest.raises(UserError) as refused:
+        run(machines, [job(tmp_path, notes)], tmp_path)
+    assert "it runs eggan-0.0.1+0123456789, and this is eggan-" in str(refused.value)
+    assert "\n" not in str(refused.value)
+    machines.worker("bare", "--preload", "json")
+    machines.worker("right")
+    with connected(ClusterChoice(str(machines.file)), tmp_path) as client:
+        client.wait_for_workers(3)
+        given = [job(tmp_path, notes, name=f"count{number}") for number in range(4)]
+        ended = []
+        ClusterRun(client, iter(given), lambda job, outcome: ended.append(outcome)).run()
+        names = {known["name"]: at for at, known in client.scheduler_info()["workers"].items()}
+    assert {outcome.worker for outcome in ended} == {names["right"]}
+    assert f"the worker {names['bare']} gets no jobs: start it as" in capsys.readouterr().err
+
+
+def test_an_interrupted_run_brings_the_last_checkpoints(machines, notes, tmp_path, monkeypatch):
+    machines.scheduler()
+    machines.worker("one")
+    monkeypatch.setattr(jobs, "BRING_SECONDS", 600.0)
+    looked = []
+
+    def interrupted(self) -> None:
+        if notes_of(notes) and len(notes_of(notes)[0][1]) > 2:
+            looked.append(True)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ClusterRun, "_note_workers", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(machines, [job(tmp_path, notes, until=100, step_seconds=0.1)], tmp_path)
+    assert looked
+    assert counted(tmp_path) == notes_of(notes)[0][1][-1][0] > 2
+    os.kill(machines.processes[0].pid, signal.SIGTERM)
