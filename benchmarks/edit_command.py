@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,51 +12,59 @@ from eggan.outputs import add_force_argument
 from eggan.progress import loading
 
 if TYPE_CHECKING:  # torch takes more than a second to import; `eggan --help` must not
-    from torch import Tensor
+    import numpy as np
 
     from eggan.edit.edit_targets import Targets
     from eggan.edit.editing import Model
-    from eggan.method import EditRequest
+    from eggan.edit.photo_file import PhotoFile
+    from eggan.edit.photograph import PhotographEditor
+    from eggan.faces.face import Face
 
 EDIT_EXAMPLE = """examples:
-  eggan edit face.png --au 12=4 --au 6=3 -o smile.png    these two AUs, every other AU 0
-  eggan edit face.png --au 12=4 --keep -o smile.png      the other AUs stay as the AU estimator reads them
+  eggan edit portrait.jpg --au 12=4 --au 6=3 -o smile.jpg      these two AUs, every other AU 0
+  eggan edit portrait.jpg --au 12=4 --keep -o smile.jpg        the other AUs stay as the photograph shows them
+  eggan edit portrait.jpg --expression happy --strength 0.6 --keep -o happy.jpg
+  eggan edit portrait.jpg --like laughing.jpg -o laugh.jpg     the AUs that another face shows
+  eggan edit group.jpg --all-faces --au 12=4 --keep -o group-smile.jpg
   eggan edit face.png --checkpoint weights/stargan --expression happy -o smile.png
-  eggan edit face.png --checkpoint weights/homointerpgan --reference laughing.png -o smile.png"""
-INTERPOLATE_EXAMPLE = """example:
-  eggan interpolate face.png --au 12=5 --au 6=4 --steps 9 -o strip.png"""
+  eggan edit face.png --checkpoint weights/homointerpgan --like laughing.png -o smile.png"""
+INTERPOLATE_EXAMPLE = """examples:
+  eggan interpolate portrait.jpg --au 12=5 --au 6=4 --steps 9 -o strip.png    a strip of frames
+  eggan interpolate portrait.jpg --expression surprised -o surprise.gif      or .webp, .mp4"""
+STEPS, MOVING_STEPS = 9, 25
 
 
 def register_edit(subparsers: Any) -> None:
     """Add `eggan edit`."""
     parser = add_command(subparsers, "edit", "edit a photograph by action units", EDIT_EXAMPLE)
-    _add_edit_arguments(parser, default_output="edit.png")
+    _add_edit_arguments(parser, "edit.png", "png, jpg, webp or tif")
     parser.add_argument(
-        "--keep", action="store_true", help="leave the AUs that no --au names as the source has them"
+        "--keep", action="store_true", help="leave AUs that are not named as the photograph shows them"
     )
     parser.set_defaults(run=run_edit)
 
 
 def register_interpolate(subparsers: Any) -> None:
     """Add `eggan interpolate`."""
-    parser = add_command(
-        subparsers, "interpolate", "a strip of frames from the source to an edit", INTERPOLATE_EXAMPLE
+    summary = "a strip or an animation of frames from the photograph to an edit"
+    parser = add_command(subparsers, "interpolate", summary, INTERPOLATE_EXAMPLE)
+    _add_edit_arguments(parser, "strip.png", "png, jpg or tif for a strip; gif, webp or mp4")
+    parser.add_argument(
+        "--steps", type=int, help=f"number of frames (default: {STEPS}, in animations {MOVING_STEPS})"
     )
-    _add_edit_arguments(parser, default_output="strip.png")
-    parser.add_argument("--steps", type=int, default=9, help="number of frames (default: 9)")
     parser.set_defaults(run=run_interpolate, keep=False)
 
 
-def _add_edit_arguments(parser: argparse.ArgumentParser, default_output: str) -> None:
-    parser.add_argument("image", type=Path, help="photograph of one centred face")
-    parser.add_argument(
-        "--au", action="append", default=[], metavar="N=INTENSITY", help="target, 0 to 5; repeat it"
-    )
-    parser.add_argument(
-        "--expression", metavar="NAME", help="target, for methods that read one: neutral, happy, angry, .."
-    )
-    parser.add_argument(
-        "--reference", type=Path, metavar="FILE", help="target face, for methods that read one"
+def _add_edit_arguments(parser: argparse.ArgumentParser, output: str, endings: str) -> None:
+    parser.add_argument("image", type=Path, help="photograph, of any form that Pillow reads")
+    _add_target_arguments(parser)
+    faces = parser.add_mutually_exclusive_group()
+    faces.add_argument("--face", type=int, metavar="N", help="which face, 1 is the largest (default: 1)")
+    faces.add_argument("--all-faces", action="store_true", help="edit every face")
+    faces.add_argument(
+        "--framed",
+        action="store_true",
+        help="look for no face: the picture's centre square is framed as training images are",
     )
     known = parser.add_mutually_exclusive_group()
     known.add_argument(
@@ -71,68 +80,157 @@ def _add_edit_arguments(parser: argparse.ArgumentParser, default_output: str) ->
     add_runs_argument(parser)
     add_device_argument(parser)
     parser.add_argument(
-        "-o", "--output", type=Path, default=Path(default_output), help=f"default: {default_output}"
+        "-o",
+        "--output",
+        type=Path,
+        default=Path(output),
+        help=f"default: {output}; the ending says how it is written: {endings}",
     )
     add_force_argument(parser)
 
 
-def run_edit(arguments: argparse.Namespace) -> int:
-    """Write one edited picture and return 0."""
-    with loading():
-        from eggan.edit.editing import to_picture
-        from eggan.pictures import save_picture
+def _add_target_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--au", action="append", default=[], metavar="N=INTENSITY", help="target, 0 to 5; repeat it"
+    )
+    parser.add_argument("--expression", metavar="NAME", help="target: neutral, happy, angry, ..")
+    parser.add_argument(
+        "--like",
+        "--reference",
+        type=Path,
+        metavar="FILE",
+        help="target: what another face shows",
+    )
+    parser.add_argument(
+        "--strength", type=float, metavar="S", help="of --expression and --like, 0 to 1 (default: 1)"
+    )
 
-    model, request = _prepare(arguments, arguments.keep)
-    edited = model.edit(request)[0]
-    print(f"wrote {save_picture(to_picture(edited), arguments.output)}")
+
+def run_edit(arguments: argparse.Namespace) -> int:
+    """Write one edited photograph and return 0."""
+    from eggan.pictures import STILL, save_result
+
+    asked = _prepare(arguments, STILL)
+    photo = asked.photo
+    for face in asked.faces:
+        editor, target = asked.editor(face)
+        photo.put(editor.box, editor.patch(**target))
+        _warn_of_detail(asked.model, editor)
+    note = save_result(photo.image, photo.pixels, arguments.output, photo.exif, photo.icc)
+    print(f"wrote {arguments.output}" + (f" {note}" if note else ""))
     return 0
 
 
 def run_interpolate(arguments: argparse.Namespace) -> int:
-    """Write a strip: the source, then `steps` frames from its AUs to the target's (Eq. 8). Return 0."""
-    with loading():
-        import torch
+    """Write frames from the AUs that the photograph shows to the target's (Eq. 8), and return 0.
 
-        from eggan.edit.editing import interpolation, strip
-        from eggan.pictures import save_picture
+    A strip begins with the photograph itself; an animation goes to the target and back.
+    """
+    from PIL import Image
 
-    if arguments.steps < 2:
-        raise UserError(f"--steps is {arguments.steps}: an interpolation has at least 2 frames")
-    model, request = _prepare(arguments, read_source=True)
-    frames = interpolation(model, request, arguments.steps)
-    path = save_picture(strip(torch.cat([request.source, frames])), arguments.output)
-    print(f"wrote {path}: the source, then {arguments.steps} frames")
+    from eggan.edit.frames import Frames, check_frames, strip, write_animation
+    from eggan.pictures import MOVING, STILL, save_result, write_marked
+
+    output, kind = arguments.output, MOVING.get(arguments.output.suffix.lower())
+    steps = arguments.steps if arguments.steps is not None else MOVING_STEPS if kind else STEPS
+    if steps < 2:
+        raise UserError(f"--steps is {steps}: an interpolation has at least 2 frames")
+    asked = _prepare(arguments, STILL | MOVING, moving=True)
+    check_frames(output, steps, asked.photo.pixels.shape)
+    patches: list[list[Any]] = [[] for _ in range(steps)]
+    for face in asked.faces:
+        editor, target = asked.editor(face)
+        for frame, patch in zip(patches, editor.interpolation(steps=steps, **target), strict=True):
+            frame.append((editor.box, patch))
+        _warn_of_detail(asked.model, editor)
+    frames = Frames(asked.photo.pixels, patches)
+    if kind:
+        write_marked(output, kind, lambda staged: write_animation(frames, staged, kind))
+        print(f"wrote {output}: {steps} frames to the edit, and back")
+        return 0
+    picture = strip([asked.photo.pixels, *frames])
+    save_result(Image.fromarray(picture), picture, output)
+    print(f"wrote {output}: the source, then {steps} frames")
     return 0
 
 
-def _prepare(arguments: argparse.Namespace, read_source: bool) -> tuple["Model", "EditRequest"]:
-    """Check all that was asked before anything slow, then load checkpoint and photograph."""
-    import numpy as np
+@dataclass(frozen=True)
+class Prepared:
+    """All that an edit needs: the photograph, the faces in it, and what they are edited to.
 
-    from eggan.aus import AU_COUNT
-    from eggan.edit import editing
-    from eggan.pictures import check_picture_output
+    `like` (17,) are the AUs of the other face, `reference` (S, S, 3) is that face; None where not asked for.
+    `moving`: whether the edit starts from what the photograph shows.
+    """
+
+    model: "Model"
+    targets: "Targets"
+    photo: "PhotoFile"
+    faces: "list[Face | None]"
+    like: "np.ndarray | None"
+    reference: "np.ndarray | None"
+    moving: bool
+
+    def editor(self, face: "Face | None") -> tuple["PhotographEditor", dict[str, Any]]:
+        """Return the editor of a face of the photograph as it now is, and the arguments of its edit."""
+        import numpy as np
+
+        from eggan.edit.photograph import PhotographEditor
+
+        source = self._source_aus(face)
+        target = self.targets.target_aus(source, self.like)
+        editor = PhotographEditor(self.model, self.photo.pixels, face, source)
+        return editor, {
+            "target_aus": np.nan_to_num(target),
+            "expression": self.targets.expression_index,
+            "reference": self.reference,
+        }
+
+    def _source_aus(self, face: "Face | None") -> "np.ndarray | None":
+        """Return the AUs (17,) that a face shows; None where nothing asks for them."""
+        from eggan.edit.edit_targets import AU_FIELDS
+
+        reads, targets = self.model.reads, self.targets
+        if not AU_FIELDS & set(reads):
+            return None
+        if targets.neutral or targets.source_aus:
+            return targets.named_source
+        needed = self.moving or targets.reads_source or "source_aus" in reads
+        if not needed and (face is None or not self.model.edits_large):
+            return None
+        from eggan.edit.photo_faces import shown_by
+
+        return shown_by(face, self.photo.pixels, self.model)
+
+
+def _prepare(arguments: argparse.Namespace, endings: dict[str, str], moving: bool = False) -> Prepared:
+    """Check all that was asked before anything slow, then load checkpoint and photographs."""
+    from eggan.pictures import check_result
 
     targets = _targets(arguments)
     targets.check()
-    read = [arguments.image, *([targets.reference] if targets.reference else [])]
-    check_picture_output(arguments.output, read, arguments.force)
-    wanted = editing.parse_aus(arguments.au)
-    editing.parse_aus(arguments.source_au)
+    inputs = [arguments.image, *([targets.like] if targets.like else [])]
+    check_result(arguments.output, endings, inputs, arguments.force)
+    with loading():
+        from eggan.edit.photo_file import load_photo_file
     device = resolve_device(arguments.device)
     folder = arguments.checkpoint and trained_folder(arguments.checkpoint, arguments.runs)
     model = _load(folder, device)
     targets.check_read(model.name, model.reads)
     print(f"{model.name} of {folder or 'the shipped weights'}, {model.description}")
-    pixels, *references = (_load_face(path, model) for path in read)
-    source = np.zeros(AU_COUNT, dtype=np.float32)
-    if read_source or "source_aus" in model.reads:
-        small = model.at_own_size(pixels)
-        source = editing.source_intensities(small, arguments.source_au, arguments.neutral, device)
-    target = editing.au_vector(source if arguments.keep else np.zeros(AU_COUNT), wanted)
-    reference = references[0] if references else None
-    request = editing.edit_request(pixels, source, target, device, targets.expression_index, reference)
-    return model, request
+    photo = load_photo_file(arguments.image)
+    for note in photo.notes:
+        print(f"note: {arguments.image} was {note}")
+    faces = _faces(arguments, photo.pixels, model)
+    like, reference = _other_face(targets.like, model) if targets.like else (None, None)
+    return Prepared(model, targets, photo, faces, like, reference, moving)
+
+
+def _targets(arguments: argparse.Namespace) -> "Targets":
+    from eggan.edit.edit_targets import Targets
+
+    fields = ("expression", "like", "strength", "keep", "neutral")
+    given = {name: getattr(arguments, name) for name in fields}
+    return Targets(aus=arguments.au, source_aus=arguments.source_au, **given)
 
 
 def trained_folder(given: Path, runs: Path) -> Path:
@@ -155,31 +253,63 @@ def _load(folder: Path | None, device: str) -> "Model":
     return load_model(folder, installed_method, device)
 
 
-def _targets(arguments: argparse.Namespace) -> "Targets":
-    from eggan.edit.edit_targets import Targets
+def _faces(arguments: argparse.Namespace, pixels: "np.ndarray", model: "Model") -> "list[Face | None]":
+    """Return the faces to edit; None stands for the centre square, as a face that is framed already."""
+    path, number, every = arguments.image, arguments.face, arguments.all_faces
+    if arguments.framed:
+        return [None]
+    if not number and not every and _is_framed(path, pixels, model):
+        return [None]
+    from eggan.edit.photo_faces import choose_faces
 
-    given = (
-        ("--source-au", arguments.source_au),
-        ("--neutral", arguments.neutral),
-        ("--keep", arguments.keep),
-    )
-    beside = [option for option, value in given if value]
-    return Targets(arguments.au, arguments.expression, arguments.reference, beside)
+    chosen = choose_faces(path, pixels, number, every)
+    for note in chosen.notes:
+        print(f"note: {note}")
+    for warning in chosen.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return list(chosen.faces)
 
 
-def _load_face(path: Path, model: "Model") -> "Tensor":
-    """Return a photograph (1, 3, S, S) at the size that the model edits; say what was changed for it."""
-    from eggan.data.images import load_photograph
-    from eggan.edit.editing import LARGEST_SIDE
-
-    largest = LARGEST_SIDE if model.edits_large else model.image_size
-    photograph = load_photograph(path, model.image_size, largest)
-    for note in photograph.notes:
-        print(f"note: {path} was {note}")
-    if photograph.size != (model.image_size, model.image_size):
-        width, height = photograph.size
+def _is_framed(path: Path, pixels: "np.ndarray", model: "Model") -> bool:
+    """Whether a picture has just the size of a dataset's faces; that it is taken for one is printed."""
+    size = model.image_size
+    framed = bool(pixels.shape[:2] == (size, size))
+    if framed:
         print(
-            f"warning: {path} has {width} x {height} pixels; {model.name}, {model.description}",
+            f"note: {path} was taken for a framed face, as datasets hold them: it has {size} x {size} pixels"
+        )
+    return framed
+
+
+def _other_face(path: Path, model: "Model") -> "tuple[np.ndarray | None, np.ndarray | None]":
+    """Return what a method reads of the face of --like: its AUs, and the face itself; else None."""
+    import numpy as np
+
+    from eggan.data.decoding import decode_rgb
+    from eggan.edit.photo_faces import choose_faces, shown_by
+    from eggan.edit.photograph import framed
+
+    decoded = decode_rgb(path)
+    pixels = np.array(decoded.image)
+    face = None
+    if not _is_framed(path, pixels, model):
+        chosen = choose_faces(path, pixels, None, every=False)
+        for text in (*chosen.notes, *chosen.warnings):
+            print(f"note: {text}")
+        face = chosen.faces[0]
+    reads = model.reads
+    return (
+        shown_by(face, pixels, model) if "target_aus" in reads else None,
+        framed(pixels, face, model.image_size) if "reference" in reads else None,
+    )
+
+
+def _warn_of_detail(model: "Model", editor: "PhotographEditor") -> None:
+    """Warn where an edit has less detail than the photograph."""
+    side = round(editor.side)
+    if not model.edits_large and side > model.image_size:
+        print(
+            f"warning: the face fills {side} x {side} pixels; {model.name}, {model.description}: the edit is "
+            "enlarged, and has no more detail than these",
             file=sys.stderr,
         )
-    return photograph.pixels

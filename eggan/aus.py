@@ -41,6 +41,44 @@ EXPRESSIONS: tuple[str, ...] = (
     "sad",
     "surprised",
 )
+# expression -> (AU, mean intensity, share of people who show it), after the RaFD manual's AU sets
+PROTOTYPES: dict[str, tuple[tuple[int, float, float], ...]] = {
+    "neutral": (),
+    "angry": ((4, 4.0, 1.0), (5, 2.2, 0.6), (7, 3.0, 0.9), (9, 1.2, 0.2), (17, 2.2, 0.8), (23, 3.4, 1.0)),
+    "contemptuous": ((14, 3.8, 1.0), (12, 1.0, 0.45), (17, 1.0, 0.2), (4, 0.8, 0.15)),
+    "disgusted": (
+        (4, 2.2, 0.7),
+        (6, 1.2, 0.4),
+        (7, 2.2, 0.7),
+        (9, 4.0, 1.0),
+        (10, 3.2, 0.95),
+        (15, 1.8, 0.5),
+        (17, 2.2, 0.6),
+        (25, 2.2, 0.45),
+        (45, 0.9, 0.35),
+    ),
+    "fearful": (
+        (1, 3.8, 1.0),
+        (2, 2.8, 0.9),
+        (4, 2.4, 0.85),
+        (5, 3.8, 1.0),
+        (7, 1.4, 0.4),
+        (20, 3.0, 0.95),
+        (25, 3.0, 0.95),
+        (26, 2.2, 0.7),
+    ),
+    "happy": (
+        (6, 3.6, 0.95),
+        (7, 1.0, 0.35),
+        (12, 4.2, 1.0),
+        (25, 3.6, 0.85),
+        (26, 1.0, 0.3),
+        (45, 0.7, 0.25),
+    ),
+    "sad": ((1, 3.6, 1.0), (4, 2.6, 0.85), (6, 0.9, 0.2), (15, 3.4, 1.0), (17, 2.6, 0.85), (45, 1.0, 0.5)),
+    "surprised": ((1, 4.0, 1.0), (2, 4.0, 1.0), (5, 3.4, 0.95), (25, 4.0, 1.0), (26, 3.8, 1.0)),
+}
+SHOWN_BY_MOST = 0.5
 GAZES: tuple[str, ...] = ("left", "frontal", "right")
 
 
@@ -50,6 +88,15 @@ def au_index(number: int) -> int:
         known = ", ".join(map(str, AU_NUMBERS))
         raise UserError(f"unknown AU {number}: this software edits AUs {known}")
     return AU_NUMBERS.index(number)
+
+
+def expression_aus(name: str) -> np.ndarray:
+    """Return the AUs (17,) of an expression: those that most people show, at their mean intensity."""
+    vector = np.zeros(AU_COUNT)
+    for number, mean, share in PROTOTYPES[name]:
+        if share > SHOWN_BY_MOST:
+            vector[au_index(number)] = mean
+    return vector
 
 
 def check_au_vector(values: Iterable[float]) -> np.ndarray:

@@ -5,39 +5,21 @@ alone what the truth leaves alone: grain, blur, a hand, an unusual crop.
 """
 
 import math
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eggan.config import setting
+if TYPE_CHECKING:  # an edit does without what is below
+    from eggan.warp import DisturbConfig
 
 BLOCK = 8  # pixels of a side of JPEG's blocks
 BENDS, SHADES = 5, 3  # points of a side through which the smooth fields are drawn
 
 
-@dataclass(frozen=True)
-class DisturbConfig:
-    """How far photographs may differ from renders; each is the largest value, most draws are smaller."""
-
-    turn: float = setting(10.0, "ours: degrees of roll")
-    scale: float = setting(0.12, "ours: relative size of the face")
-    shift: float = setting(0.06, "ours: in picture widths")
-    gain: float = setting(0.25, "ours: exposure and white balance, relative")
-    offset: float = setting(0.15, "ours: black level, images in [-1, 1]")
-    grey_share: float = setting(0.05, "ours: pictures without colour")
-    blur: float = setting(0.8, "ours: share of the 3 x 3 mean")
-    noise: float = setting(0.06, "ours: standard deviation, images in [-1, 1]")
-    jpeg_share: float = setting(0.25, "ours: pictures with coarse 8 x 8 blocks")
-    jpeg_step: float = setting(0.25, "ours: quantisation step of the block transform, images in [-1, 1]")
-    occluder_share: float = setting(0.25, "ours: pictures with something in front of the face")
-    bend: float = setting(0.0, "ours: smooth displacement, in picture widths: faces of other proportions")
-    shade: float = setting(0.0, "ours: logarithm of a smooth change of the light over the picture")
-
-
 def disturb(
-    source: Tensor, truth: Tensor, generator: torch.Generator, config: DisturbConfig
+    source: Tensor, truth: Tensor, generator: torch.Generator, config: "DisturbConfig"
 ) -> tuple[Tensor, Tensor]:
     """Return disturbed copies of pairs (B, 3, H, W) in [-1, 1]; both of a pair get the same disturbance."""
     both = torch.cat([source, truth], dim=1).float()
@@ -55,7 +37,7 @@ def disturb(
     return both[:, :3], both[:, 3:]
 
 
-def _move(both: Tensor, generator: torch.Generator, config: DisturbConfig) -> Tensor:
+def _move(both: Tensor, generator: torch.Generator, config: "DisturbConfig") -> Tensor:
     """Turn, scale and shift; reflected at the border."""
     angle, size, right, down = (_draw(both, generator).flatten() * 2 - 1 for _ in range(4))
     angle, size = angle * math.radians(config.turn), 1 + config.scale * size
@@ -82,7 +64,7 @@ def _occlude(both: Tensor, generator: torch.Generator, share: float) -> Tensor:
     return torch.where(covered, colour.clamp(-1, 1).repeat(1, 2, 1, 1), both)
 
 
-def _recolour(both: Tensor, generator: torch.Generator, config: DisturbConfig) -> Tensor:
+def _recolour(both: Tensor, generator: torch.Generator, config: "DisturbConfig") -> Tensor:
     """Change exposure, white balance and black level; take the colour from some pairs."""
     exposure = _draw(both, generator) * 2 - 1
     balance = torch.rand(len(both), 3, 1, 1, generator=generator, device=both.device) * 2 - 1

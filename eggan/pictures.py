@@ -1,7 +1,12 @@
-"""Pictures that commands write: PNG files that say what wrote them, and whether they still are that."""
+"""Pictures and animations that commands write: they carry a mark of what wrote them, and are known by it.
+
+A PNG holds a hash of its pixels in a text of its own. In other formats the mark is a hash of all before it,
+where each has room for it. A later result may replace the file as long as nobody has changed it.
+"""
 
 import hashlib
-from collections.abc import Iterable
+import struct
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +20,42 @@ from eggan.outputs import check_output
 
 SOFTWARE = "Software"  # a keyword that the PNG specification registers
 PIXELS = "eggan-pixels"  # keyword of the mark: sha256 of shape and pixels as written
+STILL = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+MOVING = {".gif": "GIF", ".webp": "WEBP", ".mp4": "MP4"}
+MARK = b"eggan, sha256 of all before: "
+MARK_LENGTH = len(MARK) + 64
+LARGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
+# What a format cannot hold -> the mode that is written, and what is noted.
+WHITE = "on white: JPEG knows no transparency"
+FIT: dict[str, dict[str, tuple[str, str]]] = {
+    "PNG": {"CMYK": ("RGB", "in RGB: PNG knows no CMYK")},
+    "JPEG": {
+        "RGBA": ("RGB", WHITE),
+        "LA": ("L", WHITE),
+        "I;16": ("L", "with 8 bits: JPEG holds no more"),
+    },
+    "WEBP": {
+        "L": ("RGB", "in RGB: WebP knows no grey"),
+        "LA": ("RGBA", "in RGB: WebP knows no grey"),
+        "I;16": ("RGB", "in RGB with 8 bits: WebP holds no more"),
+        "CMYK": ("RGB", "in RGB: WebP knows no CMYK"),
+    },
+    "TIFF": {},
+}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "WEBP": {"lossless": True, "exact": True, "method": 3},
+    "TIFF": {"compression": "tiff_adobe_deflate"},
+}
+# kind -> how a file ends, and what stands before and after a mark that has become its last part
+ENDS = {"JPEG": b"\xff\xd9", "GIF": b";"}
+AROUND = {
+    "JPEG": (b"\xff\xfe" + struct.pack(">H", MARK_LENGTH + 2), ENDS["JPEG"]),  # a comment
+    "GIF": (b"\x21\xfe" + bytes([MARK_LENGTH]), b"\0" + ENDS["GIF"]),  # a comment
+    "WEBP": (b"EGGN" + struct.pack("<I", MARK_LENGTH), b"\0" * (MARK_LENGTH % 2)),  # a chunk of its own
+    "MP4": (struct.pack(">I", MARK_LENGTH + 8) + b"free", b""),  # a box that is passed over
+    "TIFF": (b"", b""),  # a file is read by its offsets
+}
 
 
 def check_picture_output(path: Path, inputs: Iterable[Path] = (), force: bool = False) -> None:
@@ -50,3 +91,74 @@ def is_own_picture(path: Path) -> bool:
 def _pixels_hash(image: np.ndarray) -> str:
     head = f"{image.shape} {image.dtype}\n".encode()
     return hashlib.sha256(head + np.ascontiguousarray(image).tobytes()).hexdigest()
+
+
+def check_result(path: Path, kinds: dict[str, str], inputs: Iterable[Path], force: bool) -> None:
+    """Raise a `UserError` where `path` has an ending that is not in `kinds`, or must not be written."""
+    if path.suffix.lower() not in kinds:
+        endings = ", ".join(kinds)
+        raise UserError(f"{path}: the ending says how a result is written, so it must be one of {endings}")
+    check_output(path, inputs, is_own_result, force)
+
+
+def save_result(
+    image: Image.Image, seen: np.ndarray, path: Path, exif: bytes = b"", icc: bytes = b""
+) -> str | None:
+    """Write a picture as the ending of `path` says; return what the format made of it, if anything.
+
+    `seen`, uint8 (H, W, 3), is the picture on white in 8 bits, for formats that hold no more. PNG, WebP and
+    TIFF keep every pixel as it is; JPEG has quality 95 without subsampling of colours.
+    """
+    kind = STILL[path.suffix.lower()]
+    if max(image.size) > LARGEST_SIDE.get(kind, max(image.size)):
+        raise UserError(f"{path}: {kind} has at most {LARGEST_SIDE[kind]} pixels a side: write PNG or TIFF")
+    mode, note = FIT[kind].get(image.mode, (image.mode, None))
+    if mode != image.mode:
+        icc = icc if image.mode == "RGBA" else b""  # a profile fits its own colours alone
+        image = (image if mode == "RGBA" else Image.fromarray(seen)).convert(mode)
+    options = OPTIONS.get(kind, {}) | {"icc_profile": icc or None}
+    if exif:
+        options |= {"exif": exif}
+        options.pop("compression", None)  # libtiff fails on the parts of an Exif block
+    if kind == "PNG":
+        save_picture(image, path, **options)
+    else:
+        write_marked(path, kind, lambda staged: image.save(staged, kind, **options))
+    return note
+
+
+def write_marked(path: Path, kind: str, write: Callable[[Path], object]) -> None:
+    """Let `write` write a file of a kind, mark it and put it in its place; as `write_atomically`."""
+
+    def write_and_mark(staged: Path) -> None:
+        write(staged)
+        _mark(staged, kind)
+
+    write_atomically(path, write_and_mark)
+
+
+def is_own_result(path: Path) -> bool:
+    """Return whether a file is as `save_result` or `write_marked` wrote it."""
+    kind = (STILL | MOVING).get(path.suffix.lower(), "")
+    if kind == "PNG":
+        return is_own_picture(path)
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return False
+    end = len(_tail(kind, b""))
+    return len(content) > end and content[-end:] == _tail(kind, content[:-end])
+
+
+def _mark(path: Path, kind: str) -> None:
+    content = path.read_bytes().removesuffix(ENDS.get(kind, b""))
+    if kind == "WEBP":  # it says how long it is
+        length = len(content) + len(_tail(kind, b"")) - 8
+        content = content[:4] + struct.pack("<I", length) + content[8:]
+    path.write_bytes(content + _tail(kind, content))
+
+
+def _tail(kind: str, content: bytes) -> bytes:
+    """Return what follows `content` in a marked file."""
+    before, after = AROUND[kind]
+    return before + MARK + hashlib.sha256(content).hexdigest().encode() + after

@@ -25,7 +25,6 @@ from torch import Tensor, nn
 
 from eggan.aus import AU_COUNT, MAX_INTENSITY
 from eggan.config import setting
-from eggan.disturb import DisturbConfig, disturb
 from eggan.errors import UserError
 from eggan.method import ON_A_GPU, Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
 from eggan.networks import channels_last, parameter_count
@@ -48,6 +47,25 @@ NEEDS_GROUPS = (
     "`eggan data build synfacs --split crowd` builds one that does"
 )
 Layer = TypeVar("Layer", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class DisturbConfig:
+    """How far photographs may differ from renders; each is the largest value, most draws are smaller."""
+
+    turn: float = setting(10.0, "ours: degrees of roll")
+    scale: float = setting(0.12, "ours: relative size of the face")
+    shift: float = setting(0.06, "ours: in picture widths")
+    gain: float = setting(0.25, "ours: exposure and white balance, relative")
+    offset: float = setting(0.15, "ours: black level, images in [-1, 1]")
+    grey_share: float = setting(0.05, "ours: pictures without colour")
+    blur: float = setting(0.8, "ours: share of the 3 x 3 mean")
+    noise: float = setting(0.06, "ours: standard deviation, images in [-1, 1]")
+    jpeg_share: float = setting(0.25, "ours: pictures with coarse 8 x 8 blocks")
+    jpeg_step: float = setting(0.25, "ours: quantisation step of the block transform, images in [-1, 1]")
+    occluder_share: float = setting(0.25, "ours: pictures with something in front of the face")
+    bend: float = setting(0.0, "ours: smooth displacement, in picture widths: faces of other proportions")
+    shade: float = setting(0.0, "ours: logarithm of a smooth change of the light over the picture")
 
 
 @dataclass(frozen=True)
@@ -298,6 +316,8 @@ class EGGANW(TrainedNetworks):
             raise UserError(NEEDS_GROUPS)
         source, truth = batch.image, batch.true_edit
         if self._disturbs(step):
+            from eggan.disturb import disturb  # an edit does without it
+
             source, truth = disturb(source, truth, batch.generator, self.config.disturbance)
         source = source.contiguous(memory_format=torch.channels_last)
         parts = self.editor(source, batch.true_edit_aus)

@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 
 from eggan import losses
-from eggan.disturb import DisturbConfig, disturb
+from eggan.disturb import disturb
 from eggan.errors import UserError
 from eggan.method import EditRequest, EditsLarge, ReconstructionRequest
 from eggan.training import TrainingConfig, load_training_set, make_batch
-from eggan.warp import EGGANW, ENTRY, FLOW_UNIT, Parts, WarpConfig, build, compose, warp
+from eggan.warp import EGGANW, ENTRY, FLOW_UNIT, DisturbConfig, Parts, WarpConfig, build, compose, warp
 from tests.tiny import context, tiny_dataset
 
 CPU = torch.device("cpu")

@@ -11,7 +11,10 @@ Where the two differ much, such as a mouth that closes, the edit stands alone: w
 through.
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,12 +23,13 @@ from PIL import Image
 from torch import Tensor
 
 from eggan.aus import AU_COUNT
-from eggan.data.images import to_network_range
 from eggan.edit.editing import Model
-from eggan.faces.face import Face
-from eggan.faces.framing import aligned, framing
+from eggan.errors import UserError
 from eggan.method import EditRequest, EditsLarge
 from eggan.warp import Parts, compose, warp
+
+if TYPE_CHECKING:
+    from eggan.faces.face import Face
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 FEATHER = 0.12  # of half the square: where an edit fades out
@@ -37,6 +41,7 @@ BAND = 1 << 20  # pixels that are composed at once: bounds memory
 SMALL_CHANGE, LARGE_CHANGE = 0.1, 0.3
 # The paint between which a photograph's own detail gives way to what is painted
 LITTLE_PAINT, MUCH_PAINT = 0.1, 0.4
+HALF = 127.5  # of 255 levels
 SPREAD = 5  # pixels of the network: what changes much takes its surroundings along
 
 
@@ -44,16 +49,12 @@ class PhotographEditor:
     """Edits one face of one photograph.
 
     photograph: uint8 (H, W, 3). `face` is one that was found there; None takes the centre square for a face
-    that is framed as training images are. `source_aus` (17,) are what the photograph shows, as far as it is
-    known: NaN counts as 0, and None as nothing known.
+    that is framed as training images are, and edits it as the network says. `source_aus` (17,) are what the
+    photograph shows, as far as it is known: NaN counts as 0, and None as nothing known.
     """
 
     def __init__(
-        self,
-        model: Model,
-        photograph: np.ndarray,
-        face: Face | None,
-        source_aus: np.ndarray | None = None,
+        self, model: Model, photograph: np.ndarray, face: "Face | None", source_aus: np.ndarray | None = None
     ) -> None:
         self._model = model
         self._photograph = photograph
@@ -61,11 +62,10 @@ class PhotographEditor:
         self._to_square = _to_square(photograph, face)
         self._to_pixels = np.linalg.inv(self._to_square[:, :2])
         self.box = self._bounds(1.0)
-        small = torch.from_numpy(_framed(photograph, face, model.image_size))
-        self._small = to_network_range(small.permute(2, 0, 1)[None]).to(model.device)
+        self._small = _in_range(framed(photograph, face, model.image_size), model.device)
         known = np.zeros(AU_COUNT) if source_aus is None else np.nan_to_num(source_aus)
         self._source_aus = _row(known, model.device)
-        self._reads_source = source_aus is not None
+        self._differs = source_aus is not None and face is not None
 
     @property
     def side(self) -> float:
@@ -88,6 +88,27 @@ class PhotographEditor:
         """Return what `edit` has inside of `box`, in a picture of that size."""
         return self._compose(self._fields(self._request(target_aus, expression, reference)))
 
+    def interpolation(
+        self, target_aus: np.ndarray, steps: int, expression: int = -1, reference: np.ndarray | None = None
+    ) -> Iterator[np.ndarray]:
+        """Yield the patches of `steps` frames from the source's AUs to the edit (Eq. 8), as of `patch`.
+
+        A method that offers `interpolate` makes the frames itself; any other is asked for the AUs of each,
+        and one that reads no AUs is a `UserError`.
+        """
+        request = self._request(target_aus, expression, reference)
+        alpha = torch.linspace(0, 1, steps, device=self._model.device)
+        own = getattr(self._model.method, "interpolate", None)
+        if own is not None:
+            yield from (self._compose(self._redrawn(frame[None])) for frame in own(request, alpha)[0])
+            return
+        if "target_aus" not in self._model.reads:
+            raise UserError(
+                f"{self._model.name} reads no AUs, so it has no frames in between: use `eggan edit`"
+            )
+        for aus in torch.lerp(request.source_aus, request.target_aus, alpha[:, None]):
+            yield self._compose(self._fields(replace(request, target_aus=aus[None])))
+
     def _placed(self, patch: np.ndarray) -> np.ndarray:
         left, top, right, bottom = self.box
         edited = self._photograph.copy()
@@ -97,7 +118,7 @@ class PhotographEditor:
     def _request(self, target_aus: np.ndarray, expression: int, reference: np.ndarray | None) -> EditRequest:
         device, face = self._model.device, self._small
         if reference is not None:
-            face = to_network_range(torch.from_numpy(reference).permute(2, 0, 1)[None]).to(device)
+            face = _in_range(reference, device)
         wanted = torch.full((1,), expression, dtype=torch.int64, device=device)
         return EditRequest(self._small, self._source_aus, _row(target_aus, device), wanted, face)
 
@@ -109,9 +130,7 @@ class PhotographEditor:
         """
         method = self._model.method
         if not isinstance(method, EditsLarge):
-            edited = method.edit(request)
-            still = torch.zeros_like(edited)
-            return torch.cat([still, (edited + 1) * 127.5], 1).float().cpu()
+            return self._redrawn(method.edit(request))
         parts = method.parts(self._small, request.target_aus)
         flow, added, lost = parts.flow, _added(parts), _between(parts.paint, LITTLE_PAINT, MUCH_PAINT)
         moved = parts.moved
@@ -122,13 +141,18 @@ class PhotographEditor:
             lost = lost * alone
             moved = warp(self._small, flow)
         painted = lost * (moved + 1) + added
-        return torch.cat([flow, 1 - lost, painted * 127.5], 1).float().cpu()
+        return torch.cat([flow, 1 - lost, painted * HALF], 1).float().cpu()
+
+    @staticmethod
+    def _redrawn(edited: Tensor) -> Tensor:
+        """Return what is composed of an edit (1, 3, S, S) that shows the whole square anew."""
+        return torch.cat([torch.zeros_like(edited), (edited + 1) * HALF], 1).float().cpu()
 
     @cached_property
     def _as_is(self) -> Parts | None:
         """What the network would do to show what the photograph shows already."""
         method = self._model.method
-        if not (self._reads_source and isinstance(method, EditsLarge)):
+        if not (self._differs and isinstance(method, EditsLarge)):
             return None
         return method.parts(self._small, self._source_aus)
 
@@ -200,18 +224,22 @@ class PhotographEditor:
         return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
-def _to_square(photograph: np.ndarray, face: Face | None) -> np.ndarray:
+def _to_square(photograph: np.ndarray, face: "Face | None") -> np.ndarray:
     """Return (2, 3): from pixels of the photograph to the square around the face, from -1 to 1."""
     if face is not None:
+        from eggan.faces.framing import framing  # a framed face does without what finds one
+
         return framing(face, 2) - np.array([[0, 0, 1], [0, 0, 1]])
     left, top, side = _centre_square(photograph)
     step = 2 / side
     return np.array([[step, 0, -1 - left * step], [0, step, -1 - top * step]])
 
 
-def _framed(photograph: np.ndarray, face: Face | None, size: int) -> np.ndarray:
+def framed(photograph: np.ndarray, face: "Face | None", size: int) -> np.ndarray:
     """Return the square, uint8 (size, size, 3), as the network sees it."""
     if face is not None:
+        from eggan.faces.framing import aligned
+
         return aligned(photograph, face, size)
     left, top, side = _centre_square(photograph)
     square = photograph[top : top + side, left : left + side]
@@ -248,6 +276,11 @@ def _between(values: Tensor, low: float, high: float) -> Tensor:
 def _levels(pixels: np.ndarray) -> Tensor:
     """Return uint8 (H, W, 3) as float32 (1, 3, H, W), 0 to 255."""
     return torch.from_numpy(np.ascontiguousarray(pixels).transpose(2, 0, 1)[None].astype(np.float32))
+
+
+def _in_range(picture: np.ndarray, device: torch.device | str) -> Tensor:
+    """Return uint8 (H, W, 3) as networks see it: (1, 3, H, W) in [-1, 1]."""
+    return _levels(picture).div(HALF).sub(1).to(device)
 
 
 def _row(aus: np.ndarray, device: torch.device | str) -> Tensor:

@@ -12,7 +12,7 @@ from baselines import homointerpgan, stargan
 from eggan.checkpoint import model_card, save_checkpoint
 from eggan.edit import editing
 from eggan.edit.edit_targets import Targets
-from eggan.edit.editing import GAP
+from eggan.edit.frames import GAP
 from eggan.errors import UserError
 
 CPU = torch.device("cpu")
@@ -98,18 +98,17 @@ def test_the_first_frame_has_no_intensity_or_the_neutral_label(workplace, eggan)
     ("method", "options", "message"),
     [
         ("stargan", ("--au", "12=4"), "stargan does not read --au: it takes --expression happy"),
-        ("stargan", ("--reference", "other.png"), "does not read --reference: it takes --expression"),
+        ("stargan", ("--reference", "other.png"), "does not read --like: it takes --expression"),
         ("stargan", ("--expression", "glad"), "unknown expression 'glad' (known: neutral, angry"),
         ("stargan", ("--expression", "happy", "--neutral"), "does not read --neutral"),
         ("stargan", ("--expression", "happy", "--source-au", "12=1"), "does not read --source-au"),
-        ("homointerpgan", ("--expression", "happy"), "does not read --expression: it takes --reference"),
+        ("homointerpgan", ("--expression", "happy"), "does not read --expression: it takes --like OTHER.jpg"),
         ("homointerpgan", ("--reference", "none.png"), "no such image: none.png"),
-        (
-            "eggan",
-            ("--au", "12=4", "--expression", "happy"),
-            "does not read --expression: it takes --au 12=4",
-        ),
-        ("eggan", ("--expression", "happy"), "does not read --expression: it takes --au 12=4"),
+        ("stargan", ("--expression", "happy", "--strength", "0.5"), "does not read --strength"),
+        ("homointerpgan", ("--like", "other.png", "--strength", "0.5"), "does not read --strength"),
+        ("eggan", ("--expression", "happy", "--like", "other.png"), "give one of them"),
+        ("eggan", ("--expression", "happy", "--strength", "1.5"), "--strength is 1.5: it runs from 0 to 1"),
+        ("eggan", ("--au", "12=4", "--strength", "0.5"), "--au has its own intensity"),
         ("eggan", (), "at least one --au"),
     ],
 )
@@ -124,15 +123,8 @@ def test_what_a_method_does_not_read_is_refused(workplace, eggan, command, metho
 
 def test_a_method_that_reads_several_things_needs_all_of_them():
     reads = ("source", "target_aus", "reference")
-    with pytest.raises(UserError, match=r"both takes --au 12=4 and --reference"):
+    with pytest.raises(UserError, match=r"both takes --au 12=4 and --like"):
         Targets(aus=["12=4"]).check_read("both", reads)
-
-
-def test_a_method_without_aus_or_frames_of_its_own_is_not_interpolated():
-    model = editing.Model("mine", object(), 64, ("source", "reference"))
-    request = editing.edit_request(torch.zeros(1, 3, 64, 64), np.zeros(17), np.zeros(17), "cpu")
-    with pytest.raises(UserError, match="no frames in between"):
-        editing.interpolation(model, request, 3)
 
 
 def test_the_reference_is_an_input_that_no_result_replaces(workplace, eggan):
@@ -143,16 +135,18 @@ def test_the_reference_is_an_input_that_no_result_replaces(workplace, eggan):
     assert (workplace / "other.png").read_bytes() == before
 
 
-def test_an_edit_says_what_it_learnt_from_and_warns_of_another_size(workplace, eggan):
+def test_an_edit_says_what_it_learnt_from_and_warns_of_lost_detail(workplace, eggan):
     Image.open("face.png").resize((300, 200)).save("large.png")
     words = ("--checkpoint", "eggan", "--au", "12=4", "-o", "out.png")
-    status, out, err = eggan("edit", "large.png", *words)
+    status, out, err = eggan("edit", "large.png", "--framed", "--neutral", *words)
     assert status == 0
     assert "eggan of eggan, trained on tiny, writes 64 x 64 pixels" in out
-    assert "warning: large.png has 300 x 200 pixels" in err
-    assert "trained on tiny, writes 64 x 64 pixels" in err
+    assert "warning: the face fills 200 x 200 pixels; eggan, trained on tiny, writes 64 x 64 pixels" in err
     assert err.count("\n") == 1
-    assert eggan("edit", "face.png", *words)[2] == ""
+    before, after = pixels_of("large.png"), pixels_of("out.png")
+    assert np.array_equal(before[:, :50], after[:, :50])
+    assert not np.array_equal(before[:, 50:250], after[:, 50:250])
+    assert eggan("edit", "face.png", "--neutral", *words)[2] == ""
 
 
 def test_rendered_training_data_are_called_so():

@@ -9,13 +9,15 @@ from PIL import Image
 
 from benchmarks.suites.methods import installed_method
 from eggan.aus import AU_COUNT
+from eggan.data.images import to_network_range
 from eggan.data.synfacs.nuisance import draw_nuisance
 from eggan.data.synfacs.picture import render
 from eggan.data.synfacs.plan import person
 from eggan.edit import photograph
 from eggan.edit.editing import Model, load_shipped_model
 from eggan.edit.photograph import PhotographEditor
-from eggan.faces.find import Face
+from eggan.errors import UserError
+from eggan.faces.face import Face
 from eggan.faces.framing import EYE_DISTANCE, EYE_LINE
 from eggan.faces.landmarks import LEFT_EYE, RIGHT_EYE
 from eggan.method import EditRequest
@@ -165,7 +167,7 @@ def test_a_small_change_is_a_difference_and_a_large_one_stands_alone():
 
 def test_a_framed_face_of_the_networks_size_is_edited_as_the_network_edits_it(shipped):
     picture = rendered(SIDE)
-    source = photograph.to_network_range(torch.from_numpy(picture).permute(2, 0, 1)[None])
+    source = to_network_range(torch.from_numpy(picture).permute(2, 0, 1)[None])
     request = EditRequest(source, source, torch.from_numpy(SMILE)[None], source, source)
     direct = shipped.method.edit(request)[0].permute(1, 2, 0).add(1).mul(127.5).round().numpy()
     edited = PhotographEditor(shipped, picture, None).edit(SMILE)
@@ -210,3 +212,37 @@ def test_a_photograph_is_composed_in_bands_of_any_height(shipped, monkeypatch):
     whole = PhotographEditor(shipped, picture, face, SMILE / 2).edit(SMILE)
     monkeypatch.setattr(photograph, "BAND", 3000)
     assert np.array_equal(PhotographEditor(shipped, picture, face, SMILE / 2).edit(SMILE), whole)
+
+
+class Grey:
+    """A method whose edits are one grey: the mean of the target's AUs / 5."""
+
+    def edit(self, request: EditRequest) -> torch.Tensor:
+        return (request.target_aus.mean(1) / 5).view(-1, 1, 1, 1).expand_as(request.source)
+
+
+def test_an_interpolation_is_linear_in_the_aus_for_a_method_without_its_own():
+    model = Model("grey", Grey(), SIDE, ("source", "target_aus"))
+    picture = texture(SIDE, SIDE)
+    editor = PhotographEditor(model, picture, None, np.zeros(AU_COUNT))
+    frames = list(editor.interpolation(np.full(AU_COUNT, 5.0), 5))
+    wanted = (np.linspace(0, 1, 5) + 1) * 127.5
+    assert [frame.shape for frame in frames] == [picture.shape] * 5
+    assert np.abs([frame[32, 32, 0] for frame in frames] - wanted).max() <= 1
+
+
+def test_an_interpolation_begins_with_the_photograph_and_ends_with_the_edit(shipped):
+    picture = texture(300, 300)
+    shown = np.where(SMILE > 0, 1.0, 0.5)
+    editor = PhotographEditor(shipped, picture, face_of_square(50, 60, 192), shown)
+    left, top, right, bottom = editor.box
+    frames = list(editor.interpolation(SMILE, 3))
+    assert np.array_equal(frames[0], picture[top:bottom, left:right])
+    assert np.array_equal(frames[-1], editor.edit(SMILE)[top:bottom, left:right])
+
+
+def test_a_method_without_aus_or_frames_of_its_own_is_not_interpolated():
+    model = Model("redraws", Redraws(), SIDE, ("source", "reference"))
+    editor = PhotographEditor(model, texture(SIDE, SIDE), None)
+    with pytest.raises(UserError, match="no frames in between"):
+        list(editor.interpolation(SMILE, 3))

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from eggan.aus import AU_COLUMNS, AU_COUNT, AU_NUMBERS, EXPRESSIONS, GAZES, MAX_INTENSITY, au_index
+from eggan.aus import (
+    AU_COLUMNS,
+    AU_COUNT,
+    AU_NUMBERS,
+    EXPRESSIONS,
+    GAZES,
+    MAX_INTENSITY,
+    PROTOTYPES,
+    au_index,
+)
 from eggan.data.dataset import GROUP_COLUMN
 from eggan.data.synfacs.head import load_head
 from eggan.data.synfacs.identity import Identity, make_identity
@@ -28,43 +37,6 @@ GROUP_SIZE = 8  # pictures of a person under one nuisance with one gaze: each ot
 DEFAULT_IMAGES_PER_IDENTITY = {"dense": 40, **dict.fromkeys(CROWDS, 3 * GROUP_SIZE)}
 SIZES = (64, 128)
 
-# expression -> (AU, mean intensity, share of people who show it), after the RaFD manual's AU sets
-PROTOTYPES: dict[str, tuple[tuple[int, float, float], ...]] = {
-    "neutral": (),
-    "angry": ((4, 4.0, 1.0), (5, 2.2, 0.6), (7, 3.0, 0.9), (9, 1.2, 0.2), (17, 2.2, 0.8), (23, 3.4, 1.0)),
-    "contemptuous": ((14, 3.8, 1.0), (12, 1.0, 0.45), (17, 1.0, 0.2), (4, 0.8, 0.15)),
-    "disgusted": (
-        (4, 2.2, 0.7),
-        (6, 1.2, 0.4),
-        (7, 2.2, 0.7),
-        (9, 4.0, 1.0),
-        (10, 3.2, 0.95),
-        (15, 1.8, 0.5),
-        (17, 2.2, 0.6),
-        (25, 2.2, 0.45),
-        (45, 0.9, 0.35),
-    ),
-    "fearful": (
-        (1, 3.8, 1.0),
-        (2, 2.8, 0.9),
-        (4, 2.4, 0.85),
-        (5, 3.8, 1.0),
-        (7, 1.4, 0.4),
-        (20, 3.0, 0.95),
-        (25, 3.0, 0.95),
-        (26, 2.2, 0.7),
-    ),
-    "happy": (
-        (6, 3.6, 0.95),
-        (7, 1.0, 0.35),
-        (12, 4.2, 1.0),
-        (25, 3.6, 0.85),
-        (26, 1.0, 0.3),
-        (45, 0.7, 0.25),
-    ),
-    "sad": ((1, 3.6, 1.0), (4, 2.6, 0.85), (6, 0.9, 0.2), (15, 3.4, 1.0), (17, 2.6, 0.85), (45, 1.0, 0.5)),
-    "surprised": ((1, 4.0, 1.0), (2, 4.0, 1.0), (5, 3.4, 0.95), (25, 4.0, 1.0), (26, 3.8, 1.0)),
-}
 PERSON_SPREAD = 0.16  # how far one person's version of an expression leaves the mean, relative
 PICTURE_SPREAD = 0.28  # how far two pictures of it differ, in intensities
 EXTRA_SHARE = 0.18  # how often a person adds an AU of their own to an expression

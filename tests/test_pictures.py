@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from eggan.edit.result_file import STILL, check_result, is_own_result, save_result, write_marked
 from eggan.errors import UserError
+from eggan.pictures import STILL, check_result, is_own_result, save_result, write_marked
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (21, 30, 3), dtype=np.uint8)
 MODES = ("RGB", "RGBA", "L", "LA", "CMYK", "I;16")

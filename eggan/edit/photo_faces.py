@@ -1,0 +1,97 @@
+"""Which faces of a photograph are edited, and what they show."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from eggan.edit.editing import Model
+from eggan.errors import UserError
+from eggan.faces.face import Face
+
+LEAST_EYES, SMALL_EYES = 8, 40  # distance of the eyes in pixels
+TURNED = 30  # degrees; rendered faces are turned by a few
+
+
+@dataclass(frozen=True)
+class ChosenFaces:
+    """The faces to edit, and lines to print."""
+
+    faces: list[Face]
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def choose_faces(path: Path, pixels: np.ndarray, number: int | None, every: bool) -> ChosenFaces:
+    """Find the faces of a photograph, uint8 (H, W, 3), and choose the one of a number, all, or the largest.
+
+    A photograph without a face and a number that no face has are a `UserError`.
+    """
+    faces = find_faces_of(path, pixels)
+    if number is not None and not 1 <= number <= len(faces):
+        raise UserError(f"--face {number}: {path} shows {_count(faces)}, numbered from the largest")
+    chosen = list(enumerate(faces, 1)) if every else [(number or 1, faces[(number or 1) - 1])]
+    notes = []
+    if len(faces) > 1 and number is None:
+        which = "all are edited" if every else "the largest is taken (--face N, --all-faces)"
+        notes.append(f"{path} shows {_count(faces)}: {which}")
+    warnings = [f"face {place} of {path} {text}" for place, face in chosen for text in _doubts(face)]
+    return ChosenFaces([face for _, face in chosen], notes, warnings)
+
+
+def find_faces_of(path: Path, pixels: np.ndarray) -> list[Face]:
+    """Return the faces that are large enough, largest first; a picture without one is a `UserError`."""
+    from eggan.faces.find import find_faces
+
+    found = find_faces(pixels)
+    faces = [face for face in found if face.eye_distance >= LEAST_EYES]
+    if found and not faces:
+        largest = found[0].eye_distance
+        raise UserError(
+            f"{path}: the eyes of the largest face are {largest:.0f} pixels apart, too few to edit "
+            f"(at least {LEAST_EYES})"
+        )
+    if not faces:
+        raise UserError(
+            f"no face was found in {path} (--framed takes its centre square for a face, as datasets frame it)"
+        )
+    return faces
+
+
+def shown_by(face: Face | None, pixels: np.ndarray, model: Model) -> np.ndarray:
+    """Return the AUs (17,) that a face shows, NaN where that cannot be read.
+
+    They are read from its landmarks; those of a face that `pixels` (H, W, 3) hold framed already by estimator
+    a, which learnt from such pictures.
+    """
+    if face is not None:
+        from eggan.evaluation.landmark_reader import load_landmark_reader
+
+        return np.asarray(load_landmark_reader().read(face.landmarks[None])[0], dtype=float)
+    import torch
+
+    from eggan.data.images import to_network_range
+    from eggan.edit.photograph import framed
+    from eggan.evaluation.instruments import load_au_estimator
+
+    square = torch.from_numpy(framed(pixels, None, model.image_size).copy()).permute(2, 0, 1)[None]
+    estimator = load_au_estimator("a", model.device)
+    return estimator.predict(to_network_range(square).to(model.device))[0].cpu().numpy()
+
+
+def _doubts(face: Face) -> list[str]:
+    doubts = []
+    if face.eye_distance < SMALL_EYES:
+        doubts.append(
+            f"is small, its eyes {face.eye_distance:.0f} pixels apart: expect a rough edit and rough readings"
+        )
+    if abs(face.yaw) > TURNED:
+        doubts.append(
+            f"is turned by {abs(face.yaw):.0f} degrees to the side: the methods learnt from faces that look "
+            "ahead, expect a distorted edit"
+        )
+    return doubts
+
+
+def _count(faces: list[Face]) -> str:
+    return f"{len(faces)} faces" if len(faces) > 1 else "one face"
