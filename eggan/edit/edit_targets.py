@@ -95,7 +95,8 @@ class Targets:
         wanted = source.copy() if self.keep else np.zeros(AU_COUNT)
         if like is not None:
             other = np.where(np.isnan(like), source, like)
-            wanted = source + strength * (other - source)
+            start = np.nan_to_num(source)  # what does not show is taken for absent
+            wanted = start + strength * (other - start)
         elif self.expression is not None:
             posed = strength * expression_aus(self.expression)
             # With --keep an expression names the AUs that it consists of; neutral is that of all.

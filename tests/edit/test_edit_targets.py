@@ -42,10 +42,12 @@ def test_a_target_is_what_its_options_say(options, wanted):
 @pytest.mark.parametrize(("strength", "share"), [(None, 1.0), (1.0, 1.0), (0.25, 0.25), (0.0, 0.0)])
 def test_another_face_is_copied_as_far_as_its_strength_goes(strength, share):
     like = SHOWN[::-1].copy()
-    like[3] = np.nan
-    target = Targets(like=Path("other.jpg"), strength=strength, aus=["1=5"]).target_aus(SHOWN, like)
+    shown = SHOWN.copy()
+    like[3] = shown[4] = np.nan
+    target = Targets(like=Path("other.jpg"), strength=strength, aus=["1=5"]).target_aus(shown, like)
     wanted = SHOWN + share * (SHOWN[::-1] - SHOWN)
     wanted[3], wanted[0] = SHOWN[3], 5  # what does not show in the other face stays; what is named is that
+    wanted[4] = share * like[4]  # what does not show in this face is taken for absent
     assert target == pytest.approx(wanted)
 
 
