@@ -59,22 +59,16 @@ def find_faces_of(path: Path, pixels: np.ndarray) -> list[Face]:
 
 
 def shown_by(face: Face | None, pixels: np.ndarray, model: Model) -> np.ndarray:
-    """Return the AUs (17,) that a face shows, NaN where that cannot be read.
-
-    They are read from its landmarks; those of a face that `pixels` (H, W, 3) hold framed already by estimator
-    a, which learnt from such pictures.
+    """Return the AUs (17,) that a face in `pixels` (H, W, 3) shows, as estimator a reads them; None is one that
+    is framed already.
     """
-    if face is not None:
-        from eggan.evaluation.landmark_reader import load_landmark_reader
-
-        return np.asarray(load_landmark_reader().read(face.landmarks[None])[0], dtype=float)
     import torch
 
     from eggan.data.images import to_network_range
     from eggan.edit.photograph import framed
     from eggan.evaluation.instruments import load_au_estimator
 
-    square = torch.from_numpy(framed(pixels, None, model.image_size).copy()).permute(2, 0, 1)[None]
+    square = torch.from_numpy(framed(pixels, face, model.image_size).copy()).permute(2, 0, 1)[None]
     estimator = load_au_estimator("a", model.device)
     return estimator.predict(to_network_range(square).to(model.device))[0].cpu().numpy()
 
