@@ -59,9 +59,7 @@ def find_faces_of(path: Path, pixels: np.ndarray) -> list[Face]:
 
 
 def shown_by(face: Face | None, pixels: np.ndarray, model: Model) -> np.ndarray:
-    """Return the AUs (17,) that a face in `pixels` (H, W, 3) shows, as estimator a reads them; None is one that
-    is framed already.
-    """
+    """Return the AUs (17,) that a face of `pixels` (H, W, 3) shows to estimator a; None is a framed one."""
     import torch
 
     from eggan.data.images import to_network_range
