@@ -32,6 +32,7 @@ INTERPOLATE_EXAMPLE = """examples:
   eggan interpolate portrait.jpg --au 12=5 --au 6=4 --steps 9 -o strip.png    a strip of frames
   eggan interpolate portrait.jpg --expression surprised -o surprise.gif      or .webp, .mp4"""
 STEPS, MOVING_STEPS = 9, 25
+DATASET_SIDES = (64, 128)
 
 
 def register_edit(subparsers: Any) -> None:
@@ -272,12 +273,11 @@ def _faces(arguments: argparse.Namespace, pixels: "np.ndarray", model: "Model") 
 
 def _is_framed(path: Path, pixels: "np.ndarray", model: "Model") -> bool:
     """Whether a picture has just the size of a dataset's faces; that it is taken for one is printed."""
-    size = model.image_size
-    framed = bool(pixels.shape[:2] == (size, size))
+    height, width = pixels.shape[:2]
+    framed = height == width and width in (*DATASET_SIDES, model.image_size)
     if framed:
-        print(
-            f"note: {path} was taken for a framed face, as datasets hold them: it has {size} x {size} pixels"
-        )
+        size = f"{width} x {height}"
+        print(f"note: {path} was taken for a framed face, as datasets hold them: it has {size} pixels")
     return framed
 
 

@@ -42,7 +42,7 @@ SMALL_CHANGE, LARGE_CHANGE = 0.1, 0.3
 # The paint between which a photograph's own detail gives way to what is painted
 LITTLE_PAINT, MUCH_PAINT = 0.1, 0.4
 HALF = 127.5  # of 255 levels
-SPREAD = 5  # pixels of the network: what changes much takes its surroundings along
+SPREAD = 1 / 32  # of a side: what changes much takes its surroundings along
 
 
 class PhotographEditor:
@@ -263,7 +263,8 @@ def _added(parts: Parts) -> Tensor:
 def _alone(wanted: Parts, as_is: Parts) -> Tensor:
     """Return where (B, 1, H, W), from 0 to 1, an edit stands alone and is no difference to `as_is`."""
     change = (compose(wanted) - compose(as_is)).abs().mean(1, keepdim=True)
-    much = F.max_pool2d(_between(change, SMALL_CHANGE, LARGE_CHANGE), SPREAD, 1, SPREAD // 2)
+    spread = round(SPREAD * change.shape[-1])
+    much = F.max_pool2d(_between(change, SMALL_CHANGE, LARGE_CHANGE), 2 * spread + 1, 1, spread)
     return F.avg_pool2d(much, 3, 1, 1, count_include_pad=False)
 
 

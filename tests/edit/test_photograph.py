@@ -166,7 +166,7 @@ def test_a_small_change_is_a_difference_and_a_large_one_stands_alone():
 
 
 def test_a_framed_face_of_the_networks_size_is_edited_as_the_network_edits_it(shipped):
-    picture = rendered(SIDE)
+    picture = rendered(shipped.image_size)
     source = to_network_range(torch.from_numpy(picture).permute(2, 0, 1)[None])
     request = EditRequest(source, source, torch.from_numpy(SMILE)[None], source, source)
     direct = shipped.method.edit(request)[0].permute(1, 2, 0).add(1).mul(127.5).round().numpy()
