@@ -47,7 +47,8 @@ def _run(arguments: argparse.Namespace, began: float) -> int:
         write_call(arguments, call)
         status = _within(worker_command(call), stop_after, STOPPING_SHARE * reserve)
     if not all_cells(out / "runs"):
-        return status or UNFINISHED
+        print("no cell was begun: there is nothing to pack")
+        return cli.USER_MISTAKE if status == cli.USER_MISTAKE else UNFINISHED
     for cell in all_cells(out / "runs"):
         settle(cell, None)
     close_dead([out / "runs"])
@@ -69,9 +70,9 @@ def _within(command: Sequence[str], seconds: float, stopping: float) -> int:
         try:
             return child.wait(seconds)
         except KeyboardInterrupt:
-            print("stopping; the results of what is finished are packed")
+            print("stopping", flush=True)
         except subprocess.TimeoutExpired:
-            print("the minutes are over; the results of what is finished are packed")
+            print("the minutes are over: the suite is asked to stop", flush=True)
         child.terminate()
         try:
             return child.wait(stopping)
