@@ -6,13 +6,13 @@ Its images are ImageNet-normalised; those of every other network here are in [-1
 from collections.abc import Sequence
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eggan.method import BuildContext
 from eggan.model_config import EGGANConfig, largest_ms_ssim_window
 from eggan.networks import CLASSIFIERS, Classifier
+from eggan.on_device import constants
 from eggan.pretraining import pretrained_identity_classifier
 from eggan.weights import load_vgg19_convolutions
 
@@ -127,4 +127,4 @@ def from_imagenet(images: Tensor) -> Tensor:
 
 
 def _rgb(values: tuple[float, float, float], like: Tensor) -> Tensor:
-    return torch.tensor(values).to(like).view(1, 3, 1, 1)
+    return constants(values, like.device).to(like.dtype).view(1, 3, 1, 1)

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from eggan.on_device import constants
+
 
 def shift_blur_noise(
     images: Tensor, generator: torch.Generator, shift: float, blur: float, noise: float
@@ -35,7 +37,7 @@ def flip_some(images: Tensor, generator: torch.Generator) -> Tensor:
 def _shift(images: Tensor, generator: torch.Generator, pixels: float) -> Tensor:
     count, _, height, width = images.shape
     draws = torch.rand(count, 2, generator=generator, device=images.device) * 2 - 1
-    offsets = draws * torch.tensor([2 * pixels / width, 2 * pixels / height]).to(images.device)
+    offsets = draws * constants([2 * pixels / width, 2 * pixels / height], images.device)
     identity = torch.eye(2, device=images.device).expand(count, 2, 2)
     theta = torch.cat([identity, offsets[:, :, None]], dim=2)  # (B, 2, 3)
     with torch.autocast(images.device.type, enabled=False):  # bf16 has too few digits for pixel positions

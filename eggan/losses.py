@@ -6,6 +6,7 @@ weight; Eq. 7 is put together in `eggan.model`. D_z and D_img are maximised in E
 functions return what the discriminator *minimises*, the `*_generator` functions what E or G minimises.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from types import MappingProxyType
 
@@ -16,6 +17,10 @@ from torch import Tensor
 
 from eggan.aus import LEVELS
 from eggan.networks import au_levels
+from eggan.on_device import constants
+
+MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, Sec. 3.2
+SSIM_SIGMA = 1.5  # Wang et al. 2004, Sec. III-C
 
 
 def eq1_latent_critic(prior_logits: Tensor, code_logits: Tensor) -> Tensor:
@@ -114,7 +119,17 @@ def eq6_ms_ssim(rebuilt: Tensor, image: Tensor, window: int) -> Tensor:
     """
     with torch.autocast(rebuilt.device.type, enabled=False):
         a, b = (rebuilt.float() + 1) / 2, (image.float() + 1) / 2
-        return 1 - ms_ssim(a, b, data_range=1.0, win_size=window)
+        weights = constants(MS_SSIM_WEIGHTS, a.device)
+        with warnings.catch_warnings():  # the package copies them, and would rather be given a list
+            warnings.filterwarnings("ignore", "To copy construct from a tensor")
+            return 1 - ms_ssim(a, b, data_range=1.0, win=_gaussian(a, window), weights=weights)
+
+
+def _gaussian(images: Tensor, size: int) -> Tensor:
+    """Return the package's own window (C, 1, 1, size), made where the images are."""
+    places = torch.arange(size, dtype=torch.float32, device=images.device) - size // 2
+    window = torch.exp(-(places**2) / (2 * SSIM_SIGMA**2))
+    return (window / window.sum()).repeat(images.shape[1], 1, 1, 1)
 
 
 # Losses on true edits: images (B, 3, H, W) in [-1, 1]; `weight` is a map (B, 1, H, W) in [0, 1].
@@ -151,7 +166,7 @@ def dissimilarity(edit: Tensor, truth: Tensor, window: int) -> Tensor:
     """Return 1 - SSIM at one scale; float32 with autocast off, as in `eq6_ms_ssim`; `window` is odd."""
     with torch.autocast(edit.device.type, enabled=False):
         a, b = (edit.float() + 1) / 2, (truth.float() + 1) / 2
-        return 1 - ssim(a, b, data_range=1.0, win_size=window)
+        return 1 - ssim(a, b, data_range=1.0, win=_gaussian(a, window))
 
 
 def flow_roughness(flow: Tensor) -> Tensor:

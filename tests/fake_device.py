@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import eggan.training
 from eggan.data.training_set import Groups, TrainingSet
@@ -31,6 +32,13 @@ def fake_deepcopy(self, memo):
     return nn.Parameter(copied, self.requires_grad) if isinstance(self, nn.Parameter) else copied
 
 
+def new_tensor(self, values):
+    """A copy of a tensor, or a list's numbers brought from the host."""
+    return (
+        values.to(self.device) if isinstance(values, torch.Tensor) else torch.tensor(values).to(self.device)
+    )
+
+
 class PlainAdam(torch.optim.Adam):
     """Adam without the fused kernel, which refuses the fake device."""
 
@@ -52,7 +60,7 @@ def fake(monkeypatch) -> Iterator[None]:
     """Fake tensors, modules that move by copying, and stand-ins for calls that fake tensors get wrong."""
     monkeypatch.setattr(nn.Module, "to", fake_to)
     monkeypatch.setattr(FakeTensor, "__deepcopy__", fake_deepcopy, raising=False)
-    monkeypatch.setattr(torch.Tensor, "new_tensor", lambda self, values: torch.tensor(values).to(self.device))
+    monkeypatch.setattr(torch.Tensor, "new_tensor", new_tensor)
     monkeypatch.setattr(torch.optim, "Adam", PlainAdam)
     monkeypatch.setattr(torch, "autocast", lambda *_args, **_options: nullcontext())
     monkeypatch.setattr(eggan.training, "torch_generator", generator_on_meta)
@@ -73,3 +81,16 @@ def fake_data(size=64, grouped=False):
         identities=3,
         groups=pairs if grouped else None,
     )
+
+
+class NoUploads(TorchDispatchMode):
+    """Fails where a tensor goes from the host to the device: a GPU's queue of work is waited for."""
+
+    def __torch_dispatch__(self, kernel, types, args=(), kwargs=None):
+        done = kernel(*args, **(kwargs or {}))
+        name = kernel.name().partition(".")[0]
+        if name in ("aten::_to_copy", "aten::copy_"):
+            source = args[1] if name == "aten::copy_" else args[0]
+            if source.device.type == "cpu" and done.device == META:
+                raise AssertionError(f"{name} of {tuple(source.shape)} from the host to the device")
+        return done

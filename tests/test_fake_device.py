@@ -8,7 +8,7 @@ import torch
 from eggan.model import EGGAN
 from eggan.networks import Classifier, ClassifierFeatures
 from eggan.training import TrainingConfig, make_batch
-from tests.fake_device import META, fake_data
+from tests.fake_device import META, NoUploads, fake_data
 from tests.tiny import narrow_config
 
 READINGS = [
@@ -25,7 +25,9 @@ def test_the_training_step_stays_on_its_device_and_never_waits_for_it(fake, read
     model = EGGAN(config, 0, META, c_id, ClassifierFeatures(c_id, 3))
     training = TrainingConfig(batch_size=4, horizontal_flip=True)
     for step in range(2):
-        terms = model.update(make_batch(fake_data(), training, 0, step), step)
+        batch = make_batch(fake_data(), training, 0, step)
+        with NoUploads():
+            terms = model.update(batch, step)
         model.set_learning_rate(0.5)
     assert {term.device.type for term in terms.values()} == {"meta"}
 
@@ -36,3 +38,7 @@ def test_the_fake_device_catches_a_mix_and_a_host_synchronisation(fake):
         torch.rand(2, 1) * image
     with pytest.raises(Exception, match="local_scalar_dense"):
         float(image.mean())
+    with pytest.raises(AssertionError, match=r"_to_copy of \(2,\) from the host to the device"), NoUploads():
+        torch.tensor([1.0, 2.0]).to(META)
+    with NoUploads():
+        assert (image * 2.0).to(torch.float64).shape == image.shape

@@ -1,6 +1,8 @@
 import math
+import warnings
 
 import pytest
+import pytorch_msssim
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +10,7 @@ from torch import nn
 
 from eggan import losses
 from eggan.model_config import EGGANConfig, largest_ms_ssim_window
+from eggan.on_device import constants
 from tests.patterns import ROUNDING, chequers, grey, ms_ssim_of_chequers, ms_ssim_of_greys
 
 
@@ -239,3 +242,20 @@ def test_feature_l1_is_relative_to_the_truth():
     assert losses.feature_l1(edit, truth).item() == pytest.approx(0.5)
     assert losses.feature_l1([10 * f for f in edit], [10 * f for f in truth]).item() == pytest.approx(0.5)
     assert losses.feature_l1(truth, truth) == 0
+
+
+@pytest.mark.parametrize("window", [3, 7])
+def test_structural_losses_are_the_packages_own_with_constants_made_on_the_device(window):
+    """To the last bit: window and weights are the package's, in value and order of operations."""
+    a, b = torch.rand(2, 2, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    halves = (a + 1) / 2, (b + 1) / 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        whole, one = losses.eq6_ms_ssim(a, b, window), losses.dissimilarity(a, b, window)
+    assert torch.equal(whole, 1 - pytorch_msssim.ms_ssim(*halves, data_range=1.0, win_size=window))
+    assert torch.equal(one, 1 - pytorch_msssim.ssim(*halves, data_range=1.0, win_size=window))
+
+
+def test_constants_equal_those_of_the_host():
+    values = (0.1, 1 / 3, -2.5e-8)
+    assert torch.equal(constants(values, torch.device("cpu")), torch.tensor(values))
