@@ -1,7 +1,7 @@
 """Which way up a face is: detections in pictures turned by right angles.
 
 The detector finds faces on their side and upside down as well, with a lower score, and then takes forehead
-for chin. Among the four right angles the right one scored highest in 160 of 160 rendered faces.
+for chin. Among the four right angles the right one scored highest for each of 80 rendered faces at two sizes.
 """
 
 from dataclasses import replace
