@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bench_commands import add_instruments, print_synced
+from eggan.cluster.connection import add_cluster_arguments
 from eggan.options import add_device_argument, add_runs_argument, add_tracking_argument, command
 from eggan.outputs import add_force_argument, check_output, is_sealed
 from eggan.progress import loading
@@ -19,6 +20,7 @@ EXAMPLES = """examples:
   eggan study run loss-weights --objective pareto      AU error against identity accuracy
   eggan study run loss-weights --also critic_steps latent_dim learning_rate --workers 2
   eggan study run loss-weights --storage postgresql://me@host/eggan     the same line on every machine
+  eggan study run loss-weights --storage postgresql://me@host/eggan --cluster tcp://10.0.0.1:8786 --workers 8
   eggan study status loss-weights-constrained          every trial with its state and reason
   eggan study confirm loss-weights-constrained --best 3 --seeds 101 102 103     are the best still good?
   eggan study ranks loss-weights-constrained --trials 0 5 12 --images 76800     does more training agree?
@@ -89,6 +91,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--storage", metavar="URL", help="database shared by machines (default: a journal file)"
     )
+    add_cluster_arguments(parser)
     _add_machine(parser)
     add_runs_argument(parser)
     add_tracking_argument(parser)

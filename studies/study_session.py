@@ -14,11 +14,12 @@ from benchmarks.running.environment import BenchEnvironment, open_instruments
 from benchmarks.suites.presets import resolve, trainable
 from eggan import tracking
 from eggan.child_process import end_with_parent, how_ended
+from eggan.cluster.connection import ClusterChoice
 from eggan.command_workers import run_workers
 from eggan.config import override
 from eggan.errors import UserError
 from eggan.files import check_writable, locked
-from eggan.options import resolve_device, this_command
+from eggan.options import AUTO, resolve_device, this_command
 from eggan.signals import resumable, stop_as_interrupt
 from eggan.tracking import Store
 from eggan.training import TrainingConfig
@@ -67,7 +68,7 @@ class StudyOptions:
         bench = BenchEnvironment(
             runs=arguments.runs,
             data=arguments.data,
-            device=resolve_device(arguments.device),
+            device=resolve_device(AUTO if arguments.cluster else arguments.device),
             dataset=arguments.dataset,
             choice=choice_of(arguments),
         )
@@ -91,11 +92,13 @@ class StudySession:
     url: str = ""
     workers: int = 1
     arguments: argparse.Namespace = field(default_factory=argparse.Namespace, compare=False)
+    cluster: ClusterChoice | None = None
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "StudySession":
         """Read the arguments; what is wrong in them is found before anything is rendered or trained."""
         study = study_config(arguments)
+        cluster = ClusterChoice.of(arguments)
         if arguments.workers < 1:
             raise UserError("--workers must be at least 1")
         options = StudyOptions.of(arguments)
@@ -105,6 +108,10 @@ class StudySession:
         if len(name) > NAME_CHARACTERS:
             raise UserError(f"--name has {len(name)} characters: take at most {NAME_CHARACTERS}")
         check_writable(study_folder(options.bench.runs, name))
+        if cluster is not None:
+            from studies.cluster_workers import check_cluster  # Dask is no part of most installations
+
+            check_cluster(cluster, arguments.storage)
         return cls(
             name=name,
             study=study,
@@ -113,6 +120,7 @@ class StudySession:
             url=_address(arguments.storage, arguments.workers),
             workers=arguments.workers,
             arguments=arguments,
+            cluster=cluster,
         )
 
     @property
@@ -200,12 +208,17 @@ class StudySession:
         return study
 
     def _work(self, context: StudyContext, study: optuna.Study, store: Store | None) -> None:
-        if self.workers == 1:
+        if self.cluster is None and self.workers == 1:
             Worker(context, study, store, self.options.keep_weights).run()
             return
         own = {**vars(self.arguments), "as_worker": True, "storage": self.url or None}
         jobs = {f"worker {number}": argparse.Namespace(**own) for number in range(self.workers)}
-        run_workers(jobs, self.workers, _report_end)
+        if self.cluster is None:
+            run_workers(jobs, self.workers, _report_end)
+        else:
+            from studies.cluster_workers import run_on_cluster
+
+            run_on_cluster(self.cluster, context, argparse.Namespace(**own), self.workers)
         with locked(self.folder / ".repair.lock"):  # a trial whose worker died has its reason at once
             close_stale(study, self.study, Watch(self.folder))
 

@@ -23,6 +23,8 @@ from eggan.child_process import how_ended
 from eggan.cluster.connection import ClusterChoice, connected
 from eggan.cluster.jobs import ClusterRun, Job, Outcome
 from eggan.config import content_hash
+from eggan.data.dataset import Dataset
+from eggan.evaluation.reading import Instruments
 from eggan.files import files_in
 from eggan.method import MethodEntry, Needs
 from eggan.tracking import DIED, Store
@@ -83,7 +85,7 @@ class ClusterCells:
         return Job(
             name=f"cell-{key}",
             arguments=argparse.Namespace(**{**vars(own), "cell": [key]}),
-            needs=needs_of(plan, self.arguments.device),
+            needs=needs_of(plan.entry, plan.row.preset, self.arguments.device),
             files=files,
             folder=bench.cell_folder(key),
             place=place,
@@ -121,11 +123,11 @@ def _ship(folder: Path, store: Store | None) -> None:
         write_status(folder, status.state, reason=status.reason, mlflow_run_id=run_id)
 
 
-def needs_of(plan: PlannedCell, device: str) -> dict[str, float]:
+def needs_of(entry: object, preset: str | None, device: str) -> dict[str, float]:
     """Return what a cell needs of a worker: what its method states, and a GPU where one was asked for."""
     needs = Needs()
-    if isinstance(plan.entry, MethodEntry) and plan.row.preset is not None:
-        needs = plan.entry.needs.get(plan.row.preset, needs)
+    if isinstance(entry, MethodEntry) and preset is not None:
+        needs = entry.needs.get(preset, needs)
     if device == "cpu":
         needs = dataclasses.replace(needs, gpu=0)
     elif device.startswith("cuda"):
@@ -139,27 +141,37 @@ def travelling(
     """Return the files that the cells of a suite read, by their places at a worker, and the arguments of a
     command that finds them there.
     """
-    bench, hashes = opened.bench, [data.content_hash for data in opened.datasets.values()]
-    data = f"data/{content_hash(sorted(hashes))[:SHORT]}"
-    files = {
-        f"{data}/{dataset.folder.resolve().name}/{name}": dataset.folder / name
-        for dataset in opened.datasets.values()
-        for name in files_in(dataset.folder)
-    }
+    bench = opened.bench
+    data, files = dataset_files(list(opened.datasets.values()))
     for split in opened.scoring.splits:
         truth = opened.scoring.truth.path(split.edits)
         if truth.is_file():
             files[_place(truth, bench)] = truth
     files |= {f"weights/{path.name}": path for path in _weights(plans)}
-    own = {"data": Path(data), "dataset": None, "verifier": arguments.verifier}
-    if bench.dataset is not None:
-        own["dataset"] = Path(data) / bench.dataset.resolve().name
-    if arguments.verifier.startswith(LIGHTCNN):
-        folder = Path(arguments.verifier.removeprefix(LIGHTCNN))
-        there = f"weights/lightcnn-{opened.scoring.instruments.hashes['verifier'][:SHORT]}"
-        files |= {f"{there}/{name}": folder / name for name in files_in(folder)}
-        own["verifier"] = f"{LIGHTCNN}{there}"
-    return files, argparse.Namespace(**{**vars(arguments), **own, **_alone()})
+    dataset = None if bench.dataset is None else data / bench.dataset.resolve().name
+    verifier, more = verifier_files(arguments.verifier, opened.scoring.instruments)
+    own = {"data": data, "dataset": dataset, "verifier": verifier, **_alone()}
+    return files | more, argparse.Namespace(**{**vars(arguments), **own})
+
+
+def dataset_files(datasets: Sequence[Dataset]) -> tuple[Path, dict[str, Path]]:
+    """Return the folder that holds datasets at a worker, named by their content, and their files by place."""
+    data = Path("data", content_hash(sorted({dataset.content_hash for dataset in datasets}))[:SHORT])
+    files = {
+        (data / dataset.folder.resolve().name / name).as_posix(): dataset.folder / name
+        for dataset in datasets
+        for name in files_in(dataset.folder)
+    }
+    return data, files
+
+
+def verifier_files(verifier: str, instruments: Instruments) -> tuple[str, dict[str, Path]]:
+    """Return the option `--verifier` at a worker, and the files of an imported one by place."""
+    if not verifier.startswith(LIGHTCNN):
+        return verifier, {}
+    folder = Path(verifier.removeprefix(LIGHTCNN))
+    there = f"weights/lightcnn-{instruments.hashes['verifier'][:SHORT]}"
+    return f"{LIGHTCNN}{there}", {f"{there}/{name}": folder / name for name in files_in(folder)}
 
 
 def _place(path: Path, bench: BenchEnvironment) -> str:

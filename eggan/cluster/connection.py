@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,8 @@ class ClusterChoice:
             if any(tls):
                 raise UserError("--tls-ca, --tls-cert and --tls-key go with --cluster")
             return None
+        if find_spec("distributed") is None:
+            raise UserError("--cluster needs dask.distributed: pip install 'eggan[cluster]'")
         return cls(arguments.cluster, *tls)
 
     @property
@@ -99,10 +102,8 @@ def connected(choice: ClusterChoice, scratch: Path) -> Iterator["Client"]:
 
     A cluster that does not answer is a `UserError`.
     """
-    try:
-        from distributed.versions import VersionMismatchWarning
-    except ImportError as error:
-        raise UserError(f"--cluster needs dask.distributed: pip install 'eggan[cluster]' ({error})") from None
+    from distributed.versions import VersionMismatchWarning
+
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # errors come back as exceptions
     warnings.filterwarnings("ignore", category=VersionMismatchWarning)
     if choice.is_local:

@@ -95,7 +95,7 @@ class Mirror:
                 continue  # the next time brings it
             self._seen[name] = worker, stamp
         if tuple(patterns) == ALL:
-            self._drop(set(self._seen) - set(names))
+            self._drop({name for name, (where, _) in self._seen.items() if where == worker} - set(names))
         return self.state_file in {name for name, _, _ in found}
 
     def _write(self, worker: str, name: str, stamp: Stamp, data: bytes | None) -> None:

@@ -61,7 +61,7 @@ def count(arguments: argparse.Namespace) -> int:
             write_text(str(number), state)
             write_json({"state": "running", "number": number}, folder / CELL)
             note(arguments, number)
-            time.sleep(arguments.step_seconds)
+            time.sleep(float(os.environ.get("COUNT_STEP_SECONDS", arguments.step_seconds)))
         done = number >= arguments.until
         write_json({"state": "finished" if done else "interrupted", "number": number}, folder / CELL)
     return arguments.status if done else 130

@@ -1,6 +1,5 @@
 """Cells on a cluster land as those of a local run: same bytes, same folder, in the store."""
 
-import argparse
 import dataclasses
 import json
 import re
@@ -93,17 +92,13 @@ def test_what_travels_is_the_dataset_and_the_true_edits(tmp_path):
     assert files[truth].is_file()
 
 
-def planned(entry, preset: str):
-    return argparse.Namespace(entry=entry, row=argparse.Namespace(preset=preset))
-
-
 def test_cells_need_what_their_methods_state_and_the_gpu_that_was_asked_for():
     usual = {"threads": 1, "memory_gib": 2.0}
-    assert needs_of(planned(ENTRY, "cpu"), "auto") == usual
-    assert needs_of(planned(None, "cpu"), "auto") == usual  # a reference
-    assert needs_of(planned(ENTRY, "cpu"), "cuda") == usual | {"gpu": 1}
-    assert needs_of(planned(ENTRY, "paper"), "auto") == dataclasses.asdict(ON_A_GPU)
-    assert "gpu" not in needs_of(planned(ENTRY, "paper"), "cpu")
+    assert needs_of(ENTRY, "cpu", "auto") == usual
+    assert needs_of(None, "cpu", "auto") == usual  # a reference
+    assert needs_of(ENTRY, "cpu", "cuda") == usual | {"gpu": 1}
+    assert needs_of(ENTRY, "paper", "auto") == dataclasses.asdict(ON_A_GPU)
+    assert "gpu" not in needs_of(ENTRY, "paper", "cpu")
 
 
 def test_every_training_of_the_suite_paper_needs_a_gpu():
