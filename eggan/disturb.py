@@ -1,5 +1,8 @@
 """Disturbances that photographs have and renders lack, applied alike to a source and its true edit.
 
+One is the source's alone: what its true edit covers or moves changes its colour, as eyes and teeth of
+photographs have colours that renders lack, and the network learns to leave nothing of them.
+
 Every draw is per pair and comes from a given generator. A network that learns from disturbed pairs leaves
 alone what the truth leaves alone: grain, blur, a hand, an unusual crop.
 """
@@ -15,15 +18,20 @@ if TYPE_CHECKING:  # an edit does without what is below
     from eggan.warp import DisturbConfig
 
 BLOCK = 8  # pixels of a side of JPEG's blocks
+STAINED = 0.5  # the difference of a truth, of 2, from which its source is stained in full
 BENDS, SHADES = 5, 3  # points of a side through which the smooth fields are drawn
 
 
 def disturb(
     source: Tensor, truth: Tensor, generator: torch.Generator, config: "DisturbConfig"
 ) -> tuple[Tensor, Tensor]:
-    """Return disturbed copies of pairs (B, 3, H, W) in [-1, 1]; both of a pair get the same disturbance."""
+    """Return disturbed copies of pairs (B, 3, H, W) in [-1, 1]; both of a pair get the same disturbance but
+    for stains.
+    """
     both = torch.cat([source, truth], dim=1).float()
     with torch.autocast(both.device.type, enabled=False):  # bf16 has too few digits for pixel positions
+        if config.stain:
+            both = _stain(both, generator, config.stain)
         both = _move(both, generator, config)
         both = _occlude(both, generator, config.occluder_share)
         both = _recolour(both, generator, config)
@@ -35,6 +43,21 @@ def disturb(
         step = config.jpeg_step * _draw(both, generator)
         both = torch.where(coarse, _quantise_blocks(both, step), both).clamp(-1, 1)
     return both[:, :3], both[:, 3:]
+
+
+def _stain(both: Tensor, generator: torch.Generator, strength: float) -> Tensor:
+    """Shift colour and contrast of sources (the first three channels) where their true edits differ."""
+    from eggan.losses import change_weight  # the library of MS-SSIM takes its time to load
+
+    source, truth = both.chunk(2, dim=1)
+    shift, contrast = (
+        torch.rand(len(both), channels, 1, 1, generator=generator, device=both.device) * 2 - 1
+        for channels in (3, 1)
+    )
+    window = both.shape[-1] // 8 + 1
+    detail = source - F.avg_pool2d(source, window, 1, window // 2, count_include_pad=False)
+    amount = strength * _draw(both, generator) * change_weight(source, truth, STAINED)
+    return torch.cat([(source + amount * (shift + 2 * contrast * detail)).clamp(-1, 1), truth], dim=1)
 
 
 def _move(both: Tensor, generator: torch.Generator, config: "DisturbConfig") -> Tensor:

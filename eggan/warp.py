@@ -65,6 +65,7 @@ class DisturbConfig:
     jpeg_step: float = setting(0.25, "ours: quantisation step of the block transform, images in [-1, 1]")
     occluder_share: float = setting(0.25, "ours: pictures with something in front of the face")
     bend: float = setting(0.0, "ours: smooth displacement, in picture widths: faces of other proportions")
+    stain: float = setting(0.0, "ours: colour of a source where the truth differs, images in [-1, 1]")
     shade: float = setting(0.0, "ours: logarithm of a smooth change of the light over the picture")
 
 

@@ -163,6 +163,23 @@ def test_bending_and_shading_are_smooth_bounded_and_alike_for_both_of_a_pair():
         assert change.flatten(1).std(1).min() > 0
 
 
+def test_a_stain_is_the_sources_alone_and_lies_where_its_truth_differs():
+    source = pictures(16)
+    truth = source.clone()
+    truth[:, :, 20:40, 20:40] = 0.9
+    stained = replace(DisturbConfig(*[0.0] * len(vars(DisturbConfig()))), stain=0.4)
+    first, second = disturb(source, truth, torch.Generator().manual_seed(1), stained)
+    assert torch.allclose(second, truth, atol=1e-4)
+    change = (first - source).abs()
+    inside = torch.zeros(64, 64, dtype=torch.bool)
+    inside[19:41, 19:41] = True  # the weight is a mean of 3 x 3
+    assert change[..., ~inside].max() < 1e-4
+    strongest = change[..., inside].flatten(1).amax(1)
+    assert (strongest > 0.02).sum() >= 12  # most pairs; some draws are small
+    equal, _ = disturb(source, source, torch.Generator().manual_seed(1), stained)
+    assert torch.allclose(equal, source, atol=1e-4)
+
+
 def test_without_any_strength_nothing_is_disturbed():
     off = DisturbConfig(*[0.0] * len(vars(DisturbConfig())))
     source, truth = pictures(8), pictures(8, seed=1)
