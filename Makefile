@@ -8,7 +8,7 @@ TEST_ENV := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart bundle test lint docs clean
+.PHONY: help install quickstart bundle test portraits lint docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -26,6 +26,9 @@ bundle: $(VENV)/.installed  ## write a folder that runs suites on a node without
 
 test: $(VENV)/.installed-dev lint  ## lint, types and tests
 	$(TEST_ENV) $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadscope
+
+portraits: $(VENV)/.installed  ## fetch photographs for `eggan bench photos` and its tests
+	$(BIN)/python -m tests.fetch_portraits data/portraits
 
 lint: $(VENV)/.installed-dev  ## ruff and mypy only
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from eggan.tracking import Store, Synced
 
+from benchmarks.photos_command import add_photos
 from benchmarks.speed_command import add_speed
 from eggan.cluster.connection import add_cluster_arguments
 from eggan.options import (
@@ -30,6 +31,8 @@ BENCH_EXAMPLES = """examples:
   eggan bench status                        the state of every cell, with reasons
   eggan bench speed                         ms per training step and edit of every method
   eggan bench speed --size 128 --methods stargan --official stargan=../stargan
+  eggan bench photos                        what edits do to photographs that packages ship
+  eggan bench photos FOLDER                 to your own
   eggan bench sync --tracking-uri http://localhost:5000
   eggan bench bundle --out bundle           a folder that runs suites on a node without a network
   eggan bench sync results-*.eggan          bring home what it left there
@@ -54,6 +57,8 @@ def register(subparsers: Any) -> None:
     bundle.add_argument("--out", type=Path, default=Path("bundle"), help="folder (default: bundle)")
     bundle.add_argument("--python", default="3.12", metavar="X.Y", help="the node's Python (default: 3.12)")
     bundle.set_defaults(run=write_bundle)
+    photographs = "what edits do to photographs: AUs, identity, faces still found"
+    add_photos(add_command(actions, "photos", photographs, BENCH_EXAMPLES))
     sync = add_command(
         actions, "sync", "ship all local runs to the tracking store, studies too", BENCH_EXAMPLES
     )

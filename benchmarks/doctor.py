@@ -45,6 +45,9 @@ PACKAGES = {
         "whether an edited photograph shows the same person",
         "pip install -e '.[identity]'",
     ),
+    "ONNX": Package(
+        ("onnx", "onnxscript"), "onnx", "trained methods as ONNX files", "pip install -e '.[export]'"
+    ),
     "PyAV": Package(("av",), "av", "the videos of MMI", "pip install -e '.[video]'"),
     "psycopg": Package(("psycopg",), "psycopg", "studies in PostgreSQL", "pip install -e '.[postgresql]'"),
     "py-feat": Package(

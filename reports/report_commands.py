@@ -1,4 +1,4 @@
-"""`eggan report build` and `eggan report export`."""
+"""`eggan report build`, `export`, `merge` and `photos`."""
 
 import argparse
 import sys
@@ -36,6 +36,11 @@ def register(subparsers: Any) -> None:
     merged.add_argument("folder", type=Path, help="where the merged frame is written")
     merged.add_argument("frames", type=Path, nargs="+", metavar="FRAME")
     merged.set_defaults(run=run_merge)
+    photos = actions.add_parser("photos", help="write the page of the last `eggan bench photos`")
+    photos.add_argument("folder", type=Path, nargs="?", help="another one (default: the last in --runs)")
+    photos.add_argument("--out", type=Path, help="folder of the page (default: report in that folder)")
+    add_runs_argument(photos)
+    photos.set_defaults(run=run_photos)
     for action in (made, exported):
         action.add_argument("--suite", help="suite to report (default: the one that ran last)")
         add_runs_argument(action)
@@ -79,6 +84,21 @@ def run_merge(args: argparse.Namespace) -> int:
     done = frame.cells[frame.cells["state"] == "finished"].groupby("method").size()
     print(f"frame written to {write_frame(frame, args.folder)}")
     print("finished cells: " + ", ".join(f"{method} {count}" for method, count in done.items()))
+    return 0
+
+
+def run_photos(args: argparse.Namespace) -> int:
+    """Build the page of a measurement on photographs and print what was reached."""
+    with loading():
+        from reports.photos.photos_report import build, latest
+
+    folder = args.folder or latest(args.runs / "photos")
+    out = args.out or folder / "report"
+    check_writable(out)
+    report = build(folder, out)
+    for finding in report.findings:
+        print(finding.line)
+    print(f"report  {report.page.resolve().as_uri()}")
     return 0
 
 

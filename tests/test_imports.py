@@ -23,11 +23,12 @@ ROOMS = {
         "protocol": set(),
         "scoring": {"protocol"},
         "suites": {"protocol"},
+        "photos": set(),
         "running": {"protocol", "scoring", "suites"},
         "bundle": {"protocol", "scoring", "suites", "running"},
     },
     "studies": {"storage": set(), "reruns": {"storage"}},
-    "reports": {"style": set(), "suite": {"style"}, "study": {"style"}},
+    "reports": {"style": set(), "suite": {"style"}, "study": {"style"}, "photos": {"style"}},
 }
 MAX_LINES = 500
 SOURCES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
