@@ -40,7 +40,7 @@ class Budget:
     seconds_per_image: Mapping[str, float]
 
     def __str__(self) -> str:
-        rates = ", ".join(f"{name} {1 / each:,.0f}" for name, each in self.seconds_per_image.items())
+        rates = ", ".join(f"{name} {1 / each:,.0f}" for name, each in self.seconds_per_image.items() if each)
         return (
             f"{self.minutes:g} minutes in all, {self.training_seconds:.0f} s of them for training: "
             f"{self.images:,} images per method (timed, images/s: {rates})"
@@ -89,6 +89,8 @@ def divided(
     trained = [row for row, _ in suite.cells() if row.training is not None]
     if not trained:
         raise UserError(f"the suite {suite.name} trains nothing: choose another one")
+    if not any(costs.values()):
+        raise UserError(f"no method of the suite {suite.name} can be trained here; it has been said why")
     batch = max(row.training.batch_size for row in trained if row.training is not None)
     training = seconds_left - scoring * len(trained)
     images = images_that_fit(training, [costs[row.method] for row in trained], batch)

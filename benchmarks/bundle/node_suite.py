@@ -19,7 +19,7 @@ from benchmarks.running.environment import BenchEnvironment, OpenSuite, open_sui
 from benchmarks.running.suite_run import open_suite_run, plan_suite, run_cell
 from benchmarks.suites.presets import preset_config
 from benchmarks.suites.suite import Suite
-from eggan.errors import UserError
+from eggan.errors import UserError, one_line
 from eggan.files import write_json
 from eggan.method import MethodEntry
 from eggan.signals import stop_as_interrupt
@@ -49,6 +49,7 @@ def run_within(suite: Suite, bench: BenchEnvironment, minutes: float, until: flo
 def _measured(opened: OpenSuite, untrained: list[PlannedCell], minutes: float, until: float) -> Budget:
     """Time the training of every method, and divide what is then left.
 
+    A method that cannot be timed costs nothing here: its cell will fail and say why, as in any suite.
     A trained cell is taken to be scored in the time of the slowest one that needed no training, but for the
     first, which renders what all of them show.
     """
@@ -62,7 +63,11 @@ def _measured(opened: OpenSuite, untrained: list[PlannedCell], minutes: float, u
         run = TrainingRun(
             plan.entry, config, plan.row.training, dataset, plan.spec.seed, bench.device, bench.cache
         )
-        costs[plan.spec.method] = seconds_per_image(run)
+        try:
+            costs[plan.spec.method] = seconds_per_image(run)
+        except Exception as error:  # a bug in one method must not take the others with it
+            print(f"{plan.spec.method} cannot be timed: {one_line(error)}", flush=True)
+            costs[plan.spec.method] = 0.0
     recorded = [read_status(bench.cell_folder(plan.spec.key)).values for plan in untrained[1:] or untrained]
     scoring = max((float(values.get("seconds", 0.0)) for values in recorded), default=0.0)
     return divided(opened.suite, minutes, until - time.time(), scoring, costs)

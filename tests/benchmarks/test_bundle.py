@@ -22,13 +22,21 @@ from benchmarks.bundle.bringing_home import bring_home
 from benchmarks.bundle.budget import BUDGET_FILE, divided, images_that_fit, read_budget, with_images
 from benchmarks.bundle.packing import pack
 from benchmarks.running.cells import all_cells, read_status
-from benchmarks.suites.suite import CROWD, find_suite
+from benchmarks.suites.suite import CROWD, Row, find_suite
 from eggan import tracking
 from eggan.errors import UserError
 from eggan.tracking import read_record
 from reports.suite.frame import read_store
 from reports.suite.suite_page import facts
-from tests.benchmarks.fakes import TRAINING, PaintingMethod, make_bench, silent, tiny_suite
+from tests.benchmarks.fakes import (
+    TRAINING,
+    FakeConfig,
+    PaintingMethod,
+    fake_entry,
+    make_bench,
+    silent,
+    tiny_suite,
+)
 
 SUITE = tiny_suite(training=dataclasses.replace(TRAINING, log_every=10, probe_every=10_000))
 SECONDS_PER_IMAGE = 0.5  # as if it were a slow machine: few images fit, however fast this one is
@@ -70,6 +78,9 @@ def test_what_is_left_is_divided_into_whole_batches_of_equal_numbers_of_images()
     assert budget.images * sum(costs.values()) == pytest.approx(0.85 * 160.0, rel=0.01)
     trained = [row.training.images for row in with_images(suite, budget.images).rows if row.training]
     assert trained == [budget.images] * 5
+    assert divided(suite, 8.0, 200.0, 8.0, costs | {"ganimation": 0.0}).images > budget.images
+    with pytest.raises(UserError, match="no method of the suite node can be trained here"):
+        divided(suite, 8.0, 200.0, 8.0, dict.fromkeys(costs, 0.0))
     with pytest.raises(UserError, match=r"8 minutes are too few: 0 s are left .* give more --minutes"):
         divided(suite, 8.0, 30.0, 8.0, costs)
 
@@ -126,6 +137,25 @@ def test_a_process_that_does_not_stop_when_asked_is_ended_in_time(capfd):
 
 def test_a_process_that_ends_by_itself_is_not_waited_for():
     assert node._within([sys.executable, "-c", "raise SystemExit(3)"], 60.0, 60.0) == 3
+
+
+def test_a_method_that_cannot_be_trained_fails_alone_and_its_traceback_comes_home(tmp_path, capsys):
+    crashing = dataclasses.replace(fake_entry(), name="crasher", presets={"good": FakeConfig(fail="crash")})
+    bench = make_bench(tmp_path)
+    bench = dataclasses.replace(bench, methods={**bench.methods, "crasher": crashing})
+    training = dataclasses.replace(TRAINING, log_every=10_000, probe_every=10_000)
+    rows = (*tiny_suite(training=training).rows, Row("crasher", "good", training))
+    suite = dataclasses.replace(tiny_suite(), rows=rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(node_suite, "divided", lambda *given: divided(*given[:2], 0.2, 0.0, given[4]))
+        assert not node_suite.run_within(suite, bench, 1.0, time.time() + 60, tmp_path)
+    assert "crasher cannot be timed: a bug in the method" in capsys.readouterr().out
+    bring_home(pack(tmp_path).parts, tmp_path / "home")
+    states = {read_status(cell).values["name"]: cell for cell in all_cells(tmp_path / "home")}
+    assert read_status(states["painter/synfacs-fake/s0"]).state == "finished"
+    failed = states["crasher/synfacs-fake/s0"]
+    assert read_status(failed).reason == "RuntimeError: a bug in the method"
+    assert "in update" in (failed / "traceback.txt").read_text()
 
 
 # --- archives
