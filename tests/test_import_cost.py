@@ -25,6 +25,9 @@ LIBRARIES = (
         "anny",
         "trimesh",
         "torch._dynamo",
+        "onnxruntime",
+        "starlette",
+        "uvicorn",
     ),
 )
 CODE = """
@@ -48,7 +51,8 @@ def imported(*words: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "words", ["--help", "--version", "train --help", "bench run --help", "edit --help", "bench status"]
+    "words",
+    ["--help", "--version", "train --help", "bench run --help", "edit --help", "demo --help", "bench status"],
 )
 def test_nothing_heavy(words, tmp_path):
     runs = ["--runs", str(tmp_path)] if words == "bench status" else []

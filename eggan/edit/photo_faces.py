@@ -27,7 +27,9 @@ def choose_faces(path: Path, pixels: np.ndarray, number: int | None, every: bool
 
     A photograph without a face and a number that no face has are a `UserError`.
     """
-    faces = find_faces_of(path, pixels)
+    faces = find_faces_of(
+        path, pixels, " (--framed takes its centre square for a face, as datasets frame it)"
+    )
     if number is not None and not 1 <= number <= len(faces):
         raise UserError(f"--face {number}: {path} shows {_count(faces)}, numbered from the largest")
     chosen = list(enumerate(faces, 1)) if every else [(number or 1, faces[(number or 1) - 1])]
@@ -35,12 +37,15 @@ def choose_faces(path: Path, pixels: np.ndarray, number: int | None, every: bool
     if len(faces) > 1 and number is None:
         which = "all are edited" if every else "the largest is taken (--face N, --all-faces)"
         notes.append(f"{path} shows {_count(faces)}: {which}")
-    warnings = [f"face {place} of {path} {text}" for place, face in chosen for text in _doubts(face)]
+    warnings = [f"face {place} of {path} {text}" for place, face in chosen for text in doubts(face)]
     return ChosenFaces([face for _, face in chosen], notes, warnings)
 
 
-def find_faces_of(path: Path, pixels: np.ndarray) -> list[Face]:
-    """Return the faces that are large enough, largest first; a picture without one is a `UserError`."""
+def find_faces_of(path: Path, pixels: np.ndarray, otherwise: str = "") -> list[Face]:
+    """Return the faces that are large enough, largest first; a picture without one is a `UserError`.
+
+    `otherwise` completes the line on a picture in which nothing was found: what to do about it.
+    """
     from eggan.faces.find import find_faces
 
     found = find_faces(pixels)
@@ -52,9 +57,7 @@ def find_faces_of(path: Path, pixels: np.ndarray) -> list[Face]:
             f"(at least {LEAST_EYES})"
         )
     if not faces:
-        raise UserError(
-            f"no face was found in {path} (--framed takes its centre square for a face, as datasets frame it)"
-        )
+        raise UserError(f"no face was found in {path}{otherwise}")
     return faces
 
 
@@ -71,18 +74,19 @@ def shown_by(face: Face | None, pixels: np.ndarray, model: Model) -> np.ndarray:
     return estimator.predict(to_network_range(square).to(model.device))[0].cpu().numpy()
 
 
-def _doubts(face: Face) -> list[str]:
-    doubts = []
+def doubts(face: Face) -> list[str]:
+    """Return why an edit of a face may look wrong; each completes "this face ..."."""
+    found = []
     if face.eye_distance < SMALL_EYES:
-        doubts.append(
+        found.append(
             f"is small, its eyes {face.eye_distance:.0f} pixels apart: expect a rough edit and rough readings"
         )
     if abs(face.yaw) > TURNED:
-        doubts.append(
+        found.append(
             f"is turned by {abs(face.yaw):.0f} degrees to the side: the methods learnt from faces that look "
             "ahead, expect a distorted edit"
         )
-    return doubts
+    return found
 
 
 def _count(faces: list[Face]) -> str:

@@ -123,7 +123,7 @@ def test_a_photograph_without_a_face_is_refused(workplace, eggan):
 
 def test_doubtful_faces_are_called_so():
     face = find_faces(np.asarray(portrait()))[0]
-    assert photo_faces._doubts(face) == []
+    assert photo_faces.doubts(face) == []
     turn = np.radians(50)
     landmarks = face.landmarks.copy()
     middle = landmarks.mean(axis=0)
@@ -132,7 +132,7 @@ def test_doubtful_faces_are_called_so():
         np.cos(turn) * x - np.sin(turn) * z,
         np.sin(turn) * x + np.cos(turn) * z,
     )
-    doubts = photo_faces._doubts(Face(landmarks, 1.0, 1.0))
+    doubts = photo_faces.doubts(Face(landmarks, 1.0, 1.0))
     assert any("degrees to the side" in doubt for doubt in doubts)
 
 

@@ -1,0 +1,1 @@
+"""`eggan demo`: a page with live sliders over photographs, served to this machine alone."""
