@@ -14,8 +14,8 @@ from eggan.faces.framing import aligned
 FACE, CENTRE, NONE = "face", "centre", "none"
 KINDS = (FACE, CENTRE, NONE)
 FORMER_KINDS = {"dlib": FACE}  # words of older command lines and datasets
-# Views from 45 degrees, as RaFD has them, read 34 to 48; what reads more shows one half of a face.
-LARGEST_YAW = 50.0
+# Views from 45 degrees, as RaFD has them, read 34 to 47; what reads more shows one half of a face.
+LARGEST_YAW = 48.0
 LARGEST_ROLL = 45.0  # degrees, of a face that counts as upright
 BYSTANDER = 1 / 3  # of the largest face's size: smaller ones stand in the background
 

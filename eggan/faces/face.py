@@ -7,7 +7,7 @@ import numpy as np
 from eggan.faces.landmarks import eyes_of, roll_of
 
 LEFT_CHEEK, RIGHT_CHEEK = 234, 454  # landmarks before the ears, by sides of the picture
-# A face turned further is a profile: the far eye is hidden. A profile reads 51 degrees (camera.png of
+# A face turned further is a profile: the far eye is hidden. A profile reads 50 degrees (camera.png of
 # scikit-image), frontal renders less than 8.
 PROFILE_YAW = 40.0
 
