@@ -1,7 +1,7 @@
 """Make the face models of `eggan/faces/` out of the npm package that distributes them, as ONNX.
 
     npm pack @mediapipe/face_mesh@0.4.1657299874
-    pip install onnx tflite ai-edge-litert
+    pip install onnx==1.23.2 tflite==2.18.0 ai-edge-litert==2.3.0
     python -m tests.faces.convert_models mediapipe-face_mesh-0.4.1657299874.tgz
 
 The weights stay the half floats that they are in the original; only the layout of the graph is ONNX's
