@@ -24,6 +24,7 @@ STILL = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif"
 MOVING = {".gif": "GIF", ".webp": "WEBP", ".mp4": "MP4"}
 MARK = b"eggan, sha256 of all before: "
 MARK_LENGTH = len(MARK) + 64
+LARGEST_EXIF = 65_533  # bytes, in JPEG
 LARGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
 # What a format cannot hold -> the mode that is written, and what is noted.
 WHITE = "on white: JPEG knows no transparency"
@@ -116,6 +117,8 @@ def save_result(
     if mode != image.mode:
         icc = icc if image.mode == "RGBA" else b""  # a profile fits its own colours alone
         image = (image if mode == "RGBA" else Image.fromarray(seen)).convert(mode)
+    if kind == "JPEG" and len(exif) > LARGEST_EXIF:
+        exif, note = b"", f"without its Exif block: JPEG holds {LARGEST_EXIF} bytes of it"
     options = OPTIONS.get(kind, {}) | {"icc_profile": icc or None}
     if exif:
         options |= {"exif": exif}

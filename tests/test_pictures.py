@@ -97,3 +97,11 @@ def test_a_picture_that_a_format_cannot_hold_is_refused_in_one_line(tmp_path):
     wide = np.zeros((1, 16_384, 3), np.uint8)
     with pytest.raises(UserError, match="at most 16383 pixels a side: write PNG or TIFF"):
         save_result(Image.fromarray(wide), wide, tmp_path / "a.webp")
+
+
+def test_an_exif_block_that_jpeg_cannot_hold_is_left_out_with_a_note(tmp_path):
+    exif = Image.Exif()
+    exif[0x010E] = "x" * 70_000
+    note = save_result(Image.fromarray(PICTURE), PICTURE, tmp_path / "a.jpg", exif.tobytes())
+    assert note == "without its Exif block: JPEG holds 65533 bytes of it"
+    assert not Image.open(tmp_path / "a.jpg").getexif()

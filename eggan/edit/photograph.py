@@ -38,7 +38,7 @@ REACH = 0.25  # of half the square: how far from outside of it pixels may be mov
 SMOOTH = 4  # the network's fields are enlarged by this much with a smooth kernel, the rest linearly
 BAND = 1 << 20  # pixels that are composed at once: bounds memory
 # The change (of 2, the mean over colours) between which an edit turns from a difference into one of its own
-SMALL_CHANGE, LARGE_CHANGE = 0.1, 0.3
+SMALL_CHANGE, LARGE_CHANGE = 0.15, 0.4
 # The paint between which a photograph's own detail gives way to what is painted
 LITTLE_PAINT, MUCH_PAINT = 0.1, 0.4
 HALF = 127.5  # of 255 levels

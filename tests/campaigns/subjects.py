@@ -31,13 +31,14 @@ from eggan.cli import main
 from eggan.config import from_dict
 from eggan.data.dataset import load_dataset
 from eggan.data.decoding import SUFFIXES
-from eggan.data.images import load_photograph
 from eggan.data.labels.pyfeat import read_probabilities
 from eggan.data.labels.read import read_labels
 from eggan.data.photos.records import read_photo
 from eggan.data.photos.split import read_split
 from eggan.edit.editing import load_model
+from eggan.edit.photo_file import load_photo_file
 from eggan.method import BuildContext
+from eggan.pictures import STILL, save_result
 from eggan.training import Interrupted, TrainingConfig, TrainingFailed, train
 from reports.suite.frame import read_frame
 from reports.suite.merge import merge_frames
@@ -84,8 +85,8 @@ class Subject:
 
 
 class Images(Subject):
-    """Pictures of every form that Pillow writes: `load_photograph` (`eggan edit`), `read_photo` (`data
-    build`), and in one of 200 `eggan edit` itself.
+    """Pictures of every form that Pillow writes: `load_photo_file` and `save_result` (`eggan edit`),
+    `read_photo` (`data build`), and in one of 200 `eggan edit` itself.
     """
 
     share = 50
@@ -130,7 +131,9 @@ class Images(Subject):
             command("edit", path, "--checkpoint", self.home / "m", "--au", "12=4", "--neutral",
                     "-o", place / "out.png")  # fmt: skip
         elif random.integers(2):
-            load_photograph(path, 64)
+            photo = load_photo_file(path)
+            result = place / f"result{pick(list(STILL), random)}"
+            save_result(photo.image, photo.pixels, result, photo.exif, photo.icc)
         else:
             read_photo(path)
 
