@@ -198,9 +198,13 @@ class Prepared:
         needed = self.moving or targets.reads_source or "source_aus" in reads
         if not needed and (face is None or not self.model.edits_large):
             return None
-        from eggan.edit.photo_faces import shown_by
+        from eggan.edit.photo_faces import shown_by, unread_aus
 
-        return shown_by(face, self.photo.pixels, self.model)
+        shown = shown_by(face, self.photo.pixels, self.model)
+        unread = unread_aus(shown)
+        if unread and (self.moving or targets.reads_source):
+            print(f"note: landmarks do not show AU {unread}: they stay as they are unless --au names them")
+        return shown
 
 
 def _prepare(arguments: argparse.Namespace, endings: dict[str, str], moving: bool = False) -> Prepared:

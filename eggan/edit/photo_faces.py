@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eggan.aus import AU_NUMBERS
 from eggan.edit.editing import Model
 from eggan.errors import UserError
 from eggan.faces.face import Face
@@ -62,16 +63,29 @@ def find_faces_of(path: Path, pixels: np.ndarray, otherwise: str = "") -> list[F
 
 
 def shown_by(face: Face | None, pixels: np.ndarray, model: Model) -> np.ndarray:
-    """Return the AUs (17,) that a face of `pixels` (H, W, 3) shows to estimator a; None is a framed one."""
+    """Return the AUs (17,) that a face shows, as its landmarks tell, NaN where they do not.
+
+    None is a face that `pixels` (H, W, 3) hold framed already: it is read by estimator a, which learnt from
+    such pictures and also reads those in which no face is found.
+    """
+    if face is not None:
+        from eggan.evaluation.landmark_reader import load_landmark_reader
+
+        return np.asarray(load_landmark_reader().read(face.landmarks[None])[0], dtype=float)
     import torch
 
     from eggan.data.images import to_network_range
     from eggan.edit.photograph import framed
     from eggan.evaluation.instruments import load_au_estimator
 
-    square = torch.from_numpy(framed(pixels, face, model.image_size).copy()).permute(2, 0, 1)[None]
+    square = torch.from_numpy(framed(pixels, None, model.image_size).copy()).permute(2, 0, 1)[None]
     estimator = load_au_estimator("a", model.device)
     return estimator.predict(to_network_range(square).to(model.device))[0].cpu().numpy()
+
+
+def unread_aus(shown: np.ndarray) -> str:
+    """Return the AUs that could not be read, such as "6, 7, 17"."""
+    return ", ".join(str(number) for number, value in zip(AU_NUMBERS, shown, strict=True) if np.isnan(value))
 
 
 def doubts(face: Face) -> list[str]:

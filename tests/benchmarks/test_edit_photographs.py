@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from baselines import stargan
-from eggan.aus import AU_COUNT, AU_NUMBERS
+from eggan.aus import AU_COUNT, AU_NUMBERS, au_index
 from eggan.checkpoint import model_card, save_checkpoint
 from eggan.edit import EXAMPLE_PHOTOGRAPH, photo_faces
 from eggan.edit.frames import GAP
@@ -61,6 +61,7 @@ def test_the_face_is_found_and_the_rest_of_the_photograph_stays_bit_for_bit(work
     status, out, err = eggan("edit", "portrait.png", *SMILE, "-o", "smile.png")
     assert (status, err) == (0, "")
     assert "wrote smile.png" in out
+    assert "note: landmarks do not show AU 6: they stay as they are unless --au names them" in out
     assert Image.open("smile.png").size == (SIDE, SIDE)
     face = find_faces(np.asarray(portrait()))[0]
     x, y, width, height = face.box
@@ -290,3 +291,17 @@ def test_a_strip_of_a_photograph_has_its_size(workplace, eggan):
     assert strip.shape == (SIDE, 4 * (SIDE + GAP) - GAP, 3)
     assert np.array_equal(strip[:, :SIDE], pixels("portrait.png"))
     assert np.array_equal(strip[:, SIDE + GAP : 2 * SIDE + GAP], pixels("portrait.png"))  # as the face is
+
+
+def test_what_a_portrait_shows_is_read_off_its_landmarks(tmp_path, eggan, monkeypatch):
+    """The real reader: a smile that is kept, and copied from the picture itself."""
+    monkeypatch.chdir(tmp_path)
+    portrait().save("portrait.png")
+    portrait().save("copy.png")
+    assert eggan("edit", "portrait.png", "--like", "copy.png", "-o", "same.png")[0] == 0
+    assert np.array_equal(pixels("same.png"), pixels("portrait.png"))
+    face = find_faces(np.asarray(portrait()))[0]
+    shown = photo_faces.shown_by(face, np.asarray(portrait()), None)
+    assert np.nan_to_num(shown)[au_index(12)] > 2
+    assert np.isnan(shown).any()
+    assert photo_faces.unread_aus(shown) != ""
