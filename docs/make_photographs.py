@@ -1,0 +1,34 @@
+"""Make docs/photographs.png: the example photograph and edits of it, by the commands of the page beside it."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from eggan.cli import main
+from eggan.edit import EXAMPLE_PHOTOGRAPH
+
+EDITS = (
+    ("--au", "12=5", "--au", "25=4", "--keep"),
+    ("--expression", "surprised", "--keep"),
+    ("--expression", "angry", "--keep"),
+    ("--au", "1=4", "--au", "2=4", "--keep"),
+)
+PART = (120, 20, 330, 230)  # left, top, right, bottom
+TARGET = Path(__file__).parent / "photographs.png"
+
+
+def make() -> None:
+    """Write the picture: parts of the source and of each edit, beside each other."""
+    shown = [Image.open(EXAMPLE_PHOTOGRAPH).crop(PART)]
+    with tempfile.TemporaryDirectory() as folder:
+        for number, words in enumerate(EDITS):
+            path = f"{folder}/{number}.png"
+            assert main(["edit", str(EXAMPLE_PHOTOGRAPH), *words, "-o", path]) == 0
+            shown.append(Image.open(path).crop(PART))
+    Image.fromarray(np.concatenate([np.asarray(part) for part in shown], axis=1)).save(TARGET, optimize=True)
+
+
+if __name__ == "__main__":
+    make()
