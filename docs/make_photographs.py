@@ -1,4 +1,4 @@
-"""Make docs/photographs.png: the example photograph and edits of it, by the commands of the page beside it."""
+"""Make docs/photographs.png: the example photograph and edits of it, as the page beside it says."""
 
 import tempfile
 from pathlib import Path
