@@ -88,35 +88,60 @@ class ClusterRun:
         self._done: queue.SimpleQueue[tuple[str, Future]] = queue.SimpleQueue()
         self._more = True
         self._noted: set[str] = set()
+        self._looked = self._brought = time.monotonic()
+        self._asked: tuple[float, dict[str, dict[str, Any]]] = (0.0, {})
         self._held: dict[str, dict[str, tuple[int, bool]]] = {}  # by worker, of folders there
 
     def run(self) -> None:
         """Run all jobs; what stops this stops them too, and brings what they had."""
         try:
             self._check_workers()
-            brought = looked = time.monotonic()
             self._fill()
+            failures = 0
             while self._running:
-                with suppress(queue.Empty):
-                    self._handle(*self._done.get(timeout=LOOK_SECONDS))
-                    self._fill()
-                now = time.monotonic()
-                if now - looked > LOOK_SECONDS:
-                    self._require_scheduler()
-                    self._note_workers()
-                    self._fill()
-                    looked = time.monotonic()
-                if now - brought > BRING_SECONDS:
-                    self._bring_checkpoints()
-                    brought = time.monotonic()
+                try:
+                    self._step()
+                    failures = 0
+                except GONE:
+                    failures += 1
+                    if failures > TRIES:
+                        raise
+                    self._recover()
         except BaseException:
             self._stop()
             raise
 
+    def _step(self) -> None:
+        """Handle an end, or what is done once in a while."""
+        with suppress(queue.Empty):
+            self._handle(*self._done.get(timeout=LOOK_SECONDS))
+            self._fill()
+        if time.monotonic() - self._looked > LOOK_SECONDS:
+            self._require_scheduler()
+            self._note_workers()
+            self._fill()
+            self._looked = time.monotonic()
+        if time.monotonic() - self._brought > BRING_SECONDS:
+            self._bring_checkpoints()
+            self._brought = time.monotonic()
+
+    def _recover(self) -> None:
+        """Go on after a question that nobody answered: the scheduler, or a worker, went away over it."""
+        time.sleep(LOOK_SECONDS)
+        self._require_scheduler()
+        for running in list(self._running.values()):
+            if running.future is None:
+                self._begin(running.job)
+
     # --- workers
 
     def _workers(self) -> dict[str, dict[str, Any]]:
-        return dict(self.client.scheduler_info()["workers"])
+        """Return the workers by address, asked for once in a while."""
+        asked, workers = self._asked
+        if not workers or time.monotonic() - asked > LOOK_SECONDS:
+            workers = dict(self.client.scheduler_info()["workers"])
+            self._asked = time.monotonic(), workers
+        return workers
 
     def _fit(self) -> dict[str, dict[str, Any]]:
         """Return the workers that run this program."""
@@ -215,8 +240,9 @@ class ClusterRun:
 
     def _submit(self, running: _Running) -> None:
         job = running.job
-        if running.future is not None:
-            running.future.release()  # or the scheduler would give its result again
+        old, running.future = running.future, None
+        if old is not None:
+            old.release()  # or the scheduler would give its result again
         self._keep_state(running)
         call = Call(
             call_text(job.arguments),
@@ -299,11 +325,12 @@ class ClusterRun:
 
     def _end(self, running: _Running, outcome: Outcome) -> None:
         del self._running[running.job.name]
+        self.on_end(running.job, outcome)
         if running.future is not None:
             running.future.release()
         if running.job.state_file:
-            self.client.set_metadata([remote.state_key(running.job.name)], None)
-        self.on_end(running.job, outcome)
+            with suppress(*GONE):
+                self.client.set_metadata([remote.state_key(running.job.name)], None)
 
     def _bring_checkpoints(self) -> None:
         at = {name: worker for worker, names in self.client.processing().items() for name in names}

@@ -78,7 +78,7 @@ class Mirror:
         """Return what a worker needs to go on from here: sha256 of the folder's files by name, and how far
         they got.
         """
-        files = {name: self.transport.sha256(self.here / name) for name in movable(self.here)}
+        files = {name: hash_files([self.here / name]) for name in movable(self.here)}
         return {"files": files, "progress": self.progress()}
 
     def bring(self, worker: str, patterns: Sequence[str] = ALL) -> bool:

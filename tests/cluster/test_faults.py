@@ -16,7 +16,7 @@ from eggan.cluster.connection import ClusterChoice, connected
 from eggan.cluster.jobs import ClusterRun
 from eggan.errors import UserError
 from tests.cluster.counting import CELL, job, notes_of
-from tests.cluster.machines import DEATH_SECONDS, ROOT, Machines, until
+from tests.cluster.machines import DEATH_SECONDS, ROOT, Machines, free_port, until
 
 pytestmark = pytest.mark.slow
 
@@ -154,10 +154,26 @@ def test_a_killed_scheduler_is_a_line_and_no_process_is_left(machines, notes, tm
     (old, _) = notes_of(notes)[0]
     assert until(lambda: is_gone(old)) < DEATH_SECONDS
     worker.wait(60)
+
+
+def test_a_scheduler_that_comes_back_in_time_is_found_again(machines, notes, tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "ANSWER_SECONDS", 60.0)
+    port = str(free_port())
+    scheduler = machines.scheduler("--port", port)
+    worker, results = machines.worker("one"), tmp_path / "results"
+    given = [job(results, notes, until=40, step_seconds=0.1), job(results, notes, name="other")]
+    thread, ended = in_background(machines, given, tmp_path)
+    until(lambda: counted(results) >= 3)
+    scheduler.kill()
+    scheduler.wait()
+    worker.wait(60)
     machines.file.unlink()
-    machines.scheduler()
+    machines.scheduler("--port", port)
     machines.worker("one")
-    assert run(machines, [job(results, notes, until=200)], tmp_path)["cell-count"].status == 0
+    thread.join()
+    assert {name: outcome.status for name, outcome in ended.items()} == {"cell-count": 0, "cell-other": 0}
+    (_, before), (_, after) = notes_of(notes)
+    assert after[0][0] == before[-1][0] + 1  # the worker's disk had the last checkpoint
     check_one_after_the_other(notes)
 
 
