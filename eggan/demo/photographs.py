@@ -25,7 +25,7 @@ from eggan.evaluation.landmark_reader import LandmarkReader
 from eggan.faces.face import Face
 
 VIEW_SIDE = 2048  # pixels: what browsers show at once
-FACE_SIDE = 512  # pixels of the square around a face: what is edited while a slider moves
+FACE_SIDE = 400  # pixels of the square around a face: what is edited while a slider moves
 LARGEST_PIXELS = 24_000_000  # of what is edited: bounds the memory of one photograph
 BLOCK = 8  # pixels of JPEG: regions of whole blocks are coded as the view has them
 REDUCING_GAP = 2.0  # saves time and memory; at 3 the result would be Lanczos' own
@@ -239,9 +239,8 @@ def _lay(
     if left >= right or top >= bottom:
         return
     new = patch[top - box[1] : bottom - box[1], left - box[0] : right - box[0]]
-    changed = (new != source[top:bottom, left:right]).any(axis=2, keepdims=True)
     target = picture[top - corner[1] : bottom - corner[1], left - corner[0] : right - corner[0]]
-    np.copyto(target, new, where=changed)
+    np.copyto(target, new, where=new != source[top:bottom, left:right])
 
 
 def _whole_blocks(box: Box, width: int, height: int) -> Box:

@@ -386,6 +386,7 @@ def ended(process):
     return process.returncode, said, [line for line in complaints.splitlines() if "loading" not in line]
 
 
+@pytest.mark.slow
 def test_the_command_opens_with_a_photograph_and_ends_at_a_signal(portrait, tmp_path):
     portrait.save(tmp_path / "own photograph.png")
     with running(tmp_path, "--photograph", "own photograph.png") as (served, process):
