@@ -4,16 +4,16 @@ import dataclasses
 import gc
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 import torch
 
-from benchmarks.speed import Stepper
+from benchmarks.speed import Stepper, machine_ceiling
 from benchmarks.suites.suite import Suite
 from eggan.config import to_dict
-from eggan.errors import UserError
+from eggan.errors import UserError, one_line
 from eggan.files import read_json, write_json
 from eggan.progress import working
 from eggan.training_run import TrainingRun
@@ -30,6 +30,8 @@ class Budget:
     """What was measured, and the `images` per method that were chosen by it.
 
     `training_seconds` is what was left for all trainings together, `scoring_seconds` is of one cell.
+    `share_of_ceiling` is, by method, the rate of a training's operations over that of a matrix product on
+    the same GPU, `ceiling_tflops`; it is not measured on a CPU.
     """
 
     suite: str
@@ -38,12 +40,17 @@ class Budget:
     training_seconds: float
     scoring_seconds: float
     seconds_per_image: Mapping[str, float]
+    ceiling_tflops: float = 0.0
+    share_of_ceiling: Mapping[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
         rates = ", ".join(f"{name} {1 / each:,.0f}" for name, each in self.seconds_per_image.items() if each)
+        shares = ", ".join(f"{name} {share:.1%}" for name, share in self.share_of_ceiling.items())
+        product = f"; share of {self.ceiling_tflops:.0f} TFLOP/s, a matrix product's: {shares}"
+        ceiling = product if shares else ""
         return (
             f"{self.minutes:g} minutes in all, {self.training_seconds:.0f} s of them for training: "
-            f"{self.images:,} images per method (timed, images/s: {rates})"
+            f"{self.images:,} images per method (timed, images/s: {rates}{ceiling})"
         )
 
 
@@ -63,7 +70,15 @@ def with_images(suite: Suite, images: int) -> Suite:
     return dataclasses.replace(suite, rows=tuple(rows))
 
 
-def seconds_per_image(run: TrainingRun) -> float:
+@dataclass(frozen=True)
+class Timed:
+    """What an image costs in training: seconds, and floating-point operations (0 on a CPU: not counted)."""
+
+    seconds: float = 0.0
+    operations: float = 0.0
+
+
+def timed(run: TrainingRun) -> Timed:
     """Return what an image costs in training: the median of short blocks of steps after any warm-up.
 
     What comes before the first step, such as the training of a classifier, stays in the run's cache.
@@ -75,11 +90,32 @@ def seconds_per_image(run: TrainingRun) -> float:
         started = time.monotonic()
         while len(blocks) < MOST_BLOCKS and (not blocks or time.monotonic() - started < TIMED_SECONDS):
             blocks.append(stepper.block(BLOCK))
+        operations = _operations(stepper) if run.device.startswith("cuda") else 0.0
     del stepper
     gc.collect()
     if run.device.startswith("cuda"):
         torch.cuda.empty_cache()
-    return median(blocks) / run.training.batch_size
+    return Timed(median(blocks) / run.training.batch_size, operations / run.training.batch_size)
+
+
+def _operations(stepper: Stepper) -> float:
+    """Return the operations of a step, 0 with a note where they cannot be counted."""
+    try:
+        return stepper.flops(BLOCK)
+    except Exception as error:
+        print(f"{stepper.run.entry.name}: operations cannot be counted ({one_line(error)})", flush=True)
+        return 0.0
+
+
+def with_ceiling(budget: Budget, costs: Mapping[str, Timed], device: str) -> Budget:
+    """Return the budget with each method's share of what a matrix product reaches on this device."""
+    counted = {name: cost for name, cost in costs.items() if cost.operations}
+    if not counted:
+        return budget
+    reached = machine_ceiling(device)
+    ceiling = reached["matmul_bf16_gflops" if "matmul_bf16_gflops" in reached else "matmul_fp32_gflops"]
+    shares = {name: cost.operations / cost.seconds / ceiling / 1e9 for name, cost in counted.items()}
+    return dataclasses.replace(budget, ceiling_tflops=ceiling / 1000, share_of_ceiling=shares)
 
 
 def divided(

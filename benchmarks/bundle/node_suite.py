@@ -6,9 +6,11 @@ from pathlib import Path
 
 from benchmarks.bundle.budget import (
     Budget,
+    Timed,
     divided,
     read_budget,
-    seconds_per_image,
+    timed,
+    with_ceiling,
     with_images,
     write_budget,
 )
@@ -53,7 +55,7 @@ def _measured(opened: OpenSuite, untrained: list[PlannedCell], minutes: float, u
     A trained cell is taken to be scored in the time of the slowest one that needed no training, but for the
     first, which renders what all of them show.
     """
-    bench, costs = opened.bench, dict[str, float]()
+    bench, costs = opened.bench, dict[str, Timed]()
     for plan in plan_suite(opened):
         if plan.row.training is None or plan.spec.method in costs:
             continue
@@ -64,13 +66,15 @@ def _measured(opened: OpenSuite, untrained: list[PlannedCell], minutes: float, u
             plan.entry, config, plan.row.training, dataset, plan.spec.seed, bench.device, bench.cache
         )
         try:
-            costs[plan.spec.method] = seconds_per_image(run)
+            costs[plan.spec.method] = timed(run)
         except Exception as error:  # a bug in one method must not take the others with it
             print(f"{plan.spec.method} cannot be timed: {one_line(error)}", flush=True)
-            costs[plan.spec.method] = 0.0
+            costs[plan.spec.method] = Timed()
     recorded = [read_status(bench.cell_folder(plan.spec.key)).values for plan in untrained[1:] or untrained]
     scoring = max((float(values.get("seconds", 0.0)) for values in recorded), default=0.0)
-    return divided(opened.suite, minutes, until - time.time(), scoring, costs)
+    seconds = {name: cost.seconds for name, cost in costs.items()}
+    budget = divided(opened.suite, minutes, until - time.time(), scoring, seconds)
+    return with_ceiling(budget, costs, bench.device)
 
 
 def _run_all(opened: OpenSuite) -> bool:

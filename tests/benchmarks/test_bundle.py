@@ -17,9 +17,19 @@ import pytest
 from PIL import Image
 
 from benchmarks.bundle import archive_format, node, node_suite
+from benchmarks.bundle import budget as budget_module
 from benchmarks.bundle.archive_format import MANIFEST, read_parts, write_parts
 from benchmarks.bundle.bringing_home import bring_home
-from benchmarks.bundle.budget import BUDGET_FILE, divided, images_that_fit, read_budget, with_images
+from benchmarks.bundle.budget import (
+    BUDGET_FILE,
+    Budget,
+    Timed,
+    divided,
+    images_that_fit,
+    read_budget,
+    with_ceiling,
+    with_images,
+)
 from benchmarks.bundle.packing import pack
 from benchmarks.running.cells import all_cells, read_status
 from benchmarks.suites.suite import CROWD, Row, find_suite
@@ -45,7 +55,7 @@ SECONDS_PER_IMAGE = 0.5  # as if it were a slow machine: few images fit, however
 def run_here(out: Path, seconds: float = 100.0) -> bool:
     """Run the tiny suite as a node does; `out` has datasets and results."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(node_suite, "seconds_per_image", lambda run: SECONDS_PER_IMAGE)
+        patch.setattr(node_suite, "timed", lambda run: Timed(SECONDS_PER_IMAGE))
         return node_suite.run_within(SUITE, make_bench(out), seconds / 60, time.time() + seconds, out)
 
 
@@ -83,6 +93,19 @@ def test_what_is_left_is_divided_into_whole_batches_of_equal_numbers_of_images()
         divided(suite, 8.0, 200.0, 8.0, dict.fromkeys(costs, 0.0))
     with pytest.raises(UserError, match=r"8 minutes are too few: 0 s are left .* give more --minutes"):
         divided(suite, 8.0, 30.0, 8.0, costs)
+
+
+def test_a_budget_states_each_methods_share_of_the_cards_ceiling(monkeypatch):
+    """Ceiling 800 TFLOP/s; a method that does 8 TFLOP in a second is at 1 % of it."""
+    monkeypatch.setattr(budget_module, "machine_ceiling", lambda device: {"matmul_bf16_gflops": 800_000.0})
+    budget = Budget("node", 8.0, 160, 100.0, 5.0, {"eggan": 0.001, "stargan": 0.002})
+    costs = {"eggan": Timed(0.001, 8e9), "stargan": Timed(0.002)}
+    stated = with_ceiling(budget, costs, "cuda:0")
+    assert stated.share_of_ceiling == {"eggan": pytest.approx(0.01)}
+    assert str(stated).endswith(
+        "eggan 1,000, stargan 500; share of 800 TFLOP/s, a matrix product's: eggan 1.0%)"
+    )
+    assert with_ceiling(budget, {"eggan": Timed(0.001)}, "cpu") == budget
 
 
 def test_the_suite_for_a_node_has_every_method_of_64_px_and_bf16_where_the_device_has_it():

@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+import torch
 
 from benchmarks import speed
 from benchmarks.official_stargan import OfficialStarGAN
@@ -50,6 +51,33 @@ def test_another_folder_is_refused(checkout, missing):
     (checkout / missing).unlink()
     with pytest.raises(UserError, match=f"no checkout of the official StarGAN: it has no {missing}"):
         OfficialStarGAN(checkout, 64, 2)
+
+
+def test_operations_of_products_and_convolutions_are_counted_with_their_gradients():
+    """Of a layer of 8 to 16 features and 4 rows 2 x 4 x 8 x 16, and as many for the gradient of each side."""
+
+    class Products(speed.Stepper):
+        def __init__(self):
+            self.left, self.right = (
+                torch.ones(4, 8, requires_grad=True),
+                torch.ones(8, 16, requires_grad=True),
+            )
+
+        def block(self, steps):
+            for _ in range(steps):
+                (self.left @ self.right).sum().backward()
+            return 0.0
+
+    class Penalty(Products):
+        def block(self, steps):
+            for _ in range(steps):
+                output = (self.left @ self.right).square().sum()
+                (slope,) = torch.autograd.grad(output, self.left, create_graph=True)
+                slope.square().sum().backward()
+            return 0.0
+
+    assert Products().flops(3) == 3 * 2 * 4 * 8 * 16
+    assert Penalty().flops(3) == 6 * 2 * 4 * 8 * 16
 
 
 def test_ours_and_theirs_are_timed_in_turn(checkout, monkeypatch):
