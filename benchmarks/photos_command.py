@@ -87,7 +87,7 @@ def _measure(arguments: argparse.Namespace, chosen: "ChosenWeights") -> "Measure
     without = identity_distance.why_not_measured()
     if without:
         print(f"note: identities are not measured: {without}")
-    portraits = _portraits(arguments)
+    portraits = default_or_own(arguments)
     measured = measure(
         portraits,
         lambda portrait, aus: PhotographEditor(chosen.model, portrait.pixels, portrait.face, aus),
@@ -104,7 +104,8 @@ def _measure(arguments: argparse.Namespace, chosen: "ChosenWeights") -> "Measure
     return measured
 
 
-def _portraits(arguments: argparse.Namespace) -> "Iterator[Portrait | Unmeasured]":
+def default_or_own(arguments: argparse.Namespace) -> "Iterator[Portrait | Unmeasured]":
+    """Yield the portraits of the folder that was named; without one, those that are there and renders."""
     from benchmarks.photos import portraits
 
     if arguments.folder is not None:

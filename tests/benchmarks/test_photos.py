@@ -1,5 +1,6 @@
 """`eggan bench photos`: closed forms of its figures, what a probe sees, what is not measured, its folder."""
 
+import argparse
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from benchmarks import photos_command
 from benchmarks.photos import photos_run, portraits, probe, summary
 from eggan.aus import AU_COLUMNS, AU_COUNT, AU_NUMBERS
 from eggan.errors import UserError
@@ -316,6 +318,19 @@ def test_a_method_that_reads_no_aus_is_one_line(eggan, tmp_path):
     status, _, err = eggan("bench", "photos", "--checkpoint", folder, "--runs", tmp_path / "runs")
     assert (status, err.count("\n")) == (2, 1)
     assert "reads no AUs" in err
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_without_a_folder_it_takes_what_is_there_and_says_what_is_not(there, tmp_path, monkeypatch, capsys):
+    if there:
+        (tmp_path / portraits.PORTRAITS / "anna").mkdir(parents=True)
+        Image.new("RGB", (60, 50)).save(tmp_path / portraits.PORTRAITS / "anna" / "1.png")
+    monkeypatch.setattr(portraits, "find_faces", lambda pixels: [face_at(30, 20)])
+    monkeypatch.setattr(portraits, "renders", lambda: iter(()))
+    arguments = argparse.Namespace(folder=None, data=tmp_path)
+    found = list(photos_command.default_or_own(arguments))
+    assert [entry.name for entry in found] == ["astronaut", *(["anna/1.png"] if there else [])]
+    assert ("`make portraits` fetches it" in capsys.readouterr().out) is not there
 
 
 @pytest.mark.slow
