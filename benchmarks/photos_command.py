@@ -23,16 +23,15 @@ if TYPE_CHECKING:
     from benchmarks.photos.portraits import Portrait, Unmeasured
 
 FOLDER = "photos"  # of the runs, in --runs
-HEADER = [
-    "AU",
-    "slope",
-    "of true edits",
-    "off target",
-    "right way, %",
-    "found, %",
-    "distance, 95th pct",
-    "edit, ms",
-]
+HEADINGS = {
+    "slope": "slope",
+    "true_slope": "of true edits",
+    "off_target": "off target",
+    "right": "right way, %",
+    "detected": "found, %",
+    "distance_high": "distance, 95th pct",
+    "edit_ms": "edit, ms",
+}
 
 
 def add_photos(parser: argparse.ArgumentParser) -> None:
@@ -124,14 +123,11 @@ def default_or_own(arguments: argparse.Namespace) -> "Iterator[Portrait | Unmeas
 
 def photos_text(measured: "Measured") -> str:
     """Return the figures of each AU, and real pairs beside them, as lines to print."""
-    from benchmarks.photos.summary import figures, responses, slopes, summarise
+    from benchmarks.photos.summary import by_action_unit
     from benchmarks.running.bench_console import table
 
-    by_au = summarise(measured.probes, "au")
-    everything = figures(measured.probes, responses(measured.probes))
-    true = slopes(measured.truth)
-    rows = [_cells(f"AU{row['au']}", row, true[row["au"]]) for row in by_au.to_dict("records")]
-    lines = [table(HEADER, [*rows, _cells("all", everything, true[0])])]
+    rows = by_action_unit(measured.probes, measured.truth).to_dict("records")
+    lines = [table(["AU", *HEADINGS.values()], [_cells(row) for row in rows])]
     for same, title in ((True, "one person"), (False, "two people")):
         pairs = measured.pairs.loc[measured.pairs["same_person"] == same, "distance"]
         if len(pairs):
@@ -142,11 +138,10 @@ def photos_text(measured: "Measured") -> str:
     return "\n".join(lines)
 
 
-def _cells(label: str, row: "Mapping[Any, float]", true_slope: float) -> list[str]:
-    digits = {"off_target": 2, "right": 0, "detected": 1, "distance_high": 3, "edit_ms": 0}
-    values = [(row["slope"], 2), (true_slope, 2)]
-    values += [(row[name], places) for name, places in digits.items()]
-    return [label, *(f"{value:.{places}f}".replace("nan", "-") for value, places in values)]
+def _cells(row: "Mapping[Any, Any]") -> list[str]:
+    digits = (2, 2, 2, 0, 1, 3, 0)
+    values = zip(HEADINGS, digits, strict=True)
+    return [row["label"], *(f"{row[name]:.{places}f}".replace("nan", "-") for name, places in values)]
 
 
 def track(
@@ -154,7 +149,7 @@ def track(
 ) -> None:
     """Log the figures as one run; faces go to the store only where they came with packages or are drawn."""
     from benchmarks.photos.photos_run import CARD, PAIRS, PROBES, TILES, TRUTH
-    from benchmarks.photos.summary import figures, responses, summarise
+    from benchmarks.photos.summary import figures, of_photographs, summarise
     from eggan import tracking
 
     settings = {key: measured.card[key] for key in ("method", "weights_sha256", "levels", "photographs")}
@@ -169,9 +164,9 @@ def track(
         params=tracking.flat_params(settings | {"portraits": len(measured.card["portraits"])}),
         artifacts=[*(f"{Path(name).stem}.*" for name in (PROBES, PAIRS, TRUTH)), CARD, *faces],
     )
-    overall = figures(measured.probes, responses(measured.probes))
-    values = {f"photos/{name}": value for name, value in overall.items()}
-    for row in summarise(measured.probes, "au").to_dict("records"):
+    probes = of_photographs(measured.probes)
+    values = {f"photos/{name}": value for name, value in figures(probes).items()}
+    for row in summarise(probes, "au").to_dict("records"):
         values |= {f"photos/au{row['au']}/{name}": value for name, value in row.items() if name != "au"}
     run = tracking.TrackedRun(folder, record, store)
     run.log(0, {name: value for name, value in values.items() if value == value})

@@ -66,7 +66,7 @@ def measure(
                 truth.append(_true_probes(portrait, portrait.truth, instruments, levels))
         described.append(_described(portrait, probed))
         people[portrait.name] = portrait.person
-        if probed.descriptor is not None:
+        if probed.descriptor is not None and portrait.kind == "photograph":  # a render is no real picture
             descriptors[portrait.name] = probed.descriptor
         if len(tiles) < MOST_ON_SHEET:
             tiles[portrait.name] = probed.tiles

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -57,11 +58,32 @@ def responses(probes: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def slopes(probes: pd.DataFrame) -> dict[int, float]:
-    """Return the mean slope of each AU over faces, and under 0 that of all; NaN where nothing was read."""
-    moved = responses(probes) if len(probes) else pd.DataFrame({"au": [], "slope": []})
-    by_au = {number: _mean(moved.loc[moved["au"] == number, "slope"].dropna()) for number in AU_NUMBERS}
-    return by_au | {0: _mean(moved["slope"].dropna())}
+def of_photographs(probes: pd.DataFrame) -> pd.DataFrame:
+    """Return the probes of photographs; all where there are renders alone."""
+    photographs = probes[probes["kind"] == "photograph"]
+    return photographs if len(photographs) else probes
+
+
+def by_action_unit(probes: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
+    """Return the figures of photographs by AU, then over all AUs: of photographs, renders, true edits.
+
+    Columns: label, those of `figures`, true_slope (of true edits of renders; NaN where none were drawn).
+    """
+    of_au = summarise(of_photographs(probes), "au")
+    true: dict[Any, Any] = dict.fromkeys(AU_NUMBERS, np.nan)
+    if len(truth):
+        true |= summarise(truth, "au").set_index("au")["slope"].to_dict()
+    rows: list[dict[Any, Any]] = [
+        {"label": f"AU{row['au']}", "true_slope": true[row["au"]]} | row for row in of_au.to_dict("records")
+    ]
+    kinds = {
+        "photographs": probes[probes["kind"] == "photograph"],
+        "renders": probes[probes["kind"] == "render"],
+    }
+    rows += [{"label": f"all, {name}", **figures(part)} for name, part in kinds.items() if len(part)]
+    if len(truth):  # how long it takes to draw one is no edit's time
+        rows.append({"label": "all, true edits of renders", **figures(truth), "edit_ms": np.nan})
+    return pd.DataFrame(rows)
 
 
 def summarise(probes: pd.DataFrame, by: str) -> pd.DataFrame:
@@ -70,15 +92,13 @@ def summarise(probes: pd.DataFrame, by: str) -> pd.DataFrame:
     Columns: slope, slope_sd, off_target, right (percent), detected (percent), distance, distance_high (95th
     percentile), edit_ms (median), probes.
     """
+    keys = dict.fromkeys(probes[by])
+    return pd.DataFrame([{by: key, **figures(probes[probes[by] == key])} for key in keys])
+
+
+def figures(probes: pd.DataFrame) -> dict[str, float]:
+    """Return the figures of some probes, at least one: see `summarise`."""
     moved = responses(probes)
-    rows = []
-    for key in dict.fromkeys(probes[by]):
-        rows.append({by: key, **figures(probes[probes[by] == key], moved[moved[by] == key])})
-    return pd.DataFrame(rows)
-
-
-def figures(probes: pd.DataFrame, moved: pd.DataFrame) -> dict[str, float]:
-    """Return the figures of some probes and of their `responses`."""
     change, distance = moved["change"].dropna(), probes["distance"].dropna()
     slope = moved["slope"].dropna()
     return {
@@ -110,8 +130,9 @@ def real_pairs(descriptors: Mapping[str, np.ndarray], people: Mapping[str, str])
 
 
 def targets_of(probes: pd.DataFrame) -> list[Target]:
-    """Return what was reached: faces still found, identities kept, AUs moved the way that was asked."""
-    all_of_them = figures(probes, responses(probes))
+    """Return what photographs reached: faces still found, identities kept, AUs moved the asked way."""
+    probes = of_photographs(probes)
+    all_of_them = figures(probes)
     lost = int((~probes["detected"]).sum())
     high, right = all_of_them["distance_high"], all_of_them["right"]
     found = f"every face is still found: {len(probes) - lost} of {len(probes)} edits"

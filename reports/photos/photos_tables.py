@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.photos.photos_run import Measured
-from benchmarks.photos.summary import LARGEST_DISTANCE, figures, responses, slopes, summarise
+from benchmarks.photos.summary import LARGEST_DISTANCE, by_action_unit, of_photographs, summarise
 from eggan.evaluation.identity_distance import SAME_PERSON
 from reports.style.text_table import TextTable
 
@@ -31,16 +31,13 @@ EXPLAINED = (
 
 def by_au(measured: Measured) -> TextTable:
     """Return a row for each AU, then one for all."""
-    true = slopes(measured.truth)
     rows = [
-        (f"AU{row['au']}", *_cells(row), _number(true[row["au"]], 2))
-        for row in summarise(measured.probes, "au").to_dict("records")
+        (str(row["label"]), *_cells(row), _number(row["true_slope"], 2))
+        for row in by_action_unit(measured.probes, measured.truth).to_dict("records")
     ]
-    everything = figures(measured.probes, responses(measured.probes))
-    rows.append(("all", *_cells(everything), _number(true[0], 2)))
     caption = f"{EXPLAINED} SD: over portraits. True edits: renders drawn with the asked AUs, read alike."
     header = ("AU", *(title for title, _ in COLUMNS.values()), "slope of true edits")
-    return TextTable("by-au", "By action unit", caption, header, tuple(rows))
+    return TextTable("by-au", "By action unit, of photographs", caption, header, tuple(rows))
 
 
 def by_portrait(measured: Measured) -> TextTable:
@@ -65,9 +62,8 @@ def real_pairs(measured: Measured) -> TextTable | None:
             rows.append((title, str(len(pairs)), *_spread(pairs)))
     if not rows:
         return None
-    rows.append(
-        ("source and edit", str(measured.probes["distance"].count()), *_spread(measured.probes["distance"]))
-    )
+    edits = of_photographs(measured.probes)["distance"]
+    rows.append(("source and edit", str(edits.count()), *_spread(edits)))
     caption = (
         f"Distance of dlib's face descriptors; its authors call two faces below {SAME_PERSON} one person. "
         f"The target for edits is {LARGEST_DISTANCE} at the 95th percentile."

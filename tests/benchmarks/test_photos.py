@@ -87,12 +87,20 @@ class TestFigures:
         target = summary.targets_of(probes)[0]
         assert (target.word, "50 of 51" in target.text) == ("missed", True)
 
-    def test_slopes_of_true_edits_are_beside_those_of_edits(self):
-        true = summary.slopes(probes_of(lambda level: 0.95 * level, unread=[0]))
-        assert np.isnan(true[1])
-        assert [true[number] for number in AU_NUMBERS[1:]] == pytest.approx([0.95] * 16)
-        assert true[0] == pytest.approx(0.95)
-        assert np.isnan(list(summary.slopes(pd.DataFrame()).values())).all()
+    def test_renders_stand_beside_photographs_and_never_among_them(self):
+        photographs = probes_of(lambda level: 0.5 * level, distance=0.5)
+        renders = probes_of(lambda level: 0.9 * level, portrait="r", kind="render", distance=0.1)
+        truth = probes_of(lambda level: 0.95 * level, portrait="r", kind="render", unread=[0])
+        both = pd.concat([photographs, renders], ignore_index=True)
+        table = summary.by_action_unit(both, truth).set_index("label")
+        assert table.loc["AU12", ["slope", "true_slope"]].tolist() == pytest.approx([0.5, 0.95])
+        assert np.isnan(table.loc["AU1", "true_slope"])
+        overall = {label: table.loc[f"all, {label}", "slope"] for label in ("photographs", "renders")}
+        assert overall == pytest.approx({"photographs": 0.5, "renders": 0.9})
+        assert table.loc["all, true edits of renders", "slope"] == pytest.approx(0.95)
+        assert [target.word for target in summary.targets_of(both)] == ["reached", "missed", "reached"]
+        assert [target.word for target in summary.targets_of(renders)] == ["reached"] * 3
+        assert "all, renders" not in summary.by_action_unit(photographs, truth.iloc[:0])["label"].tolist()
 
     def test_real_pairs_are_of_people_who_are_known(self):
         descriptors = {name: np.eye(3)[k] for k, name in enumerate("abc")} | {"d": np.zeros(3)}
