@@ -24,6 +24,7 @@ STILL = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif"
 MOVING = {".gif": "GIF", ".webp": "WEBP", ".mp4": "MP4"}
 MARK = b"eggan, sha256 of all before: "
 MARK_LENGTH = len(MARK) + 64
+STRIP = 1024  # rows that are hashed at once
 LARGEST_EXIF = 65_533  # bytes, in JPEG
 LARGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383}
 # What a format cannot hold -> the mode that is written, and what is noted.
@@ -74,7 +75,7 @@ def save_picture(picture: np.ndarray | Image.Image, path: Path, **options: Any) 
     image = Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture
     mark = PngImagePlugin.PngInfo()
     mark.add_text(SOFTWARE, f"eggan {__version__}")
-    mark.add_text(PIXELS, _pixels_hash(np.asarray(image)))
+    mark.add_text(PIXELS, _pixels_hash(image))
     write_atomically(path, lambda staged: image.save(staged, format="PNG", pnginfo=mark, **options))
     return path
 
@@ -84,14 +85,20 @@ def is_own_picture(path: Path) -> bool:
     try:
         with Image.open(path, formats=["PNG"]) as image:
             mark = image.info.get(PIXELS)
-            return mark is not None and mark == _pixels_hash(np.asarray(image))
+            return mark is not None and mark == _pixels_hash(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return False
 
 
-def _pixels_hash(image: np.ndarray) -> str:
-    head = f"{image.shape} {image.dtype}\n".encode()
-    return hashlib.sha256(head + np.ascontiguousarray(image).tobytes()).hexdigest()
+def _pixels_hash(image: Image.Image) -> str:
+    """Return a hash of shape and pixels, taken in strips: a whole picture would be copied for it."""
+    digest = hashlib.sha256()
+    for top in range(0, image.height, STRIP):
+        rows = np.asarray(image.crop((0, top, image.width, min(top + STRIP, image.height))))
+        if top == 0:
+            digest.update(f"{(image.height, *rows.shape[1:])} {rows.dtype}\n".encode())
+        digest.update(np.ascontiguousarray(rows).data)
+    return digest.hexdigest()
 
 
 def check_result(path: Path, kinds: dict[str, str], inputs: Iterable[Path], force: bool) -> None:
@@ -116,7 +123,8 @@ def save_result(
     mode, note = FIT[kind].get(image.mode, (image.mode, None))
     if mode != image.mode:
         icc = icc if image.mode == "RGBA" else b""  # a profile fits its own colours alone
-        image = (image if mode == "RGBA" else Image.fromarray(seen)).convert(mode)
+        image = image if mode == "RGBA" else Image.fromarray(seen)
+        image = image if image.mode == mode else image.convert(mode)
     if kind == "JPEG" and len(exif) > LARGEST_EXIF:
         exif, note = b"", f"without its Exif block: JPEG holds {LARGEST_EXIF} bytes of it"
     options = OPTIONS.get(kind, {}) | {"icc_profile": icc or None}

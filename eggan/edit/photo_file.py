@@ -12,6 +12,7 @@ from PIL import Image
 
 from eggan.data.decoding import DEPTHS, Original, decode_original
 
+BAND = 1 << 20  # pixels that are written at once: bounds memory
 GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow's
 RGB, TRANSPARENT, GREY_MODES = "RGB", ("RGBA", "LA"), ("L", "LA", "I;16")
 # What modes in which nothing is edited become, and why.
@@ -50,6 +51,13 @@ class PhotoFile:
     def put(self, box: tuple[int, int, int, int], patch: np.ndarray) -> None:
         """Take over an edit, uint8 (h, w, 3), of the box (left, top, right, bottom)."""
         left, top, right, bottom = box
+        rows = max(1, BAND // (right - left))
+        for start in range(top, bottom, rows):
+            stop = min(start + rows, bottom)
+            self._put_band((left, start, right, stop), patch[start - top : stop - top])
+
+    def _put_band(self, box: tuple[int, int, int, int], patch: np.ndarray) -> None:
+        left, top, right, bottom = box
         before = self.pixels[top:bottom, left:right]
         changed = (before != patch).any(axis=2)
         own = np.array(self.image.crop(box))
@@ -68,8 +76,16 @@ def load_photo_file(path: Path) -> PhotoFile:
     icc = (
         b"" if image.mode != original.image.mode and original.image.mode not in ("P", "PA") else original.icc
     )
-    pixels = np.array(original.rgb)
-    return PhotoFile(pixels, image, _highest(image), original.exif, icc, original.notes + added)
+    return PhotoFile(_pixels(original.rgb), image, _highest(image), original.exif, icc, original.notes + added)
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    """Return uint8 (H, W, 3), filled in strips: at once, a picture is copied twice."""
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    rows = max(1, BAND // image.width)
+    for top in range(0, image.height, rows):
+        pixels[top : top + rows] = image.crop((0, top, image.width, min(top + rows, image.height)))
+    return pixels
 
 
 def _editable(original: Original) -> tuple[Image.Image, str | None]:

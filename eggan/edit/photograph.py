@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 FEATHER = 0.12  # of half the square: where an edit fades out
 ROUNDING = 1e-3  # pixels: landmarks are float32
-REACH = 0.25  # of half the square: how far from outside of it pixels may be moved in
+KERNEL = 2  # pixels around a place that a bicubic kernel reads
 SMOOTH = 4  # the network's fields are enlarged by this much with a smooth kernel, the rest linearly
 BAND = 1 << 20  # pixels that are composed at once: bounds memory
 # The change (of 2, the mean over colours) between which an edit turns from a difference into one of its own
@@ -61,7 +61,7 @@ class PhotographEditor:
         self._feather = FEATHER if face is not None else 0.0
         self._to_square = _to_square(photograph, face)
         self._to_pixels = np.linalg.inv(self._to_square[:, :2])
-        self.box = self._bounds(1.0)
+        self.box = self._bounds()
         self._small = _in_range(framed(photograph, face, model.image_size), model.device)
         known = np.zeros(AU_COUNT) if source_aus is None else np.nan_to_num(source_aus)
         self._source_aus = _row(known, model.device)
@@ -162,11 +162,11 @@ class PhotographEditor:
         left, top, right, bottom = self.box
         fields = F.interpolate(fields, scale_factor=SMOOTH, mode="bicubic", align_corners=False)
         rows = max(1, BAND // (right - left))
-        bands = [
-            self._compose_band(fields, (left, start, right, min(start + rows, bottom)))
-            for start in range(top, bottom, rows)
-        ]
-        return np.concatenate(bands)
+        patch = np.empty((bottom - top, right - left, 3), np.uint8)
+        for start in range(top, bottom, rows):
+            stop = min(start + rows, bottom)
+            patch[start - top : stop - top] = self._compose_band(fields, (left, start, right, stop))
+        return patch
 
     def _compose_band(self, fields: Tensor, box: Box) -> np.ndarray:
         left, top, right, bottom = box
@@ -195,28 +195,25 @@ class PhotographEditor:
 
     def _moved(self, grid: Tensor, flow: Tensor) -> Tensor:
         """Return the photograph's pixels (1, 3, h, w), 0 to 255, from where `flow` takes them."""
-        left, top, right, bottom = self._reached
         inverse = torch.from_numpy(self._to_pixels).float()
         shift = torch.from_numpy(self._to_square[:, 2]).float()
         places = (grid + flow.permute(0, 2, 3, 1) - shift) @ inverse.T
+        left, top, right, bottom = self._box_around(places.amin((0, 1, 2)), places.amax((0, 1, 2)))
         corner, size = torch.tensor([left, top]), torch.tensor([right - left, bottom - top])
+        read = _levels(self._photograph[top:bottom, left:right])
         places = (places - corner) / size * 2 - 1
-        return F.grid_sample(
-            self._reachable, places, mode="bicubic", padding_mode="border", align_corners=False
-        )
+        return F.grid_sample(read, places, mode="bicubic", padding_mode="border", align_corners=False)
 
-    @cached_property
-    def _reached(self) -> Box:
-        return self._bounds(1 + REACH)
+    def _box_around(self, low: Tensor, high: Tensor) -> Box:
+        """Return the part of the photograph that is read for places from `low` to `high`, both (x, y)."""
+        most = np.array(self._photograph.shape[1::-1])
+        first = np.clip(np.floor(low.numpy()) - KERNEL, 0, most - 1).astype(int)
+        last = np.clip(np.ceil(high.numpy()) + KERNEL, first + 1, most).astype(int)
+        return int(first[0]), int(first[1]), int(last[0]), int(last[1])
 
-    @cached_property
-    def _reachable(self) -> Tensor:
-        left, top, right, bottom = self._reached
-        return _levels(self._photograph[top:bottom, left:right])
-
-    def _bounds(self, half: float) -> Box:
-        """Return the box around the square of half sides `half`, as far as the photograph goes."""
-        corners = half * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
+    def _bounds(self) -> Box:
+        """Return the box around the square, as far as the photograph goes."""
+        corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
         pixels = (corners - self._to_square[:, 2]) @ self._to_pixels.T
         height, width = self._photograph.shape[:2]
         low = np.floor(pixels.min(axis=0) + ROUNDING).clip(0, (width - 1, height - 1)).astype(int)
