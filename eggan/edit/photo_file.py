@@ -72,11 +72,10 @@ def load_photo_file(path: Path) -> PhotoFile:
     """Read a photograph of any form that Pillow reads; an unusable one is a `UserError` of one line."""
     original = decode_original(path)
     image, note = _editable(original)
-    added = (note,) if note else ()
-    icc = (
-        b"" if image.mode != original.image.mode and original.image.mode not in ("P", "PA") else original.icc
-    )
-    return PhotoFile(_pixels(original.rgb), image, _highest(image), original.exif, icc, original.notes + added)
+    notes = (*original.notes, *([note] if note else []))
+    same_colours = original.image.mode in (image.mode, "P", "PA")
+    icc = original.icc if same_colours else b""
+    return PhotoFile(_pixels(original.rgb), image, _highest(image), original.exif, icc, notes)
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
