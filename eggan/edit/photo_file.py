@@ -83,7 +83,8 @@ def _pixels(image: Image.Image) -> np.ndarray:
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     rows = max(1, BAND // image.width)
     for top in range(0, image.height, rows):
-        pixels[top : top + rows] = image.crop((0, top, image.width, min(top + rows, image.height)))
+        part = image.crop((0, top, image.width, min(top + rows, image.height)))
+        pixels[top : top + rows] = np.asarray(part)
     return pixels
 
 
