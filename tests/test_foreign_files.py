@@ -10,6 +10,7 @@ import torch
 
 from baselines.lightcnn import build_network
 from baselines.official import lightcnn_key
+from benchmarks.photos.photos_run import write_measured
 from eggan import cli
 from eggan.data.photos.build import PROBLEM_COLUMNS, check_free
 from eggan.errors import UserError
@@ -23,6 +24,7 @@ from reports.suite.frame import write_frame
 from studies.study_export import read_study
 from studies.study_export import write_frame as write_study
 from tests.baselines.test_import import official_state
+from tests.benchmarks.test_photos import measured_once
 from tests.reports.fakes import make_frame
 from tests.studies.fakes import fake_study
 
@@ -67,6 +69,11 @@ COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("report", "build", "--frame", "frame", "--out", "OUT"),
         ("index.html", "tables/t1.csv"),
     ),
+    "report photos": (
+        ("report", "photos", "photos", "--out", "OUT"),
+        ("index.html", "tables/by-au.csv"),
+    ),
+    "export onnx": (("export", "onnx", "--checkpoint", "m", "-o", "OUT.onnx"), ("",)),
     "report export": (("report", "merge", "OUT", "frame"), FRAMES),
     "study report": (
         ("study", "report", "--frame", "study", "--out", "OUT"),
@@ -88,6 +95,7 @@ def workplace(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.save(official_state(build_network("9"), lightcnn_key), folder / "official.pth")
     (folder / "l.csv").write_text("file,au01\n")
     write_frame(make_frame(seeds=1), folder / "frame")
+    write_measured(measured_once(), folder / "photos")
     fake_study(folder / "runs" / "studies" / "s", trials=4)
     write_study(read_study(folder / "runs" / "studies" / "s"), folder / "study")
     return folder
