@@ -309,11 +309,13 @@ def _other_face(path: Path, model: "Model") -> "tuple[np.ndarray | None, np.ndar
 
 
 def _warn_of_detail(model: "Model", editor: "PhotographEditor") -> None:
-    """Warn where an edit has less detail than the photograph."""
+    """Warn where an edit draws the face anew, with less detail than the photograph has."""
     side = round(editor.side)
-    if not model.edits_large and side > model.image_size:
-        print(
-            f"warning: the face fills {side} x {side} pixels; {model.name}, {model.description}: the edit is "
-            "enlarged, and has no more detail than these",
-            file=sys.stderr,
-        )
+    if model.edits_large or side <= model.image_size:
+        return
+    another = ": expect another person's face" if model.learnt_renders else ""
+    print(
+        f"warning: the face fills {side} x {side} pixels; {model.name}, {model.description}: it draws the face "
+        f"anew, enlarged, with no more detail than these{another}",
+        file=sys.stderr,
+    )

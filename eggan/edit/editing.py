@@ -34,12 +34,17 @@ class Model:
     @property
     def description(self) -> str:
         """What it is and what it writes."""
-        rendered = " (rendered faces)" if self.trained_on.startswith(RENDERED) else ""
+        rendered = " (rendered faces)" if self.learnt_renders else ""
         data = f"trained on {self.trained_on}{rendered}, " if self.trained_on else ""
         size = f"{self.image_size} x {self.image_size} pixels"
         if self.edits_large:
             return f"{data}reads {size}, writes the photograph's own size"
         return f"{data}writes {size}"
+
+    @property
+    def learnt_renders(self) -> bool:
+        """Whether it was trained on rendered faces."""
+        return self.trained_on.startswith(RENDERED)
 
     @property
     def edits_large(self) -> bool:

@@ -175,6 +175,14 @@ def test_a_method_that_knows_expressions_is_enlarged_pasted_back_and_warned_of(w
     assert bottom - top <= 152
 
 
+def test_a_method_that_learnt_renders_and_draws_a_face_anew_is_warned_of(workplace, eggan):
+    words = ("--checkpoint", "eggan_64", "--au", "12=3", "-o", "out.png")
+    status, _, err = eggan("edit", "portrait.png", *words)
+    assert (status, err.count("\n")) == (0, 1)
+    assert "trained on synfacs-crowd (rendered faces), writes 64 x 64 pixels: it draws the face anew" in err
+    assert "expect another person's face" in err
+
+
 def with_exif(orientation: int) -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = orientation, "Maker"
