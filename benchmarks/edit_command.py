@@ -315,7 +315,7 @@ def _warn_of_detail(model: "Model", editor: "PhotographEditor") -> None:
         return
     another = ": expect another person's face" if model.learnt_renders else ""
     print(
-        f"warning: the face fills {side} x {side} pixels; {model.name}, {model.description}: it draws the face "
-        f"anew, enlarged, with no more detail than these{another}",
+        f"warning: the face fills {side} x {side} pixels; {model.name}, {model.description}: it draws the "
+        f"face anew, enlarged, with no more detail than these{another}",
         file=sys.stderr,
     )
