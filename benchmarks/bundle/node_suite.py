@@ -20,6 +20,7 @@ from benchmarks.running.cells import PlannedCell, read_status
 from benchmarks.running.environment import BenchEnvironment, OpenSuite, open_suite
 from benchmarks.running.suite_run import open_suite_run, plan_suite, run_cell
 from benchmarks.suites.presets import preset_config
+from benchmarks.suites.shipped_methods import ShippedMethod
 from benchmarks.suites.suite import Suite
 from eggan.errors import UserError, one_line
 from eggan.files import write_json
@@ -52,8 +53,7 @@ def _measured(opened: OpenSuite, untrained: list[PlannedCell], minutes: float, u
     """Time the training of every method, and divide what is then left.
 
     A method that cannot be timed costs nothing here: its cell will fail and say why, as in any suite.
-    A trained cell is taken to be scored in the time of the slowest one that needed no training, but for the
-    first, which renders what all of them show.
+    A trained cell is taken to be scored in the time of the slowest one of shipped weights.
     """
     bench, costs = opened.bench, dict[str, Timed]()
     for plan in plan_suite(opened):
@@ -70,11 +70,20 @@ def _measured(opened: OpenSuite, untrained: list[PlannedCell], minutes: float, u
         except Exception as error:  # a bug in one method must not take the others with it
             print(f"{plan.spec.method} cannot be timed: {one_line(error)}", flush=True)
             costs[plan.spec.method] = Timed()
-    recorded = [read_status(bench.cell_folder(plan.spec.key)).values for plan in untrained[1:] or untrained]
-    scoring = max((float(values.get("seconds", 0.0)) for values in recorded), default=0.0)
+    scoring = scoring_seconds(untrained, bench)
     seconds = {name: cost.seconds for name, cost in costs.items()}
     budget = divided(opened.suite, minutes, until - time.time(), scoring, seconds)
     return with_ceiling(budget, costs, bench.device)
+
+
+def scoring_seconds(untrained: list[PlannedCell], bench: BenchEnvironment) -> float:
+    """Return the seconds of the slowest cell of shipped weights, or of all where the suite has none.
+
+    References are a poor measure: the first one renders what all show, and the oracle its edits.
+    """
+    alike = [plan for plan in untrained if isinstance(plan.entry, ShippedMethod)] or untrained
+    recorded = [read_status(bench.cell_folder(plan.spec.key)).values for plan in alike]
+    return max((float(values.get("seconds", 0.0)) for values in recorded), default=0.0)
 
 
 def _run_all(opened: OpenSuite) -> bool:

@@ -31,7 +31,10 @@ from benchmarks.bundle.budget import (
     with_images,
 )
 from benchmarks.bundle.packing import pack
-from benchmarks.running.cells import all_cells, read_status
+from benchmarks.running.cells import all_cells, read_status, write_status
+from benchmarks.running.environment import open_suite
+from benchmarks.running.suite_run import plan_suite
+from benchmarks.suites.methods import METHODS, shipped_rows
 from benchmarks.suites.suite import CROWD, Row, find_suite
 from eggan import tracking
 from eggan.errors import UserError
@@ -136,6 +139,19 @@ def test_a_run_trains_all_on_the_images_that_fit_and_keeps_the_number(node_resul
     assert (node_results / BUDGET_FILE).read_bytes() == before
     with pytest.raises(UserError, match="holds results of the suite tiny: choose another --out"):
         read_budget(node_results, "quick")
+
+
+def test_scoring_is_expected_to_take_as_long_as_that_of_shipped_weights(tmp_path):
+    """The oracle renders its edits, and takes longer than any method will."""
+    bench = dataclasses.replace(make_bench(tmp_path), methods={**METHODS, **shipped_rows()})
+    seconds = {"oracle": 90.0, "copy-source": 60.0, "eggan-shipped": 7.0, "eggan-w-shipped": 8.0}
+    suite = dataclasses.replace(tiny_suite(), rows=tuple(map(Row, seconds)))
+    plans = plan_suite(open_suite(suite, bench))
+    for plan in plans:
+        write_status(bench.cell_folder(plan.spec.key), "finished", seconds=seconds[plan.spec.method])
+    assert node_suite.scoring_seconds(plans, bench) == 8.0
+    assert node_suite.scoring_seconds(plans[:2], bench) == 90.0
+    assert node_suite.scoring_seconds([], bench) == 0.0
 
 
 def test_too_few_minutes_are_one_line_and_what_needs_no_training_is_kept(tmp_path):
