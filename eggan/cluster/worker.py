@@ -7,10 +7,12 @@ Nothing here imports torch: the processes of the calls do.
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -73,6 +75,9 @@ def dask_setup(worker: Worker) -> None:
     offered = usual | worker.state.total_resources | {program_version(): MANY}
     worker.state.total_resources.update(offered)
     worker.state.available_resources.update(offered)
+    if worker.nanny:  # Ctrl-C reaches all processes of a terminal, and this one is stopped by its nanny
+        with suppress(ValueError):  # in a thread, where signals are somebody else's
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def root_of(worker: Worker) -> Path:

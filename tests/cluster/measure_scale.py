@@ -17,14 +17,14 @@ from pathlib import Path
 import psutil
 from distributed import Worker
 
-from eggan.child_process import end_with_parent
 from eggan.cluster import connection
 from eggan.cluster import worker as remote
 from eggan.cluster.connection import ClusterChoice, connected
 from eggan.cluster.jobs import ClusterRun, Job, Outcome
 from eggan.files import write_json
-from tests.cluster.counting import CELL, METRICS, STATE
+from tests.cluster.counting import CELL, METRICS, STATE, compute
 
+LOOPS = 60_000_000
 # A cell's files as a process writes them that starts in no time: 12 of 20 KB.
 QUICK = """
 import json, os, sys
@@ -33,7 +33,6 @@ os.makedirs(place)
 for name in ["training_state.pt", "metrics.jsonl", *map(str, range(9)), "cell.json"]:
     open(os.path.join(place, name), "wb").write(os.urandom(20_000))
 """
-LOOPS = 60_000_000
 
 
 def dask_setup(worker: Worker) -> None:
@@ -42,24 +41,15 @@ def dask_setup(worker: Worker) -> None:
     remote.dask_setup(worker)
 
 
-def burn(arguments: argparse.Namespace) -> int:
-    """Compute on one thread."""
-    end_with_parent()
-    total = 0
-    for number in range(LOOPS):
-        total += number & 7
-    return 0 if total else 1
-
-
 def burning(count: int) -> Iterator[Job]:
     for number in range(count):
-        yield Job(f"burn-{number}", argparse.Namespace(run=burn), {"threads": 1})
+        yield Job(f"burn-{number}", argparse.Namespace(run=compute, loops=LOOPS), {"threads": 1})
 
 
 def quick(count: int, folder: Path) -> Iterator[Job]:
     for number in range(count):
         name, place = f"cell-{number}", f"runs/cells/{number}"
-        own = argparse.Namespace(run=burn, place=place)
+        own = argparse.Namespace(run=compute, place=place)
         yield Job(
             name,
             own,
@@ -116,7 +106,10 @@ def bare(folder: Path, count: int = 50) -> float:
 
 
 def speed(count: int, folder: Path) -> None:
-    took = {workers: run(workers, burning(count), lambda *_: None, folder) for workers in (1, 2)}
+    def ended(job: Job, outcome: Outcome) -> None:
+        assert outcome.status == 0, outcome
+
+    took = {workers: run(workers, burning(count), ended, folder) for workers in (1, 2)}
     print(f"{count} jobs: {took[1]:.1f} s with one worker, {took[2]:.1f} s with two: {took[1] / took[2]:.2f}")
 
 

@@ -18,7 +18,8 @@ def main(file: str, folder: Path) -> int:
     given = job(folder / "cells", folder / "notes", until=until, step_seconds=0.05)
 
     def ended(_job: Job, outcome: Outcome) -> None:
-        number = int((folder / "cells" / "count" / "training_state.pt").read_text())
+        state = folder / "cells" / "count" / "training_state.pt"
+        number = int(state.read_text()) if state.exists() else None
         write_json({"status": outcome.status, "number": number}, folder / "outcome.json")
 
     try:

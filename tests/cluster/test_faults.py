@@ -16,7 +16,7 @@ from eggan.cluster.connection import ClusterChoice, connected
 from eggan.cluster.jobs import ClusterRun
 from eggan.errors import UserError
 from tests.cluster.counting import CELL, job, notes_of
-from tests.cluster.machines import DEATH_SECONDS, ROOT, Machines, free_port, until
+from tests.cluster.machines import DEATH_SECONDS, ROOT, Machines, children, free_port, until
 
 pytestmark = pytest.mark.slow
 
@@ -196,20 +196,22 @@ def test_a_worker_with_another_version_is_refused_with_a_line(machines, notes, t
     assert f"the worker {names['bare']} gets no jobs: start it as" in capsys.readouterr().err
 
 
-def test_an_interrupted_run_brings_the_last_checkpoints(machines, notes, tmp_path, monkeypatch):
-    machines.scheduler()
-    machines.worker("one")
-    monkeypatch.setattr(jobs, "BRING_SECONDS", 600.0)
-    looked = []
-
-    def interrupted(self) -> None:
-        if notes_of(notes) and len(notes_of(notes)[0][1]) > 2:
-            looked.append(True)
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(ClusterRun, "_note_workers", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run(machines, [job(tmp_path, notes, until=100, step_seconds=0.1)], tmp_path)
-    assert looked
-    assert counted(tmp_path) == notes_of(notes)[0][1][-1][0] > 2
-    os.kill(machines.processes[0].pid, signal.SIGTERM)
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)], ids=["ctrl-c", "kill"]
+)
+def test_workers_of_this_machine_end_with_their_command(notes, tmp_path, number, status):
+    words = [sys.executable, "-m", "tests.cluster.one_job", "local:1", str(tmp_path)]
+    given = {**os.environ, "PYTHONPATH": str(ROOT), "COUNT_UNTIL": "1000"}
+    command = subprocess.Popen(words, env=given, start_new_session=True)
+    until(lambda: notes_of(notes) and len(notes_of(notes)[0][1]) > 3)
+    below = [process.pid for process in children(command.pid)]
+    if number == signal.SIGINT:  # as a terminal does
+        os.killpg(command.pid, number)
+    else:
+        command.kill()
+    assert command.wait(60) == status
+    assert until(lambda: all(map(is_gone, below))) < DEATH_SECONDS
+    ((job_pid, lines),) = notes_of(notes)
+    assert job_pid in below
+    if number == signal.SIGINT:  # the last checkpoint has come back
+        assert counted(tmp_path / "cells") == lines[-1][0]
