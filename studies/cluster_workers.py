@@ -39,7 +39,8 @@ def run_on_cluster(
 ) -> None:
     """Let workers run a study's trials; what those leave is brought to the study's folder here."""
     jobs = _jobs(choice, context, arguments, workers)
-    with connected(choice, context.bench.cache / SCRATCH) as client:
+    bench = context.bench
+    with connected(choice, bench.cache / SCRATCH, bench.device.startswith("cuda")) as client:
         ClusterRun(client, jobs, _report_end).run()
 
 

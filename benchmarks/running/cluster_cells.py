@@ -41,8 +41,8 @@ def run_on_cluster(
     choice: ClusterChoice, plans: Sequence[PlannedCell], opened: OpenSuite, arguments: argparse.Namespace
 ) -> None:
     """Run cells that are not finished on a cluster; each ends in its folder here, and in the store."""
-    cells = ClusterCells(plans, opened, arguments)
-    with cells, connected(choice, opened.bench.cache / SCRATCH) as client:
+    cells, bench = ClusterCells(plans, opened, arguments), opened.bench
+    with cells, connected(choice, bench.cache / SCRATCH, bench.device.startswith("cuda")) as client:
         ClusterRun(client, cells.jobs(), cells.ended).run()
 
 

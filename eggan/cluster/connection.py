@@ -97,8 +97,8 @@ def add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def connected(choice: ClusterChoice, scratch: Path) -> Iterator["Client"]:
-    """Lend a client of the cluster; workers of this machine work below `scratch`.
+def connected(choice: ClusterChoice, scratch: Path, gpu: bool = False) -> Iterator["Client"]:
+    """Lend a client of the cluster; workers of this machine work below `scratch`, and offer a GPU with `gpu`.
 
     A cluster that does not answer is a `UserError`.
     """
@@ -108,7 +108,7 @@ def connected(choice: ClusterChoice, scratch: Path) -> Iterator["Client"]:
     warnings.filterwarnings("ignore", category=VersionMismatchWarning)
     if choice.is_local:
         workers = int(choice.place.removeprefix(LOCAL))
-        with _local_cluster(workers, scratch) as cluster, _client(address=cluster) as client:
+        with _local_cluster(workers, scratch, gpu) as cluster, _client(address=cluster) as client:
             yield client
         return
     if choice.is_address:
@@ -135,11 +135,10 @@ def _client(**options: Any) -> "Client":
 
 
 @contextmanager
-def _local_cluster(workers: int, scratch: Path) -> Iterator[Any]:
-    import torch
+def _local_cluster(workers: int, scratch: Path, gpu: bool) -> Iterator[Any]:
     from distributed import LocalCluster
 
-    offered = {"threads": max(1, allowed_cores() // workers), "gpu": int(torch.cuda.is_available())}
+    offered = {"threads": max(1, allowed_cores() // workers), "gpu": int(gpu)}
     with working("starting workers"):
         cluster = LocalCluster(
             n_workers=workers,

@@ -1,6 +1,7 @@
 """Studies on a cluster: workers share the database, their trials come back here."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -39,14 +40,13 @@ def test_each_worker_is_a_task_and_their_needs_are_those_of_the_method(tmp_path)
     assert f"{own.dataset}/images.npy" in places
 
 
-@pytest.mark.slow
-def test_workers_of_this_machine_share_the_journal(tmp_path):
-    context = make_context(tmp_path, trials=2)
-    make_study(context)
-    run_on_cluster(ClusterChoice("local:1"), context, arguments_of(tmp_path, None), 1)
-    frame = trial_frame(open_study(context.folder()))
-    assert list(frame["state"]) == ["complete", "complete"]
-    assert (context.folder() / "trials" / "0001" / "trial.json").exists()
+def test_workers_of_this_machine_work_in_the_studys_own_folder_with_its_journal(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    context = make_context(tmp_path)
+    (job,) = cluster_workers._jobs(ClusterChoice("local:1"), context, arguments_of(Path(), None), 1)
+    own = job.arguments
+    assert (own.runs, own.dataset, own.storage) == (tmp_path / "runs", tmp_path / "faces", None)
+    assert (job.folder, dict(job.files)) == (None, {})
 
 
 @pytest.mark.slow
