@@ -345,7 +345,9 @@ def test_without_a_folder_it_takes_what_is_there_and_says_what_is_not(there, tmp
 def test_the_command_measures_prints_and_tracks(eggan, tmp_path, monkeypatch):
     """One photograph of a folder: its faces stay out of the tracking store."""
     monkeypatch.chdir(tmp_path)
+    every = probe.targets  # two of the seventeen AUs are enough here
     monkeypatch.setattr(probe, "LEVELS", (0.0, 5.0))
+    monkeypatch.setattr(probe, "targets", lambda *given: (row for row in every(*given) if row[0] in (12, 25)))
     picture = portraits.example().pixels
     (tmp_path / "mine").mkdir()
     Image.fromarray(picture).save(tmp_path / "mine" / "face.png")
@@ -353,7 +355,7 @@ def test_the_command_measures_prints_and_tracks(eggan, tmp_path, monkeypatch):
     status, out, err = eggan("bench", "photos", "mine")
     assert (status, err) == (0, "")
     assert "not measured: empty.png: no face was found" in out
-    assert "every face is still found: 34 of 34 edits" in out
+    assert "every face is still found: 4 of 4 edits" in out
     (run,) = (tmp_path / "runs" / "photos").iterdir()
     values = json.loads((run / "metrics.jsonl").read_text().splitlines()[0])["values"]
     assert values["photos/detected"] == 100
