@@ -123,8 +123,8 @@ def add_instruments(parser: argparse.ArgumentParser) -> None:
         "--au-instrument",
         default="auto",
         metavar="NAME",
-        help="synfacs (the shipped estimators) or openface (default: auto: openface on photographs, or with "
-        "--openface)",
+        help="synfacs (the shipped estimators), landmarks (the shipped landmark reader) or openface "
+        "(default: auto: openface on photographs, or with --openface)",
     )
     parser.add_argument(
         "--verifier",

@@ -129,10 +129,12 @@ def instruments() -> Iterator[Line]:
     """Yield the frozen scorers: name, hash and what each is for, or what is missing."""
     with loading():
         from eggan.evaluation.instruments import load_au_estimator, load_verifier
+        from eggan.evaluation.landmark_reader import load_landmark_reader
 
     for label, load, purpose in (
         ("AU estimator a", lambda: load_au_estimator("a"), "Table 1"),
         ("AU estimator b", lambda: load_au_estimator("b"), "second opinion on Table 1"),
+        ("landmark reader", load_landmark_reader, "third opinion on Table 1; AUs of photographs"),
         ("face verifier", load_verifier, "Table 2"),
     ):
         try:

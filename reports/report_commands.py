@@ -14,7 +14,12 @@ if TYPE_CHECKING:  # pandas, matplotlib and MLflow take seconds to import; `egga
     from reports.suite.frame import Frame
     from reports.suite.suite_report import Report
 
-INSTRUMENTS = {"AU estimator A": "au_a", "AU estimator B": "au_b", "Face verifier": "verifier"}
+INSTRUMENTS = {
+    "AU estimator A": "au_a",
+    "AU estimator B": "au_b",
+    "Landmark reader": "au_landmarks",
+    "Face verifier": "verifier",
+}
 
 
 def register(subparsers: Any) -> None:

@@ -25,10 +25,14 @@ if TYPE_CHECKING:
 def load_instruments(device: str) -> Instruments:
     """Load the frozen scorers; a missing weight file is a `UserError`."""
     from eggan.evaluation.instruments import load_au_estimator, load_verifier
+    from eggan.evaluation.landmark_reader import load_landmark_reader
 
     with working("loading the instruments"):
         return Instruments(
-            load_au_estimator("a", device), load_au_estimator("b", device), load_verifier(device)
+            load_au_estimator("a", device),
+            load_au_estimator("b", device),
+            load_verifier(device),
+            load_landmark_reader(),
         )
 
 

@@ -6,7 +6,7 @@ from benchmarks.protocol.edit_requests import SplitData, has_neutral
 from benchmarks.scoring.scores import single_image_people
 from eggan.evaluation.reading import Instruments, described
 
-SHIPPED_NAMES = ("au_a", "au_b", "verifier")  # of the instruments that learnt from renderings
+SHIPPED_NAMES = ("au_a", "au_b", "au_landmarks", "verifier")  # of the instruments that learnt from renderings
 
 
 def notes_on(splits: Sequence[SplitData], instruments: Instruments) -> list[str]:
@@ -28,6 +28,12 @@ def _notes(data: SplitData, instruments: Instruments) -> Iterator[str]:
                 f"{dataset.name} has photographs, but {' and '.join(learnt)} learnt from renderings: these "
                 "scores are a makeshift"
             )
+    unreadable = described(instruments.a).get("unreadable", [])
+    if unreadable:
+        yield (
+            f"the AU instrument sees landmarks alone and does not read {_listed(unreadable)}: every mean "
+            "over AUs is without them"
+        )
     alone = single_image_people(data)
     if alone:
         yield (
@@ -44,3 +50,9 @@ def _notes(data: SplitData, instruments: Instruments) -> Iterator[str]:
             f"the faces of {dataset.name} are not known to be aligned by the eyes: LightCNN sees another "
             "framing than its own"
         )
+
+
+def _listed(columns: Sequence[str]) -> str:
+    """Return `AU6, AU9 and AU14`."""
+    names = [f"AU{int(column.removeprefix('au'))}" for column in columns]
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

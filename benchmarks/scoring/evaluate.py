@@ -19,6 +19,7 @@ from benchmarks.protocol.protocol_config import Protocol
 from benchmarks.protocol.true_edits import NO_TRUTH, TruthCache
 from benchmarks.scoring import scores
 from benchmarks.scoring.caveats import notes_on
+from benchmarks.scoring.pair_columns import row_means
 from benchmarks.scoring.scores import RECONSTRUCTION
 from eggan.data.dataset import Dataset
 from eggan.data.images import to_uint8
@@ -244,7 +245,10 @@ def evaluate_answer(answer: np.ndarray, scoring: ScoringContext) -> Scores:
     for data in scoring.splits:
         constant = np.repeat(answer[None], len(data.pairs), axis=0)
         second = constant if scoring.instruments.b is not None else np.full_like(constant, np.nan)
-        frame = scores.pair_frame(data, {"a": constant, "b": second}, scoring.readings(data).source_aus)
+        readings = {"a": constant, "b": second}
+        if scoring.instruments.landmarks is not None:
+            readings["landmarks"] = constant
+        frame = scores.pair_frame(data, readings, scoring.readings(data).source_aus)
         unknown = ("similarity", "psnr", "msssim", "lpips", "background")
         frame = frame.assign(
             same=pd.array([pd.NA] * len(frame), dtype="boolean"), **dict.fromkeys(unknown, np.nan)
@@ -265,11 +269,17 @@ class ScoredPairs:
     summary: dict[str, float]
 
 
-def score_pairs(editor: Editor, scoring: ScoringContext, data: SplitData) -> ScoredPairs:
-    """Edit the pairs of a split and have AUs and identities read: all that a validation needs."""
+def score_pairs(editor: Editor, scoring: ScoringContext, data: SplitData, third: bool = False) -> ScoredPairs:
+    """Edit the pairs of a split and have AUs and identities read: all that a validation needs.
+
+    `third`: have the landmark reader read them too, where there is one.
+    """
     shared, verifier = scoring.readings(data), scoring.instruments.verifier
     edits = scoring.edits(editor, data.edits, f"edit {data.split} pairs")
-    frame = scores.pair_frame(data, _both_readings(edits, scoring, data.split), shared.source_aus)
+    readings, landmarks = _both_readings(edits, scoring, data.split), scoring.instruments.landmarks
+    if third and landmarks is not None:
+        readings["landmarks"] = scoring.aus(edits, f"{data.split} pairs by their landmarks", landmarks)
+    frame = scores.pair_frame(data, readings, shared.source_aus)
     embedding = scoring.embed(edits, f"{data.split} pairs")
     frame = scores.add_identity(frame, shared.source_embedding, embedding, verifier.threshold)
     summary = scores.identity_summary(frame, verifier.threshold, shared.impostor, shared.genuine)
@@ -285,7 +295,7 @@ def _both_readings(edits: np.ndarray, scoring: ScoringContext, split: str) -> di
 
 
 def _score_pairs(result: Scores, editor: Editor, scoring: ScoringContext, data: SplitData) -> None:
-    scored = score_pairs(editor, scoring, data)
+    scored = score_pairs(editor, scoring, data, third=True)
     result.add(data, scored.summary)
     if "identity/real_accuracy" not in scored.summary:
         result.skip(data, "identity", NO_SECOND_IMAGE, "real_accuracy")
@@ -347,7 +357,7 @@ def _score_control(result: Scores, editor: Editor, scoring: ScoringContext, data
     readings = scoring.aus(frames, f"{data.split} interpolations")
     table = scores.control_table(readings, ends, alphas, data.split)
     result.control.append(table)
-    lost = np.isnan(readings.reshape(len(ends), -1)).any(axis=1)
+    lost = np.isnan(readings.reshape(len(ends), len(alphas), -1)).all(axis=2).any(axis=1)
     _add_unless_unread(result, data, "control", scores.control_summary(table), lost)
 
 
@@ -391,8 +401,8 @@ def _reconstruction_table(
     """Return one line per source, redrawn as `images` (N, H, W, 3): split, source_row, source_identity,
     similarity, same, psnr, msssim, lpips, au_mse.
 
-    `au_mse` is the squared error of estimator a's reading against the source's own AUs, mean over the 17; NaN
-    where it found no face.
+    `au_mse` is the squared error of estimator a's reading against the source's own AUs, mean over those it
+    reads; NaN where it found no face.
     """
     originals, what = data.sources.images[rows], "compare pixels of redrawn faces"
     embedded = scoring.embed(images, "redrawn faces"), scoring.embed(originals, "their sources")
@@ -406,5 +416,5 @@ def _reconstruction_table(
     )
     return scores.add_identity(frame, *embedded, scoring.instruments.verifier.threshold).assign(
         **scores.compare_pixels(images, originals, scoring.device, scoring.progress, what),
-        au_mse=np.square(error).mean(axis=1),
+        au_mse=row_means(np.square(error)),
     )

@@ -2,7 +2,9 @@
 
 On photographs OpenFace reads AUs (Table 1) and LightCNN tells people apart (Table 2), as in the paper. The
 shipped instruments learnt from renderings; they score photographs only when asked to, and every table then
-says so. Nothing is replaced in silence.
+says so. Nothing is replaced in silence. The landmark reader is a third opinion beside any of them, or the
+first on request: the geometry that it reads is that of photographs, though it learnt what it means from
+renderings.
 """
 
 from collections.abc import Callable
@@ -15,7 +17,7 @@ from eggan.data.labels.pyfeat import REFUSED
 from eggan.errors import UserError
 from eggan.evaluation.reading import AUEstimator, Instruments, Progress
 
-AUTO, SHIPPED, OPENFACE = "auto", "synfacs", "openface"
+AUTO, SHIPPED, OPENFACE, LANDMARKS = "auto", "synfacs", "openface", "landmarks"
 PYFEAT = ("pyfeat", "py-feat", "feat")
 LIGHTCNN = "lightcnn:"
 GET_LIGHTCNN = "import it (`eggan import lightcnn FILE -o FOLDER`) and pass --verifier lightcnn:FOLDER"
@@ -32,11 +34,12 @@ class InstrumentChoice:
 
     def __post_init__(self) -> None:
         if self.au in PYFEAT:
-            raise UserError(f"{REFUSED}; choose --au-instrument {OPENFACE} or {SHIPPED}")
-        if self.au not in (AUTO, SHIPPED, OPENFACE):
-            raise UserError(f"unknown AU instrument {self.au!r} (known: {AUTO}, {SHIPPED}, {OPENFACE})")
-        if self.au == SHIPPED and (self.openface or self.openface_version):
-            raise UserError(f"--openface and --au-instrument {SHIPPED} contradict each other")
+            raise UserError(f"{REFUSED}; choose --au-instrument {OPENFACE}, {LANDMARKS} or {SHIPPED}")
+        known = (AUTO, SHIPPED, OPENFACE, LANDMARKS)
+        if self.au not in known:
+            raise UserError(f"unknown AU instrument {self.au!r} (known: {', '.join(known)})")
+        if self.au in (SHIPPED, LANDMARKS) and (self.openface or self.openface_version):
+            raise UserError(f"--openface and --au-instrument {self.au} contradict each other")
         if self.verifier == "lightcnn" or self.verifier == LIGHTCNN:
             raise UserError(f"--verifier lightcnn needs the folder of the weights: {GET_LIGHTCNN}")
         if self.verifier not in (AUTO, SHIPPED) and not self.verifier.startswith(LIGHTCNN):
@@ -61,8 +64,8 @@ def choose_instruments(
     """Return the scorers for a dataset (None: a suite's own SynFACS); a missing one is a `UserError`.
 
     "auto" is the shipped scorer on SynFACS, else OpenFace or, for the verifier, a `UserError` that says how
-    to get LightCNN. Beside OpenFace there is no second estimator on photographs: on SynFACS the shipped
-    estimator a takes that place.
+    to get LightCNN. Beside OpenFace or the landmark reader there is no second estimator on photographs: on
+    SynFACS the shipped estimator a takes that place.
     """
     rendered = dataset is None or dataset.is_synfacs
     if choice.verifier == AUTO and not rendered:
@@ -73,6 +76,10 @@ def choose_instruments(
     chosen = shipped(device)
     if choice.wants_openface or (choice.au == AUTO and not rendered):
         chosen = replace(chosen, a=_openface(choice, cache), b=chosen.a if rendered else None)
+    if choice.au == LANDMARKS:
+        if chosen.landmarks is None:
+            raise UserError("there is no landmark reader: run `eggan instruments train --which landmarks`")
+        chosen = replace(chosen, a=chosen.landmarks, b=chosen.a if rendered else None, landmarks=None)
     if choice.verifier.startswith(LIGHTCNN):
         if dataset is None:
             raise UserError(
@@ -91,6 +98,6 @@ def _openface(choice: InstrumentChoice, cache: Path) -> AUEstimator:
     if found is None:
         raise UserError(
             "AUs of photographs are read by OpenFace, which is not on PATH: pass --openface with its bin "
-            f"folder, or --au-instrument {SHIPPED} (learnt from renderings)"
+            f"folder, or --au-instrument {SHIPPED} or {LANDMARKS} (both learnt from renderings)"
         )
     return OpenFaceEstimator(found, cache)

@@ -12,8 +12,21 @@ def au_matrix(pairs: pd.DataFrame, prefix: str) -> np.ndarray:
 
 
 def read_mask(pairs: pd.DataFrame, reading: str = "a") -> np.ndarray:
-    """Return of which pairs an AU instrument (`a`, `b`) could read edit and source: bool (n,).
+    """Return of which pairs an AU instrument (`a`, `b`, `landmarks`) could read edit and source: bool (n,).
 
-    OpenFace finds not every face.
+    Not every face is found, and the landmark reader reads not every AU: a face of which some are read counts.
     """
-    return ~np.isnan(au_matrix(pairs, reading) + au_matrix(pairs, "source_a")).any(axis=1)
+    edit, source = au_matrix(pairs, reading), au_matrix(pairs, "source_a")
+    return ~(np.isnan(edit).all(axis=1) | np.isnan(source).all(axis=1))
+
+
+def has_reading(pairs: pd.DataFrame, reading: str) -> bool:
+    """Return whether an instrument read any pair; runs of before have no `landmarks`."""
+    return f"{reading}_{AU_COLUMNS[0]}" in pairs and bool(read_mask(pairs, reading).any())
+
+
+def row_means(values: np.ndarray) -> np.ndarray:
+    """Return the mean of each row over what is not NaN, (n,) of (n, A); NaN where nothing is."""
+    there = ~np.isnan(values)
+    count = there.sum(axis=1)
+    return np.where(count > 0, np.where(there, values, 0.0).sum(axis=1), np.nan) / np.maximum(count, 1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.protocol.edit_requests import EditSet, SplitData
-from benchmarks.scoring.pair_columns import au_matrix, read_mask
+from benchmarks.scoring.pair_columns import au_matrix, has_reading, read_mask
 from eggan.aus import AU_COLUMNS, AU_NUMBERS
 from eggan.errors import UserError
 from eggan.evaluation import metrics, pixels
@@ -16,12 +16,16 @@ from eggan.evaluation.reading import Progress, batches, images_of
 from eggan.randomness import numpy_generator
 
 PSNR_CAP = 60.0  # dB; above it nothing is to be seen, and the mean over pairs stays finite
-ESTIMATORS = {"a": "au", "b": "au_b"}  # estimator -> group of its summary metrics
+ESTIMATORS = {
+    "a": "au",
+    "b": "au_b",
+    "landmarks": "au_landmarks",
+}  # -> group of its metrics
 RECONSTRUCTION = "reconstruction"  # group of its summary metrics
 
 
 def pair_frame(data: SplitData, readings: dict[str, np.ndarray], source_readings: np.ndarray) -> pd.DataFrame:
-    """Return the pair manifest with the readings (N, 17) of estimators a and b, and a's readings of the
+    """Return the pair manifest with the readings (N, 17) of the edits by estimator, and a's readings of the
     sources.
     """
     parts = [data.pairs.reset_index(drop=True)]
@@ -74,8 +78,8 @@ def compare_pixels(
 
 
 def au_summary(frame: pd.DataFrame) -> dict[str, float]:
-    """Return Table 1's means over AUs, of each estimator over the pairs that it read; a second one that read
-    none has no metrics.
+    """Return Table 1's means over the AUs that an estimator reads, over the pairs that it read; a second or
+    third one that read none has no metrics.
 
     `au/skill` compares the mean MSE with copy-source's, so that rare AUs weigh little.
     """
@@ -86,19 +90,19 @@ def au_summary(frame: pd.DataFrame) -> dict[str, float]:
         )
     summary = {"n_pairs": float(len(frame)), "n_failed_readings": float(len(frame) - len(read))}
     for name, group in ESTIMATORS.items():
-        pairs = frame[read_mask(frame, name)]
-        if not len(pairs):
+        if not has_reading(frame, name):
             continue
+        pairs = frame[read_mask(frame, name)]
         target, reading = au_matrix(pairs, "target"), au_matrix(pairs, name)
         mean_pcc, defined = metrics.mean_defined(metrics.pcc(target, reading))
         summary |= {
-            f"{group}/mse": float(metrics.mse(target, reading).mean()),
+            f"{group}/mse": metrics.mean_defined(metrics.mse(target, reading))[0],
             f"{group}/pcc": mean_pcc,
             f"{group}/pcc_defined": float(defined),
-            f"{group}/mae": float(metrics.mae(target, reading).mean()),
+            f"{group}/mae": metrics.mean_defined(metrics.mae(target, reading))[0],
             f"{group}/icc": metrics.mean_defined(metrics.icc31(target, reading))[0],
         }
-    copied = metrics.mse(au_matrix(read, "target"), au_matrix(read, "source_a")).mean()
+    copied = metrics.mean_defined(metrics.mse(au_matrix(read, "target"), au_matrix(read, "source_a")))[0]
     summary["au/skill"] = float(metrics.skill(np.array([summary["au/mse"]]), np.array([copied]))[0])
     return summary
 
@@ -185,9 +189,9 @@ def response_table(readings: np.ndarray, probed: np.ndarray, split: str) -> tupl
 
 
 def read_sources(readings: np.ndarray) -> np.ndarray:
-    """Return which sources of a probe request have all their readings (N, 17): bool (sources,)."""
+    """Return of which sources of a probe request every face was read (N, 17): bool (sources,)."""
     by_source = readings.reshape(-1, len(AU_NUMBERS) + 1, len(AU_NUMBERS))
-    return ~np.isnan(by_source).any(axis=(1, 2))
+    return ~np.isnan(by_source).all(axis=2).any(axis=1)
 
 
 def control_table(readings: np.ndarray, ends: EditSet, alphas: np.ndarray, split: str) -> pd.DataFrame:

@@ -1,9 +1,11 @@
 """`eggan instruments train | card | check`."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from eggan.errors import UserError
 from eggan.machine import default_workers
 from eggan.outputs import add_force_argument
 from eggan.progress import loading
@@ -11,19 +13,22 @@ from eggan.progress import loading
 if TYPE_CHECKING:
     from eggan.evaluation.train_instruments import Kind
 
-KINDS: tuple["Kind", ...] = ("au_a", "au_b", "verifier")
-CHOICES: dict[str, tuple["Kind", ...]] = {
+KINDS: tuple["Kind", ...] = ("au_a", "au_b", "verifier")  # networks that see images
+LANDMARK_READER: Final = "au_landmarks"
+Instrument: TypeAlias = "Kind | Literal['au_landmarks']"
+CHOICES: dict[str, tuple[Instrument, ...]] = {
     "a": ("au_a",),
     "b": ("au_b",),
+    "landmarks": (LANDMARK_READER,),
     "verifier": ("verifier",),
-    "all": KINDS,
+    "all": ("au_a", "au_b", LANDMARK_READER, "verifier"),
 }
 
 
 def register(subparsers: Any) -> None:
     """Add `eggan instruments`."""
     parser = subparsers.add_parser(
-        "instruments", help="train, show or check the AU estimators and the verifier"
+        "instruments", help="train, show or check the AU estimators, the landmark reader and the verifier"
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     _register_train(actions)
@@ -68,25 +73,43 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 def run_train(args: argparse.Namespace) -> int:
     """Train the chosen instruments one after the other and print their cards."""
     with loading():
-        from dataclasses import replace
-
-        from eggan.config import override
-        from eggan.evaluation.instrument_data import DataRecipe
         from eggan.evaluation.instruments import check_place
-        from eggan.evaluation.make_instruments import make_instrument
-        from eggan.evaluation.train_instruments import RECIPES
 
     check_place(CHOICES[args.which], args.out, args.force)
+    for kind in CHOICES[args.which]:
+        card = _make_landmark_reader(args) if kind == LANDMARK_READER else _make_network(kind, args)
+        print(describe(card))
+    return 0
+
+
+def _make_network(kind: "Kind", args: argparse.Namespace) -> dict[str, Any]:
+    from eggan.config import override
+    from eggan.evaluation.instrument_data import DataRecipe
+    from eggan.evaluation.make_instruments import make_instrument
+    from eggan.evaluation.train_instruments import RECIPES
+
     data, workers = DataRecipe(), args.workers or default_workers()
     if args.identities is not None:
         data = replace(data, identities=args.identities)
-    for kind in CHOICES[args.which]:
-        recipe = override(RECIPES[kind], args.set)
-        if args.epochs is not None:
-            recipe = replace(recipe, epochs=args.epochs)
-        card = make_instrument(kind, recipe, data, args.seed, args.data, workers, args.out)
-        print(describe(card))
-    return 0
+    recipe = override(RECIPES[kind], args.set)
+    if args.epochs is not None:
+        recipe = replace(recipe, epochs=args.epochs)
+    return make_instrument(kind, recipe, data, args.seed, args.data, workers, args.out)
+
+
+def _make_landmark_reader(args: argparse.Namespace) -> dict[str, Any]:
+    from eggan.config import override
+    from eggan.evaluation.landmark_data import LandmarkData
+    from eggan.evaluation.make_landmark_reader import make_landmark_reader
+    from eggan.evaluation.train_landmark_reader import LandmarkRecipe
+
+    if args.which == "landmarks" and args.epochs is not None:
+        raise UserError("the landmark reader is fitted in closed form: it has no --epochs")
+    data, workers = LandmarkData(), args.workers or default_workers()
+    if args.identities is not None:
+        data = replace(data, people=args.identities)
+    recipe = override(LandmarkRecipe(), args.set)
+    return make_landmark_reader(recipe, data, args.seed, args.data, workers, args.out)
 
 
 def run_card(args: argparse.Namespace) -> int:
@@ -103,10 +126,15 @@ def run_check(args: argparse.Namespace) -> int:
     """Measure the shipped instruments again; status 1 when a figure is not the card's."""
     with loading():
         from eggan.evaluation.make_instruments import check_instrument
+        from eggan.evaluation.make_landmark_reader import check_landmark_reader
 
     differences: list[str] = []
     for kind in CHOICES[args.which]:
-        differences += check_instrument(kind, args.data, args.workers or default_workers(), args.renew)
+        wanted = args.data, args.workers or default_workers(), args.renew
+        if kind == LANDMARK_READER:
+            differences += check_landmark_reader(*wanted)
+        else:
+            differences += check_instrument(kind, *wanted)
     for line in differences:
         print(line)
     print("the cards hold" if not differences else f"{len(differences)} figures differ from the cards")
@@ -126,6 +154,9 @@ def describe(card: dict[str, Any]) -> str:
             f"  threshold {fixed['cosine']:.4f} (equal-error rate {100 * fixed['equal_error_rate']:.2f} %,"
             f" {fixed['identities']} identities used for nothing else)"
         )
+    if card.get("unreadable"):
+        names = ", ".join(column.upper() for column in card["unreadable"])
+        lines.append(f"  not read, since geometry shows too little of them: {names}")
     for name, figures in card["held_out"].items():
         lines += _describe_figures(name, figures)
     return "\n".join(lines)

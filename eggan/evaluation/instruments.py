@@ -195,8 +195,8 @@ def load_instrument(
     if hash_files([path]) != card["sha256"]:
         raise UserError(f"{path.name} is not the file its card describes: run `eggan instruments train`")
     try:
-        network = from_storage(NETWORKS[name](), load_file(path))
-    except (SafetensorError, KeyError, RuntimeError) as error:
+        network = from_storage(NETWORKS[name](**card.get("sizes", {})), load_file(path))
+    except (SafetensorError, KeyError, RuntimeError, TypeError) as error:
         raise UserError(
             f"{path.name} does not fit this version ({error}): run `eggan instruments train`"
         ) from None

@@ -38,7 +38,7 @@ SMALLEST_SCALE, LARGEST_SCALE = 0.6, 0.8  # of a turned face, relative to SynFAC
 class LandmarkData:
     """How many people are rendered, and how far their heads turn in pictures framed as photographs."""
 
-    people: int = setting(450, "ours: 7,200 pictures; the figures on new people rise slowly beyond")
+    people: int = setting(600, "ours: 9,600 pictures")
     validation_people: int = setting(80, "ours: they choose penalty and readable AUs")
     held_out_people: int = setting(80, "ours: 1,280 pictures for the card's figures")
     yaw: float = setting(11.0, "ours: standard deviation, degrees; cut off at twice that")

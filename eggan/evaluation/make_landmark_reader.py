@@ -1,21 +1,64 @@
 """From rendered people to the shipped landmark reader: landmarks, fit, held-out figures, card."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from eggan.config import to_dict
+from eggan.config import from_dict, to_dict
 from eggan.data.dataset import Dataset
 from eggan.evaluation.held_out import outputs, reading_figures
-from eggan.evaluation.instruments import from_storage, to_storage
-from eggan.evaluation.landmark_data import VIEWS, LandmarkData, LandmarkTable
+from eggan.evaluation.instrument_data import DataRecipe, benchmark_split, render
+from eggan.evaluation.instruments import from_storage, save_instrument, to_storage
+from eggan.evaluation.landmark_data import VIEWS, LandmarkData, LandmarkTable, landmark_table
 from eggan.evaluation.landmark_network import LandmarkRegression
-from eggan.evaluation.landmark_reader import NAME, LandmarkReader
+from eggan.evaluation.landmark_reader import NAME, LandmarkReader, load_landmark_reader
+from eggan.evaluation.make_instruments import BENCHMARK_SEED, HELD_OUT, differing
 from eggan.evaluation.train_landmark_reader import LandmarkRecipe, fit
 
 TITLE = "landmark reader, ridge regression on 468 landmarks"
+
+
+def make_landmark_reader(
+    recipe: LandmarkRecipe, data: LandmarkData, seed: int, folder: Path, workers: int, out: Path | None
+) -> dict[str, Any]:
+    """Render, fit, measure and save the landmark reader; return its card."""
+    tables = {purpose: landmark_table(purpose, data, folder, workers) for purpose in data.populations}
+    network, card = make_card(tables, recipe, data, seed, benchmark_sets(data, folder, workers))
+    return save_instrument(NAME, network, card, out)
+
+
+def check_landmark_reader(folder: Path, workers: int, renew: bool = False) -> list[str]:
+    """Measure the shipped reader again; return one line per figure that is not the card's.
+
+    `renew` writes the new figures into the card: for weights that stay while reading or data change.
+    """
+    reader = load_landmark_reader()
+    data = from_dict(LandmarkData, reader.card["data_recipe"], where=f"{NAME}.json")
+    table = landmark_table("held_out", data, folder, workers)
+    again = measure(reader, table, benchmark_sets(data, folder, workers))
+    if renew:
+        hashes = {**reader.card["data"], "held_out": table.described}
+        save_instrument(NAME, reader.network, {**reader.card, "held_out": again, "data": hashes})
+    return differing(NAME, reader.card["held_out"], again)
+
+
+def benchmark_sets(data: LandmarkData, folder: Path, workers: int) -> dict[str, tuple[Dataset, np.ndarray]]:
+    """Return the datasets on which a and b are measured too, with their rows: unseen people at 64 and 128 px.
+
+    They are read as scores read edits, from the pictures.
+    """
+    images = DataRecipe(seed=data.seed)
+    dense = {f"dense-{p.size}": render(p, data.seed, folder, workers) for p in images.held_out(HELD_OUT)}
+    twins = {
+        f"twin-test-{size}": benchmark_split("twin", size, BENCHMARK_SEED, folder, workers)
+        for size in (64, 128)
+    }
+    return {name: (dataset, dataset.rows("dense")) for name, dataset in dense.items()} | {
+        name: (dataset, dataset.rows("test")) for name, dataset in twins.items()
+    }
 
 
 def make_card(
@@ -36,6 +79,7 @@ def make_card(
     card = {
         "title": TITLE,
         "network": type(network).__name__,
+        "sizes": {"components": recipe.components, "features": recipe.features},
         "parameters": sum(value.numel() for value in network.buffers()),
         "seed": seed,
         "recipe": to_dict(recipe),

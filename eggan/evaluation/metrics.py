@@ -90,24 +90,29 @@ def response_matrix(before: np.ndarray, after: np.ndarray, probed: np.ndarray) -
 def off_target_drift(before: np.ndarray, after: np.ndarray, probed: np.ndarray) -> float:
     """Return the mean absolute change of the readings of all AUs but the probed one, in intensity units.
 
-    Arguments as `response_matrix`. The mean is over probes and the A - 1 other AUs.
+    Arguments as `response_matrix`. The mean is over probes and the A - 1 other AUs, without those that were
+    not read (NaN); NaN where none was.
     """
     before, after = _same_shape(before, after)
     other = np.ones(before.shape, dtype=bool)
     other[np.arange(len(before)), np.asarray(probed)] = False
-    return float(np.abs(after - before)[other].mean())
+    return mean_defined(np.abs(after - before)[other])[0]
 
 
 def progress(readings: np.ndarray, source_aus: np.ndarray, target_aus: np.ndarray) -> np.ndarray:
     """Return how far each frame has gone from u_i to u_t along Eq. 8: float (S, K), 0 at u_i and 1 at u_t.
 
     `readings` (S, K, A) of S interpolation sequences with K frames; `source_aus`, `target_aus` (S, A). It is
-    the projection of (reading - u_i) on (u_t - u_i); NaN for a sequence whose ends are equal.
+    the projection of (reading - u_i) on (u_t - u_i); NaN for a sequence whose ends are equal. AUs that no
+    frame has a reading of (NaN) are left out of it.
     """
     source, target = np.asarray(source_aus, np.float64), np.asarray(target_aus, np.float64)
-    direction = target - source
+    readings = np.asarray(readings, np.float64)
+    direction, read = target - source, ~np.isnan(readings).all(axis=(0, 1))
+    if not read.all():
+        readings, source, direction = readings[..., read], source[:, read], direction[:, read]
     length = np.square(direction).sum(axis=1)[:, None]
-    along = np.einsum("ska,sa->sk", np.asarray(readings, np.float64) - source[:, None], direction)
+    along = np.einsum("ska,sa->sk", readings - source[:, None], direction)
     return np.where(length > CONSTANT, along, np.nan) / np.where(length > CONSTANT, length, 1.0)
 
 

@@ -51,22 +51,28 @@ class Verifier(Protocol):
 
 @dataclass(frozen=True)
 class Instruments:
-    """The frozen scorers of a benchmark. `b` is the second AU estimator, None where there is none."""
+    """The frozen scorers of a benchmark. `b` is the second AU estimator, None where there is none.
+
+    `landmarks` is a third opinion on AUs, from geometry alone, None where there is none. It decides nothing:
+    cells that were scored without it stay what they are.
+    """
 
     a: AUEstimator
     b: AUEstimator | None
     verifier: Verifier
+    landmarks: AUEstimator | None = None
 
     @property
     def by_role(self) -> dict[str, AUEstimator | Verifier]:
         """The instruments that are there."""
-        second = {"b": self.b} if self.b is not None else {}
-        return {"a": self.a, **second, "verifier": self.verifier}
+        others = {"b": self.b, "landmarks": self.landmarks}
+        there = {role: estimator for role, estimator in others.items() if estimator is not None}
+        return {"a": self.a, **there, "verifier": self.verifier}
 
     @property
     def hashes(self) -> dict[str, str]:
-        """sha256 of each instrument's weights."""
-        return {role: instrument.sha256 for role, instrument in self.by_role.items()}
+        """sha256 of the weights of each instrument that decides a score: not of the third opinion."""
+        return {role: one.sha256 for role, one in self.by_role.items() if role != "landmarks"}
 
     @property
     def cards(self) -> dict[str, dict[str, Any]]:

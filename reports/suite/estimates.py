@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from benchmarks.scoring.pair_columns import au_matrix, read_mask
+from benchmarks.scoring.pair_columns import au_matrix, has_reading, read_mask
 from eggan.evaluation.statistics import (
     Difference,
     Interval,
@@ -26,6 +26,7 @@ from reports.suite.frame import Frame
 from reports.suite.method_names import COPY, PASSTHROUGH, method_rank
 
 RESAMPLES = 1000
+THIRD = "landmarks"  # the reading of runs that had a third opinion on AUs
 DIFFERENCE_RESAMPLES = 4000  # the smallest p-value is 2 / 4001: small enough to survive Holm over 17 AUs
 LEVEL = 0.95
 AUMetric = Literal["mse", "pcc"]
@@ -226,13 +227,19 @@ def match_pairs(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame
 
 
 def agreement(groups: list[Group], metric: AUMetric) -> pd.DataFrame:
-    """Return the mean MSE or PCC by both estimators, `a` and `b`, by method, for methods that have pairs."""
+    """Return the mean MSE or PCC by the estimators `a` and `b`, by method, for methods that have pairs;
+    and by `landmarks` where those of a method were read, NaN for the others.
+    """
     scored = [group for group in groups if len(group.pairs)]
-    means = [[_mean(group, metric, reading) for reading in ("a", "b")] for group in scored]
-    return pd.DataFrame(means, [group.method for group in scored], ["a", "b"])
+    third = any(has_reading(group.pairs, THIRD) for group in scored)
+    readings = ["a", "b", THIRD] if third else ["a", "b"]
+    means = [[_mean(group, metric, reading) for reading in readings] for group in scored]
+    return pd.DataFrame(means, [group.method for group in scored], readings)
 
 
 def _mean(group: Group, metric: AUMetric, reading: str) -> float:
+    if reading == THIRD and not has_reading(group.pairs, THIRD):
+        return float("nan")
     statistic = mean_over_aus(au_statistic(group.pairs, metric, reading))
     return float(statistic(np.ones((1, len(group.pairs))))[0])
 

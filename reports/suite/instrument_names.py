@@ -9,8 +9,19 @@ from typing import Any
 
 import pandas as pd
 
-SHIPPED = {"au_a": "estimator A", "au_b": "estimator B", "verifier": "the verifier"}
-ROLES = {"a": "AU instrument", "b": "Second AU instrument", "verifier": "Face verifier"}
+SHIPPED = {
+    "au_a": "estimator A",
+    "au_b": "estimator B",
+    "au_landmarks": "the landmark reader",
+    "verifier": "the verifier",
+}
+ROLES = {
+    "a": "AU instrument",
+    "b": "Second AU instrument",
+    "landmarks": "Third AU instrument",
+    "verifier": "Face verifier",
+}
+DECIDING = ("a", "b", "verifier")  # roles that a run names in its parameters
 RENDERED = "synfacs"
 Cards = Mapping[str, Mapping[str, Any]]
 
@@ -49,7 +60,7 @@ def readers_of(cells: pd.DataFrame, cards: Cards, dataset: str) -> Readers:
 def _hashes(recorded: str) -> dict[str, str]:
     """Read the column `instruments` of a frame's cells, "a HASH; b HASH; verifier HASH"."""
     pairs = (part.strip().split(" ", 1) for part in recorded.split(";"))
-    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2 and pair[0] in ROLES}
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2 and pair[0] in DECIDING}
 
 
 def _name(card: Mapping[str, Any], dataset: str) -> str:

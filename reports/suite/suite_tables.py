@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from reports.style.metric_catalogue import COST, METRICS, UNREAD, Metric
 from reports.style.table import Entry, Row, Table, mark_best, mark_best_of_columns
 from reports.suite import published
 from reports.suite.estimates import (
+    THIRD,
     AUMetric,
     Comparison,
     Group,
@@ -37,6 +39,11 @@ SIGNIFICANT = 0.05
 COST_BESIDE = ("au/skill", "identity/accuracy")
 INTERVALS = "Brackets: 95 % crossed bootstrap over source identities × targets × seeds."
 DASH = Entry(words="–")
+RANKS = {"a": "Rank by A", "b": "Rank by B", THIRD: "Rank by landmarks"}
+LANDMARKS_CAPTION = (
+    "The landmark reader sees where 468 points of a face are and no pixel, so what fools the others does not "
+    "fool it; its means are over the AUs that geometry shows."
+)
 
 
 def section_table(
@@ -374,41 +381,62 @@ def _difference_entry(comparison: Comparison | None, position: int) -> Entry:
 
 
 def estimator_agreement(section: Section) -> Table:
-    """Return the methods' order by both estimators with Spearman's and Kendall's rank correlation."""
-    rows, notes = [], []
+    """Return the methods' order by both estimators, and by the landmark reader where it read the edits, with
+    Spearman's and Kendall's rank correlation.
+    """
+    rows, notes, read = [], [], list[str]()
     for metric, heading in AU_HEADINGS.items():
-        means = agreement(section.groups, metric).dropna()
-        if not len(means):
+        means = agreement(section.groups, metric)
+        read = [str(reading) for reading in means if means[reading].notna().any()]
+        if len(read) < 2:  # one reading agrees with itself
             notes = ["not measured: these runs have no second AU estimator"]
             break
+        means = means[read].dropna(subset=read[:2])
         ranks = means.round(6).rank(ascending=_direction(metric) == "min", method="min")
         for method in means.index:
-            entries = [Entry(v, digits=3) for v in means.loc[method]] + [
-                Entry(r, digits=0) for r in ranks.loc[method]
-            ]
+            entries = [_known(v, 3) for v in means.loc[method]] + [_known(r, 0) for r in ranks.loc[method]]
             rows.append(Row(section.names.title(method), tuple(entries), method_kind(method), heading))
-        notes.append(f"{metric.upper()}: {_rank_correlation(means)}")
+        notes += [
+            f"{_pair_of(section, metric, one, other)}: {_rank_correlation(means, one, other)}"
+            for one, other in combinations(read, 2)
+        ]
     return section_table(
         section,
         "agreement",
-        "Do the two estimators agree?",
+        "Do the estimators agree?" if THIRD in read else "Do the two estimators agree?",
         "Means over AUs by both frozen estimators, and the rank that each gives a method. A method that one "
-        "of them ranks much better than the other has fooled one of them.",
+        "of them ranks much better than the other has fooled one of them."
+        + (f" {LANDMARKS_CAPTION}" if THIRD in read else ""),
         "Method",
         (
-            section.readers.first,
-            section.readers.b[:1].upper() + section.readers.b[1:],
-            "Rank by A",
-            "Rank by B",
+            *(_reader_names(section)[reading] for reading in read or ("a", "b")),
+            *(RANKS[reading] for reading in read or ("a", "b")),
         ),
         rows,
         notes,
     )
 
 
-def _rank_correlation(means: pd.DataFrame) -> str:
+def _reader_names(section: Section) -> dict[str, str]:
+    second = section.readers.b
+    return {"a": section.readers.first, "b": second[:1].upper() + second[1:], THIRD: "Landmark reader"}
+
+
+def _pair_of(section: Section, metric: AUMetric, one: str, other: str) -> str:
+    """Return what a note compares: of the two estimators the metric alone, of the third whom with."""
+    if THIRD not in (one, other):
+        return metric.upper()
+    return f"{metric.upper()}, {_reader_names(section)[one]} and landmarks"
+
+
+def _known(value: float, digits: int) -> Entry:
+    return DASH if math.isnan(value) else Entry(value, digits=digits)
+
+
+def _rank_correlation(table: pd.DataFrame, one: str, other: str) -> str:
+    means = table[[one, other]].dropna()
     if len(means) < 3 or (means.nunique() < 2).any():
         return f"rank agreement not measured: {len(means)} methods are too few"
-    spearman = stats.spearmanr(means["a"], means["b"]).statistic
-    kendall = stats.kendalltau(means["a"], means["b"]).statistic
+    spearman = stats.spearmanr(means[one], means[other]).statistic
+    kendall = stats.kendalltau(means[one], means[other]).statistic
     return f"rank agreement over {len(means)} methods: Spearman {spearman:.2f}, Kendall {kendall:.2f}"

@@ -15,7 +15,7 @@ import numpy as np
 import optuna
 import pandas as pd
 
-from benchmarks.scoring.pair_columns import au_matrix
+from benchmarks.scoring.pair_columns import au_matrix, read_mask, row_means
 from eggan import tracking
 from eggan.checkpoint import STATE_FILE
 from eggan.config import to_dict
@@ -89,10 +89,10 @@ def pair_scores(frame: pd.DataFrame) -> pd.DataFrame:
     similarity (cosine).
     """
     target, edit, source = (au_matrix(frame, name) for name in ("target", "a", "source_a"))
-    unread = np.isnan(edit + source).any(axis=1)
+    read = read_mask(frame)
     return frame[["pair", "source_identity", "target_row"]].assign(
-        error=np.where(unread, np.nan, np.square(edit - target).mean(axis=1)),
-        copied=np.where(unread, np.nan, np.square(source - target).mean(axis=1)),
+        error=np.where(read, row_means(np.square(edit - target)), np.nan),
+        copied=np.where(read, row_means(np.square(source - target)), np.nan),
         same=frame["same"].to_numpy(np.float64),
         similarity=frame["similarity"].to_numpy(np.float64),
     )
