@@ -38,7 +38,6 @@ TITLES: dict[Kind, str] = {
 }
 TOLERANCE = 2e-3  # figures of one instrument on one dataset differ by this much between machines at most
 BENCHMARK_SEED = 0
-HELD_OUT = "instruments-test"  # the people of the cards' figures
 
 
 def make_instrument(
@@ -81,7 +80,9 @@ def watcher(kind: Kind, validation: Dataset) -> Callable[[int, float, nn.Module]
 
 def held_out_data(kind: Kind, data: DataRecipe, folder: Path, workers: int) -> dict[str, Dataset]:
     """Return the datasets behind a card's figures, by the figure's name."""
-    sets = {f"dense-{p.size}": render(p, data.seed, folder, workers) for p in data.held_out(HELD_OUT)}
+    sets = {
+        f"dense-{p.size}": render(p, data.seed, folder, workers) for p in data.held_out("instruments-test")
+    }
     for size in (64, 128):
         sets[f"twin-test-{size}"] = benchmark_split("twin", size, BENCHMARK_SEED, folder, workers)
     if kind == "verifier":

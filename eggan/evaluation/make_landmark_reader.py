@@ -10,12 +10,12 @@ import torch
 from eggan.config import from_dict, to_dict
 from eggan.data.dataset import Dataset
 from eggan.evaluation.held_out import outputs, reading_figures
-from eggan.evaluation.instrument_data import DataRecipe, benchmark_split, render
+from eggan.evaluation.instrument_data import benchmark_split, dataset_hashes
 from eggan.evaluation.instruments import from_storage, save_instrument, to_storage
 from eggan.evaluation.landmark_data import VIEWS, LandmarkData, LandmarkTable, landmark_table
 from eggan.evaluation.landmark_network import LandmarkRegression
 from eggan.evaluation.landmark_reader import NAME, LandmarkReader, load_landmark_reader
-from eggan.evaluation.make_instruments import BENCHMARK_SEED, HELD_OUT, differing
+from eggan.evaluation.make_instruments import BENCHMARK_SEED, differing
 from eggan.evaluation.train_landmark_reader import LandmarkRecipe, fit
 
 TITLE = "landmark reader, ridge regression on 468 landmarks"
@@ -26,7 +26,7 @@ def make_landmark_reader(
 ) -> dict[str, Any]:
     """Render, fit, measure and save the landmark reader; return its card."""
     tables = {purpose: landmark_table(purpose, data, folder, workers) for purpose in data.populations}
-    network, card = make_card(tables, recipe, data, seed, benchmark_sets(data, folder, workers))
+    network, card = make_card(tables, recipe, data, seed, benchmark_sets(folder, workers))
     return save_instrument(NAME, network, card, out)
 
 
@@ -37,28 +37,35 @@ def check_landmark_reader(folder: Path, workers: int, renew: bool = False) -> li
     """
     reader = load_landmark_reader()
     data = from_dict(LandmarkData, reader.card["data_recipe"], where=f"{NAME}.json")
-    table = landmark_table("held_out", data, folder, workers)
-    again = measure(reader, table, benchmark_sets(data, folder, workers))
+    table, sets = landmark_table("held_out", data, folder, workers), benchmark_sets(folder, workers)
+    again = measure(reader, table, sets)
     if renew:
-        hashes = {**reader.card["data"], "held_out": table.described}
+        hashes = reader.card["data"] | data_hashes({"held_out": table}, sets)
         save_instrument(NAME, reader.network, {**reader.card, "held_out": again, "data": hashes})
-    return differing(NAME, reader.card["held_out"], again)
+    written, found = reader.card["data"]["held_out"], data_hashes({"held_out": table}, sets)["held_out"]
+    lines = [
+        f"{NAME}: {name} is another dataset than the card's"
+        for name in found
+        if written[name]["content_hash"] != found[name]["content_hash"]
+    ]
+    return lines + differing(NAME, reader.card["held_out"], again)
 
 
-def benchmark_sets(data: LandmarkData, folder: Path, workers: int) -> dict[str, tuple[Dataset, np.ndarray]]:
-    """Return the datasets on which a and b are measured too, with their rows: unseen people at 64 and 128 px.
+def data_hashes(
+    tables: dict[str, LandmarkTable], sets: dict[str, tuple[Dataset, np.ndarray]]
+) -> dict[str, dict[str, Any]]:
+    """Return what a card says of its data: purpose -> name -> content hash and size."""
+    of_tables = {purpose: {"landmarks": table.described} for purpose, table in tables.items()}
+    datasets = dataset_hashes({name: dataset for name, (dataset, _) in sets.items()})
+    return of_tables | {"held_out": of_tables["held_out"] | datasets}
 
-    They are read as scores read edits, from the pictures.
+
+def benchmark_sets(folder: Path, workers: int) -> dict[str, tuple[Dataset, np.ndarray]]:
+    """Return datasets that are read as scores read edits, from the pictures, with the rows of unseen people:
+    the twin's test people at 64 px, on which a and b are measured too.
     """
-    images = DataRecipe(seed=data.seed)
-    dense = {f"dense-{p.size}": render(p, data.seed, folder, workers) for p in images.held_out(HELD_OUT)}
-    twins = {
-        f"twin-test-{size}": benchmark_split("twin", size, BENCHMARK_SEED, folder, workers)
-        for size in (64, 128)
-    }
-    return {name: (dataset, dataset.rows("dense")) for name, dataset in dense.items()} | {
-        name: (dataset, dataset.rows("test")) for name, dataset in twins.items()
-    }
+    twin = benchmark_split("twin", 64, BENCHMARK_SEED, folder, workers)
+    return {"twin-test-64": (twin, twin.rows("test"))}
 
 
 def make_card(
@@ -84,7 +91,7 @@ def make_card(
         "seed": seed,
         "recipe": to_dict(recipe),
         "data_recipe": to_dict(data),
-        "data": {purpose: table.described for purpose, table in tables.items()},
+        "data": data_hashes(tables, sets),
         "training": {**record, "seconds": seconds, "torch": torch.__version__},
         "unreadable": record["unreadable"],
     }

@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from eggan.aus import AU_COLUMNS
+from eggan.aus import AU_COLUMNS, AU_NUMBERS
 from eggan.errors import UserError
 from eggan.evaluation import instruments
 from eggan.evaluation.landmark_network import (
@@ -18,6 +20,12 @@ from eggan.evaluation.landmark_network import (
     turned_to,
 )
 from eggan.evaluation.landmark_reader import NAME, load_landmark_reader
+from eggan.faces.find import find_faces
+from eggan.faces.framing import aligned
+
+MEAN_FACE = (1.123, 0.718, 0.533, 0.519, 0.43, np.nan, 0.304, 0.329, 0.459, 0.178, 0.391, 0.755, 0.558, 0.12,
+             0.896, 0.229, 0.048)  # fmt: skip
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +95,14 @@ def test_a_face_without_landmarks_is_nan_and_leaves_the_others_alone(reader):
     assert reader.read(np.zeros((0, 468, 3))).shape == (0, 17)
 
 
+def test_the_mean_face_reads_as_ever(reader):
+    """Golden values of the shipped weights."""
+    mean_face = reader.network.template.view(1, 468, 3).numpy()
+    expected = dict(zip(AU_COLUMNS, MEAN_FACE, strict=True))
+    found = dict(zip(AU_COLUMNS, reader.read(mean_face)[0].tolist(), strict=True))
+    assert found == pytest.approx(expected, abs=0.01, nan_ok=True)
+
+
 def test_reading_the_same_twice_gives_the_same_bytes(reader):
     points = faces(reader)
     assert reader.read(points).tobytes() == load_landmark_reader().read(points).tobytes()
@@ -96,6 +112,23 @@ def test_reading_the_same_twice_gives_the_same_bytes(reader):
 def test_other_shapes_are_refused(reader, shape):
     with pytest.raises(ValueError, match=r"expected landmarks \(N, 468, 3\)"):
         reader.read(np.zeros(shape))
+
+
+def test_a_smile_in_a_photograph_reads_as_one(reader):
+    photograph = np.asarray(Image.open(ROOT / "eggan/edit/examples/astronaut.jpg").convert("RGB"))
+    (reading,) = reader.read(find_faces(photograph)[0].landmarks[None])
+    aus = dict(zip(AU_NUMBERS, reading, strict=True))
+    assert aus[12] > 3.5  # lip corners up
+    assert aus[25] > 2  # lips apart
+    assert max(aus[number] for number in (9, 15, 17, 20, 45)) < 1
+
+
+def test_an_aligned_picture_is_read_as_the_photograph_that_it_was_cut_from(reader):
+    photograph = np.asarray(Image.open(ROOT / "eggan/edit/examples/astronaut.jpg").convert("RGB"))
+    face = find_faces(photograph)[0]
+    picture = torch.from_numpy(aligned(photograph, face, 128)).permute(2, 0, 1)[None] / 127.5 - 1
+    cut, whole = reader.predict(picture)[0].numpy(), reader.read(face.landmarks[None])[0]
+    assert np.abs(cut - whole)[reader.readable].mean() < 0.5
 
 
 def test_an_image_without_a_face_is_nan(reader):

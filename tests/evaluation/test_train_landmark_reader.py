@@ -1,0 +1,212 @@
+"""The fit of the landmark reader, on faces whose points move as their AUs say."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from eggan.aus import AU_COLUMNS, AU_COUNT
+from eggan.data.synfacs.plan import CROWDS, SPLIT_NAMES
+from eggan.errors import UserError
+from eggan.evaluation import instruments, metrics
+from eggan.evaluation.instrument_commands import describe
+from eggan.evaluation.instrument_data import DataRecipe
+from eggan.evaluation.landmark_data import (
+    DRAWN,
+    LEARNT_FROM,
+    MEASURED_ON,
+    TILE,
+    VIEWS,
+    LandmarkData,
+    LandmarkTable,
+    joined,
+    landmarks_of_person,
+    read_pictures,
+    shrunk,
+)
+from eggan.evaluation.landmark_reader import NAME, load_landmark_reader
+from eggan.evaluation.make_landmark_reader import differing, make_card, measure, stored
+from eggan.evaluation.train_landmark_reader import LandmarkRecipe, fit, read_table
+
+UNSEEN_PCC, UNSEEN_MSE = 0.727, 0.768  # as measured when the weights were made
+HIDDEN = AU_COLUMNS.index("au06")  # no point moves with it
+TINY = LandmarkRecipe(components=40, features=60, penalties=(0.01, 1.0))
+
+
+def toy_table(people, first=0, seed=0):
+    """A table of faces, 16 of each person; every AU but one moves a mirrored pair of points."""
+    template = load_landmark_reader().network.template.view(468, 3).numpy()
+    mirror = load_landmark_reader().network.mirror.long().numpy()
+    pairs = np.flatnonzero(mirror > np.arange(468))[20 : 20 + AU_COUNT]
+    rng = np.random.default_rng([seed, first])
+    count = 16 * people
+    aus = (rng.uniform(0, 5, (count, AU_COUNT)) * (rng.random((count, AU_COUNT)) < 0.4)).astype(np.float32)
+    person = np.repeat(np.arange(first, first + people), 16)
+    own = 0.01 * rng.standard_normal((people, 468, 3))
+    points = template + own[person - first] + 0.002 * rng.standard_normal((count, 468, 3))
+    for au, point in enumerate(pairs):
+        if au != HIDDEN:
+            points[:, [point, mirror[point]], 1] += 0.05 * aus[:, au, None]
+    return LandmarkTable((50 * points).astype(np.float32), aus, person, np.arange(count) % len(VIEWS))
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return {
+        "training": toy_table(20),
+        "validation": toy_table(5, first=100),
+        "held_out": toy_table(5, first=200),
+    }
+
+
+@pytest.fixture(scope="module")
+def made(tables):
+    return make_card(tables, TINY, LandmarkData(people=20), 0, {})
+
+
+def test_what_moves_points_is_read_on_new_people_and_what_moves_none_is_declared(made):
+    _, card = made
+    assert card["unreadable"] == [AU_COLUMNS[HIDDEN]]
+    for view in VIEWS:
+        figures = card["held_out"][view]
+        assert figures["mean_pcc"] > 0.9
+        assert figures["pcc_defined"] == AU_COUNT - 1
+        assert figures["per_au"][AU_COLUMNS[HIDDEN]] == dict.fromkeys(("mse", "pcc", "mae", "icc"))
+    assert "not read, since geometry shows too little of them: AU06" in describe(
+        {**card, "name": NAME, "sha256": "0"}
+    )
+    assert "tile-128" in card["held_out"]
+
+
+def test_the_threshold_decides_what_is_read(tables):
+    strict = dataclasses.replace(TINY, least_pcc=1.0)
+    assert set(fit(tables["training"], tables["validation"], strict, 0)[1]["unreadable"]) == set(AU_COLUMNS)
+
+
+def mean_pcc(record):
+    return np.mean(list(record["validation_pcc"].values()))
+
+
+def test_the_penalty_is_chosen_on_validation_people(tables, made):
+    _, card = made
+    chosen = card["training"]["penalty"]
+    (other,) = set(TINY.penalties) - {chosen}
+    alone = dataclasses.replace(TINY, penalties=(other,))
+    assert mean_pcc(fit(tables["training"], tables["validation"], alone, 0)[1]) < mean_pcc(card["training"])
+
+
+def test_equal_seeds_give_equal_bytes_and_others_others(tables, made):
+    again, other = (fit(tables["training"], tables["validation"], TINY, seed)[0] for seed in (0, 1))
+    again = stored(again, TINY)
+    for name, value in made[0].state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+    assert not torch.equal(again.frequencies, stored(other, TINY).frequencies)
+
+
+def test_what_is_saved_reads_as_it_was_measured(made, tables, tmp_path):
+    network, card = made
+    saved = instruments.save_instrument(NAME, network, card, tmp_path)
+    reader = load_landmark_reader(tmp_path)
+    assert reader.sha256 == saved["sha256"]
+    assert differing(NAME, card["held_out"], measure(reader, tables["held_out"], {})) == []
+    np.testing.assert_array_equal(
+        read_table(reader.network, tables["held_out"]), read_table(network, tables["held_out"])
+    )
+
+
+def test_nobody_is_in_two_tables_or_in_anything_else():
+    drawn = LandmarkData().populations
+    people = [(population, index) for population, chosen in drawn.values() for index in chosen]
+    assert len(people) == len(set(people))
+    images = DataRecipe()
+    plans = [*images.training(), images.validation(), images.threshold()]
+    plans += images.held_out("instruments-test")
+    taken = {plan.population for plan in plans} | set(SPLIT_NAMES) | set(CROWDS)
+    assert not taken & {population for population, _ in drawn.values()}
+
+
+def test_sizes_name_the_views():
+    sizes = [*LEARNT_FROM.items(), *MEASURED_ON.items()]
+    assert {f"{framed}-{size}" for framed, own in sizes for size in own} == set(VIEWS)
+    assert all(sizes[0] == DRAWN[framed] for framed, sizes in LEARNT_FROM.items())
+
+
+def test_pictures_are_shrunk_to_means():
+    image = np.random.default_rng(0).integers(0, 256, (192, 192, 3), dtype=np.uint8)
+    assert (shrunk(image, 192) == image).all()
+    assert shrunk(image, 64)[5, 7] == pytest.approx(image[15:18, 21:24].mean(axis=(0, 1)), abs=0.5)
+    assert shrunk(image, 128).shape == (128, 128, 3)
+    assert shrunk(image, 128).mean() == pytest.approx(image.mean(), abs=0.5)
+
+
+def test_pictures_without_a_face_are_counted():
+    blank = np.full((3, 192, 192, 3), 128, np.uint8)
+    table = read_pictures(blank, np.zeros((3, AU_COUNT), np.float32), 4, TILE, at_every_size=False)
+    assert (len(table), table.lost) == (0, 3)
+    assert joined([table, toy_table(2)]).lost == 3
+
+
+def test_a_recipe_or_data_that_cannot_be_is_refused():
+    with pytest.raises(ValueError, match="at least 2"):
+        LandmarkData(people=1)
+
+
+def test_epochs_are_refused(eggan, tmp_path):
+    options = ("--which", "landmarks", "--epochs", 3, "--out", tmp_path / "new", "--data", tmp_path / "data")
+    status, _, error = eggan("instruments", "train", *options)
+    assert status == 2
+    (line,) = error.strip().splitlines()
+    assert "the landmark reader is fitted in closed form: it has no --epochs" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unseen_person_is_drawn_and_read_at_every_size():
+    data, reader = LandmarkData(), load_landmark_reader()
+    population, people = data.populations["held_out"]
+    table = landmarks_of_person(data, population, True, people[0])
+    assert table.lost == 0
+    by_size = [
+        reader.read(table.rows(table.view == VIEWS.index(f"tile-{size}")).landmarks)[:, reader.readable]
+        for size in (192, 128, 64)
+    ]
+    assert by_size[0].shape == (8, reader.readable.sum())
+    assert np.abs(by_size[0] - by_size[1]).mean() < 0.15
+    assert np.abs(by_size[0] - by_size[2]).mean() < 0.5
+
+
+def test_the_shipped_reader_reads_unseen_people():
+    """One picture of each held-out person, as landmarks in 64ths of a pixel."""
+    reader = load_landmark_reader()
+    with np.load(Path(__file__).parent / "unseen_landmarks.npz", allow_pickle=False) as unseen:
+        reading, truth = reader.read(unseen["landmarks"] / 64), unseen["aus"]
+    assert len(truth) == LandmarkData().held_out_people
+    kept = reader.readable
+    figures = metrics.pcc(truth[:, kept], reading[:, kept])
+    assert figures.mean() == pytest.approx(UNSEEN_PCC, abs=0.005)
+    assert np.square(reading - truth)[:, kept].mean() == pytest.approx(UNSEEN_MSE, abs=0.005)
+    assert (figures > 0.4).all()
+
+
+def test_the_card_says_how_well_each_size_is_read():
+    card = load_landmark_reader().card
+    assert card["data"]["held_out"]["landmarks"]["identities"] == LandmarkData().held_out_people
+    assert card["data"]["training"]["landmarks"]["identities"] >= 400
+    assert card["data"]["training"]["landmarks"]["readings"] >= 6000
+    assert set(card["held_out"]) == {*VIEWS, "twin-test-64"}
+    for name, figures in card["held_out"].items():
+        assert figures["mean_pcc"] > 0.7, name
+    assert card["held_out"]["twin-test-64"]["mean_pcc"] > 0.8
+
+
+def test_eggan_instruments_card_lists_it(eggan):
+    status, output, _ = eggan("instruments", "card", "--which", "landmarks")
+    assert status == 0
+    assert "au_landmarks: landmark reader" in output
+    assert "not read, since geometry shows too little of them: AU07" in output
+
+
+def test_a_missing_reader_says_how_to_make_it(tmp_path):
+    with pytest.raises(UserError, match="eggan instruments train"):
+        load_landmark_reader(tmp_path)
