@@ -10,7 +10,11 @@ from eggan.method import Method, MethodEntry
 from eggan.shipped.weights import load_shipped, read_card
 
 SUFFIX = "-shipped"
-METHOD_OF: Mapping[str, str] = {"eggan_64": "eggan", "eggan_w_64": "eggan-w"}
+METHOD_OF: Mapping[str, str] = {
+    "eggan_64": "eggan",
+    "eggan_w_64": "eggan-w",
+    "eggan_w_128": "eggan-w",
+}
 
 
 @dataclass(frozen=True)

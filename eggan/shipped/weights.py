@@ -20,8 +20,8 @@ from eggan.files import hash_files, read_json, write_json
 
 FOLDER = Path(__file__).parent
 CARD_VERSION = 1
-DEFAULT = "eggan_w_64"  # what `eggan edit` uses when no checkpoint is named
-NAMES = (DEFAULT, "eggan_64")
+DEFAULT = "eggan_w_128"  # what `eggan edit` uses when no checkpoint is named
+NAMES = (DEFAULT, "eggan_w_64", "eggan_64")
 FIELDS = {"method", "method_version", "config", "image_size", "sha256", "data", "held_out"}
 RESTORE = "install the package again"
 SCALE = ".scale"  # ends the name of the scales of a packed tensor

@@ -16,6 +16,7 @@ from eggan.shipped.weights import NAMES, read_card
 from tests.benchmarks.fakes import make_bench, tiny_suite
 
 ROW = "eggan-w-shipped"
+SIZES = {(ROW, 64): "eggan_w_64", (ROW, 128): "eggan_w_128", ("eggan-shipped", 64): "eggan_64"}
 
 
 def test_every_card_agrees_with_the_method_that_its_weights_are_listed_under():
@@ -49,7 +50,7 @@ def test_its_cell_is_scored_and_holds_no_training(scored):
     record = tracking.read_record(scored)
     assert record.tags["title"] == "EGGAN-W (shipped)"
     assert record.tags["learns_from"] == "1,500 people and true edits"
-    assert record.params["config.sha256"] == read_card()["sha256"]
+    assert record.params["config.sha256"] == read_card("eggan_w_64")["sha256"]
     assert (scored / "scores" / "showcase.npz").is_file()
     assert (scored / "scores" / "summary.json").is_file()
 
@@ -62,7 +63,10 @@ def test_it_cannot_be_trained(eggan, tmp_path, command):
 
 
 def test_a_suite_of_another_size_takes_the_weights_of_its_size_or_refuses():
-    entry = shipped_rows()["eggan-shipped"]
-    assert entry.for_size(64) == entry
+    rows = shipped_rows()
+    chosen = {(name, size): rows[name].for_size(size).weights for name, size in SIZES}
+    assert chosen == SIZES
+    suite = with_added_rows(SUITES["paper"], [ROW], all_methods())
+    assert suite.rows[-1].method == ROW
     with pytest.raises(UserError, match=r"no weights for 128 px are shipped \(there are some for 64 px\)"):
         with_added_rows(SUITES["paper"], ["eggan-shipped"], all_methods())
