@@ -226,19 +226,22 @@ def match_pairs(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame
     return one.reset_index(drop=True), two.reset_index(drop=True)
 
 
-def agreement(groups: list[Group], metric: AUMetric) -> pd.DataFrame:
-    """Return the mean MSE or PCC by the estimators `a` and `b`, by method, for methods that have pairs;
-    and by `landmarks` where those of a method were read, NaN for the others.
+def readings_of(groups: list[Group]) -> list[str]:
+    """Return which instruments read edits of any of these methods, of `a`, `b` and `landmarks`."""
+    return [reading for reading in ("a", "b", THIRD) if any(has_reading(g.pairs, reading) for g in groups)]
+
+
+def agreement(groups: list[Group], metric: AUMetric, readings: list[str]) -> pd.DataFrame:
+    """Return the mean MSE or PCC by each reading, by method, for methods that have pairs; NaN where an
+    instrument did not read a method's edits.
     """
     scored = [group for group in groups if len(group.pairs)]
-    third = any(has_reading(group.pairs, THIRD) for group in scored)
-    readings = ["a", "b", THIRD] if third else ["a", "b"]
     means = [[_mean(group, metric, reading) for reading in readings] for group in scored]
     return pd.DataFrame(means, [group.method for group in scored], readings)
 
 
 def _mean(group: Group, metric: AUMetric, reading: str) -> float:
-    if reading == THIRD and not has_reading(group.pairs, THIRD):
+    if not has_reading(group.pairs, reading):
         return float("nan")
     statistic = mean_over_aus(au_statistic(group.pairs, metric, reading))
     return float(statistic(np.ones((1, len(group.pairs))))[0])

@@ -27,6 +27,7 @@ from reports.suite.estimates import (
     compare,
     interval,
     named,
+    readings_of,
 )
 from reports.suite.frame import Frame, Progress
 from reports.suite.method_names import OUR_METHOD, method_kind, method_title
@@ -384,14 +385,12 @@ def estimator_agreement(section: Section) -> Table:
     """Return the methods' order by both estimators, and by the landmark reader where it read the edits, with
     Spearman's and Kendall's rank correlation.
     """
-    rows, notes, read = [], [], list[str]()
+    rows, notes, read = [], [], readings_of(section.groups)
     for metric, heading in AU_HEADINGS.items():
-        means = agreement(section.groups, metric)
-        read = [str(reading) for reading in means if means[reading].notna().any()]
-        if len(read) < 2:  # one reading agrees with itself
+        means = agreement(section.groups, metric, read).dropna(subset=read[:2])
+        if len(read) < 2 or not len(means):  # one reading agrees with itself
             notes = ["not measured: these runs have no second AU estimator"]
             break
-        means = means[read].dropna(subset=read[:2])
         ranks = means.round(6).rank(ascending=_direction(metric) == "min", method="min")
         for method in means.index:
             entries = [_known(v, 3) for v in means.loc[method]] + [_known(r, 0) for r in ranks.loc[method]]
@@ -400,6 +399,7 @@ def estimator_agreement(section: Section) -> Table:
             f"{_pair_of(section, metric, one, other)}: {_rank_correlation(means, one, other)}"
             for one, other in combinations(read, 2)
         ]
+    shown = read if len(read) > 1 else ["a", "b"]
     return section_table(
         section,
         "agreement",
@@ -409,8 +409,8 @@ def estimator_agreement(section: Section) -> Table:
         + (f" {LANDMARKS_CAPTION}" if THIRD in read else ""),
         "Method",
         (
-            *(_reader_names(section)[reading] for reading in read or ("a", "b")),
-            *(RANKS[reading] for reading in read or ("a", "b")),
+            *(_reader_names(section)[reading] for reading in shown),
+            *(RANKS[reading] for reading in shown),
         ),
         rows,
         notes,

@@ -14,6 +14,7 @@ from tests.reports.fakes import DATASET, make_frame
 from tests.reports.test_readers import SHIPPED, scored_by
 from tests.reports.test_tables import quiet, row
 
+FLAT = [f"landmarks_{column}" for column in AU_COLUMNS]
 LANDMARKS = {"name": "au_landmarks", "title": "landmark reader", "sha256": "llll"}
 
 
@@ -75,6 +76,19 @@ def test_on_photographs_it_agrees_with_the_first_where_there_is_no_second(sectio
     table = suite_tables.estimator_agreement(dataclasses.replace(section, groups=groups))
     assert table.columns == ("Estimator A", "Landmark reader", "Rank by A", "Rank by landmarks")
     assert row(table, "EGGAN", "PCC ↑").entries[1].measured
+
+
+def test_a_correlation_that_is_never_defined_leaves_the_columns_of_the_error(section):
+    groups = [
+        dataclasses.replace(
+            group,
+            pairs=group.pairs.assign(**{f"b_{c}": np.nan for c in AU_COLUMNS}, **dict.fromkeys(FLAT, 1.0)),
+        )
+        for group in section.groups
+    ]
+    table = suite_tables.estimator_agreement(dataclasses.replace(section, groups=groups))
+    assert {r.group for r in table.rows} == {"MSE ↓"}
+    assert {len(r.entries) for r in table.rows} == {len(table.columns)} == {4}
 
 
 def test_it_is_named_where_it_read_photographs():
