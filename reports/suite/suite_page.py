@@ -7,16 +7,19 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks.scoring.pair_columns import has_reading
 from reports.style.figure_style import Picture
 from reports.style.finding import Finding
 from reports.style.html import render
 from reports.style.metric_catalogue import METRICS
 from reports.style.table import Table
 from reports.suite import published
+from reports.suite.estimates import THIRD
 from reports.suite.frame import Frame
 from reports.suite.method_names import OUR_METHOD, method_rank
 from reports.suite.sections import Section, split_title
 
+LANDMARK_READER = "au_landmarks"
 TEMPLATE = Path(__file__).with_name("suite_page.html")
 MARGIN_DEFINITION = (
     "Margin over mixtures: a coin that returns either the source (copy-source) or the reference image "
@@ -159,13 +162,18 @@ def instrument_cards(frame: Frame) -> list[dict[str, Any]]:
                 "title": card.get("title", ""),
                 "sha256": digest,
                 "missing": card.get("missing", ""),
-                "used": bool(digest) and digest in used,
+                "used": bool(digest) and (digest in used or _gave_third_opinion(card, frame)),
                 "held_out": [(title, values) for title, values in held_out if values],
                 "threshold": _scalars(card.get("threshold", {})),
                 "seed": card.get("seed", ""),
             }
         )
     return cards
+
+
+def _gave_third_opinion(card: Mapping[str, Any], frame: Frame) -> bool:
+    """Return whether a card is of the reader whose opinion decides no run, and runs have it."""
+    return card.get("name") == LANDMARK_READER and has_reading(frame.pairs, THIRD)
 
 
 def _scalars(values: Any) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from eggan.aus import AU_COLUMNS, AU_COUNT
 from reports.suite import estimates, suite_tables
 from reports.suite.instrument_names import all_cards, readers_of
 from reports.suite.sections import sections_of
+from reports.suite.suite_page import instrument_cards
 from tests.reports.fakes import DATASET, make_frame
 from tests.reports.test_readers import SHIPPED, scored_by
 from tests.reports.test_tables import quiet, row
@@ -105,3 +106,11 @@ def test_its_card_is_shown_where_runs_recorded_it():
     assert "Landmark reader" in all_cards(shipped, [recorded | {"landmarks": LANDMARKS}])
     other = LANDMARKS | {"sha256": "mmmm"}
     assert "Third AU instrument: landmark reader" in all_cards(shipped, [recorded | {"landmarks": other}])
+
+
+def test_the_page_says_that_its_file_was_used_where_runs_have_its_opinion():
+    frame = dataclasses.replace(make_frame(seeds=1), instruments={"Landmark reader": LANDMARKS})
+    read = frame.pairs.assign(**{f"landmarks_{c}": 1.0 for c in AU_COLUMNS})
+    with_opinion = dataclasses.replace(frame, pairs=read)
+    assert [card["used"] for card in instrument_cards(frame)] == [False]
+    assert [card["used"] for card in instrument_cards(with_opinion)] == [True]
