@@ -64,9 +64,15 @@ class DisturbConfig:
     jpeg_share: float = setting(0.25, "ours: pictures with coarse 8 x 8 blocks")
     jpeg_step: float = setting(0.25, "ours: quantisation step of the block transform, images in [-1, 1]")
     occluder_share: float = setting(0.25, "ours: pictures with something in front of the face")
-    bend: float = setting(0.0, "ours: smooth displacement, in picture widths: faces of other proportions")
-    stain: float = setting(0.0, "ours: colour of a source where the truth differs, images in [-1, 1]")
-    shade: float = setting(0.0, "ours: logarithm of a smooth change of the light over the picture")
+    bend: float = setting(
+        0.0, "ours: smooth displacement, in picture widths: faces of other proportions", later=True
+    )
+    stain: float = setting(
+        0.0, "ours: colour of a source where the truth differs, images in [-1, 1]", later=True
+    )
+    shade: float = setting(
+        0.0, "ours: logarithm of a smooth change of the light over the picture", later=True
+    )
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,9 @@ class WarpConfig:
     weight_ssim: float = setting(0.5, "ours")
     weight_rough: float = setting(0.01, "ours: neighbouring flow vectors differ little")
     weight_paint: float = setting(0.01, "ours: paint little, so that photographs keep their detail")
-    weight_mixed: float = setting(0.0, "ours: no half-transparent paint: what was there shines through it")
+    weight_mixed: float = setting(
+        0.0, "ours: no half-transparent paint: what was there shines through it", later=True
+    )
     weight_features: float = setting(0.0, "ours: features of a reader of AUs, learnt beside; 0 does without")
     reader_channels: tuple[int, ...] = setting((32, 64, 96, 128, 128), "ours")
     change_full: float = setting(0.3, "ours: the difference from which a pixel counts in full, of 2")

@@ -3,10 +3,10 @@
 import pytest
 
 from benchmarks.running.cells import CellSpec
-from benchmarks.suites.methods import all_methods
+from benchmarks.suites.methods import METHODS, all_methods
 from benchmarks.suites.presets import preset_config
 from benchmarks.suites.suite import find_suite
-from eggan.config import to_dict
+from eggan.config import content_hash, to_dict
 
 KEYS = {
     "eggan": "02e329c94b0f3484ba94",
@@ -53,3 +53,13 @@ def test_the_key_of_a_standard_cell_is_known(method):
 @pytest.mark.parametrize("method", KEYS)
 def test_cells_of_an_earlier_protocol_have_other_keys_and_nothing_else_has_changed(method):
     assert spec_of(method, version=1).key == OF_PROTOCOL_1[method] != KEYS[method]
+
+
+def test_fields_that_came_later_leave_the_config_of_eggan_w_as_it_was():
+    """No suite of before trains it by a key above; its own cells and trainings are named by this hash."""
+    hashes = {name: content_hash(to_dict(config)) for name, config in METHODS["eggan-w"].presets.items()}
+    assert {name: digest[:10] for name, digest in hashes.items()} == {
+        "paper": "b428f33073",
+        "cpu": "b2e546e223",
+        "quick": "cb43206ece",
+    }
