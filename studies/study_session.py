@@ -63,12 +63,12 @@ class StudyOptions:
     keep_weights: bool = False
 
     @classmethod
-    def of(cls, arguments: argparse.Namespace) -> "StudyOptions":
-        """Read the arguments; an unknown device is a `UserError`."""
+    def of(cls, arguments: argparse.Namespace, device: str | None = None) -> "StudyOptions":
+        """Read the arguments, on another `device` if one is named; an unknown one is a `UserError`."""
         bench = BenchEnvironment(
             runs=arguments.runs,
             data=arguments.data,
-            device=resolve_device(AUTO if arguments.cluster else arguments.device),
+            device=resolve_device(device or arguments.device),
             dataset=arguments.dataset,
             choice=choice_of(arguments),
         )
@@ -101,7 +101,7 @@ class StudySession:
         cluster = ClusterChoice.of(arguments)
         if arguments.workers < 1:
             raise UserError("--workers must be at least 1")
-        options = StudyOptions.of(arguments)
+        options = StudyOptions.of(arguments, None if cluster is None else AUTO)  # its workers have their own
         name = arguments.name or f"{study.space}-{study.objective}"
         if Path(name).name != name or name.startswith("."):
             raise UserError(f"--name {name!r} is not a plain name")
