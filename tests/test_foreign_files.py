@@ -73,6 +73,14 @@ COMMANDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("report", "photos", "photos", "--out", "OUT"),
         ("index.html", "tables/by-au.csv"),
     ),
+    "bench bundle": (
+        ("bench", "bundle", "--out", "OUT"),
+        ("run", "wheels/a.whl", "source/bundle.json"),
+    ),
+    "weights train": (
+        ("weights", "train", "eggan_w_64", "--out", "OUT"),
+        ("eggan_w_64.json", "eggan_w_64.safetensors"),
+    ),
     "export onnx": (("export", "onnx", "--checkpoint", "m", "-o", "OUT.onnx"), ("",)),
     "report export": (("report", "merge", "OUT", "frame"), FRAMES),
     "study report": (

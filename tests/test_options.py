@@ -20,6 +20,8 @@ WITHOUT_RESULTS = (
     "bench list",
     "report merge",
     "check-method",
+    "demo",
+    "bench bundle",
 )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.bundle import run_here
 from eggan.errors import UserError
-from eggan.files import replaced_folder, write_json
+from eggan.files import files_in, read_json, replaced_folder, write_json
 from eggan.progress import working
 from eggan.tracking.machine import SOURCE, STAMP, code_version
 
@@ -64,6 +64,7 @@ def make_bundle(out: Path, python: str = PYTHON, fetch: Fetch = fetch_wheels) ->
 
     A folder that holds anything else, wheels that cannot be had and a bundle above 40 MB are a `UserError`.
     """
+    _refuse_what_is_no_bundle(out)
     with replaced_folder(out, OURS) as staging:
         source, wheels = staging / "source", staging / "wheels"
         for package in PACKAGES:
@@ -81,6 +82,18 @@ def make_bundle(out: Path, python: str = PYTHON, fetch: Fetch = fetch_wheels) ->
             raise UserError(f"the bundle has {size / 1e6:.0f} MB, more than {MOST_MB} MB")
     (out / "run").chmod(0o755)
     return size
+
+
+def _refuse_what_is_no_bundle(out: Path) -> None:
+    """Raise a `UserError` where `out` holds files that no bundle of before explains."""
+    if not out.is_dir() or not files_in(out):
+        return
+    try:
+        stamp = read_json(out / "source" / STAMP)
+    except (OSError, ValueError):
+        stamp = None
+    if not isinstance(stamp, dict) or not {"python", "platform", "packages"} <= set(stamp):
+        raise UserError(f"{out} exists and is not a bundle: choose another folder with --out")
 
 
 def _copy_sources(package: Path, target: Path) -> None:

@@ -14,10 +14,19 @@ def au_matrix(pairs: pd.DataFrame, prefix: str) -> np.ndarray:
 def read_mask(pairs: pd.DataFrame, reading: str = "a") -> np.ndarray:
     """Return of which pairs an AU instrument (`a`, `b`, `landmarks`) could read edit and source: bool (n,).
 
-    Not every face is found, and the landmark reader reads not every AU: a face of which some are read counts.
+    Not every face is found.
     """
-    edit, source = au_matrix(pairs, reading), au_matrix(pairs, "source_a")
-    return ~(np.isnan(edit).all(axis=1) | np.isnan(source).all(axis=1))
+    return fully_read(au_matrix(pairs, reading) + au_matrix(pairs, "source_a"))
+
+
+def fully_read(readings: np.ndarray) -> np.ndarray:
+    """Return in which rows (n, A) every AU has a value, of those that have one anywhere: bool (n,).
+
+    The landmark reader never reads some AUs; that leaves no face unread.
+    """
+    missing = np.isnan(readings)
+    never = missing.all(axis=0)
+    return ~missing[:, ~never].any(axis=1) if not never.all() else np.zeros(len(readings), dtype=bool)
 
 
 def has_reading(pairs: pd.DataFrame, reading: str) -> bool:

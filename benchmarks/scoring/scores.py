@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.protocol.edit_requests import EditSet, SplitData
-from benchmarks.scoring.pair_columns import au_matrix, has_reading, read_mask
+from benchmarks.scoring.pair_columns import au_matrix, fully_read, has_reading, read_mask
 from eggan.aus import AU_COLUMNS, AU_NUMBERS
 from eggan.errors import UserError
 from eggan.evaluation import metrics, pixels
@@ -190,8 +190,8 @@ def response_table(readings: np.ndarray, probed: np.ndarray, split: str) -> tupl
 
 def read_sources(readings: np.ndarray) -> np.ndarray:
     """Return of which sources of a probe request every face was read (N, 17): bool (sources,)."""
-    by_source = readings.reshape(-1, len(AU_NUMBERS) + 1, len(AU_NUMBERS))
-    return ~np.isnan(by_source).all(axis=2).any(axis=1)
+    by_source = fully_read(readings).reshape(-1, len(AU_NUMBERS) + 1)
+    return np.asarray(by_source.all(axis=1))
 
 
 def control_table(readings: np.ndarray, ends: EditSet, alphas: np.ndarray, split: str) -> pd.DataFrame:

@@ -12,10 +12,11 @@ from eggan.child_process import child_environment, python_command
 from eggan.data.dataset import Dataset, load_dataset
 from eggan.errors import UserError
 from eggan.method import MethodEntry
+from eggan.outputs import refuse_existing
 from eggan.progress import working
 from eggan.shipped.held_out import Pairs, editing, held_out_figures, validation_pairs
 from eggan.shipped.recipes import DATA, Recipe, written
-from eggan.shipped.weights import read_card, save_shipped, stored, unpacked
+from eggan.shipped.weights import load_shipped, read_card, save_shipped, stored, unpacked
 from eggan.tracking import read_record
 
 
@@ -49,6 +50,16 @@ def make_weights(name: str, recipe: Recipe, entry: MethodEntry, folder: Path, de
     }
     save_shipped(found[best][0], name, card, folder, recipe.storage)
     return read_card(name, folder)
+
+
+def check_earlier(name: str, folder: Path) -> None:
+    """Raise a `UserError` where files of the result's names are in `folder` that no earlier call wrote."""
+    names = (f"{name}.json", f"{name}.safetensors")
+    if any((folder / file).exists() or (folder / file).is_symlink() for file in names):
+        try:
+            load_shipped(name, folder)
+        except UserError:
+            refuse_existing(folder, names, "earlier call")
 
 
 def is_finished(folder: Path) -> bool:

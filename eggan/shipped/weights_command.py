@@ -111,9 +111,10 @@ def run_train(arguments: argparse.Namespace) -> int:
         return 0
     from eggan.files import check_writable
     from eggan.shipped.check import ENTRIES
-    from eggan.shipped.make_weights import make_weights
+    from eggan.shipped.make_weights import check_earlier, make_weights
 
     check_writable(folder)
+    check_earlier(name, folder)
     card = make_weights(name, recipe, ENTRIES[recipe.method], folder, resolve_device(arguments.device))
     print(describe(card, (folder / f"{name}.safetensors").stat().st_size))
     print(f"in {folder}: {name}.safetensors and {name}.json")

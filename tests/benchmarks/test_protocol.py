@@ -132,6 +132,7 @@ def test_a_suite_mirrors_the_images_of_all_its_methods_or_of_none():
         "ablations": {True},
         "paper": {False},
         "crowd": {True},
+        "node": {True},
     }
 
 
