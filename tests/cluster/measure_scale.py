@@ -1,5 +1,6 @@
 """What a cluster costs and gains; no test, since it needs a quiet machine.
 
+export PYTHONPATH=.                                     workers find this module there
 python -m tests.cluster.measure_scale overhead 1000     milliseconds a job through four workers, memory
 python -m tests.cluster.measure_scale speed 8           two workers against one, each job one thread
 """
