@@ -40,13 +40,15 @@ def chosen_weights(arguments: argparse.Namespace, device: str) -> ChosenWeights:
     from benchmarks.suites.methods import installed_method
     from eggan.checkpoint import WEIGHTS_FILE
     from eggan.edit.editing import load_model, load_shipped_model
-    from eggan.shipped.weights import DEFAULT, FOLDER, NAMES
+    from eggan.shipped.weights import FOLDER, NAMES, shipped_name
 
+    folder = None
     if arguments.checkpoint is not None:
         folder = trained_folder(arguments.checkpoint, arguments.runs)
-        if str(folder) not in NAMES or folder.exists():
-            return ChosenWeights(load_model(folder, installed_method, device), folder / WEIGHTS_FILE)
-    name = str(arguments.checkpoint or arguments.weights or DEFAULT)
+    name = arguments.weights or shipped_name(folder)
+    if name is None:
+        assert folder is not None
+        return ChosenWeights(load_model(folder, installed_method, device), folder / WEIGHTS_FILE)
     if name not in NAMES:
         raise UserError(f"no shipped weights are called {name!r} (known: {', '.join(NAMES)})")
     model = load_shipped_model(installed_method, device, name)

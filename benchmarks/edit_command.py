@@ -249,12 +249,12 @@ def trained_folder(given: Path, runs: Path) -> Path:
 def _load(folder: Path | None, device: str) -> "Model":
     from benchmarks.suites.methods import installed_method
     from eggan.edit.editing import load_model, load_shipped_model
-    from eggan.shipped.weights import NAMES
+    from eggan.shipped.weights import shipped_name
 
-    if folder is None:
-        return load_shipped_model(installed_method, device)
-    if str(folder) in NAMES and not folder.exists():
-        return load_shipped_model(installed_method, device, str(folder))
+    name = shipped_name(folder)
+    if name is not None:
+        return load_shipped_model(installed_method, device, name)
+    assert folder is not None
     return load_model(folder, installed_method, device)
 
 

@@ -34,6 +34,13 @@ FORMATS: dict[Storage, str] = {
 }
 
 
+def shipped_name(given: Path | None) -> str | None:
+    """Return which shipped weights `given` names: the default where it is None, None where it is a folder."""
+    if given is None:
+        return DEFAULT
+    return str(given) if str(given) in NAMES and not given.exists() else None
+
+
 def read_card(name: str = DEFAULT, folder: Path = FOLDER) -> dict[str, Any]:
     """Return the card of shipped weights; a missing, damaged or foreign one is a `UserError`."""
     path = folder / f"{name}.json"
