@@ -89,6 +89,11 @@ class WarpConfig:
     flow: bool = setting(True, "ours: False is the ablation that only paints")
     colour: bool = setting(True, "ours: False is the ablation that only moves")
     paint_start: float = setting(-1.5, "ours: logit of `paint` at the start, towards the warp")
+    colour_on_moved: bool = setting(
+        True,
+        "ours: colour is the moved picture, changed; False: all its own, so nothing shines through",
+        later=True,
+    )
     # Losses
     weight_pixels: float = setting(1.0, "ours: L1 over the whole picture")
     weight_changed: float = setting(1.0, "ours: L1 where the truth differs from the source")
@@ -198,6 +203,7 @@ class Finish(nn.Module):
     def __init__(self, config: WarpConfig) -> None:
         super().__init__()
         width, self.reduction = config.detail_channels, config.reduction
+        self.on_moved = config.colour_on_moved
         self.features = nn.Conv2d(config.channels[0], self.reduction**2 * (width - 3), 3, 1, 1)
         self.detail = nn.Conv2d(width, width, 3, 1, 1)
         self.heads = zero(nn.Conv2d(width, 4, 3, 1, 1))
@@ -205,7 +211,7 @@ class Finish(nn.Module):
         nn.init.constant_(self.heads.bias[3:], config.paint_start)
 
     def forward(self, x: Tensor, moved: Tensor) -> tuple[Tensor, Tensor]:
-        """Return colour, which starts as `moved`, and paint (B, 1, H, W).
+        """Return colour, which starts as `moved` or as grey, and paint (B, 1, H, W).
 
         Colours are real ones, so that a change of much needs paint of much: a little paint of a colour beyond
         white would do at this resolution and leave the old detail of a larger photograph in sight.
@@ -213,7 +219,8 @@ class Finish(nn.Module):
         fine = torch.cat([moved.to(x.dtype), F.pixel_shuffle(self.features(x), self.reduction)], dim=1)
         fine = self.detail(F.leaky_relu(fine, SLOPE))
         heads = self.heads(F.leaky_relu(fine, SLOPE)).float()
-        return (moved + heads[:, :3]).clamp(-1, 1), heads[:, 3:].sigmoid()
+        colour = moved + heads[:, :3] if self.on_moved else heads[:, :3]
+        return colour.clamp(-1, 1), heads[:, 3:].sigmoid()
 
 
 class Editor(nn.Module):
