@@ -31,14 +31,17 @@ def prepare() -> None:
 
 
 def thread_environment(given: Mapping[str, str], processes: int = 1) -> dict[str, str]:
-    """Return variables that give each of `processes` its share of the cores.
+    """Return variables that give each of `processes` its share of the cores, and a single one all but one.
 
     The user's own settings, in `given`, win. Threads that wait must not spin: beside any other busy process
-    that costs 5 to 30 times the time.
+    that costs 5 to 30 times the time. Even so a step on all cores waits for the thread that shares its core:
+    on two cores two threads took a step in 0.30 s, 0.91 s beside one busy process, and one thread in 0.37 s,
+    busy or not.
     """
     chosen: dict[str, str] = {}
     if THREADS not in given or given.get(OWN_THREADS) == given[THREADS]:
-        share = str(max(1, allowed_cores() // max(1, processes)))
+        cores = allowed_cores()
+        share = str(max(1, min(cores // max(1, processes), cores - 1)))
         chosen |= {THREADS: share, OWN_THREADS: share}
     if WAITING not in given:
         chosen[WAITING] = "PASSIVE"

@@ -119,6 +119,16 @@ def test_ablations_do_without_their_part(data):
     assert moved.parameter_counts()["finish"] == 0
 
 
+@pytest.mark.parametrize("on_moved", [True, False])
+def test_a_colour_of_its_own_holds_nothing_of_the_source(on_moved):
+    method = EGGANW(replace(SMALL, colour_on_moved=on_moved), 0, CPU)
+    with torch.no_grad():
+        method.editor.finish.heads.bias[:3] = torch.tensor([0.3, -0.2, 0.1])
+    sources = pictures(2)
+    colour = method.editor(sources, torch.zeros(2, 17)).colour
+    assert torch.equal(colour[0], colour[1]) is not on_moved
+
+
 def test_what_is_painted_is_a_colour():
     method = EGGANW(SMALL, 0, CPU)
     with torch.no_grad():
