@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.running.cluster_cells import SCRATCH, dataset_files, needs_of, verifier_files
+from benchmarks.suites.suite import Row
 from eggan.child_process import how_ended
 from eggan.cluster.connection import ClusterChoice, connected
 from eggan.cluster.jobs import ClusterRun, Job, Outcome
@@ -49,7 +50,7 @@ def _jobs(
 ) -> Iterator[Job]:
     own = {"as_worker": True, **dict.fromkeys(("cluster", "tls_ca", "tls_cert", "tls_key"))}
     spec = content_hash(context.spec.plain())[:SHORT]
-    needs = needs_of(context.entry, context.study.preset, arguments.device)
+    needs = needs_of(context.entry, Row(context.entry.name, context.study.preset), arguments.device)
     job = _here(context, arguments, own) if choice.is_local else _there(context, arguments, own, spec)
     for number in range(workers):
         name = f"study-{context.spec.name}-{spec}-{number}"

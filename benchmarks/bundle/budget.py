@@ -129,7 +129,7 @@ def divided(
         raise UserError(f"no method of the suite {suite.name} can be trained here; it has been said why")
     batch = max(row.training.batch_size for row in trained if row.training is not None)
     training = seconds_left - scoring * len(trained)
-    images = images_that_fit(training, [costs[row.method] for row in trained], batch)
+    images = images_that_fit(training, [costs[row.name] for row in trained], batch)
     if not images:
         raise UserError(
             f"{minutes:g} minutes are too few: {max(0.0, training):.0f} s are left for training "

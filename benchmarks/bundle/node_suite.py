@@ -61,7 +61,7 @@ def _measured(opened: OpenSuite, untrained: list[PlannedCell], minutes: float, u
             continue
         if not isinstance(plan.entry, MethodEntry):
             raise UserError(f"{plan.spec.method} cannot be trained")
-        dataset, config = opened.datasets[plan.row.learns_from], preset_config(plan.entry, plan.row)
+        dataset, config = opened.training_data(plan.row), preset_config(plan.entry, plan.row)
         run = TrainingRun(
             plan.entry, config, plan.row.training, dataset, plan.spec.seed, bench.device, bench.cache
         )

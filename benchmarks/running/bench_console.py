@@ -161,17 +161,14 @@ def _is_of(row: "Row", status: CellStatus) -> bool:
 
     spec = status.values.get("spec", {})
     training = to_dict(row.training) if row.training else {}
-    return (
-        status.state == "finished" and spec.get("method") == row.method and spec.get("training") == training
-    )
+    return status.state == "finished" and spec.get("method") == row.name and spec.get("training") == training
 
 
 def missing_datasets_text(suite: "Suite", roles: Sequence[str], bench: "BenchEnvironment") -> str:
     """Say that the cells of a suite are not known before its datasets are rendered, and what that takes."""
     mib = sum(SYNFACS_IMAGES[role] * suite.image_size**2 * 3 for role in roles) / 2**20
     rows = [
-        [f"{row.method}/{suite.dataset}/s{seed}", f"{row.expected_minutes:.1f}"]
-        for row, seed in suite.cells()
+        [f"{row.name}/{suite.dataset}/s{seed}", f"{row.expected_minutes:.1f}"] for row, seed in suite.cells()
     ]
     folders = ", ".join(str(bench.dataset_folder(suite, role)) for role in roles)
     total = sum(row.expected_minutes for row, _ in suite.cells())

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.protocol.true_edits import NO_TRUTH
 from benchmarks.running.bench_console import missing_datasets_text, plan_text, summary_text, unmeasured_lines
-from benchmarks.running.cells import PlannedCell, claimed_by, is_claimed, read_status
+from benchmarks.running.cells import PlannedCell, claimed_by, former_cells, is_claimed, read_status
 from benchmarks.running.environment import (
     BenchEnvironment,
     OpenSuite,
@@ -19,6 +19,7 @@ from benchmarks.running.environment import (
 from benchmarks.running.suite_run import open_suite_run, plan_suite, record_death, run_cell, select
 from benchmarks.scoring.instrument_choice import InstrumentChoice
 from benchmarks.suites.added_rows import with_added_rows
+from benchmarks.suites.former_names import STANDARD, TWIN_SUITE, present_method
 from benchmarks.suites.suite import TWIN, Suite, find_suite
 from eggan import tracking
 from eggan.child_process import how_ended
@@ -55,6 +56,8 @@ class BenchSession:
         rendered.
         """
         suite = find_suite(arguments.suite)
+        if suite.name != arguments.suite:
+            print(f"the suite {arguments.suite} is called {suite.name} now", file=sys.stderr)
         cluster = ClusterChoice.of(arguments)
         bench = BenchEnvironment(
             runs=arguments.runs,
@@ -65,11 +68,12 @@ class BenchSession:
             workers=arguments.workers or default_workers(),
         )
         suite = with_added_rows(suite, arguments.add, bench.methods)
-        suite.check_choice(arguments.only, arguments.seed)
+        only = [present_method(name) for name in arguments.only]
+        suite.check_choice(only, arguments.seed)
         return cls(
             suite,
             bench,
-            arguments.only,
+            only,
             arguments.seed,
             arguments.cell,
             arguments.processes,
@@ -88,6 +92,7 @@ class BenchSession:
             return 0
         opened = open_suite(self.suite, self.bench, build=False)
         print(plan_text(self._chosen(plan_suite(opened), opened), self.bench))
+        self._print_former_cells()
         _print_notes(opened)
         return 0
 
@@ -117,6 +122,13 @@ class BenchSession:
                 suite_run.finish(*self._suite_state(plans))
             self._print_summary(plans, opened)
         return 0 if self._suite_state(plans)[0] == "finished" else FAILED_CELLS
+
+    def _print_former_cells(self) -> None:
+        """Say whether trained cells of the former suite `standard` lie here, which its new name takes up."""
+        count = former_cells(self.bench.runs) if self.suite.name == STANDARD else 0
+        if count:
+            now = f"called {TWIN_SUITE} now: {command(f'bench run {TWIN_SUITE}')} has them"
+            print(f"{count} of the cells here are of the former suite {STANDARD}, {now}")
 
     def _chosen(self, planned: list[PlannedCell], opened: OpenSuite) -> list[PlannedCell]:
         """Return the chosen cells; a chosen method that this dataset leaves out is a `UserError`."""
@@ -178,6 +190,7 @@ class BenchSession:
             print(line)
         for plan, holder in self._held(plans):
             print(f"{plan.spec.name} is being run by {holder}: add --wait to wait for it")
+        self._print_former_cells()
         _print_notes(opened)
         print(f"tables and figures: {command('report build')}    runs: {command('ui')}")
 

@@ -40,7 +40,7 @@ def produce(plan: PlannedCell, folder: Path, opened: OpenSuite, log: Log) -> Pro
     """
     entry, bench, scoring = plan.entry, opened.bench, opened.scoring
     if isinstance(entry, Reference):
-        dataset = opened.datasets[plan.row.learns_from]
+        dataset = opened.training_data(plan.row)
         return Produced(_reference_scores(entry, folder, scoring, dataset), {})
     if isinstance(entry, ShippedMethod):
         return Produced(*_score(entry.restore(bench.device), entry.reads, folder, opened))
@@ -97,7 +97,7 @@ def _train(
 
     `cost/build_seconds` is what was done before the loop, such as pre-training a classifier (0 from a cache).
     """
-    row, bench, dataset = plan.row, opened.bench, opened.datasets[plan.row.learns_from]
+    row, bench, dataset = plan.row, opened.bench, opened.training_data(plan.row)
     if row.training is None:
         raise UserError(f"the suite gives no training for the method {entry.name}")
     config = preset_config(entry, row)

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.suites.former_names import is_of_twin
 from eggan.config import content_hash
 from eggan.files import Holder, is_locked, lock_holder, read_json, try_lock, write_json
 from eggan.tracking import TrackedRun, read_record, ship_or_warn
@@ -134,6 +135,15 @@ def settle(folder: Path, store: "Store | None") -> None:
 def all_cells(runs: Path) -> list[Path]:
     """Return the folders of all cells, finished or not."""
     return sorted(path.parent for path in (runs / "cells").glob("*/cell.json"))
+
+
+def former_cells(runs: Path) -> int:
+    """Return how many trained cells below `runs` are of the suite that had the name `standard` before."""
+    specs = (read_status(folder).values.get("spec", {}) for folder in all_cells(runs))
+    return sum(
+        is_of_twin(spec.get("suite", ""), bool(spec.get("training")), spec.get("datasets", ()))
+        for spec in specs
+    )
 
 
 def folder_mib(folder: Path) -> float:

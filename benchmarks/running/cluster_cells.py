@@ -17,6 +17,7 @@ from benchmarks.running.cells import LOCK, PlannedCell, claim, read_status, writ
 from benchmarks.running.environment import BenchEnvironment, OpenSuite
 from benchmarks.running.suite_run import settle
 from benchmarks.scoring.instrument_choice import LIGHTCNN
+from benchmarks.suites.suite import CROWD, Row
 from eggan import tracking
 from eggan.checkpoint import STATE_FILE
 from eggan.child_process import how_ended
@@ -34,6 +35,7 @@ from eggan.weights import INCEPTION_FILE, LPIPS_FILES, VGG19_FILE, find_weights
 CELL_FILE = "cell.json"
 SCRATCH = "cluster"  # folder of the cache in which workers of this machine work
 RUNS = Path("runs")  # below a worker's folder
+CROWD_GIB = 1.0  # of its images at 64 px and their copies
 SHORT = 20  # characters of a hash
 
 
@@ -85,7 +87,7 @@ class ClusterCells:
         return Job(
             name=f"cell-{key}",
             arguments=argparse.Namespace(**{**vars(own), "cell": [key]}),
-            needs=needs_of(plan.entry, plan.row.preset, self.arguments.device),
+            needs=needs_of(plan.entry, plan.row, self.arguments.device),
             files=files,
             folder=bench.cell_folder(key),
             place=place,
@@ -123,11 +125,15 @@ def _ship(folder: Path, store: Store | None) -> None:
         write_status(folder, status.state, reason=status.reason, mlflow_run_id=run_id)
 
 
-def needs_of(entry: object, preset: str | None, device: str) -> dict[str, float]:
-    """Return what a cell needs of a worker: what its method states, and a GPU where one was asked for."""
+def needs_of(entry: object, row: Row, device: str) -> dict[str, float]:
+    """Return what a cell needs of a worker: what its method states, room for the crowd's images, and a GPU
+    where one was asked for.
+    """
     needs = Needs()
-    if isinstance(entry, MethodEntry) and preset is not None:
-        needs = entry.needs.get(preset, needs)
+    if isinstance(entry, MethodEntry) and row.preset is not None:
+        needs = entry.needs.get(row.preset, needs)
+    if row.learns_from == CROWD:
+        needs = dataclasses.replace(needs, memory_gib=needs.memory_gib + CROWD_GIB)
     if device == "cpu":
         needs = dataclasses.replace(needs, gpu=0)
     elif device.startswith("cuda"):

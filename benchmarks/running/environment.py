@@ -10,8 +10,9 @@ from benchmarks.protocol.true_edits import TruthCache, render_synfacs
 from benchmarks.scoring.evaluate import ScoringContext
 from benchmarks.scoring.instrument_choice import InstrumentChoice, choose_instruments
 from benchmarks.suites.methods import all_methods
-from benchmarks.suites.suite import CROWD, SPLIT_DATASETS, TWIN, Suite
+from benchmarks.suites.suite import CROWD, SPLIT_DATASETS, TWIN, Row, Suite
 from eggan.data.dataset import Dataset, load_dataset
+from eggan.data.fewer_people import first_people
 from eggan.errors import UserError
 from eggan.evaluation.reading import Instruments
 from eggan.machine import default_workers
@@ -153,7 +154,7 @@ def missing_roles(suite: Suite, bench: BenchEnvironment) -> list[str]:
 class OpenSuite:
     """A suite and what all its cells share: datasets by role, pairs and scorers, the tracking store.
 
-    `budget` says how its number of training images was chosen, where that was measured.
+    `budget` says how its number of training images was chosen, where that is known.
     """
 
     suite: Suite
@@ -167,6 +168,11 @@ class OpenSuite:
     def dataset_label(self) -> str:
         """The dataset in run names: the suite's own, or the name of the one that took its place."""
         return self.suite.dataset if self.bench.dataset is None else self.datasets[TWIN].name
+
+    def training_data(self, row: Row) -> Dataset:
+        """Return what a row learns from: a dataset of the suite, or fewer of its people."""
+        dataset = self.datasets[row.learns_from]
+        return dataset if row.people is None else first_people(dataset, row.people)
 
     @property
     def unscored_splits(self) -> list[str]:
@@ -185,4 +191,5 @@ def open_suite(
     """Return a suite with its instruments and datasets; missing ones are rendered where `build` says so."""
     instruments = open_instruments(bench)  # first: one that is missing is said before anything is rendered
     datasets = suite_datasets(suite, bench, build)
-    return OpenSuite(suite, bench, datasets, open_scoring(suite, bench, datasets, instruments), store)
+    scoring = open_scoring(suite, bench, datasets, instruments)
+    return OpenSuite(suite, bench, datasets, scoring, store, suite.budget)

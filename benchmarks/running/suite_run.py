@@ -52,7 +52,6 @@ def plan_suite(opened: OpenSuite) -> list[PlannedCell]:
     suite, scoring = opened.suite, opened.scoring
     pairs = {data.split: pairs_hash(data.pairs) for data in scoring.splits}
     scored = {TWIN, *(SPLIT_DATASETS[split] for split in suite.protocol.splits)}
-    hashes = {role: dataset.content_hash for role, dataset in opened.datasets.items()}
     plans = []
     for row, seed in suite.cells():
         entry = find_method(row.method, opened.bench.methods)
@@ -62,8 +61,8 @@ def plan_suite(opened: OpenSuite) -> list[PlannedCell]:
             continue
         spec = CellSpec(
             suite=suite.name,
-            title=entry.title,
-            method=row.method,
+            title=row.title(entry.title),
+            method=row.name,
             method_version=entry.version,
             dataset=opened.dataset_label,
             image_size=suite.image_size,
@@ -71,12 +70,21 @@ def plan_suite(opened: OpenSuite) -> list[PlannedCell]:
             config=_settings(entry, row),
             training=to_dict(row.training) if row.training else {},
             protocol=to_dict(suite.protocol),
-            datasets={role: value for role, value in hashes.items() if role in (row.learns_from, *scored)},
+            datasets={
+                role: dataset.content_hash
+                for role, dataset in _datasets_of(row, opened).items()
+                if role in (row.learns_from, *scored)
+            },
             instruments=scoring.instruments.hashes,
             pairs=pairs,
         )
         plans.append(PlannedCell(row, entry, spec))
     return plans
+
+
+def _datasets_of(row: Row, opened: OpenSuite) -> dict[str, Dataset]:
+    """Return the suite's datasets by role, with what the row learns from in the place of the whole."""
+    return {**opened.datasets, row.learns_from: opened.training_data(row)}
 
 
 def _settings(entry: "Entry", row: Row) -> dict[str, Any]:
@@ -214,7 +222,7 @@ def _conclude(
 
 
 def _record(plan: PlannedCell, opened: OpenSuite) -> RunRecord:
-    spec, row, datasets = plan.spec, plan.row, opened.datasets
+    spec, row, datasets = plan.spec, plan.row, _datasets_of(plan.row, opened)
     params = {"config": spec.config, "training": spec.training, "protocol": spec.protocol}
     plain = {"seed": spec.seed, "image_size": spec.image_size, "method_version": spec.method_version}
     hashes = {"instrument": spec.instruments, "pairs": spec.pairs}

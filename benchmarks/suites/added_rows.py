@@ -32,7 +32,7 @@ def with_added_rows(suite: Suite, added: Sequence[str], methods: "Mapping[str, E
         entry = find_method(name, methods)
         if isinstance(entry, Reference):
             raise UserError(f"--add {text}: {name} is a reference, which every suite has already")
-        if any(row.method == name for row in rows):
+        if any(row.name == name for row in rows):
             raise UserError(f"--add {text}: {name} is in the suite {suite.name} already")
         if isinstance(entry, ShippedMethod):
             rows.append(_shipped(suite, entry))
@@ -57,7 +57,8 @@ def _row(suite: Suite, entry: MethodEntry, preset: str, text: str) -> Row:
             f"the suite {suite.name} has {suite.image_size} px"
         )
     minutes = max(row.expected_minutes for row in trained)
-    return Row(entry.name, chosen, trained[0].training, minutes)
+    first = trained[0]
+    return Row(entry.name, chosen, first.training, minutes, learns_from=first.learns_from)
 
 
 def _default_preset(suite: Suite, entry: MethodEntry, trained: Sequence[Row], text: str) -> str:

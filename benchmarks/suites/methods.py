@@ -53,25 +53,16 @@ METHODS = Methods(
 
 @cache
 def eggan_variants() -> dict[str, MethodEntry]:
-    """Return EGGAN under other settings: tuned, and its ablations.
+    """Return EGGAN under other settings: tuned, taught by true edits, and its ablations.
 
     EGGAN's tests hold for them, so METHODS, which the tests go through, does without.
     """
     from benchmarks.suites.ablated_methods import ablations_of
+    from benchmarks.suites.pairs_method import PAIRS, with_pairs
     from benchmarks.suites.tuned_methods import NAME, tuned_of
     from eggan.model import ENTRY
 
-    return {NAME: tuned_of(ENTRY), **ablations_of(ENTRY)}
-
-
-@cache
-def crowd_rows() -> dict[str, MethodEntry]:
-    """Return the methods that learn from SynFACS' crowd under a name of their own; METHODS' tests hold for
-    them.
-    """
-    from benchmarks.suites.crowd_methods import ON_CROWD, crowd_methods
-
-    return crowd_methods(_entries(ON_CROWD))
+    return {NAME: tuned_of(ENTRY), PAIRS: with_pairs(ENTRY), **ablations_of(ENTRY)}
 
 
 @cache
@@ -89,7 +80,7 @@ def _entries(names: Iterable[str]) -> dict[str, MethodEntry]:
 def all_methods() -> "dict[str, Entry]":
     """Return METHODS, their variants and packages' entries; a broken or doubled one is a `UserError`."""
     others = {point.name: _load(point) for point in entry_points(group=GROUP)}
-    return {**METHODS, **eggan_variants(), **crowd_rows(), **shipped_rows(), **others}
+    return {**METHODS, **eggan_variants(), **shipped_rows(), **others}
 
 
 def installed_method(name: str) -> "Entry":
@@ -98,7 +89,7 @@ def installed_method(name: str) -> "Entry":
 
 
 def _load(point: EntryPoint) -> MethodEntry:
-    if point.name in {*METHODS, *eggan_variants(), *crowd_rows(), *shipped_rows()}:
+    if point.name in {*METHODS, *eggan_variants(), *shipped_rows()}:
         raise UserError(f"the package entry {point.value} redefines the method {point.name!r}")
     try:
         entry = point.load()
@@ -110,7 +101,13 @@ def _load(point: EntryPoint) -> MethodEntry:
 
 
 def find_method(name: str, methods: "Mapping[str, Entry]") -> "Entry":
-    """Return the entry called `name`; an unknown name is a `UserError` that lists the known ones."""
+    """Return the entry called `name`, or formerly called so; an unknown name is a `UserError` that lists the
+    known ones.
+    """
+    if name not in methods:
+        from benchmarks.suites.former_names import present_method
+
+        name = present_method(name)
     if name not in methods:
         raise UserError(f"unknown method {name!r} (known: {', '.join(methods)})")
     return methods[name]

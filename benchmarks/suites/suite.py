@@ -9,6 +9,8 @@ from types import MappingProxyType
 
 from benchmarks.protocol.protocol_config import Protocol
 from benchmarks.suites.ablated_methods import VARIANTS
+from benchmarks.suites.former_names import FORMER_SUITES
+from benchmarks.suites.pairs_method import PAIRS
 from benchmarks.suites.tuned_methods import NAME as TUNED
 from eggan.errors import UserError
 from eggan.training import TrainingConfig
@@ -18,19 +20,26 @@ SPLIT_DATASETS = {"test": TWIN, "wide": "wide"}  # protocol split -> which SynFA
 CROWD_IMAGES = 88_000
 MINUTES_IMAGES = 8_000  # three minutes of two quiet cores without bf16
 QUICK_IMAGES = 38_400
-STANDARD_IMAGES = 32_000  # a cell trains in less than 20 minutes beside another one on two quiet cores
+CPU_IMAGES = 32_000  # a cell trains in less than 20 minutes beside another one on two quiet cores
 # Mirrored faces have the same AUs, and 52 identities are few.
 MINUTES_TRAINING = TrainingConfig(batch_size=16, images=MINUTES_IMAGES, horizontal_flip=True, log_every=20)
 QUICK_TRAINING = TrainingConfig(batch_size=16, images=QUICK_IMAGES, horizontal_flip=True, log_every=20)
-STANDARD_TRAINING = TrainingConfig(batch_size=16, images=STANDARD_IMAGES, horizontal_flip=True)
+CPU_TRAINING = TrainingConfig(batch_size=16, images=CPU_IMAGES, horizontal_flip=True)
 # Half of the images or more go into the warm-up of the preset `crowd`; all methods see as many.
 CROWD_TRAINING = TrainingConfig(batch_size=16, images=CROWD_IMAGES, horizontal_flip=True, decay_from=0.875)
+# 9,000 steps: of GANimation, the slowest method, 0.595 CPU seconds each on one core with bf16.
+STANDARD_IMAGES = 144_000
+STANDARD_TRAINING = TrainingConfig(
+    batch_size=16, images=STANDARD_IMAGES, horizontal_flip=True, decay_from=0.875
+)
+STANDARD_BUDGET = f"{STANDARD_IMAGES:,} images for all: 90 core-minutes of the slowest method's cell"
+HEADLINE_SEEDS = (0, 1, 2, 3, 4)
 # What a preset is trained for where nobody says otherwise; `paper` and others as the paper.
 BUDGETS: Mapping[str, TrainingConfig] = MappingProxyType(
     {
         "minutes": MINUTES_TRAINING,
         "quick": QUICK_TRAINING,
-        "cpu": STANDARD_TRAINING,
+        "cpu": CPU_TRAINING,
         "crowd": CROWD_TRAINING,
     }
 )
@@ -41,8 +50,8 @@ STANDARD_PROTOCOL = Protocol(name="standard")
 class Row:
     """One method of a suite; `preset` and `training` are None for references, which run once, with seed 0.
 
-    `seeds` are those of the suite's seeds that the method runs with, None for all of them. `learns_from` is
-    the SynFACS build that it is trained on.
+    `seeds` replace the suite's. `learns_from` is the SynFACS build that the method is trained on, `people`
+    how many of its training people, None for all. `variant` tells two rows of one method apart.
     """
 
     method: str
@@ -51,6 +60,17 @@ class Row:
     expected_minutes: float = 0.5
     seeds: tuple[int, ...] | None = None
     learns_from: str = TWIN
+    people: int | None = None
+    variant: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the row is called in cells, runs and reports."""
+        return f"{self.method}-{self.variant.replace(' ', '-')}" if self.variant else self.method
+
+    def title(self, method: str) -> str:
+        """Return the row's display name, given its method's."""
+        return f"{method} ({self.variant})" if self.variant else method
 
 
 @dataclass(frozen=True)
@@ -64,16 +84,17 @@ class Suite:
     rows: tuple[Row, ...]
     protocol: Protocol
     dataset_seed: int = 0
+    budget: str = ""  # what bounds the number of training images, for readers of its report
 
     def check_choice(self, methods: Sequence[str], seeds: Sequence[int]) -> None:
         """Raise a `UserError` for a method or seed that the suite does not have."""
-        known = [row.method for row in self.rows]
+        known = [row.name for row in self.rows]
         for name in methods:
             if name not in known:
                 raise UserError(f"unknown method {name!r} in suite {self.name} (known: {', '.join(known)})")
         for seed in seeds:
-            if seed not in self.seeds:
-                there = ", ".join(map(str, self.seeds))
+            if seed not in self.all_seeds:
+                there = ", ".join(map(str, self.all_seeds))
                 raise UserError(f"suite {self.name} has no seed {seed} (known: {there})")
 
     @property
@@ -87,18 +108,34 @@ class Suite:
         """The dataset's label in run names."""
         return f"synfacs-{self.image_size}"
 
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        """The suite's seeds, and further ones that some of its rows have."""
+        return tuple(sorted({*self.seeds, *(seed for row in self.rows for seed in row.seeds or ())}))
+
     def cells(self) -> Iterable[tuple[Row, int]]:
         """Yield (row, seed) of every cell, seed by seed: a suite that is stopped has whole comparisons."""
-        for seed in self.seeds:
+        for seed in self.all_seeds:
             for row in self.rows:
                 if row.training:
-                    if row.seeds is None or seed in row.seeds:
+                    if seed in (self.seeds if row.seeds is None else row.seeds):
                         yield row, seed
                 elif seed == self.seeds[0]:
                     yield row, 0
 
 
+FEWER_PEOPLE = (52, 150, 500)  # the first as many as the twin has
 REFERENCES = tuple(Row(name) for name in ("copy-source", "target-passthrough", "mean-au", "oracle"))
+
+
+def on_crowd(
+    method: str, minutes: float, seeds: tuple[int, ...] | None = None, people: int | None = None
+) -> Row:
+    """Return a row that learns from the crowd, or from some of its people, on the images of `standard`."""
+    preset = "crowd" if method.startswith("eggan") and method != "eggan-w" else "cpu"
+    variant = "" if people is None else f"{people} people"
+    return Row(method, preset, STANDARD_TRAINING, minutes, seeds, CROWD, people, variant)
+
 
 SUITES: Mapping[str, Suite] = MappingProxyType(
     {
@@ -117,18 +154,37 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                 name="quick", splits=("test",), pairs=464, probe_sources=6, sequences=28, alphas=5, showcase=4
             ),
         ),
+        # Rows with a variant, and EGGAN with pairs, say what the people and the true edits do.
         "standard": Suite(
             name="standard",
-            title="64 px, three seeds, all pairs, 9 and 64 unseen identities",
+            title="64 px, three seeds, headline rows five: all methods learn from 1,500 people",
             image_size=64,
             seeds=(0, 1, 2),
             rows=(
                 *REFERENCES,
-                Row("eggan", "cpu", STANDARD_TRAINING, 12.0),
-                Row("stargan", "cpu", STANDARD_TRAINING, 14.0),
-                Row("homointerpgan", "cpu", STANDARD_TRAINING, 11.0),
-                Row("ganimation", "cpu", STANDARD_TRAINING, 20.0),
-                Row(TUNED, "cpu", STANDARD_TRAINING, 12.0),
+                on_crowd("eggan", 65.0, HEADLINE_SEEDS),
+                on_crowd("eggan-w", 45.0, HEADLINE_SEEDS),
+                on_crowd("stargan", 65.0),
+                on_crowd("homointerpgan", 55.0),
+                on_crowd("ganimation", 90.0),
+                on_crowd(PAIRS, 75.0, (0,)),
+                Row("eggan", "crowd", STANDARD_TRAINING, 65.0, (0,), variant=TWIN),
+            ),
+            protocol=STANDARD_PROTOCOL,
+            budget=STANDARD_BUDGET,
+        ),
+        "twin": Suite(
+            name="twin",
+            title="64 px, three seeds: what can be learnt from the paper's 52 people, protocol as standard",
+            image_size=64,
+            seeds=(0, 1, 2),
+            rows=(
+                *REFERENCES,
+                Row("eggan", "cpu", CPU_TRAINING, 12.0),
+                Row("stargan", "cpu", CPU_TRAINING, 14.0),
+                Row("homointerpgan", "cpu", CPU_TRAINING, 11.0),
+                Row("ganimation", "cpu", CPU_TRAINING, 20.0),
+                Row(TUNED, "cpu", CPU_TRAINING, 12.0),
             ),
             protocol=STANDARD_PROTOCOL,
         ),
@@ -146,17 +202,17 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             ),
             protocol=Protocol(name="paper"),
         ),
-        # EGGAN and the references are the cells of `standard`: whichever suite runs first makes them.
+        # EGGAN and the references are the cells of `twin`: whichever suite runs first makes them.
         "ablations": Suite(
             name="ablations",
-            title="EGGAN without each of its parts (Fig. 4), as standard; beyond the paper one seed",
+            title="EGGAN without each of its parts (Fig. 4), as twin; beyond the paper one seed",
             image_size=64,
             seeds=(0, 1, 2),
             rows=(
                 *REFERENCES,
-                Row("eggan", "cpu", STANDARD_TRAINING, 12.0),
+                Row("eggan", "cpu", CPU_TRAINING, 12.0),
                 *(
-                    Row(v.name, "cpu", STANDARD_TRAINING, 12.0, seeds=None if v.in_paper else (0,))
+                    Row(v.name, "cpu", CPU_TRAINING, 12.0, seeds=None if v.in_paper else (0,))
                     for v in VARIANTS
                 ),
             ),
@@ -172,39 +228,59 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                 *REFERENCES,
                 Row("eggan-shipped"),
                 Row("eggan-w-shipped"),
-                Row("eggan", "cpu", STANDARD_TRAINING, 12.0),
-                Row("stargan", "cpu", STANDARD_TRAINING, 14.0),
-                Row("homointerpgan", "cpu", STANDARD_TRAINING, 11.0),
-                Row("ganimation", "cpu", STANDARD_TRAINING, 20.0),
-                Row("eggan-w", "cpu", STANDARD_TRAINING, 12.0, learns_from=CROWD),
+                Row("eggan", "cpu", CPU_TRAINING, 12.0),
+                Row("stargan", "cpu", CPU_TRAINING, 14.0),
+                Row("homointerpgan", "cpu", CPU_TRAINING, 11.0),
+                Row("ganimation", "cpu", CPU_TRAINING, 20.0),
+                Row("eggan-w", "cpu", CPU_TRAINING, 12.0, learns_from=CROWD),
             ),
             protocol=STANDARD_PROTOCOL,
         ),
-        # EGGAN on the twin differs from EGGAN on the crowd in its training people alone.
-        "crowd": Suite(
-            name="crowd",
-            title="64 px, one seed: what more people and true edits do, protocol as standard",
+        # The rows of all 1,500 people are cells of `standard`.
+        "people": Suite(
+            name="people",
+            title="64 px, results against the number of training people, from 52 to 1,500, at equal images",
             image_size=64,
             seeds=(0,),
             rows=(
                 *REFERENCES,
-                Row("eggan", "crowd", CROWD_TRAINING, 45.0),
-                Row("eggan-crowd", "crowd", CROWD_TRAINING, 45.0, learns_from=CROWD),
-                Row("eggan-pairs", "crowd", CROWD_TRAINING, 45.0, learns_from=CROWD),
-                Row("eggan-w", "cpu", CROWD_TRAINING, 30.0, learns_from=CROWD),
                 *(
-                    Row(f"{name}-crowd", "cpu", CROWD_TRAINING, 60.0, learns_from=CROWD)
-                    for name in ("stargan", "homointerpgan", "ganimation")
+                    on_crowd(method, minutes, seeds, people)
+                    for people in (*FEWER_PEOPLE, None)
+                    for method, minutes, seeds in (
+                        ("eggan", 65.0, (0, 1, 2)),
+                        ("eggan-w", 45.0, None),
+                        ("stargan", 65.0, None),
+                        ("homointerpgan", 55.0, None),
+                    )
                 ),
             ),
             protocol=STANDARD_PROTOCOL,
+            budget=STANDARD_BUDGET,
+        ),
+        # EGGAN and the references are the cells of `standard`.
+        "ablations-crowd": Suite(
+            name="ablations-crowd",
+            title="EGGAN without each of the paper's three parts (Fig. 4), learnt from 1,500 people",
+            image_size=64,
+            seeds=(0, 1, 2),
+            rows=(
+                *REFERENCES,
+                on_crowd("eggan", 65.0),
+                *(on_crowd(variant.name, 65.0) for variant in VARIANTS if variant.in_paper),
+            ),
+            protocol=STANDARD_PROTOCOL,
+            budget=STANDARD_BUDGET,
         ),
     }
 )
 
 
 def find_suite(name: str) -> Suite:
-    """Return the suite called `name`; an unknown name is a `UserError` that lists the known ones."""
+    """Return the suite called `name`, or formerly called so; an unknown name is a `UserError` that lists the
+    known ones.
+    """
+    name = FORMER_SUITES.get(name, name)
     if name not in SUITES:
         raise UserError(f"unknown suite {name!r} (known: {', '.join(SUITES)})")
     return SUITES[name]

@@ -18,7 +18,8 @@ from eggan.errors import UserError, one_line
 from eggan.files import files_in, read_json, replaced_folder, restore_folder
 from eggan.options import command
 from eggan.tables import read_table
-from eggan.tracking.read import TrackedCell, download_artifacts, metric_history, search_cells
+from eggan.tracking.read import TrackedCell, download_artifacts, metric_history
+from reports.suite.former_suite import cells_of, with_present_name
 from reports.suite.instrument_names import all_cards
 from reports.suite.method_names import MethodNames, names_in
 from reports.suite.superseded import FIRST_VERSION, superseded_records, without_superseded
@@ -125,8 +126,12 @@ def read_store(
     store: "Store", suite: str | None, instruments: Mapping[str, Any], progress: Progress
 ) -> Frame:
     """Return the frame of a suite, or of the suite that ran last; no runs at all is a `UserError`."""
-    chosen = suite or _last_suite(store)
-    newest = newest_of_each(search_cells(store, chosen))
+    chosen, cells = cells_of(store, suite)
+    if chosen is None:
+        raise UserError(
+            f"the tracking store holds no runs of any suite: run `{command('bench run quick')}` first"
+        )
+    newest = newest_of_each(cells)
     if not newest:
         raise UserError(
             f"the tracking store holds no runs of suite {chosen!r}: "
@@ -140,16 +145,6 @@ def read_store(
     }
     cards = all_cards(instruments, [part.instruments for part in parts if part.finished])
     return without_superseded(Frame(**tables, showcases=_showcases(parts), instruments=cards))
-
-
-def _last_suite(store: "Store") -> str:
-    """Return the suite whose cell started last."""
-    found = search_cells(store)
-    if not found:
-        raise UserError(
-            f"the tracking store holds no runs of any suite: run `{command('bench run quick')}` first"
-        )
-    return found[0].tags["suite"]
 
 
 def newest_of_each(cells: Iterable[TrackedCell]) -> list[TrackedCell]:
@@ -341,7 +336,8 @@ def read_frame(folder: Path) -> Frame:
     except Exception as error:  # on damaged files pandas and pyarrow raise anything
         raise UserError(f"{folder} cannot be read: {one_line(error)}") from None
     showcases = {path.stem: _read_arrays(path) for path in sorted((folder / "showcases").glob("*.npz"))}
-    return without_superseded(Frame(**tables, showcases=showcases, instruments=head["instruments"]))
+    frame = Frame(**tables, showcases=showcases, instruments=head["instruments"])
+    return without_superseded(with_present_name(frame))
 
 
 def _read_table(folder: Path, name: str) -> pd.DataFrame:

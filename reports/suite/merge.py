@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from benchmarks.suites.suite import CROWD
 from eggan.errors import UserError
 from reports.suite.frame import TABLES, Frame
 
@@ -45,11 +46,27 @@ def _first_holders(frames: Sequence[Frame], kept: set[str]) -> dict[str, int]:
 
 def _refuse_different(frames: Sequence[Frame]) -> None:
     for what, column in (("suites", "suite"), ("instruments", "instruments"), ("data", "dataset_digest")):
-        found = sorted({str(value) for frame in frames for value in frame.cells[column]})
-        if len(found) > 1:
+        values = sorted({str(value) for frame in frames for value in frame.cells[column]})
+        if column == "dataset_digest":
+            values = _different_data(values)
+        if len(values) > 1:
             raise UserError(
-                f"these frames are of different {what} ({found[0]}; {found[1]}): they share no table"
+                f"these frames are of different {what} ({values[0]}; {values[1]}): they share no table"
             )
+
+
+def _different_data(values: Sequence[str]) -> list[str]:
+    """Return the data that rows stand on but may not differ in: not all rows of a suite learn from the same.
+
+    What is learnt from alone may be missing in a row, but not be another one of the same name.
+    """
+    parts = sorted({part for value in values for part in value.split("; ")})
+    for name in {part.rpartition(" ")[0] for part in parts if CROWD in part}:
+        rivals = [part for part in parts if part.rpartition(" ")[0] == name]
+        if len(rivals) > 1:
+            return rivals
+    scored = ("; ".join(part for part in value.split("; ") if CROWD not in part) for value in values)
+    return sorted(set(scored))
 
 
 def _refuse_rivals(cells: pd.DataFrame) -> None:

@@ -25,7 +25,7 @@ OF_PROTOCOL_1 = {
 
 
 def spec_of(method, **protocol):
-    suite = find_suite("standard")
+    suite = find_suite("twin")
     row = next(row for row in suite.rows if row.method == method)
     entry = all_methods()[method]
     return CellSpec(
@@ -46,7 +46,7 @@ def spec_of(method, **protocol):
 
 
 @pytest.mark.parametrize("method", KEYS)
-def test_the_key_of_a_standard_cell_is_known(method):
+def test_the_key_of_a_cell_of_the_twin_is_known(method):
     assert spec_of(method).key == KEYS[method]
 
 

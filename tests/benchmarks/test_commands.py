@@ -20,7 +20,7 @@ def test_list_names_suites_and_methods(eggan):
 @pytest.mark.parametrize(
     ("arguments", "listed"),
     [
-        (["enormous"], "quick, standard, paper"),
+        (["enormous"], "quick, standard, twin, paper"),
         (["quick", "--only", "magic"], "copy-source, target-passthrough, mean-au, oracle, eggan"),
         (["quick", "--seed", "9"], "known: 0"),
         (["quick", "--device", "abacus"], "here: cpu"),

@@ -1,9 +1,11 @@
 """The settings of a training: preset, file, assignments."""
 
+from dataclasses import replace
+
 import pytest
 
 from benchmarks.suites import presets
-from benchmarks.suites.suite import BUDGETS, SUITES
+from benchmarks.suites.suite import BUDGETS, STANDARD_IMAGES, SUITES
 from eggan.errors import UserError
 from eggan.model import ENTRY
 
@@ -17,7 +19,8 @@ class TestResolve:
     def test_suites_train_eggans_presets_for_their_budgets(self):
         rows = [row for suite in SUITES.values() for row in suite.rows if row.method == "eggan"]
         budgets = {row.preset: row.training for row in rows if row.preset in BUDGETS}
-        assert budgets == {name: BUDGETS[name] for name in ("minutes", "cpu", "crowd")}
+        longer = replace(BUDGETS["crowd"], images=STANDARD_IMAGES)  # the shipped weights saw fewer
+        assert budgets == {**{name: BUDGETS[name] for name in ("minutes", "cpu")}, "crowd": longer}
 
     def test_a_warm_up_leaves_time_for_what_follows(self):
         for name, budget in BUDGETS.items():

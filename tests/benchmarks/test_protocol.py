@@ -129,9 +129,11 @@ def test_a_suite_mirrors_the_images_of_all_its_methods_or_of_none():
     assert flips == {
         "quick": {True},
         "standard": {True},
+        "twin": {True},
         "ablations": {True},
         "paper": {False},
-        "crowd": {True},
+        "people": {True},
+        "ablations-crowd": {True},
         "node": {True},
     }
 

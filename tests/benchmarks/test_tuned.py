@@ -35,8 +35,8 @@ def test_the_study_searched_over_a_preset_that_is_tuned():
     assert (data.spec.study.method, data.spec.study.preset in tuned_methods.PRESETS) == ("eggan", True)
 
 
-def test_standard_trains_it_as_eggan():
-    rows = {row.method: row for row in find_suite("standard").rows}
+def test_the_twin_trains_it_as_eggan():
+    rows = {row.method: row for row in find_suite("twin").rows}
     mine, full = rows[tuned_methods.NAME], rows["eggan"]
     assert (mine.preset, mine.training, mine.seeds) == (full.preset, full.training, full.seeds)
     assert find_method(tuned_methods.NAME, all_methods()) is ENTRY

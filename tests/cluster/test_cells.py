@@ -11,7 +11,7 @@ from benchmarks.running import cluster_cells
 from benchmarks.running.cluster_cells import needs_of, travelling
 from benchmarks.running.environment import open_suite
 from benchmarks.running.suite_run import plan_suite
-from benchmarks.suites.suite import SUITES
+from benchmarks.suites.suite import CROWD, SUITES, Row
 from eggan import tracking
 from eggan.cluster import jobs
 from eggan.cluster.connection import ClusterChoice
@@ -94,11 +94,13 @@ def test_what_travels_is_the_dataset_and_the_true_edits(tmp_path):
 
 def test_cells_need_what_their_methods_state_and_the_gpu_that_was_asked_for():
     usual = {"threads": 1, "memory_gib": 2.0}
-    assert needs_of(ENTRY, "cpu", "auto") == usual
-    assert needs_of(None, "cpu", "auto") == usual  # a reference
-    assert needs_of(ENTRY, "cpu", "cuda") == usual | {"gpu": 1}
-    assert needs_of(ENTRY, "paper", "auto") == dataclasses.asdict(ON_A_GPU)
-    assert "gpu" not in needs_of(ENTRY, "paper", "cpu")
+    cpu, paper = Row("m", "cpu"), Row("m", "paper")
+    assert needs_of(ENTRY, cpu, "auto") == usual
+    assert needs_of(None, Row("copy-source"), "auto") == usual
+    assert needs_of(ENTRY, cpu, "cuda") == usual | {"gpu": 1}
+    assert needs_of(ENTRY, paper, "auto") == dataclasses.asdict(ON_A_GPU)
+    assert "gpu" not in needs_of(ENTRY, paper, "cpu")
+    assert needs_of(ENTRY, dataclasses.replace(cpu, learns_from=CROWD), "auto")["memory_gib"] == 3.0
 
 
 def test_every_training_of_the_suite_paper_needs_a_gpu():

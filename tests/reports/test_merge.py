@@ -73,3 +73,21 @@ def test_command_merges_and_counts(tmp_path, capsys):
     assert report_commands.run_merge(arguments) == 0
     assert "eggan 3" in capsys.readouterr().out
     assert len(read_frame(tmp_path / "both").cells) == len(make_frame().cells)
+
+
+def with_data(frame, run_id: str, digest: str):
+    """Return a frame of one run alone, which stands on these data."""
+    alone = part(frame, [run_id])
+    return dataclasses.replace(alone, cells=alone.cells.assign(dataset_digest=digest))
+
+
+def test_rows_that_learn_from_the_crowd_stand_beside_those_that_do_not():
+    frame = make_frame(seeds=1)
+    reference = with_data(frame, "oracle-s0", "synfacs-twin-64 t")
+    ours = with_data(frame, "eggan-s0", "synfacs-crowd-64 c; synfacs-twin-64 t")
+    assert len(merge_frames([reference, ours]).cells) == 2
+    fewer = with_data(frame, "copy-source-s0", "synfacs-crowd-2-people-64 f; synfacs-twin-64 t")
+    assert len(merge_frames([reference, ours, fewer]).cells) == 3
+    other = with_data(frame, "copy-source-s0", "synfacs-crowd-64 d; synfacs-twin-64 t")
+    with pytest.raises(UserError, match="different data"):
+        merge_frames([ours, other])

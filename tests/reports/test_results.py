@@ -72,7 +72,7 @@ def test_no_page_judges_no_claim_by_the_old_ms_ssim():
 
 
 def test_a_page_states_the_scores_of_the_kept_runs():
-    frame = read_frame(ROOT / "results" / "standard")
+    frame = read_frame(ROOT / "results" / "twin")
     results = document("results")
     means = frame.metrics.groupby(["method", "metric"])["value"].mean()
     trained = ("eggan", "eggan-tuned", "stargan", "homointerpgan", "ganimation")
