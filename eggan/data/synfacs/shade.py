@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 
 from eggan.data.synfacs.head import EYE, LASH, LOWER_TEETH, SKIN, TONGUE, UPPER_TEETH
+from eggan.data.synfacs.noise import value_noise
 from eggan.data.synfacs.raster import FAST, strand_coverage
 from eggan.data.synfacs.wrinkles import MAP_BOTTOM, MAP_LEFT, MAP_STEP
 
@@ -85,26 +86,6 @@ def ramp(low: float, high: float, x: float) -> float:
 
 
 @njit(cache=True, fastmath=FAST, forceinline=True)
-def hash01(i: int, j: int) -> float:
-    """Return a pseudo-random number in [0, 1) for two integers."""
-    h = (i * 374761393 + j * 668265263) & 0xFFFFFFFF
-    h = ((h ^ (h >> 13)) * 1274126177) & 0xFFFFFFFF
-    return ((h ^ (h >> 16)) & 0xFFFF) / 65536.0
-
-
-@njit(cache=True, fastmath=FAST, forceinline=True)
-def value_noise(x: float, y: float) -> float:
-    """Return smooth noise in [0, 1] with unit cell size."""
-    i, j = int(np.floor(x)), int(np.floor(y))
-    fx, fy = x - i, y - j
-    fx = fx * fx * (3 - 2 * fx)
-    fy = fy * fy * (3 - 2 * fy)
-    a = hash01(i, j) * (1 - fx) + hash01(i + 1, j) * fx
-    b = hash01(i, j + 1) * (1 - fx) + hash01(i + 1, j + 1) * fx
-    return a * (1 - fy) + b * fy
-
-
-@njit(cache=True, fastmath=FAST, forceinline=True)
 def open_to_light(light_depth: np.ndarray, x: float, y: float, depth: float, softness: float) -> int:
     """Return how many of 3 x 3 points around a point of the shadow map the key light reaches: 0..9."""
     last = light_depth.shape[0] - 1
@@ -123,6 +104,16 @@ def open_to_light(light_depth: np.ndarray, x: float, y: float, depth: float, sof
 def clamped(x: float, last: int) -> int:
     """Return the cell of a coordinate, at least 0 and at most `last`."""
     return min(max(int(x), 0), last)
+
+
+@njit(cache=True, fastmath=FAST, forceinline=True)
+def tilted(nx: float, ny: float, nz: float, hx: float, hz: float) -> tuple[float, float, float]:
+    """Tilt a unit normal against the gradient (hx, hz) of a height, projected on the surface."""
+    bx = nx - hx * (1 - nx * nx) + hz * nz * nx
+    by = ny + hx * nx * ny + hz * nz * ny
+    bz = nz - hz * (1 - nz * nz) + hx * nx * nz
+    length = 1.0 / np.sqrt(bx * bx + by * by + bz * bz)
+    return bx * length, by * length, bz * length
 
 
 @njit(cache=True, fastmath=FAST, forceinline=True)
@@ -158,14 +149,7 @@ def skin_colour(
         groove = crease[i, j] * front
     hx *= front * (0.5 / MAP_STEP)
     hz *= front * (0.5 / MAP_STEP)
-    nx, ny, nz = a[NORMAL], a[NORMAL + 1], a[NORMAL + 2]
-    # tilt the normal against the height's gradient, projected on the surface
-    bx = nx - hx * (1 - nx * nx) + hz * nz * nx
-    by = ny + hx * nx * ny + hz * nz * ny
-    bz = nz - hz * (1 - nz * nz) + hx * nx * nz
-    nx, ny, nz = bx, by, bz
-    length = 1.0 / np.sqrt(nx * nx + ny * ny + nz * nz)
-    nx, ny, nz = nx * length, ny * length, nz * length
+    nx, ny, nz = tilted(a[NORMAL], a[NORMAL + 1], a[NORMAL + 2], hx, hz)
     lip = ramp(LIP_MASK[0], LIP_MASK[1], a[LIPS])
     if lip > 0:
         line = 0.90 + 0.2 * value_noise(a[TEMPLATE] * LIP_LINES_X, a[TEMPLATE + 2] * LIP_LINES_Z)
@@ -404,6 +388,29 @@ def needed_samples(index: np.ndarray, depth: np.ndarray, region: np.ndarray, row
     return FEW if far - near < STEP or first == HAIR_REGION else ALL
 
 
+@njit(cache=True, fastmath=FAST, forceinline=True)
+def read_sample(
+    a: np.ndarray,
+    attributes: np.ndarray,
+    vertices: np.ndarray,
+    is_eye: bool,
+    corners: tuple[int, int, int],
+    weights: tuple[float, float, float],
+) -> None:
+    """Put a sample's attributes into `a`: unit normal, what its material needs, of an eye its position."""
+    i0, i1, i2 = corners
+    b0, b1, b2 = weights
+    for k in range(ATTRIBUTES):
+        a[k] = b0 * attributes[i0, k] + b1 * attributes[i1, k] + b2 * attributes[i2, k]
+    if is_eye:
+        for k in range(3):
+            a[POSITION + k] = b0 * vertices[i0, k] + b1 * vertices[i1, k] + b2 * vertices[i2, k]
+    length = 1.0 / np.sqrt(a[NORMAL] ** 2 + a[NORMAL + 1] ** 2 + a[NORMAL + 2] ** 2 + 1e-12)
+    a[NORMAL] *= length
+    a[NORMAL + 1] *= length
+    a[NORMAL + 2] *= length
+
+
 @njit(cache=True, fastmath=FAST)
 def shade(
     buffers: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
@@ -464,17 +471,7 @@ def shade(
                 lit = open_to_light(light_depth, x, y, depth, softness)
                 keeps = keeping and not moves[t]
                 if not keeps or known_light[row, column] != lit:
-                    for k in range(ATTRIBUTES):
-                        a[k] = b0 * attributes[i0, k] + b1 * attributes[i1, k] + b2 * attributes[i2, k]
-                    if region[t] == EYE:
-                        for k in range(3):
-                            a[POSITION + k] = (
-                                b0 * vertices[i0, k] + b1 * vertices[i1, k] + b2 * vertices[i2, k]
-                            )
-                    length = 1.0 / np.sqrt(a[NORMAL] ** 2 + a[NORMAL + 1] ** 2 + a[NORMAL + 2] ** 2 + 1e-12)
-                    a[NORMAL] *= length
-                    a[NORMAL + 1] *= length
-                    a[NORMAL + 2] *= length
+                    read_sample(a, attributes, vertices, region[t] == EYE, (i0, i1, i2), (b0, b1, b2))
                     lit_share = SHADOW_FLOOR + (1 - SHADOW_FLOOR) * lit / 9.0
                     light_sample(
                         a, region[t], eyes, side[i0], maps, crease, moves[t], strands, q, lit_share, out
