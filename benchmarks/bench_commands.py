@@ -147,7 +147,7 @@ def run_suite(arguments: argparse.Namespace) -> int:
     if arguments.processes < 1:
         raise UserError("--processes must be at least 1")
     if arguments.cluster is not None and arguments.processes != 1:
-        raise UserError("--processes is for this machine alone: --cluster local:N runs N cells at a time")
+        raise UserError("--processes is for this machine alone: leave it out, or --cluster")
     if arguments.workers is not None and arguments.workers < 1:
         raise UserError("--workers must be at least 1")
     end_with_parent()

@@ -1,4 +1,4 @@
-"""Workers of a study on a cluster: each is a task of its scheduler that runs the process of a local worker.
+"""Several workers of a study: each is a task of a cluster's scheduler that starts a process for it.
 
 They share the study's database. Workers of this machine share its folder too, and may do with its journal.
 """
@@ -9,11 +9,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.running.cluster_cells import SCRATCH, dataset_files, needs_of, verifier_files
+from benchmarks.running.cluster_cells import dataset_files, needs_of, verifier_files
 from benchmarks.suites.suite import Row
 from eggan.child_process import how_ended
 from eggan.cluster.connection import ClusterChoice, connected
-from eggan.cluster.jobs import ClusterRun, Job, Outcome
+from eggan.cluster.jobs import ClusterRun, Job, Outcome, job_in_place
 from eggan.config import content_hash
 from eggan.errors import UserError
 from eggan.tracking.record import METRICS_FILE, RECORD_FILE
@@ -40,8 +40,7 @@ def run_on_cluster(
 ) -> None:
     """Let workers run a study's trials; what those leave is brought to the study's folder here."""
     jobs = _jobs(choice, context, arguments, workers)
-    bench = context.bench
-    with connected(choice, bench.cache / SCRATCH, bench.device.startswith("cuda")) as client:
+    with connected(choice) as client:
         ClusterRun(client, jobs, _report_end).run()
 
 
@@ -50,18 +49,13 @@ def _jobs(
 ) -> Iterator[Job]:
     own = {"as_worker": True, **dict.fromkeys(("cluster", "tls_ca", "tls_cert", "tls_key"))}
     spec = content_hash(context.spec.plain())[:SHORT]
-    needs = needs_of(context.entry, Row(context.entry.name, context.study.preset), arguments.device)
-    job = _here(context, arguments, own) if choice.is_local else _there(context, arguments, own, spec)
+    if choice.is_local:
+        here = argparse.Namespace(**{**vars(arguments), **own})
+        job = job_in_place("", here, min(choice.workers, workers))
+    else:
+        job = _there(context, arguments, own, spec)
     for number in range(workers):
-        name = f"study-{context.spec.name}-{spec}-{number}"
-        yield dataclasses.replace(job, name=name, needs=needs)
-
-
-def _here(context: StudyContext, arguments: argparse.Namespace, own: dict[str, object]) -> Job:
-    """Return the job of a worker of this machine, which works in the study's own folder."""
-    places = {name: getattr(arguments, name) for name in ("runs", "data", "dataset")}
-    own |= {name: None if path is None else Path(path).resolve() for name, path in places.items()}
-    return Job("", argparse.Namespace(**{**vars(arguments), **own}))
+        yield dataclasses.replace(job, name=f"study-{context.spec.name}-{spec}-{number}")
 
 
 def _there(context: StudyContext, arguments: argparse.Namespace, own: dict[str, object], spec: str) -> Job:
@@ -77,10 +71,12 @@ def _there(context: StudyContext, arguments: argparse.Namespace, own: dict[str, 
                 files[(runs / truth.relative_to(bench.runs)).as_posix()] = truth
     own |= {"runs": runs, "data": data, "dataset": data / context.dataset.folder.resolve().name}
     own |= {"offline": True, "tracking_uri": None}
+    needs = needs_of(context.entry, Row(context.entry.name, context.study.preset), arguments.device)
     own["verifier"], more = verifier_files(arguments.verifier, context.final.instruments)
     return Job(
         "",
         argparse.Namespace(**{**vars(arguments), **own}),
+        needs=needs,
         files=files | more,
         folder=context.folder() / TRIALS,
         place=(folder / TRIALS).as_posix(),
@@ -90,6 +86,6 @@ def _there(context: StudyContext, arguments: argparse.Namespace, own: dict[str, 
 
 def _report_end(job: Job, outcome: Outcome) -> None:
     how = outcome.reason if outcome.status is None else how_ended(outcome.status)
-    if outcome.status != 0:
+    if outcome.status != 0 and not outcome.stopped:
         last = f" ({outcome.reason})" if outcome.status is not None and outcome.reason else ""
         print(f"{job.name} {how}{last}", file=sys.stderr)

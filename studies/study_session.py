@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,8 @@ from benchmarks.running.bench_session import choice_of
 from benchmarks.running.environment import BenchEnvironment, open_instruments
 from benchmarks.suites.presets import resolve, trainable
 from eggan import tracking
-from eggan.child_process import end_with_parent, how_ended
+from eggan.child_process import end_with_parent
 from eggan.cluster.connection import ClusterChoice
-from eggan.command_workers import run_workers
 from eggan.config import override
 from eggan.errors import UserError
 from eggan.files import check_writable, locked
@@ -98,10 +96,11 @@ class StudySession:
     def of(cls, arguments: argparse.Namespace) -> "StudySession":
         """Read the arguments; what is wrong in them is found before anything is rendered or trained."""
         study = study_config(arguments)
-        cluster = ClusterChoice.of(arguments)
         if arguments.workers < 1:
             raise UserError("--workers must be at least 1")
-        options = StudyOptions.of(arguments, None if cluster is None else AUTO)  # its workers have their own
+        cluster = None if arguments.as_worker else ClusterChoice.of(arguments, arguments.workers)
+        away = cluster is not None and not cluster.is_local  # its workers have devices of their own
+        options = StudyOptions.of(arguments, AUTO if away else None)
         name = arguments.name or f"{study.space}-{study.objective}"
         if Path(name).name != name or name.startswith("."):
             raise UserError(f"--name {name!r} is not a plain name")
@@ -109,7 +108,7 @@ class StudySession:
             raise UserError(f"--name has {len(name)} characters: take at most {NAME_CHARACTERS}")
         check_writable(study_folder(options.bench.runs, name))
         if cluster is not None:
-            from studies.cluster_workers import check_cluster  # Dask is no part of most installations
+            from studies.cluster_workers import check_cluster  # which loads Dask
 
             check_cluster(cluster, arguments.storage)
         return cls(
@@ -208,17 +207,13 @@ class StudySession:
         return study
 
     def _work(self, context: StudyContext, study: optuna.Study, store: Store | None) -> None:
-        if self.cluster is None and self.workers == 1:
+        if self.cluster is None:
             Worker(context, study, store, self.options.keep_weights).run()
             return
-        own = {**vars(self.arguments), "as_worker": True, "storage": self.url or None}
-        jobs = {f"worker {number}": argparse.Namespace(**own) for number in range(self.workers)}
-        if self.cluster is None:
-            run_workers(jobs, self.workers, _report_end)
-        else:
-            from studies.cluster_workers import run_on_cluster
+        from studies.cluster_workers import run_on_cluster
 
-            run_on_cluster(self.cluster, context, argparse.Namespace(**own), self.workers)
+        own = argparse.Namespace(**{**vars(self.arguments), "storage": self.url or None})
+        run_on_cluster(self.cluster, context, own, self.workers)
         with locked(self.folder / ".repair.lock"):  # a trial whose worker died has its reason at once
             close_stale(study, self.study, Watch(self.folder))
 
@@ -230,11 +225,6 @@ class StudySession:
             study = open_study(self.folder, self.url)
             Worker(context, study, self.options.store(), self.options.keep_weights).run()
         return 0
-
-
-def _report_end(worker: str, status: int) -> None:
-    if status:
-        print(f"{worker} {how_ended(status)}", file=sys.stderr)
 
 
 def outcome(study: optuna.Study, settings: StudyConfig) -> tuple[str, str]:

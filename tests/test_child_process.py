@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from eggan.child_process import PARENT, child_environment, how_ended, python_command
-from eggan.command_workers import worker_command
+from eggan.command_call import call_command
 from eggan.tracking.store import server_command
 
 MINE = "raise SystemExit('a file of the user was executed')\n"
@@ -25,7 +25,7 @@ def test_a_file_of_the_user_is_not_taken_for_a_module(tmp_path, name):
 
 def test_every_launcher_starts_its_pythons_so(tmp_path):
     for command in (
-        worker_command(tmp_path / "call.json"),
+        call_command(tmp_path / "call.json"),
         server_command("sqlite:///x.db", tmp_path, "127.0.0.1", 5000),
     ):
         assert command[:3] == [sys.executable, "-P", "-m"]

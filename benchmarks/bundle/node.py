@@ -17,7 +17,7 @@ from benchmarks.running.bench_console import status_text
 from benchmarks.running.cells import all_cells, settle
 from eggan import cli, startup
 from eggan.child_process import child_environment, end_with_parent, how_ended
-from eggan.command_workers import worker_command, write_call
+from eggan.command_call import call_command, write_call
 from eggan.errors import UserError
 from eggan.tracking.presence import close_dead
 
@@ -45,7 +45,7 @@ def _run(arguments: argparse.Namespace, began: float) -> int:
     with tempfile.TemporaryDirectory(prefix="eggan-node-") as folder:
         call = Path(folder, "call.json")
         write_call(arguments, call)
-        status = _within(worker_command(call), stop_after, STOPPING_SHARE * reserve)
+        status = _within(call_command(call), stop_after, STOPPING_SHARE * reserve)
     if not all_cells(out / "runs"):
         print("no cell was begun: there is nothing to pack")
         return cli.USER_MISTAKE if status == cli.USER_MISTAKE else UNFINISHED

@@ -3,7 +3,6 @@
 import argparse
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from benchmarks.protocol.true_edits import NO_TRUTH
@@ -16,15 +15,13 @@ from benchmarks.running.environment import (
     named_dataset,
     open_suite,
 )
-from benchmarks.running.suite_run import open_suite_run, plan_suite, record_death, run_cell, select
+from benchmarks.running.suite_run import open_suite_run, plan_suite, run_cell, select
 from benchmarks.scoring.instrument_choice import InstrumentChoice
 from benchmarks.suites.added_rows import with_added_rows
 from benchmarks.suites.former_names import STANDARD, TWIN_SUITE, present_method
 from benchmarks.suites.suite import TWIN, Suite, find_suite
 from eggan import tracking
-from eggan.child_process import how_ended
 from eggan.cluster.connection import ClusterChoice
-from eggan.command_workers import POLL_SECONDS, run_workers
 from eggan.errors import UserError
 from eggan.files import Holder, check_writable
 from eggan.machine import default_workers
@@ -32,6 +29,7 @@ from eggan.options import AUTO, command, resolve_device
 from eggan.signals import resumable
 
 FAILED_CELLS = 1
+POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,6 @@ class BenchSession:
     only: list[str]
     seeds: list[int]
     keys: list[str]
-    processes: int = 1
     offline: bool = False
     tracking_uri: str | None = None
     wait: bool = False
@@ -58,11 +55,12 @@ class BenchSession:
         suite = find_suite(arguments.suite)
         if suite.name != arguments.suite:
             print(f"the suite {arguments.suite} is called {suite.name} now", file=sys.stderr)
-        cluster = ClusterChoice.of(arguments)
+        cluster = ClusterChoice.of(arguments, arguments.processes)
+        away = cluster is not None and not cluster.is_local  # a cell's device is chosen where it runs
         bench = BenchEnvironment(
             runs=arguments.runs,
             data=arguments.data,
-            device=resolve_device(AUTO if cluster else arguments.device),  # a cell's is chosen where it runs
+            device=resolve_device(AUTO if away else arguments.device),
             dataset=named_dataset(arguments.dataset, arguments.data, suite.image_size),
             choice=choice_of(arguments),
             workers=arguments.workers or default_workers(),
@@ -76,7 +74,6 @@ class BenchSession:
             only,
             arguments.seed,
             arguments.cell,
-            arguments.processes,
             arguments.offline,
             arguments.tracking_uri,
             arguments.wait,
@@ -141,16 +138,8 @@ class BenchSession:
             from benchmarks.running.cluster_cells import run_on_cluster
 
             run_on_cluster(self.cluster, plans, opened, self.arguments)
-        elif self.processes > 1:
-            jobs = {plan.spec.key: self._of_one_cell(plan) for plan in plans}
-            run_workers(jobs, self.processes, self._ended(plans))
         else:
             _run_here(plans, opened)
-
-    def _of_one_cell(self, plan: PlannedCell) -> argparse.Namespace:
-        """Return this command's arguments, narrowed down to one cell in one process."""
-        own = {"cell": [plan.spec.key], "processes": 1, "device": self.bench.device, "only": [], "seed": []}
-        return argparse.Namespace(**{**vars(self.arguments), **own, "workers": self.bench.workers})
 
     def _held(self, plans: list[PlannedCell]) -> list[tuple[PlannedCell, Holder]]:
         """Return the cells that another process runs, each with that process."""
@@ -163,17 +152,6 @@ class BenchSession:
             print(f"waiting for {plan.spec.name}, which is being run by {holder}", file=sys.stderr)
         while any(is_claimed(self.bench.cell_folder(plan.spec.key)) for plan, _ in held):
             time.sleep(POLL_SECONDS)
-
-    def _ended(self, plans: list[PlannedCell]) -> Callable[[str, int], None]:
-        """Return what is done as the worker of a cell ends: a cell that it never began gets a reason."""
-        by_key = {plan.spec.key: plan for plan in plans}
-
-        def record(key: str, status: int) -> None:
-            print(f"cell {key} {how_ended(status)}", file=sys.stderr)
-            if status:
-                record_death(by_key[key], self.bench, how_ended(status))
-
-        return record
 
     def _suite_state(self, plans: list[PlannedCell]) -> tuple[str, str]:
         """Return the state of the suite's run, and its reason: how many chosen cells are not finished."""

@@ -1,8 +1,8 @@
-"""Cells on a cluster: what travels with each, and how it lands here.
+"""Several cells at a time: what travels with each, and how it lands here.
 
-A cell is a job that runs `eggan bench run .. --cell KEY` as a local run does. While it is on its way this
-process holds it, so that no other run of this folder of results takes it; which worker runs it is for the
-cluster's scheduler to say.
+A cell is a job that runs `eggan bench run .. --cell KEY`; which worker runs it is for the cluster's scheduler
+to say. While a cell is on its way to another machine this process holds it, so that no other run of this
+folder of results takes it; on this machine its own process does.
 """
 
 import argparse
@@ -15,14 +15,14 @@ from pathlib import Path
 from benchmarks.running.cell_run import is_trained
 from benchmarks.running.cells import LOCK, PlannedCell, claim, read_status, write_status
 from benchmarks.running.environment import BenchEnvironment, OpenSuite
-from benchmarks.running.suite_run import settle
+from benchmarks.running.suite_run import record_death, settle
 from benchmarks.scoring.instrument_choice import LIGHTCNN
 from benchmarks.suites.suite import CROWD, Row
 from eggan import tracking
 from eggan.checkpoint import STATE_FILE
 from eggan.child_process import how_ended
 from eggan.cluster.connection import ClusterChoice, connected
-from eggan.cluster.jobs import ClusterRun, Job, Outcome
+from eggan.cluster.jobs import NO_DISTANCE, ClusterRun, Job, Outcome, job_in_place
 from eggan.config import content_hash
 from eggan.data.dataset import Dataset
 from eggan.evaluation.reading import Instruments
@@ -33,7 +33,6 @@ from eggan.tracking.record import METRICS_FILE, RECORD_FILE
 from eggan.weights import INCEPTION_FILE, LPIPS_FILES, VGG19_FILE, find_weights
 
 CELL_FILE = "cell.json"
-SCRATCH = "cluster"  # folder of the cache in which workers of this machine work
 RUNS = Path("runs")  # below a worker's folder
 CROWD_GIB = 1.0  # of its images at 64 px and their copies
 SHORT = 20  # characters of a hash
@@ -43,9 +42,51 @@ def run_on_cluster(
     choice: ClusterChoice, plans: Sequence[PlannedCell], opened: OpenSuite, arguments: argparse.Namespace
 ) -> None:
     """Run cells that are not finished on a cluster; each ends in its folder here, and in the store."""
-    cells, bench = ClusterCells(plans, opened, arguments), opened.bench
-    with cells, connected(choice, bench.cache / SCRATCH, bench.device.startswith("cuda")) as client:
+    if choice.is_local:
+        here = CellsInPlace(plans, opened, arguments, choice.workers)
+        with connected(choice) as client:
+            ClusterRun(client, here.jobs(), here.ended, NO_DISTANCE).run()
+        return
+    cells = ClusterCells(plans, opened, arguments)
+    with cells, connected(choice) as client:
         ClusterRun(client, cells.jobs(), cells.ended).run()
+
+
+class CellsInPlace:
+    """The cells of a run as jobs of this machine, `at_once` at a time, which work in their own folders."""
+
+    def __init__(
+        self,
+        plans: Sequence[PlannedCell],
+        opened: OpenSuite,
+        arguments: argparse.Namespace,
+        at_once: int,
+    ) -> None:
+        self.plans = {plan.spec.key: plan for plan in plans}
+        self.opened, self.arguments, self.at_once = opened, arguments, at_once
+
+    def jobs(self) -> Iterator[Job]:
+        """Yield a job for each cell that is not finished."""
+        bench = self.opened.bench
+        for key in self.plans:
+            folder = bench.cell_folder(key)
+            with claim(folder) as ours:
+                if ours and read_status(folder).state == "finished":
+                    settle(folder, self.opened.store)
+                    continue
+            own = {**_one_cell(key), "device": bench.device, "workers": bench.workers}
+            arguments = argparse.Namespace(**{**vars(self.arguments), **own})
+            yield job_in_place(f"cell-{key}", arguments, self.at_once)
+
+    def ended(self, job: Job, outcome: Outcome) -> None:
+        """Let a cell that its process never began tell why."""
+        if outcome.stopped:
+            return
+        (key,) = job.arguments.cell
+        how = how_ended(outcome.status) if outcome.status is not None else f"did not start: {outcome.reason}"
+        print(f"cell {key} {how}", file=sys.stderr)
+        if outcome.status != 0:
+            record_death(self.plans[key], self.opened.bench, how)
 
 
 class ClusterCells:
@@ -86,7 +127,7 @@ class ClusterCells:
         place = _place(bench.cell_folder(key), bench)
         return Job(
             name=f"cell-{key}",
-            arguments=argparse.Namespace(**{**vars(own), "cell": [key]}),
+            arguments=argparse.Namespace(**{**vars(own), **_one_cell(key)}),
             needs=needs_of(plan.entry, plan.row, self.arguments.device),
             files=files,
             folder=bench.cell_folder(key),
@@ -156,7 +197,8 @@ def travelling(
     files |= {f"weights/{path.name}": path for path in _weights(plans)}
     dataset = None if bench.dataset is None else data / bench.dataset.resolve().name
     verifier, more = verifier_files(arguments.verifier, opened.scoring.instruments)
-    own = {"data": data, "dataset": dataset, "verifier": verifier, **_alone()}
+    own = {"data": data, "dataset": dataset, "verifier": verifier, "runs": RUNS, "workers": 1}
+    own |= {"offline": True, "tracking_uri": None}  # tracking is the client's
     return files | more, argparse.Namespace(**{**vars(arguments), **own})
 
 
@@ -185,11 +227,10 @@ def _place(path: Path, bench: BenchEnvironment) -> str:
     return (RUNS / path.relative_to(bench.runs)).as_posix()
 
 
-def _alone() -> dict[str, object]:
-    """Return the options of a command that runs one cell at a worker, and leaves tracking to the client."""
+def _one_cell(key: str) -> dict[str, object]:
+    """Return the options of a command that runs one cell in one process."""
     return {
-        **{"runs": RUNS, "processes": 1, "workers": 1, "offline": True, "tracking_uri": None},
-        **{"only": [], "seed": [], "wait": False, "dry_run": False},
+        **{"cell": [key], "processes": 1, "only": [], "seed": [], "wait": False, "dry_run": False},
         **dict.fromkeys(("cluster", "tls_ca", "tls_cert", "tls_key")),
     }
 

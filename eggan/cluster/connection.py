@@ -1,4 +1,4 @@
-"""Which cluster to use: a scheduler's address, its file, or workers of this machine for one command."""
+"""Which cluster to use: a scheduler's address, its file, or workers inside this command's own process."""
 
 import argparse
 import logging
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from eggan.errors import UserError, one_line
-from eggan.machine import allowed_cores
 from eggan.progress import working
 
 if TYPE_CHECKING:
@@ -26,6 +25,12 @@ LOCAL = "local:"
 PRELOAD = "eggan.cluster.worker"
 ANSWER_SECONDS = 30.0  # for a scheduler to answer, or to come back
 FILE_SECONDS = 60.0  # for its file to appear, where both were started at once
+# Of a cluster inside one process: no pages, and no worker that is given up after the machine slept.
+OWN_CLUSTER: dict[str, Any] = {
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+    "distributed.scheduler.worker-ttl": None,
+}
 HOST_AND_PORT = re.compile(r"[\w.-]+:\d+")
 
 
@@ -45,20 +50,23 @@ class ClusterChoice:
         for path in files:
             if path is not None and not path.is_file():
                 raise UserError(f"there is no file {path}")
-        if self.is_local and (not self._workers.isdigit() or int(self._workers) < 1):
+        if self.is_local and (not self._number.isdigit() or int(self._number) < 1):
             raise UserError(f"--cluster {self.place!r}: give a number of workers, as in {LOCAL}2")
 
     @classmethod
-    def of(cls, arguments: argparse.Namespace) -> "ClusterChoice | None":
-        """Read the arguments of `add_cluster_arguments`; None without `--cluster`."""
+    def of(cls, arguments: argparse.Namespace, at_once: int = 1) -> "ClusterChoice | None":
+        """Read the arguments of `add_cluster_arguments`.
+
+        Without `--cluster` it is this machine with `at_once` workers, or None for one: no cluster is needed.
+        """
         tls = arguments.tls_ca, arguments.tls_cert, arguments.tls_key
-        if arguments.cluster is None:
-            if any(tls):
-                raise UserError("--tls-ca, --tls-cert and --tls-key go with --cluster")
+        if arguments.cluster is None and any(tls):
+            raise UserError("--tls-ca, --tls-cert and --tls-key go with --cluster")
+        if arguments.cluster is None and at_once == 1:
             return None
         if find_spec("distributed") is None:
-            raise UserError("--cluster needs dask.distributed: pip install 'eggan[cluster]'")
-        return cls(arguments.cluster, *tls)
+            raise UserError("several processes and --cluster need dask.distributed: pip install distributed")
+        return cls(arguments.cluster or f"{LOCAL}{at_once}", *tls)
 
     @property
     def is_local(self) -> bool:
@@ -66,7 +74,12 @@ class ClusterChoice:
         return self.place.startswith(LOCAL)
 
     @property
-    def _workers(self) -> str:
+    def workers(self) -> int:
+        """The number of workers of a local choice."""
+        return int(self._number)
+
+    @property
+    def _number(self) -> str:
         return self.place.removeprefix(LOCAL)
 
     @property
@@ -89,26 +102,22 @@ def add_cluster_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cluster",
         metavar="ADDRESS|FILE|local:N",
-        help="run on the workers of a Dask scheduler (its address or its --scheduler-file), or on N workers "
-        "of this machine; see docs/cluster.md",
+        help="run on the workers of a Dask scheduler (its address or its --scheduler-file), or N at a time "
+        "on this machine; see docs/cluster.md",
     )
     for name, what in (("ca", "certificate authority"), ("cert", "certificate"), ("key", "private key")):
         parser.add_argument(f"--tls-{name}", type=Path, metavar="FILE", help=f"{what} (PEM) for --cluster")
 
 
 @contextmanager
-def connected(choice: ClusterChoice, scratch: Path, gpu: bool = False) -> Iterator["Client"]:
-    """Lend a client of the cluster; workers of this machine work below `scratch`, and offer a GPU with `gpu`.
-
-    A cluster that does not answer is a `UserError`.
-    """
+def connected(choice: ClusterChoice) -> Iterator["Client"]:
+    """Lend a client of the cluster; one that does not answer is a `UserError`."""
     from distributed.versions import VersionMismatchWarning
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # errors come back as exceptions
     warnings.filterwarnings("ignore", category=VersionMismatchWarning)
     if choice.is_local:
-        workers = int(choice.place.removeprefix(LOCAL))
-        with _local_cluster(workers, scratch, gpu) as cluster, _client(address=cluster) as client:
+        with _own_cluster(choice.workers) as cluster, _client(address=cluster) as client:
             yield client
         return
     if choice.is_address:
@@ -135,19 +144,22 @@ def _client(**options: Any) -> "Client":
 
 
 @contextmanager
-def _local_cluster(workers: int, scratch: Path, gpu: bool) -> Iterator[Any]:
-    from distributed import LocalCluster
+def _own_cluster(workers: int) -> Iterator[Any]:
+    """Lend a scheduler and workers that are threads of this process: they only start processes, and wait.
 
-    offered = {"threads": max(1, allowed_cores() // workers), "gpu": int(gpu)}
-    with working("starting workers"):
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address=None,
-            resources=offered,
-            preload=PRELOAD,
-            local_directory=str(scratch),
+    Nobody reaches them from outside, and nothing of them outlives this process.
+    """
+    import dask
+    from distributed import Scheduler, SpecCluster, Worker
+
+    # Each has a server of pages, even with none to show; this one is for this machine alone.
+    usual = {"protocol": "inproc://", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    own = {**usual, "nthreads": 1, "preload": PRELOAD, "memory_limit": 0}
+    with dask.config.set(OWN_CLUSTER), warnings.catch_warnings(), working("starting workers"):
+        warnings.filterwarnings("ignore", "Couldn't detect a suitable IP", RuntimeWarning)  # offline
+        cluster = SpecCluster(
+            workers={number: {"cls": Worker, "options": own} for number in range(workers)},
+            scheduler={"cls": Scheduler, "options": usual},
             silence_logs=logging.CRITICAL,
         )
     with cluster:

@@ -5,6 +5,7 @@ elsewhere from the last checkpoint that came back.
 """
 
 import argparse
+import os
 import queue
 import sys
 import time
@@ -22,15 +23,17 @@ from eggan.cluster.connection import ANSWER_SECONDS, PRELOAD
 from eggan.cluster.mirror import Mirror, Transport, by_hash
 from eggan.cluster.version import PREFIX, program_version
 from eggan.cluster.worker import STOP_SECONDS, TRIES, Call, Ended
-from eggan.command_workers import call_text
+from eggan.command_call import call_text
 from eggan.errors import UserError, one_line
+from eggan.startup import thread_environment
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
 BRING_SECONDS = 15.0
 LOOK_SECONDS = 1.0
-AHEAD = 2  # jobs given to the scheduler for each that can run at once
+AHEAD = 2  # jobs given to the scheduler for each that can run at once: the next one is there when one ends
+NO_DISTANCE = 1  # of that within one process; jobs then begin in their order
 MOST_WAITING = 500  # jobs given to it at all
 GONE = (OSError, CommClosedError, KeyError, TimeoutError)  # what asking a worker raises that has died
 
@@ -42,7 +45,8 @@ class Job:
     `needs` are amounts of what workers offer. `files` maps places there to files here. `folder` is what the
     job works on, `place` where that is at a worker; `brought` are patterns of what comes back while it runs,
     in that order, all of it comes back at the end. `state_file` is the checkpoint in it, `lock` what a
-    process at work there holds, and `last` the file that says what the others are.
+    process at work there holds, and `last` the file that says what the others are. Of a job `in_place`
+    nothing travels (`eggan.cluster.worker.Call`).
     """
 
     name: str  # also of the scheduler's task: the same job of two clients is run once
@@ -55,6 +59,13 @@ class Job:
     state_file: str = ""
     lock: str = ""
     last: str = ""
+    in_place: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def job_in_place(name: str, arguments: argparse.Namespace, at_once: int) -> Job:
+    """Return the job of a worker inside this process, one of `at_once` that share the cores."""
+    return Job(name, arguments, in_place=True, environment=thread_environment(os.environ, at_once))
 
 
 @dataclass(frozen=True)
@@ -79,10 +90,19 @@ class _Running:
 
 
 class ClusterRun:
-    """Runs jobs, which are taken from `jobs` as there is room; `on_end` is called as each ends, here."""
+    """Runs jobs, which are taken from `jobs` as there is room; `on_end` is called as each ends, here.
 
-    def __init__(self, client: "Client", jobs: Iterator[Job], on_end: Callable[[Job, Outcome], None]) -> None:
-        self.client, self.jobs, self.on_end = client, jobs, on_end
+    `ahead` jobs are given to the scheduler for each that can run at once.
+    """
+
+    def __init__(
+        self,
+        client: "Client",
+        jobs: Iterator[Job],
+        on_end: Callable[[Job, Outcome], None],
+        ahead: int = AHEAD,
+    ) -> None:
+        self.client, self.jobs, self.on_end, self.ahead = client, jobs, on_end, ahead
         self.transport = Transport(client)
         self._running: dict[str, _Running] = {}
         self._done: queue.SimpleQueue[tuple[str, Future]] = queue.SimpleQueue()
@@ -189,7 +209,7 @@ class ClusterRun:
         if not self._more:
             return
         workers = self._fit()
-        room = AHEAD * sum(known["nthreads"] for known in workers.values())
+        room = self.ahead * sum(known["nthreads"] for known in workers.values())
         while self._more and len(self._running) < MOST_WAITING:
             runnable = [r for r in self._running.values() if _offers(workers.values(), r.job)]
             if len(runnable) >= room:
@@ -251,6 +271,8 @@ class ClusterRun:
             job.place,
             job.state_file,
             job.lock,
+            job.in_place,
+            job.environment,
         )
         running.future = self.client.submit(
             remote.run_call,
@@ -355,15 +377,14 @@ class ClusterRun:
         self.client.cancel([one.future for one in stopped if one.future is not None])
         deadline = time.monotonic() + STOP_SECONDS
         for one in stopped:
-            if one.mirror is None or one.job.name not in at:
-                continue
-            worker = at[one.job.name]
-            while one.job.lock and time.monotonic() < deadline:
-                values = one.job.place, one.job.state_file, Path(one.job.lock).name
-                held = self.transport.ask(worker, remote.held, *values)
-                if not held.get(one.job.place, (0, False))[1]:
-                    break
-                time.sleep(0.2)
+            if (worker := at.get(one.job.name)) is not None:
+                with suppress(*GONE):
+                    self._bring_stopped(one, worker, deadline)
+
+    def _bring_stopped(self, one: _Running, worker: str, deadline: float) -> None:
+        while one.job.name in self.transport.ask(worker, remote.at_work) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        if one.mirror is not None:
             one.mirror.bring(worker)
 
 

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,7 +23,7 @@ from distributed.utils import sync
 
 from eggan.child_process import child_environment
 from eggan.cluster.version import program_version
-from eggan.command_workers import worker_command
+from eggan.command_call import call_command
 from eggan.files import files_in, hash_files, is_locked
 from eggan.startup import OWN_THREADS, THREADS, WAITING
 from eggan.tracking.record import METRICS_FILE, SHIPPED_FILE
@@ -35,6 +35,7 @@ STOP_SECONDS = 120.0  # for a process to save what it has
 LAST_WORDS = 2000  # characters
 CHUNK = 8 << 20  # bytes of one message
 NO_STATE = -1
+_at_work: set[tuple[str, str]] = set()  # addresses of this process's workers, names of their calls
 Stamp = tuple[int, int]  # size and time of change in nanoseconds: a file with another stamp has changed
 
 
@@ -43,15 +44,19 @@ class Call:
     """A command's parsed arguments as JSON, and what its process finds below the worker's folder.
 
     `files` maps places to sha256. `folder` is the place of what the call works on, with `state_file` as its
-    checkpoint and `lock` as what a process at work there holds; all of them "" where there is none.
+    checkpoint and `lock` as what a process at work there holds; all of them "" where there is none. With
+    `in_place` it is one of a worker inside the client, and its process is as if the client had started it: in
+    the client's folder, with `environment` beside the client's, printing where the client prints.
     """
 
     text: str
-    files: Mapping[str, str]
+    files: Mapping[str, str] = field(default_factory=dict)
     threads: int = 1
     folder: str = ""
     state_file: str = ""
     lock: str = ""
+    in_place: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,24 @@ def run_call(call: Call) -> Ended:
     """Run a call in a process of its own, once its files are here; for as long as it is wanted."""
     worker = get_worker()
     name = str(worker.get_current_task())
-    root, state = root_of(worker), _ask(worker, "get_metadata", keys=[state_key(name)], default=None) or {}
+    _at_work.add((worker.address, name))
+    try:
+        return (
+            _run_in_place(call, worker, name)
+            if call.in_place
+            else _run_below(root_of(worker), call, worker, name)
+        )
+    finally:
+        _at_work.discard((worker.address, name))
+
+
+def at_work(dask_worker: Worker) -> list[str]:
+    """Return the calls whose processes a worker has, wanted or not."""
+    return [name for address, name in _at_work if address == dask_worker.address]
+
+
+def _run_below(root: Path, call: Call, worker: Worker, name: str) -> Ended:
+    state = _ask(worker, "get_metadata", keys=[state_key(name)], default=None) or {}
     missing = _missing(root, call, state)
     if missing:
         return Ended(worker.address, missing=missing)
@@ -113,7 +135,20 @@ def run_call(call: Call) -> Ended:
         _go_on_from(root, call, state)
         _ask(worker, "set_metadata", keys=[state_key(name), "starts"], value=state.get("starts", 0) + 1)
     threads = int(worker.state.total_resources.get("threads", 1) // worker.state.nthreads)
-    return _run(call, root, max(1, call.threads, threads), worker, name)
+    own = {THREADS: str(max(1, call.threads, threads)), WAITING: "PASSIVE"}
+    own["EGGAN_WEIGHTS"] = str(root / "weights")
+    with tempfile.TemporaryFile() as words:
+        out_of_sight: dict[str, Any] = {"cwd": root, "stdout": words, "stderr": words}
+        out_of_sight["start_new_session"] = True  # Ctrl-C in the worker's terminal is the worker's to pass on
+        status, wanted = _process(call.text, own, worker, name, **out_of_sight)
+        words.seek(max(0, words.seek(0, os.SEEK_END) - LAST_WORDS))
+        last = words.read().decode(errors="replace")
+    return Ended(worker.address, status, (), not wanted, last)
+
+
+def _run_in_place(call: Call, worker: Worker, name: str) -> Ended:
+    status, wanted = _process(call.text, call.environment, worker, name)
+    return Ended(worker.address, status, (), not wanted)
 
 
 def state_key(name: str) -> str:
@@ -125,27 +160,18 @@ def _ask(worker: Worker, what: str, **values: Any) -> Any:
     return sync(worker.loop, getattr(worker.scheduler, what), **values)
 
 
-def _run(call: Call, root: Path, threads: int, worker: Worker, name: str) -> Ended:
-    own = {THREADS: str(threads), WAITING: "PASSIVE", "EGGAN_WEIGHTS": str(root / "weights")}
+def _process(
+    text: str, own: Mapping[str, str], worker: Worker, name: str, **options: Any
+) -> tuple[int, bool]:
+    """Run a call's process; return its status, and whether it was wanted to its end."""
     environment = {**os.environ, **own, **child_environment()}
     environment.pop(OWN_THREADS, None)  # or the process would take all cores
-    with tempfile.TemporaryDirectory(prefix="eggan-call-") as folder:
+    with tempfile.TemporaryDirectory(prefix="eggan-call-") as folder:  # readable by this user alone
         path = Path(folder, "call.json")
-        path.write_text(call.text, encoding="utf-8")
-        with Path(folder, "words").open("w+b") as words:
-            process = subprocess.Popen(
-                worker_command(path),
-                cwd=root,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=words,
-                stderr=words,
-                start_new_session=True,  # Ctrl-C in the worker's terminal is the worker's to pass on
-            )
-            wanted = _waited_for(process, lambda: _is_wanted(worker, name))
-            words.seek(max(0, words.seek(0, os.SEEK_END) - LAST_WORDS))
-            last = words.read().decode(errors="replace")
-    return Ended(worker.address, process.returncode, (), not wanted, last)
+        path.write_text(text, encoding="utf-8")
+        process = subprocess.Popen(call_command(path), env=environment, stdin=subprocess.DEVNULL, **options)
+        wanted = _waited_for(process, lambda: _is_wanted(worker, name))
+    return process.returncode, wanted
 
 
 def _waited_for(process: "subprocess.Popen[bytes]", is_wanted: Callable[[], bool]) -> bool:

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.running.bench_console import status_text
 from benchmarks.running.bench_session import BenchSession
+from benchmarks.running.cluster_cells import CellsInPlace
 from benchmarks.suites.added_rows import with_added_rows
 from benchmarks.suites.methods import all_methods
 from benchmarks.suites.suite import SUITES, find_suite
@@ -109,9 +110,10 @@ def test_an_added_row_runs_beside_the_others_whose_keys_stay(tmp_path, capsys):
 
 def test_a_worker_adds_the_same_rows_and_runs_one_cell(tmp_path):
     given = argparse.Namespace(add=["mine:good"], only=["mine"], seed=[0], cell=[], processes=4, workers=None)
-    session = open_session(tmp_path, ["mine:good"], arguments=given)
+    opened = SimpleNamespace(bench=make_bench(tmp_path))
     plan = SimpleNamespace(spec=SimpleNamespace(key="k"))
-    worker = session._of_one_cell(plan)
+    (job,) = CellsInPlace([plan], opened, given, 4).jobs()
+    worker = job.arguments
     assert (worker.add, worker.cell, worker.processes) == (["mine:good"], ["k"], 1)
     assert given.cell == []
 

@@ -15,6 +15,7 @@ from benchmarks.bench_commands import run_suite
 from benchmarks.running.bench_session import BenchSession
 from benchmarks.running.cells import LOCK, read_status
 from eggan import tracking
+from eggan.cluster.connection import ClusterChoice
 from reports.suite.frame import read_store
 from tests.benchmarks.fakes import TRAINING, PaintingMethod, make_bench, silent, tiny_suite
 
@@ -148,8 +149,8 @@ def test_a_cell_whose_worker_died_before_it_began_has_a_reason(tmp_path, monkeyp
     fake.write_text("#!/bin/sh\nkill -9 $$\n")
     fake.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(fake))
-    given = argparse.Namespace(run=run_suite)
-    assert session(tmp_path, offline=True, only=["copy-source"], processes=2, arguments=given).run() == 1
+    given, two = argparse.Namespace(run=run_suite), ClusterChoice("local:2")
+    assert session(tmp_path, offline=True, only=["copy-source"], cluster=two, arguments=given).run() == 1
     (folder,) = (tmp_path / "runs" / "cells").iterdir()
     status = read_status(folder)
     assert (status.state, "was killed by SIGKILL before the cell began" in status.reason) == ("failed", True)

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from eggan.child_process import end_with_parent
-from eggan.cluster.jobs import Job
+from eggan.cluster.jobs import Job, job_in_place
 from eggan.files import try_lock, write_json, write_text
 
 STATE, METRICS, CELL, LOCK = "training_state.pt", "metrics.jsonl", "cell.json", ".lock"
@@ -35,6 +35,12 @@ def job(folder: Path, notes: Path, name: str = "count", **options) -> Job:
     )
 
 
+def in_place(away: Job) -> Job:
+    """Return a job like `away` that counts in the client's own folder, in no worker's."""
+    own = argparse.Namespace(**{**vars(away.arguments), "place": away.folder})
+    return job_in_place(away.name, own, 1)
+
+
 def count(arguments: argparse.Namespace) -> int:
     """Count from where the folder's checkpoint is."""
     end_with_parent()
@@ -44,7 +50,8 @@ def count(arguments: argparse.Namespace) -> int:
         nonlocal stopped
         stopped = True
 
-    signal.signal(signal.SIGTERM, stop)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, stop)
     folder = arguments.place
     with try_lock(folder / LOCK) as ours:
         assert ours

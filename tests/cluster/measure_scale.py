@@ -38,7 +38,7 @@ for name in ["training_state.pt", "metrics.jsonl", *map(str, range(9)), "cell.js
 
 def dask_setup(worker: Worker) -> None:
     """Preload workers that start `QUICK` in the place of this program."""
-    remote.worker_command = lambda path: [sys.executable, "-S", "-E", "-c", QUICK, str(path)]
+    remote.call_command = lambda path: [sys.executable, "-S", "-E", "-c", QUICK, str(path)]
     remote.dask_setup(worker)
 
 

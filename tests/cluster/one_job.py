@@ -1,4 +1,7 @@
-"""A client with one job that counts: `python -m tests.cluster.one_job SCHEDULER_FILE FOLDER`; status 3."""
+"""A client with one job that counts: `python -m tests.cluster.one_job CLUSTER FOLDER`; status 3.
+
+In place it counts in the folder itself, where the client has its results from elsewhere.
+"""
 
 import os
 import sys
@@ -8,14 +11,17 @@ from eggan.cluster.connection import ClusterChoice, connected
 from eggan.cluster.jobs import ClusterRun, Job, Outcome
 from eggan.files import write_json
 from eggan.signals import stop_as_interrupt
-from tests.cluster.counting import job
+from tests.cluster.counting import in_place, job
 
 
-def main(file: str, folder: Path) -> int:
+def main(cluster: str, folder: Path) -> int:
     """Run the job and write how it ended."""
     (folder / "notes").mkdir(exist_ok=True)
     until = int(os.environ.get("COUNT_UNTIL", "10"))
+    choice = ClusterChoice(cluster)
     given = job(folder / "cells", folder / "notes", until=until, step_seconds=0.05)
+    if choice.is_local:
+        given = in_place(given)
 
     def ended(_job: Job, outcome: Outcome) -> None:
         state = folder / "cells" / "count" / "training_state.pt"
@@ -23,7 +29,7 @@ def main(file: str, folder: Path) -> int:
         write_json({"status": outcome.status, "number": number}, folder / "outcome.json")
 
     try:
-        with stop_as_interrupt(), connected(ClusterChoice(file), folder / "scratch") as client:
+        with stop_as_interrupt(), connected(choice) as client:
             ClusterRun(client, iter([given]), ended).run()
     except KeyboardInterrupt:
         return 130

@@ -18,20 +18,20 @@ from eggan.cluster.connection import ClusterChoice
 from eggan.method import ON_A_GPU
 from eggan.model import ENTRY
 from tests.cluster import tiny_cells
+from tests.cluster.machines import ROOT
 from tests.cluster.tiny_cells import STEP_SECONDS, arguments_of, session
 
 TIMES = {"cost", "seconds"}  # parts of the names of what a machine decides
 
 
 def results(root: Path) -> dict[str, bytes]:
-    """Return what a cell of `painter` has produced, without times and machines."""
-    (folder,) = (path.parent for path in root.glob("runs/cells/*/weights.safetensors"))
-    files = {
-        path.relative_to(folder).as_posix(): path
-        for path in folder.rglob("*")
+    """Return what cells have produced, without times and machines."""
+    cells = root / "runs" / "cells"
+    return {
+        path.relative_to(cells).as_posix(): path.read_bytes()
+        for path in cells.rglob("*")
         if path.suffix in (".safetensors", ".parquet", ".npz", ".png") or path.name == "config.json"
     }
-    return {"key": folder.name.encode()} | {name: path.read_bytes() for name, path in files.items()}
 
 
 def logged(root: Path) -> list[tuple[int, dict[str, float]]]:
@@ -76,6 +76,20 @@ def test_a_cell_whose_worker_is_killed_ends_as_an_uninterrupted_one_here(machine
             folder = away / "runs" / "cells" / run.data.tags["cell"]
             assert json.loads((folder / "cell.json").read_text())["mlflow_run_id"] == run.info.run_id
             assert run.data.metrics
+
+
+@pytest.mark.slow
+def test_cells_of_two_processes_are_bit_for_bit_those_of_one(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    only, here, two = ["painter", "copy-source"], tmp_path / "here", tmp_path / "two"
+    assert session(here, offline=True, only=only).run() == 0
+    assert session(two, offline=True, only=only, cluster=ClusterChoice("local:2")).run() == 0
+    assert results(two) == results(here)
+    assert len(list(two.glob("runs/cells/*/weights.safetensors"))) == 1
+    assert logged(two) == logged(here)
+    assert capfd.readouterr().err.count(" ended with status 0") == 2
+    assert session(two, offline=True, only=only, cluster=ClusterChoice("local:2")).run() == 0
+    assert "ended with" not in capfd.readouterr().err  # no process for what is finished
 
 
 def test_what_travels_is_the_dataset_and_the_true_edits(tmp_path):

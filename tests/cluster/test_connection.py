@@ -32,6 +32,8 @@ def test_an_address_a_file_and_workers_of_this_machine_are_told_apart():
     assert not ClusterChoice("some/scheduler.json").is_address
     assert ClusterChoice("local:2").is_local
     assert ClusterChoice.of(parsed()) is None
+    assert ClusterChoice.of(parsed(), at_once=3) == ClusterChoice("local:3")
+    assert ClusterChoice.of(parsed("--cluster", "h:1"), at_once=3).place == "h:1"
     for wrong in ("local:", "local:0", "local:two"):
         with pytest.raises(UserError, match="give a number of workers"):
             ClusterChoice(wrong)
@@ -49,9 +51,13 @@ def test_tls_takes_all_three_files_and_a_cluster(tmp_path):
 
 def test_without_dask_a_line_says_what_to_install(monkeypatch):
     monkeypatch.setattr(connection, "find_spec", lambda name: None)
-    assert ClusterChoice.of(parsed()) is None
-    with pytest.raises(UserError, match=r"pip install 'eggan\[cluster\]'"):
-        ClusterChoice.of(parsed("--cluster", "local:2"))
+    assert ClusterChoice.of(parsed()) is None  # as in a bundle
+    for choose in (
+        lambda: ClusterChoice.of(parsed("--cluster", "local:2")),
+        lambda: ClusterChoice.of(parsed(), at_once=2),
+    ):
+        with pytest.raises(UserError, match="pip install distributed"):
+            choose()
 
 
 @pytest.mark.parametrize(
@@ -81,7 +87,7 @@ def test_a_cluster_that_is_not_there_is_a_line(tmp_path, monkeypatch):
         (str(tmp_path / "none.json"), "is neither a scheduler's file nor an address"),
         (str(tmp_path / "other.json"), "is neither a scheduler's file nor an address"),
     ):
-        with pytest.raises(UserError, match=what) as said, connected(ClusterChoice(place), tmp_path):
+        with pytest.raises(UserError, match=what) as said, connected(ClusterChoice(place)):
             pass
         assert "\n" not in str(said.value)
 
@@ -127,12 +133,12 @@ def test_a_cluster_with_tls_takes_those_with_its_certificate_alone(machines, not
     machines.scheduler("--port", "0", "--protocol", "tls", *tls)
     machines.worker("one", *tls)
     ended = []
-    with connected(ClusterChoice(str(machines.file), cert, cert, key), tmp_path) as client:
+    with connected(ClusterChoice(str(machines.file), cert, cert, key)) as client:
         ClusterRun(client, iter([job(tmp_path, notes)]), lambda job, outcome: ended.append(outcome)).run()
     assert ended[0].status == 0
     monkeypatch.setattr(connection, "ANSWER_SECONDS", 2.0)
     with (
         pytest.raises(UserError, match="no scheduler answers at tls://"),
-        connected(ClusterChoice(str(machines.file)), tmp_path),
+        connected(ClusterChoice(str(machines.file))),
     ):
         pass

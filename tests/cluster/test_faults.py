@@ -34,7 +34,7 @@ def often(monkeypatch):
 def run(machines: Machines, given, tmp_path) -> dict[str, jobs.Outcome]:
     """Run jobs to their ends, and return those by name."""
     ended = {}
-    with connected(ClusterChoice(str(machines.file)), tmp_path / "scratch") as client:
+    with connected(ClusterChoice(str(machines.file))) as client:
         ClusterRun(client, iter(given), lambda job, outcome: ended.__setitem__(job.name, outcome)).run()
     return ended
 
@@ -111,7 +111,7 @@ file, results, notes = map(Path, sys.argv[1:])
 given = [job(results, notes, name="short"), job(results, notes, until=60, step_seconds=0.1)]
 def ended(job, outcome):
     print(job.name, outcome.status, flush=True)
-with connected(ClusterChoice(str(file)), results / "scratch") as client:
+with connected(ClusterChoice(str(file))) as client:
     jobs.ClusterRun(client, iter(given), ended).run()
 """
 
@@ -186,7 +186,7 @@ def test_a_worker_with_another_version_is_refused_with_a_line(machines, notes, t
     assert "\n" not in str(refused.value)
     machines.worker("bare", "--preload", "json")
     machines.worker("right")
-    with connected(ClusterChoice(str(machines.file)), tmp_path) as client:
+    with connected(ClusterChoice(str(machines.file))) as client:
         client.wait_for_workers(3)
         given = [job(tmp_path, notes, name=f"count{number}") for number in range(4)]
         ended = []
@@ -196,22 +196,27 @@ def test_a_worker_with_another_version_is_refused_with_a_line(machines, notes, t
     assert f"the worker {names['bare']} gets no jobs: start it as" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)], ids=["ctrl-c", "kill"]
-)
-def test_workers_of_this_machine_end_with_their_command(notes, tmp_path, number, status):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+def test_processes_of_this_machine_save_and_end_with_their_command(notes, tmp_path, number):
     words = [sys.executable, "-m", "tests.cluster.one_job", "local:1", str(tmp_path)]
     given = {**os.environ, "PYTHONPATH": str(ROOT), "COUNT_UNTIL": "1000"}
     command = subprocess.Popen(words, env=given, start_new_session=True)
     until(lambda: notes_of(notes) and len(notes_of(notes)[0][1]) > 3)
-    below = [process.pid for process in children(command.pid)]
-    if number == signal.SIGINT:  # as a terminal does
+    (below,) = children(command.pid)  # no process but that of the job
+    if number in (signal.SIGINT, signal.SIGHUP):  # as a terminal does
         os.killpg(command.pid, number)
     else:
-        command.kill()
-    assert command.wait(60) == status
-    assert until(lambda: all(map(is_gone, below))) < DEATH_SECONDS
+        command.send_signal(number)
+    assert command.wait(60) == (-number if number == signal.SIGKILL else 130)
+    if number != signal.SIGKILL:
+        assert is_gone(below.pid)  # it was waited for
+    assert until(lambda: is_gone(below.pid)) < DEATH_SECONDS
     ((job_pid, lines),) = notes_of(notes)
-    assert job_pid in below
-    if number == signal.SIGINT:  # the last checkpoint has come back
-        assert counted(tmp_path / "cells") == lines[-1][0]
+    assert job_pid == below.pid
+    assert counted(tmp_path / "cells") == lines[-1][0]
+    assert json.loads((tmp_path / "cells" / "count" / CELL).read_text())["state"] == "interrupted"
+    if number != signal.SIGKILL:
+        return  # one that goes on is enough
+    given["COUNT_UNTIL"] = str(lines[-1][0] + 3)
+    assert subprocess.run(words, env=given).returncode == 3
+    assert [count for count, _ in notes_of(notes)[1][1]] == [lines[-1][0] + step for step in (1, 2, 3)]

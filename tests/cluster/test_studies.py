@@ -1,6 +1,7 @@
 """Studies on a cluster: workers share the database, their trials come back here."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from studies.cluster_workers import check_cluster, run_on_cluster
 from studies.storage.study_storage import open_study
 from studies.storage.trial_tracking import settle_all
 from studies.storage.trials import trial_frame
+from tests.cluster.machines import ROOT
 from tests.cluster.tiny_study import arguments_of
 from tests.studies.study_context import make_context, make_study
 
@@ -40,13 +42,17 @@ def test_each_worker_is_a_task_and_their_needs_are_those_of_the_method(tmp_path)
     assert f"{own.dataset}/images.npy" in places
 
 
-def test_workers_of_this_machine_work_in_the_studys_own_folder_with_its_journal(tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_workers_of_this_machine_work_in_the_studys_own_folder_with_its_journal(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    context = make_context(tmp_path)
-    (job,) = cluster_workers._jobs(ClusterChoice("local:1"), context, arguments_of(Path(), None), 1)
-    own = job.arguments
-    assert (own.runs, own.dataset, own.storage) == (tmp_path / "runs", tmp_path / "faces", None)
-    assert (job.folder, dict(job.files)) == (None, {})
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    context = make_context(Path(), trials=2)
+    make_study(context)
+    run_on_cluster(ClusterChoice("local:2"), context, arguments_of(Path(), None), 2)
+    study = open_study(context.folder())
+    assert list(trial_frame(study)["state"]) == ["complete", "complete"]
+    assert os.getpid() not in {trial.user_attrs["owner"]["pid"] for trial in study.trials}
+    assert "study-" not in capfd.readouterr().err  # both ended well
 
 
 @pytest.mark.slow

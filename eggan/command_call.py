@@ -1,60 +1,24 @@
-"""A command in several processes of this machine: each gets its parsed arguments in a JSON file.
+"""A command in a process of its own, which gets its parsed arguments in a JSON file.
 
 No words are made of arguments to be parsed again, and no secret stands in a command line.
 """
 
 import argparse
 import json
-import os
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from eggan import cli, options, startup
-from eggan.child_process import child_environment, python_command
-from eggan.startup import OWN_THREADS, thread_environment
+from eggan.child_process import python_command
 
-POLL_SECONDS = 0.5
 PATH = "path"  # {"path": "a/b"} stands for a Path among plain values
 
 
-def run_workers(
-    jobs: Mapping[str, argparse.Namespace], at_once: int, on_end: Callable[[str, int], None]
-) -> None:
-    """Run each job, a command's parsed arguments, in a process of its own, `at_once` at a time.
-
-    `on_end(name, exit status)` is called as each ends. The cores are shared out. When this process is
-    interrupted its workers are asked to stop, and waited for: they save first.
-    """
-    environment = os.environ | thread_environment(os.environ, at_once) | child_environment()
-    environment.pop(OWN_THREADS, None)  # or each worker would take all cores for itself again
-    waiting, running = dict(jobs), dict[str, subprocess.Popen[bytes]]()
-    with tempfile.TemporaryDirectory(prefix="eggan-workers-") as folder:  # readable by this user alone
-        try:
-            while waiting or running:
-                while waiting and len(running) < at_once:
-                    name = next(iter(waiting))
-                    path = Path(folder, f"{len(jobs) - len(waiting)}.json")
-                    write_call(waiting.pop(name), path)
-                    running[name] = subprocess.Popen(worker_command(path), env=environment)
-                time.sleep(POLL_SECONDS)
-                for name in [name for name, worker in running.items() if worker.poll() is not None]:
-                    on_end(name, running.pop(name).returncode)
-        finally:
-            for worker in running.values():
-                worker.terminate()
-            for worker in running.values():
-                worker.wait()
-
-
-def worker_command(path: Path) -> list[str]:
+def call_command(path: Path) -> list[str]:
     """Return the command that runs the call in a file."""
-    return [*python_command("eggan.command_workers"), str(path)]
+    return [*python_command("eggan.command_call"), str(path)]
 
 
 def write_call(arguments: argparse.Namespace, path: Path) -> None:
