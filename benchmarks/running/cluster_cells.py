@@ -74,7 +74,8 @@ class CellsInPlace:
                 if ours and read_status(folder).state == "finished":
                     settle(folder, self.opened.store)
                     continue
-            own = {**_one_cell(key), "device": bench.device, "workers": bench.workers}
+            own = {**_one_cell(key), "suite": self.opened.suite.name}  # the present one of a former name
+            own |= {"device": bench.device, "workers": bench.workers}
             arguments = argparse.Namespace(**{**vars(self.arguments), **own})
             yield job_in_place(f"cell-{key}", arguments, self.at_once)
 

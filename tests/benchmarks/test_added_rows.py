@@ -110,11 +110,12 @@ def test_an_added_row_runs_beside_the_others_whose_keys_stay(tmp_path, capsys):
 
 def test_a_worker_adds_the_same_rows_and_runs_one_cell(tmp_path):
     given = argparse.Namespace(add=["mine:good"], only=["mine"], seed=[0], cell=[], processes=4, workers=None)
-    opened = SimpleNamespace(bench=make_bench(tmp_path))
+    opened = SimpleNamespace(bench=make_bench(tmp_path), suite=tiny_suite())
     plan = SimpleNamespace(spec=SimpleNamespace(key="k"))
     (job,) = CellsInPlace([plan], opened, given, 4).jobs()
     worker = job.arguments
     assert (worker.add, worker.cell, worker.processes) == (["mine:good"], ["k"], 1)
+    assert worker.suite == "tiny"
     assert given.cell == []
 
 
