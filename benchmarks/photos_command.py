@@ -90,7 +90,7 @@ def _measure(arguments: argparse.Namespace, chosen: "ChosenWeights") -> "Measure
     measured = measure(
         portraits,
         lambda portrait, aus: PhotographEditor(chosen.model, portrait.pixels, portrait.face, aus),
-        Instruments(reader.read, None if without else identity_distance.describe),
+        Instruments(reader.read, reader.estimate, None if without else identity_distance.describe),
         LEVELS,
     )
     measured.card |= {

@@ -95,7 +95,7 @@ def _true_probes(
     levels: Sequence[float],
 ) -> pd.DataFrame:
     """Return the probes of true edits, at the lowest and the highest level."""
-    alone = Instruments(instruments.read, None)
+    alone = Instruments(instruments.read, instruments.estimate, None)
     ends = (min(levels), max(levels))
     return probe(portrait, lambda portrait, aus: _Truth(truth), alone, ends).probes
 

@@ -35,9 +35,14 @@ MakeEditor = Callable[[Portrait, np.ndarray], Editor]  # portrait, its AUs (17,)
 
 @dataclass(frozen=True)
 class Instruments:
-    """What reads edits; without `describe` identities are not measured."""
+    """What reads edits; without `describe` identities are not measured.
+
+    `read` gives AUs in [0, 5], which can be asked for; `estimate` the same before they are cut off there: an
+    AU that reads 0 before and after an edit may still have moved.
+    """
 
     read: ReadAUs
+    estimate: ReadAUs
     describe: Describe | None
 
 
@@ -113,5 +118,5 @@ def _reading(
     distance = np.nan
     if own is not None and instruments.describe is not None:
         distance = distance_of(instruments.describe(edited, again), own)
-    aus = instruments.read(again.landmarks[None])[0]
+    aus = instruments.estimate(again.landmarks[None])[0]
     return {"detected": True, "distance": distance} | dict(zip(AU_COLUMNS, map(float, aus), strict=True))

@@ -42,6 +42,10 @@ class LandmarkReader:
         NaN for AUs that are not `readable`, and for faces with a landmark that is not finite. Other shapes:
         `ValueError`.
         """
+        return self.estimate(landmarks).clip(0.0, MAX_INTENSITY)
+
+    def estimate(self, landmarks: np.ndarray) -> np.ndarray:
+        """Return what `read` cuts off at 0 and 5, as it is: it shows which way a face moves beyond them."""
         points = np.asarray(landmarks, dtype=np.float32)
         if points.ndim != 3 or points.shape[1:] != (LANDMARKS, 3):
             raise ValueError(f"expected landmarks (N, {LANDMARKS}, 3), not {points.shape}")
@@ -49,7 +53,7 @@ class LandmarkReader:
         seen = np.isfinite(points).all(axis=(1, 2))
         if seen.any():
             with torch.no_grad():
-                reading = self.network(torch.from_numpy(points[seen])).clamp(0.0, MAX_INTENSITY)
+                reading = self.network(torch.from_numpy(points[seen]))
             result[seen] = np.where(self.readable, reading.numpy(), np.nan)
         return result
 

@@ -136,6 +136,9 @@ class Painter:
         return edited
 
 
+BELOW = 0.25  # what the reader sees is below 0, where nobody can ask for it
+
+
 class TestProbe:
     @pytest.fixture
     def probed(self, monkeypatch):
@@ -156,7 +159,9 @@ class TestProbe:
             return photograph[0, :AU_COUNT, 0] / 10
 
         portrait = portraits.Portrait("p", "photograph", "", picture, face, seconds=1.0)
-        instruments = probe.Instruments(lambda landmarks: shown[None], describe)
+        instruments = probe.Instruments(
+            lambda landmarks: shown[None], lambda landmarks: shown[None] - BELOW, describe
+        )
         return probe.probe(portrait, lambda portrait, aus: painter, instruments), painter
 
     def test_one_au_moves_and_the_others_stay_as_they_are_shown(self, probed):
@@ -174,6 +179,11 @@ class TestProbe:
         lost = probed[0].probes[~probed[0].probes["detected"]]
         assert [(row["au"], row["asked"]) for row in lost.to_dict("records")] == [(26, 5.0)]
         assert lost[["distance", *AU_COLUMNS]].isna().all(axis=None)
+
+    def test_edits_are_read_beyond_the_range_that_can_be_asked_for(self, probed):
+        row = probed[0].probes.query("au == 1 and asked == 5").iloc[0]
+        assert tuple(row[f"au{number:02d}"] for number in (1, 12)) == (-BELOW, 2 - BELOW)
+        assert probed[0].aus[AU_NUMBERS.index(12)] == 2.0
 
     def test_distances_are_between_source_and_edit(self, probed):
         row = probed[0].probes.query("au == 1 and asked == 5").iloc[0]
@@ -278,7 +288,8 @@ def test_renders_are_drawn_with_the_asked_aus_beside_their_edits(monkeypatch):
 
     portrait = portraits.Portrait("render 1", "render", "r", picture, face, truth=truth)
     photograph = portraits.Portrait("p", "photograph", "", picture, face)
-    read = probe.Instruments(lambda landmarks: np.ones((1, AU_COUNT)), None)
+    ones = np.ones((1, AU_COUNT))
+    read = probe.Instruments(lambda landmarks: ones, lambda landmarks: ones, None)
     lost = portraits.Unmeasured("x.png", "no face was found")
     made = photos_run.measure([portrait, lost, photograph], lambda portrait, aus: painter, read, (0.0, 5.0))
     assert len(made.probes) == 4 * AU_COUNT

@@ -79,6 +79,13 @@ def test_what_geometry_does_not_show_is_nan_and_nothing_else(reader):
     assert ((seen >= 0) & (seen <= 5)).all()
 
 
+def test_an_estimate_goes_on_where_a_reading_ends(reader):
+    points = faces(reader)
+    estimate = reader.estimate(points)
+    np.testing.assert_array_equal(reader.read(points), estimate.clip(0, 5))
+    assert np.nanmin(estimate) < 0
+
+
 def test_unreadable_aus_are_those_below_the_threshold_on_validation_people(reader):
     pcc, least = reader.card["training"]["validation_pcc"], reader.card["recipe"]["least_pcc"]
     assert {column for column, value in pcc.items() if value < least} == set(reader.card["unreadable"])
