@@ -73,6 +73,7 @@ def with_present_name(frame: "Frame") -> "Frame":
         for name in names
         if isinstance(table := getattr(frame, name), pd.DataFrame) and "suite" in table
     }
+    tables["cells"] = tables["cells"].assign(ran_as=STANDARD)
     return dataclasses.replace(frame, **tables)
 
 

@@ -47,9 +47,8 @@ _RUN = _text("run_id", "suite", "dataset", "method") | _numbers("seed")
 TABLES: Mapping[str, Mapping[str, str]] = {
     "cells": _text("run_id", "suite", "dataset", "method", "title", "learns_from")
     | _numbers("seed")
-    | _text(
-        "state", "reason", "cell", "commit", "dirty", "machine", "budget", "dataset_digest", "instruments"
-    )
+    | _text("state", "reason", "cell", "commit", "dirty", "machine", "budget", "ran_as")
+    | _text("dataset_digest", "instruments")
     | _numbers("protocol_version", "started_ms", "seconds"),
     "metrics": _RUN | _text("state", "metric") | _numbers("value"),
     "pairs": _RUN | _text("split") | _numbers("pair"),
@@ -74,6 +73,7 @@ LATER_COLUMNS: Mapping[str, int | str] = {
     "title": "",
     "learns_from": "",
     "budget": "",
+    "ran_as": "",
 }
 
 
@@ -259,6 +259,7 @@ def _cell_row(suite: str, cell: TrackedCell) -> dict[str, Any]:
     return {
         "run_id": cell.run_id,
         "suite": suite,
+        "ran_as": tags.get("suite", suite),  # which suite made it: one cell may be of several
         **{name: tags.get(name, "") for name in as_tagged},
         "state": tags.get("state", "unknown"),
         "seed": _seed(cell),

@@ -5,6 +5,8 @@ put into a suite, has the title that its runs recorded and a spare colour.
 """
 
 import hashlib
+import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -58,6 +60,8 @@ PALETTE: Mapping[str, str] = {
 }
 # Each as far as can be, in Oklab, from those above and before it.
 SPARE_COLOURS = ("#4BD22D", "#8769FF", "#FFA5FF", "#874B00", "#781EC3", "#1EF0B4", "#968700", "#1E3CD2")
+FEWER = re.compile(r"-(\d+)-people$")  # end of the name of a row that learns from fewer people
+PALER = 0.75  # of the way to white: the colour of the row with the fewest people; the others lie between
 SHORT = 24  # characters of a title that a legend has room for
 
 
@@ -76,10 +80,19 @@ def method_kind(method: str) -> Kind:
     return "reference" if method in REFERENCES else "method"
 
 
-def method_rank(method: str) -> tuple[int, str]:
-    """Return a sort key that puts methods in the order of `METHOD_TITLES`, unknown ones before ours."""
-    order = list(METHOD_TITLES)
-    return (order.index(method) if method in order else order.index(OUR_METHOD), method)
+def full_method(method: str) -> str:
+    """Return the row that learns from all people, of one that learns from fewer, such as eggan-52-people."""
+    return FEWER.sub("", method)
+
+
+def method_rank(method: str) -> tuple[int, int, str]:
+    """Return a sort key that puts methods in the order of `METHOD_TITLES`, unknown ones before ours.
+
+    Rows with fewer training people stand before the one with all.
+    """
+    order, full, fewer = list(METHOD_TITLES), full_method(method), FEWER.search(method)
+    place = order.index(full) if full in order else order.index(OUR_METHOD)
+    return (place, int(fewer[1]) if fewer else sys.maxsize, method)
 
 
 @dataclass(frozen=True)
@@ -112,7 +125,8 @@ def names_in(cells: pd.DataFrame) -> MethodNames:
     for method, recorded in zip(added["method"], added["title"].fillna(""), strict=True):
         newest = " ".join(str(recorded).split())
         titles[method] = newest or titles.get(method, method)
-    return MethodNames(_without_twins(titles), _spare_colours(titles))
+    paler = _paler_colours(titles)
+    return MethodNames(_without_twins(titles), _spare_colours(set(titles) - set(paler)) | paler)
 
 
 def _without_twins(titles: Mapping[str, str]) -> dict[str, str]:
@@ -139,6 +153,25 @@ def _spare_colours(methods: Iterable[str]) -> dict[str, str]:
         ]
         chosen[method] = next(colour for colour in wheel if colour not in chosen.values())
     return chosen
+
+
+def _paler_colours(methods: Iterable[str]) -> dict[str, str]:
+    """Give rows with fewer training people paler shades of the method's own colour, the palest the fewest."""
+    families: dict[str, list[str]] = {}
+    for method in sorted(methods, key=method_rank):
+        full = full_method(method)
+        if full != method and full in PALETTE:
+            families.setdefault(full, []).append(method)
+    return {
+        method: _paler(PALETTE[full], PALER * (len(own) - place) / len(own))
+        for full, own in families.items()
+        for place, method in enumerate(own)
+    }
+
+
+def _paler(colour: str, share: float) -> str:
+    parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(part + share * (255 - part)):02X}" for part in parts)
 
 
 def _darker(colour: str, shade: int) -> str:

@@ -121,7 +121,7 @@ def cell_records(frame: Frame) -> list[dict[str, Any]]:
             "dataset": row["dataset"],
             "seed": row["seed"],
             "command": f"git checkout {row['commit']}\n"
-            f"eggan bench run {row['suite']} --only {row['method']} --seed {row['seed']}",
+            f"eggan bench run {row['ran_as'] or row['suite']} --only {row['method']} --seed {row['seed']}",
             "environment": [
                 ("Commit", _commit(row)),
                 ("Machine", row["machine"]),

@@ -16,11 +16,13 @@ from reports.suite.ablation_figures import ablation_grids
 from reports.suite.ablation_tables import Ablations, ablation_table, ablations_of
 from reports.suite.claims import claim_findings
 from reports.suite.frame import Frame, Progress
+from reports.suite.people_results import people_figures, people_table
 from reports.suite.reconstruction_table import self_reconstruction
 from reports.suite.sections import Section, sections_of
 from reports.suite.suite_page import SectionPage, render_page
+from reports.suite.validation_curves import flattening_findings, validation_figures
 
-OVERVIEW = ("averages", "table2", "ablations")  # what the terminal shows of a section's tables
+OVERVIEW = ("averages", "table2", "people", "ablations")  # what the terminal shows of a section's tables
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,10 @@ def build(frame: Frame, out: Path, progress: Progress) -> Report:
     sections = sections_of(frame, progress)
     ablations = {s.key: found for s in sections if (found := ablations_of(frame, s, progress))}
     findings = claim_findings(frame, list(ablations.values())) + suite_findings.findings(frame, sections)
+    findings += flattening_findings(frame)
     with working("laying out the figures"):
-        pictures = suite_figures.pictures(frame, sections) + ablation_grids(frame)
+        pictures = suite_figures.pictures(frame, sections)
+        pictures = people_figures(sections) + validation_figures(frame) + pictures + ablation_grids(frame)
     with working("filling the tables"):
         tables = [section_tables(frame, s, ablations.get(s.key), progress) for s in sections]
     pages = [
@@ -73,6 +77,7 @@ def section_tables(
         "agreement": suite_tables.estimator_agreement(section),
     }
     optional = {
+        "people": people_table(section),
         "ablations": ablation_table(ablations) if ablations and ablations.full else None,
         "cost": suite_tables.cost(frame, section),
         "differences": suite_tables.differences(section, progress),

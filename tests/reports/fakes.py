@@ -68,6 +68,7 @@ def run(method: str, seed: int, state: str = "finished", reason: str = "") -> di
         "dirty": "false",
         "machine": "Linux x86_64, 2 cores, cpu",
         "budget": "",
+        "ran_as": SUITE,
         "dataset_digest": "synfacs-twin-64 abcdef",
         "started_ms": 1_700_000_000_000,
         "instruments": "a aaaa; b bbbb; verifier cccc",
