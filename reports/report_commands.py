@@ -12,7 +12,6 @@ from eggan.progress import loading, progress_bar
 
 if TYPE_CHECKING:  # pandas, matplotlib and MLflow take seconds to import; `eggan --help` must not
     from reports.suite.frame import Frame
-    from reports.suite.suite_report import Report
 
 INSTRUMENTS = {
     "AU estimator A": "au_a",
@@ -53,18 +52,28 @@ def register(subparsers: Any) -> None:
 
 
 def run_build(args: argparse.Namespace) -> int:
-    """Build a report and print its overview."""
+    """Build a report, or keep one that was made of the same, and print its overview."""
     with loading():
+        from reports.style.html import PAGE
+        from reports.style.report_record import kept_summary
         from reports.suite.frame import read_frame
-        from reports.suite.suite_report import build
+        from reports.suite.report_inputs import inputs_digest
 
     if args.frame and (args.suite or args.tracking_uri):
         raise UserError("--frame holds one suite already: leave out --suite and --tracking-uri")
     out = args.out or args.runs / "report"
     check_writable(out)
     frame = read_frame(args.frame) if args.frame else _tracked(args)
-    report = build(frame, out, progress_bar)
-    print(overview(report))
+    summary = kept_summary(out, inputs_digest(frame))
+    made = summary is None
+    if summary is None:
+        with loading():
+            from reports.suite.suite_report import build
+
+        summary = build(frame, out, progress_bar).summary
+    kept = "" if made else "  (kept: made of the same runs by the same code)"
+    page = (out / PAGE).resolve().as_uri()
+    print("\n".join(["", summary, "", f"report  {page}{kept}", f"runs    {command('ui')}"]))
     return 0
 
 
@@ -107,17 +116,6 @@ def run_photos(args: argparse.Namespace) -> int:
     return 0
 
 
-def overview(report: "Report") -> str:
-    """Return both tables, the sentences, the page's path and the command that opens MLflow."""
-    from reports.style.table_writers import terminal
-
-    lines = [""]
-    for table in report.overview:
-        lines += [terminal(table), *(f"  {note}" for note in table.notes), ""]
-    lines += [finding.line for finding in report.findings]
-    return "\n".join([*lines, "", f"report  {report.page.resolve().as_uri()}", f"runs    {command('ui')}"])
-
-
 def _tracked(args: argparse.Namespace) -> "Frame":
     with loading():
         from eggan import tracking
@@ -129,7 +127,7 @@ def _tracked(args: argparse.Namespace) -> "Frame":
 
 def instrument_cards() -> dict[str, dict[str, Any]]:
     """Return the cards of the shipped instruments; a missing one is named, since tables do not need it."""
-    from eggan.evaluation.instruments import read_card  # brings torch
+    from eggan.evaluation.instrument_cards import read_card
 
     cards: dict[str, dict[str, Any]] = {}
     for title, name in INSTRUMENTS.items():

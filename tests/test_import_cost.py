@@ -74,9 +74,23 @@ def test_reports_draw_without_torch():
 
 def test_a_report_of_an_exported_frame_needs_no_tracking_and_no_torch(tmp_path):
     write_frame(make_frame(seeds=1, failed=False), tmp_path / "frame")
-    used = imported("report", "build", "--frame", str(tmp_path / "frame"), "--out", str(tmp_path / "report"))
+    words = ["report", "build", "--frame", str(tmp_path / "frame"), "--out", str(tmp_path / "report")]
+    used = imported(*words)
     assert (tmp_path / "report" / "index.html").is_file()
-    assert used == {"matplotlib", "numpy", "pandas", "pyarrow", "scipy", "PIL"}
+    assert used == {"matplotlib", "numpy", "pandas", "pyarrow", "PIL"}
+    assert imported(*words) == {"numpy", "pandas", "pyarrow"}  # the report is there already
+
+
+def test_scoring_and_the_cards_of_instruments_leave_the_statistics_of_scipy_alone():
+    """They alone are most of a second."""
+    code = "import sys, benchmarks.scoring.scores, eggan.evaluation.instrument_cards\n"
+    code += "print('IMPORTED', *({'scipy.stats'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["IMPORTED"], done.stderr
+
+
+def test_the_cards_of_instruments_are_read_without_torch():
+    assert imported("instruments", "card") == set()
 
 
 def test_an_edit_needs_torch_and_a_reader_of_images(tmp_path):

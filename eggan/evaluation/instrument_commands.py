@@ -114,8 +114,7 @@ def _make_landmark_reader(args: argparse.Namespace) -> dict[str, Any]:
 
 def run_card(args: argparse.Namespace) -> int:
     """Print the cards of the shipped instruments."""
-    with loading():
-        from eggan.evaluation.instruments import read_card
+    from eggan.evaluation.instrument_cards import read_card
 
     for kind in CHOICES[args.which]:
         print(describe(read_card(kind)))

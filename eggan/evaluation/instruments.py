@@ -21,14 +21,13 @@ from torch import Tensor, nn
 
 from eggan.aus import MAX_INTENSITY
 from eggan.errors import UserError
+from eggan.evaluation.instrument_cards import CARD_VERSION, WEIGHTS, missing_file, read_card
 from eggan.evaluation.landmark_network import LandmarkRegression
 from eggan.evaluation.networks import FaceEmbedder, MixerAUNet, ResidualAUNet
-from eggan.files import check_writable, files_in, hash_files, read_json, refuse_foreign, replaced_folder
+from eggan.files import check_writable, files_in, hash_files, refuse_foreign, replaced_folder
 from eggan.outputs import check_output
 
 Which = Literal["a", "b"]
-WEIGHTS = Path(__file__).parent / "weights"
-CARD_VERSION = 1
 NETWORKS: dict[str, type[nn.Module]] = {
     "au_a": ResidualAUNet,
     "au_b": MixerAUNet,
@@ -105,24 +104,6 @@ def load_verifier(device: torch.device | str = "cpu", folder: Path | None = None
     return NetworkVerifier("verifier", card["sha256"], card, network)
 
 
-def read_card(name: str, folder: Path | None = None) -> dict[str, Any]:
-    """Return the card of `au_a`, `au_b`, `au_landmarks` or `verifier`."""
-    path = (folder or WEIGHTS) / f"{name}.json"
-    try:
-        card = read_json(path)
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except ValueError as error:
-        raise UserError(f"{path.name} is not a valid card: {error}") from None
-    if not isinstance(card, dict):
-        raise UserError(f"{path.name} is not a valid card: it holds {type(card).__name__}")
-    if card.get("card_version") != CARD_VERSION:
-        raise UserError(
-            f"{path.name} has card version {card.get('card_version')}, this software reads {CARD_VERSION}"
-        )
-    return card
-
-
 def check_place(names: Iterable[str], folder: Path | None, force: bool = False) -> None:
     """Raise a `UserError` where instruments of these names would take the place of files of the user's.
 
@@ -191,7 +172,7 @@ def load_instrument(
     folder = folder or WEIGHTS
     card, path = read_card(name, folder), folder / f"{name}.safetensors"
     if not path.is_file():
-        raise _missing(path)
+        raise missing_file(path)
     if hash_files([path]) != card["sha256"]:
         raise UserError(f"{path.name} is not the file its card describes: run `eggan instruments train`")
     try:
@@ -227,9 +208,3 @@ def one_precision(device: torch.device) -> Iterator[None]:
         return
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         yield
-
-
-def _missing(path: Path) -> UserError:
-    return UserError(
-        f"instrument file {path.name} is missing from {path.parent.name}/: run `eggan instruments train`"
-    )

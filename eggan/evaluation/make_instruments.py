@@ -12,6 +12,7 @@ from torch import nn
 from eggan.config import from_dict, to_dict
 from eggan.data.dataset import Dataset
 from eggan.evaluation import held_out
+from eggan.evaluation.instrument_cards import read_card
 from eggan.evaluation.instrument_data import (
     DataRecipe,
     benchmark_split,
@@ -24,7 +25,6 @@ from eggan.evaluation.instruments import (
     from_storage,
     load_au_estimator,
     load_verifier,
-    read_card,
     save_instrument,
     to_storage,
 )

@@ -7,7 +7,8 @@ a random number or knows what produced the readings.
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import rankdata
+
+from eggan.evaluation.statistics import average_ranks
 
 CONSTANT = 1e-9  # a spread below this is rounding, not variance
 
@@ -121,8 +122,8 @@ def spearman_with_alpha(values: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     constant.
     """
     values = np.asarray(values, np.float64)
-    ranks = rankdata(values, axis=1)
-    against = np.broadcast_to(rankdata(alpha), ranks.shape)
+    ranks = average_ranks(values)
+    against = np.broadcast_to(average_ranks(alpha), ranks.shape)
     result = pcc(against.T, ranks.T)
     return np.where(np.isnan(values).any(axis=1), np.nan, result)
 

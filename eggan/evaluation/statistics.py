@@ -6,12 +6,14 @@ factor independently and weights a cell by the product of its levels' multiplici
 function of weights, so that all resamples are a few matrix products.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 Statistic = Callable[[np.ndarray], np.ndarray]  # weights (R, N) -> (R,) or (R, A)
+Levels = list[tuple[int, np.ndarray]]  # of each factor: how many levels, and which one each cell has, (N,)
 CHUNK = 250  # resamples per matrix product: bounds memory at 250 x N weights
 
 
@@ -38,13 +40,11 @@ def weighted_mean(values: np.ndarray) -> Statistic:
     column.
     """
     values = np.asarray(values, np.float64)
-    present = (~np.isnan(values)).astype(np.float64)
-    filled = np.nan_to_num(values)
-
-    def statistic(weights: np.ndarray) -> np.ndarray:
-        return _ratio(weights @ filled, weights @ present)
-
-    return statistic
+    absent, filled = np.isnan(values), np.nan_to_num(values)
+    if not absent.any():  # the weights are whole numbers: one sum for all columns has the same digits
+        return lambda weights: _ratio(weights @ filled, weights.sum(axis=1, keepdims=values.ndim > 1))
+    present = (~absent).astype(np.float64)
+    return lambda weights: _ratio(weights @ filled, weights @ present)
 
 
 def weighted_mse(truth: np.ndarray, reading: np.ndarray) -> Statistic:
@@ -88,30 +88,45 @@ def crossed_weights(
     1988, Sec. 2): n draws would understate the variance of a mean over few levels (9 identities, 3 seeds) by
     (n - 1) / n. A factor with one level is a constant.
     """
-    weights: np.ndarray | float = 1.0
+    return _weights(_levels(factors), resamples, generator)
+
+
+def _levels(factors: Mapping[str, np.ndarray]) -> Levels:
+    """Return the factors that have something to resample; none at all is a `ValueError`."""
+    found = []
     for name, labels in factors.items():
-        labels = np.asarray(labels)
-        levels, codes = np.unique(labels, return_inverse=True)
-        n = len(levels)
-        if n == 0:
+        levels, codes = np.unique(np.asarray(labels), return_inverse=True)
+        if not len(levels):
             raise ValueError(f"factor {name!r} has no cells")
-        if n > 1:
-            multiplicity = generator.multinomial(n - 1, np.full(n, 1.0 / n), size=resamples)
-            weights = weights * multiplicity[:, codes].astype(np.float64)
-    if np.isscalar(weights):
+        if len(levels) > 1:
+            found.append((len(levels), codes))
+    if not found:
         raise ValueError("every factor has a single level: there is nothing to resample")
-    return np.asarray(weights)
+    return found
+
+
+def _weights(levels: Levels, resamples: int, generator: np.random.Generator) -> np.ndarray:
+    """Return the product over the factors of each level's multiplicity, (R, N), in memory by cell."""
+    product: np.ndarray | None = None
+    for count, codes in levels:
+        drawn = generator.multinomial(count - 1, np.full(count, 1.0 / count), size=resamples)
+        multiplicity = drawn.T.astype(np.float64, order="C")[
+            codes
+        ]  # whole rows are copied, not single numbers
+        if product is None:
+            product = multiplicity
+        else:
+            product *= multiplicity  # in place: these arrays are what a bootstrap's time goes into
+    return np.asarray(product).T
 
 
 def resample(
     statistic: Statistic, factors: Mapping[str, np.ndarray], generator: np.random.Generator, resamples: int
 ) -> np.ndarray:
     """Return the statistic on `resamples` crossed resamples: (R,) or (R, A); NaN where it is undefined."""
-    parts = []
-    for start in range(0, resamples, CHUNK):
-        weights = crossed_weights(factors, min(CHUNK, resamples - start), generator)
-        parts.append(statistic(weights))
-    return np.concatenate(parts)
+    levels = _levels(factors)
+    sizes = [min(CHUNK, resamples - start) for start in range(0, resamples, CHUNK)]
+    return np.concatenate([statistic(_weights(levels, size, generator)) for size in sizes])
 
 
 def crossed_bootstrap(
@@ -172,7 +187,9 @@ def _on_all(statistic: Statistic, factors: Mapping[str, np.ndarray]) -> np.ndarr
 
 def _percentiles(draws: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
     undefined = np.isnan(draws).all(axis=0)
-    low, high = np.nanquantile(np.where(undefined, 0.0, draws), [(1 - level) / 2, (1 + level) / 2], axis=0)
+    draws, ends = np.where(undefined, 0.0, draws), [(1 - level) / 2, (1 + level) / 2]
+    quantile = np.nanquantile if np.isnan(draws).any() else np.quantile  # the first goes column by column
+    low, high = quantile(draws, ends, axis=0)
     return np.where(undefined, np.nan, low), np.where(undefined, np.nan, high)
 
 
@@ -181,6 +198,32 @@ def _two_sided(draws: np.ndarray) -> np.ndarray:
     below = ((draws <= 0).sum(axis=0) + 1) / (count + 1)
     above = ((draws >= 0).sum(axis=0) + 1) / (count + 1)
     return np.where(count > 0, np.minimum(1.0, 2 * np.minimum(below, above)), np.nan)
+
+
+def average_ranks(values: np.ndarray) -> np.ndarray:
+    """Return the ranks of values along the last axis, from 1; equal values share the mean of theirs.
+
+    values: (..., K), numbers without NaN. Returns float64 of the same shape.
+    """
+    values = np.asarray(values)
+    below = (values[..., None, :] < values[..., :, None]).sum(axis=-1)
+    equal = (values[..., None, :] == values[..., :, None]).sum(axis=-1)
+    return below + (equal + 1) / 2
+
+
+def spearman(first: np.ndarray, second: np.ndarray) -> float:
+    """Return Spearman's rank correlation of two lists of K numbers; NaN where either does not vary."""
+    x, y = (average_ranks(values) for values in (first, second))
+    x, y = x - x.mean(), y - y.mean()
+    spread = float(np.sqrt((x * x).sum() * (y * y).sum()))
+    return float((x * y).sum()) / spread if spread else math.nan
+
+
+def kendall(first: np.ndarray, second: np.ndarray) -> float:
+    """Return Kendall's tau-b (Kendall 1945) of two lists of K numbers; NaN where either does not vary."""
+    x, y = (np.sign(np.subtract.outer(values, values)) for values in map(np.asarray, (first, second)))
+    spread = float(np.sqrt(np.abs(x).sum() * np.abs(y).sum()))
+    return float((x * y).sum()) / spread if spread else math.nan
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

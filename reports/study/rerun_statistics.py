@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from eggan.evaluation.statistics import (
     Difference,
     Interval,
     Statistic,
     crossed_bootstrap,
+    kendall,
     paired_difference,
+    spearman,
     weighted_mean,
 )
 from eggan.randomness import numpy_generator
@@ -82,28 +82,22 @@ class RankCheck:
     def ranks(self, values: Sequence[float]) -> list[int]:
         """Return the ranks, 1 for the best; equal values share the better one."""
         signs = 1 if self.metric == ERROR else -1
-        return [int(rank) for rank in stats.rankdata(signs * np.asarray(values), method="min")]
+        return [1 + sum(signs * other < signs * value for other in values) for value in values]
 
     @property
     def spearman(self) -> float:
         """Spearman's rank correlation; NaN below two trials or without variance."""
-        return _correlation(stats.spearmanr, self.small, self.large)
+        return spearman(np.asarray(self.small), np.asarray(self.large))
 
     @property
     def kendall(self) -> float:
         """Kendall's tau-b; NaN below two trials or without variance."""
-        return _correlation(stats.kendalltau, self.small, self.large)
+        return kendall(np.asarray(self.small), np.asarray(self.large))
 
     @property
     def agrees(self) -> bool:
         """Whether both budgets give the same order."""
         return self.ranks(self.small) == self.ranks(self.large)
-
-
-def _correlation(function: Any, first: Sequence[float], second: Sequence[float]) -> float:
-    if len(set(first)) < 2 or len(set(second)) < 2:
-        return float("nan")
-    return float(function(first, second).statistic)
 
 
 def rank_checks(study: StudyConfig, frame: pd.DataFrame, reruns: pd.DataFrame) -> list[RankCheck]:

@@ -12,6 +12,7 @@ import jinja2
 
 from eggan.errors import UserError
 from eggan.files import files_in
+from reports.style.report_record import RECORD, has_record
 
 PAGE = "index.html"
 # What `base.html` puts into a page's head; the second is in pages of versions that did not name themselves.
@@ -32,7 +33,7 @@ def render(template: Path, **values: Any) -> str:
 
 
 def report_files(folder: Path) -> list[str]:
-    """Return patterns of the files of the report in `folder`: its page and what that links.
+    """Return patterns of the files of the report in `folder`: its page, what that links, and its record.
 
     There are none where nothing is; a folder that holds anything but a report is a `UserError`.
     """
@@ -45,4 +46,5 @@ def report_files(folder: Path) -> list[str]:
     linked = LINKED.findall(page)
     if not linked or not any(mark in page for mark in MARKS):
         raise UserError(f"{folder} exists and is not a report: choose another folder with --out")
-    return [PAGE, *map(escape, sorted(set(linked)))]
+    record = [RECORD] if has_record(folder) else []
+    return [PAGE, *map(escape, sorted(set(linked))), *record]

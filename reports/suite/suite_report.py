@@ -9,8 +9,9 @@ from eggan.progress import progress_bar, working
 from reports.style.figure_style import Picture, save
 from reports.style.finding import Finding
 from reports.style.html import PAGE, report_files
+from reports.style.report_record import write_record
 from reports.style.table import Table
-from reports.style.table_writers import write_tables
+from reports.style.table_writers import terminal, write_tables
 from reports.suite import suite_figures, suite_findings, suite_tables
 from reports.suite.ablation_figures import ablation_grids
 from reports.suite.ablation_tables import Ablations, ablation_table, ablations_of
@@ -18,6 +19,7 @@ from reports.suite.claims import claim_findings
 from reports.suite.frame import Frame, Progress
 from reports.suite.people_results import people_figures, people_table
 from reports.suite.reconstruction_table import self_reconstruction
+from reports.suite.report_inputs import inputs_digest
 from reports.suite.sections import Section, sections_of
 from reports.suite.suite_page import SectionPage, render_page
 from reports.suite.validation_curves import flattening_findings, validation_figures
@@ -33,9 +35,20 @@ class Report:
     overview: list[Table]
     findings: list[Finding]
 
+    @property
+    def summary(self) -> str:
+        """The overview's tables and the sentences as plain text."""
+        lines = []
+        for table in self.overview:
+            lines += [terminal(table), *(f"  {note}" for note in table.notes), ""]
+        return "\n".join([*lines, *(finding.line for finding in self.findings)])
+
 
 def build(frame: Frame, out: Path, progress: Progress) -> Report:
-    """Write `tables/`, `figures/` and `index.html` under `out`, replacing an earlier report there."""
+    """Write `tables/`, `figures/` and `index.html` under `out`, replacing an earlier report there.
+
+    `report.json` beside them records what the report was made of: see `reports/style/report_record.py`.
+    """
     known = report_files(out)
     refuse_foreign(out, known)
     sections = sections_of(frame, progress)
@@ -51,14 +64,16 @@ def build(frame: Frame, out: Path, progress: Progress) -> Report:
         SectionPage(section, made, [picture for picture in pictures if picture.key.endswith(section.key)])
         for section, made in zip(sections, tables, strict=True)
     ]
+    overview = [made[name] for made in tables for name in OVERVIEW if name in made]
+    report = Report(out / PAGE, overview, findings)
     with replaced_folder(out, known) as staging:
         write_tables([table for made in tables for table in made.values()], staging / "tables")
         for picture in progress(pictures, len(pictures), "figures"):
             save(picture, staging / "figures")
         faces, training = _named(pictures, "fig"), _named(pictures, "training")
         (staging / PAGE).write_text(render_page(frame, pages, faces, training, findings), encoding="utf-8")
-    overview = [made[name] for made in tables for name in OVERVIEW if name in made]
-    return Report(out / PAGE, overview, findings)
+        write_record(staging, inputs_digest(frame), report.summary)
+    return report
 
 
 def section_tables(

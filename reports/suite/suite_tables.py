@@ -8,11 +8,10 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from benchmarks.scoring.pair_columns import read_mask
 from eggan.aus import AU_COUNT, AU_NAMES, AU_NUMBERS
-from eggan.evaluation.statistics import Interval, weighted_mean
+from eggan.evaluation.statistics import Interval, kendall, spearman, weighted_mean
 from eggan.progress import progress_bar
 from reports.style.metric_catalogue import COST, METRICS, UNREAD, Metric
 from reports.style.table import Entry, Row, Table, mark_best, mark_best_of_columns
@@ -437,6 +436,6 @@ def _rank_correlation(table: pd.DataFrame, one: str, other: str) -> str:
     means = table[[one, other]].dropna()
     if len(means) < 3 or (means.nunique() < 2).any():
         return f"rank agreement not measured: {len(means)} methods are too few"
-    spearman = stats.spearmanr(means[one], means[other]).statistic
-    kendall = stats.kendalltau(means[one], means[other]).statistic
-    return f"rank agreement over {len(means)} methods: Spearman {spearman:.2f}, Kendall {kendall:.2f}"
+    first, second = (means[reading].to_numpy() for reading in (one, other))
+    ranked = f"Spearman {spearman(first, second):.2f}, Kendall {kendall(first, second):.2f}"
+    return f"rank agreement over {len(means)} methods: {ranked}"

@@ -5,6 +5,7 @@ import torch
 
 from eggan.errors import UserError
 from eggan.evaluation import instruments
+from eggan.evaluation.instrument_cards import read_card
 from eggan.evaluation.instrument_commands import describe
 from eggan.evaluation.networks import FaceEmbedder, MixerAUNet, ResidualAUNet, to_input_size
 
@@ -68,7 +69,7 @@ def test_a_mirrored_face_reads_the_same(folder):
 
 
 def test_a_card_names_the_hash_of_the_weights_that_were_written(folder):
-    card = instruments.read_card("verifier", folder)
+    card = read_card("verifier", folder)
     again = instruments.save_instrument(
         "verifier", instruments.load_verifier(folder=folder).network, card, folder
     )
@@ -168,7 +169,7 @@ def test_a_card_is_described_in_plain_lines(folder):
         "mean_icc": 0.95,
         "per_au": {"au01": {"pcc": 0.9, "mse": 0.1}, "au45": {"pcc": None, "mse": 0.2}},
     }
-    text = describe({**instruments.read_card("au_a", folder), "held_out": {"dense-64": figures}})
+    text = describe({**read_card("au_a", folder), "held_out": {"dense-64": figures}})
     assert "PCC 0.961, MSE 0.080" in text
     assert "AU45 undefined/0.200" in text
 

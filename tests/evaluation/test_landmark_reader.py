@@ -12,6 +12,7 @@ from PIL import Image
 from eggan.aus import AU_COLUMNS, AU_NUMBERS
 from eggan.errors import UserError
 from eggan.evaluation import instruments
+from eggan.evaluation.instrument_cards import WEIGHTS
 from eggan.evaluation.landmark_network import (
     LandmarkRegression,
     eye_aligned,
@@ -146,7 +147,7 @@ def test_an_image_without_a_face_is_nan(reader):
 
 def test_damaged_missing_and_foreign_files_are_refused(tmp_path):
     for suffix in ("safetensors", "json"):
-        shutil.copy(instruments.WEIGHTS / f"{NAME}.{suffix}", tmp_path)
+        shutil.copy(WEIGHTS / f"{NAME}.{suffix}", tmp_path)
     weights = tmp_path / f"{NAME}.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1

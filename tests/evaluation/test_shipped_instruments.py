@@ -6,14 +6,15 @@ import torch
 
 from eggan.aus import AU_COUNT
 from eggan.evaluation import instruments
+from eggan.evaluation.instrument_cards import WEIGHTS, read_card
 from eggan.evaluation.instrument_commands import KINDS, describe
 
 
 def test_all_are_there_within_twelve_megabytes_and_described():
     total = 0
     for kind in KINDS:
-        card = instruments.read_card(kind)
-        total += (instruments.WEIGHTS / f"{kind}.safetensors").stat().st_size
+        card = read_card(kind)
+        total += (WEIGHTS / f"{kind}.safetensors").stat().st_size
         assert card["sha256"][:16] in describe(card)
         assert card["data"]["training"]
         assert card["recipe"]["epochs"] > 0

@@ -2,6 +2,7 @@ import time
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from eggan.evaluation import metrics, statistics
 
@@ -152,3 +153,45 @@ def test_the_full_protocol_takes_seconds():
     assert interval.low.shape == (17,)
     assert (interval.low <= interval.estimate).all()
     assert (interval.estimate <= interval.high).all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_ranks_and_their_correlations_are_those_of_scipy(seed):
+    generator = np.random.default_rng(seed)
+    values = generator.integers(0, 4, (3, generator.integers(2, 9))).astype(float)
+    values[:2, :2] = (0, 5), (5, 1)  # both vary
+    first, second = values[:2]
+    assert np.array_equal(statistics.average_ranks(values), stats.rankdata(values, axis=1))
+    assert statistics.spearman(first, second) == pytest.approx(stats.spearmanr(first, second).statistic)
+    assert statistics.kendall(first, second) == pytest.approx(stats.kendalltau(first, second).statistic)
+    constant = np.ones_like(first)
+    assert np.isnan([statistics.spearman(first, constant), statistics.kendall(constant, second)]).all()
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_bootstrap_gives_the_digits_of_its_definition(missing):
+    """Weights per resample from the keyed draws, the weighted mean of each, percentiles over them."""
+    generator = np.random.default_rng(3)
+    values, factors = crossed_sample(generator)
+    values = np.column_stack([values, values**2])
+    if missing:
+        values[::7, 1] = np.nan
+    found = statistics.crossed_bootstrap(
+        statistics.weighted_mean(values), factors, np.random.default_rng(8), 500
+    )
+    draws, keyed = [], np.random.default_rng(8)
+    for _ in range(500 // statistics.CHUNK):
+        drawn = {}
+        for name, labels in factors.items():
+            levels = np.unique(labels)
+            counts = keyed.multinomial(
+                len(levels) - 1, [1 / len(levels)] * len(levels), size=statistics.CHUNK
+            )
+            drawn[name] = counts[:, labels]
+        weights = drawn["source"] * drawn["target"] * drawn["seed"]
+        present = ~np.isnan(values)
+        draws.append((weights @ np.where(present, values, 0)) / (weights @ present))
+    low, high = np.nanquantile(np.concatenate(draws), [0.025, 0.975], axis=0)
+    assert found.low == pytest.approx(low, rel=1e-12)
+    assert found.high == pytest.approx(high, rel=1e-12)
+    assert found.estimate == pytest.approx(np.nanmean(values, axis=0), rel=1e-12)

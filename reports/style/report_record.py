@@ -1,0 +1,79 @@
+"""What a report was made of, written into its folder: one whose inputs are the same is not made again.
+
+A report is kept only where nothing differs: what it shows, the code and the libraries that drew it, and every
+one of its files, to the byte.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import baselines
+import benchmarks
+import eggan
+import reports
+import studies
+from eggan.files import files_in, hash_files, read_json
+
+RECORD = "report.json"
+PACKAGES = (eggan, baselines, benchmarks, studies, reports)
+SOURCES = (".py", ".html", ".js", ".css", ".csv", ".json")
+LIBRARIES = (
+    *("numpy", "pandas", "pyarrow", "jinja2"),
+    *("matplotlib", "pillow", "fonttools", "kiwisolver", "contourpy"),
+)
+
+
+def code_digest() -> str:
+    """Return the sha256 of our code, of the versions of what it draws with, and of Python's."""
+    digest = hashlib.sha256()
+    for package in PACKAGES:
+        root = Path(str(package.__file__)).parent
+        for path in sorted(path for path in root.rglob("*") if path.suffix in SOURCES):
+            content = path.read_bytes()
+            digest.update(f"{package.__name__}/{path.relative_to(root)} {len(content)}\n".encode())
+            digest.update(content)
+    versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
+    digest.update(json.dumps([sys.version, versions]).encode())
+    return digest.hexdigest()
+
+
+def write_record(folder: Path, inputs: str, summary: str) -> None:
+    """Write into a finished report what it was made of, and what the terminal shows of it."""
+    record = {"inputs": inputs, "summary": summary, "files": _hashes(folder)}
+    (folder / RECORD).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def kept_summary(folder: Path, inputs: str) -> str | None:
+    """Return what the terminal shows of the report in `folder`, where it was made of these very inputs.
+
+    None where there is none, where it was made of others, and where a file of it is missing, changed or new.
+    """
+    record = _read(folder)
+    if record is None or record["inputs"] != inputs:
+        return None
+    try:
+        return str(record["summary"]) if record["files"] == _hashes(folder) else None
+    except OSError:  # somebody else is at work on them
+        return None
+
+
+def has_record(folder: Path) -> bool:
+    """Return whether the folder's `report.json` is ours."""
+    return _read(folder) is not None
+
+
+def _read(folder: Path) -> Mapping[str, object] | None:
+    try:
+        record = read_json(folder / RECORD)
+    except (OSError, ValueError):
+        return None
+    ours = isinstance(record, dict) and record.keys() == {"inputs", "summary", "files"}
+    return record if ours else None
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {name: hash_files([folder / name]) for name in files_in(folder) if name != RECORD}
