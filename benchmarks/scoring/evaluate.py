@@ -24,7 +24,7 @@ from benchmarks.scoring.scores import RECONSTRUCTION
 from eggan.data.dataset import Dataset
 from eggan.data.images import to_uint8
 from eggan.errors import UserError
-from eggan.evaluation import inception, pixels, reading, realism
+from eggan.evaluation import efficientnet, inception, pixels, reading, realism
 from eggan.evaluation.reading import AUEstimator, Instruments, Progress
 from eggan.files import write_json
 from eggan.method import EditRequest, Method, ReconstructionRequest, Reconstructs
@@ -212,12 +212,16 @@ class Scores:
         write_json({k: None if np.isnan(v) else v for k, v in self.summary.items()}, folder / "summary.json")
 
 
+KID = ("kid", "kid_floor")
+LITE = ("lite_distance", "lite_distance_floor")
+
+
 def image_metrics(size: int) -> dict[str, tuple[str, ...]]:
     """Return group -> its metrics, of those that are read off images of `size` px."""
     return {
         "identity": ("accuracy", "similarity", "similarity_p05", "false_accept_rate", "real_accuracy"),
         "pixels": ("psnr", pixels.ms_ssim_name(size), "background", "lpips"),
-        "realism": ("kid", "kid_floor"),
+        "realism": (*KID, *LITE),
         "drift": ("off_target",),
         "control": ("spearman", "slope", "monotone"),
         RECONSTRUCTION: tuple(scores.reconstruction_columns(size)),
@@ -329,17 +333,19 @@ def _score_pixels(
 
 
 def _score_realism(result: Scores, scoring: ScoringContext, data: SplitData, edits: np.ndarray) -> None:
-    missing = inception.missing()
-    if missing:
-        result.skip(data, "realism", missing)
-        return
+    """Add KID, and the same distance on EfficientNet-Lite0's features under a name of its own."""
     real = data.sources.images[data.sources.rows(data.split)]
-    of_real, of_edits = (
-        inception.features(images, scoring.device, scoring.progress) for images in (real, edits)
-    )
-    with working("computing KID"):
-        value = realism.kid_with_floor(of_real, of_edits, numpy_generator("kid", data.split))
-    result.add(data, {"realism/kid": value.value, "realism/kid_floor": value.floor})
+    for names, extractor in ((KID, inception), (LITE, efficientnet)):
+        missing = extractor.missing()
+        if missing:
+            result.skip(data, "realism", missing, *names)
+            continue
+        of_real, of_edits = (
+            extractor.features(images, scoring.device, scoring.progress) for images in (real, edits)
+        )
+        with working("computing kernel distances"):
+            found = realism.kid_with_floor(of_real, of_edits, numpy_generator("kid", data.split))
+        result.add(data, {f"realism/{name}": value for name, value in zip(names, found, strict=True)})
 
 
 def _score_probes(result: Scores, editor: Editor, scoring: ScoringContext, data: SplitData) -> None:
