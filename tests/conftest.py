@@ -10,6 +10,7 @@ from PIL import Image
 from eggan import progress
 from eggan.aus import AU_COLUMNS, EXPRESSIONS
 from eggan.data.dataset import Dataset, load_dataset, write_dataset
+from tests.copied_tables import tables_are_made_once  # noqa: F401
 from tests.fake_device import fake  # noqa: F401
 
 TINY_TRAINING = [

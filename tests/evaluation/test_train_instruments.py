@@ -54,12 +54,11 @@ def test_training_is_a_function_of_recipe_seed_and_data():
     assert not first.training
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["au_a", "au_b"])
 def test_an_estimator_learns_what_is_plain_to_see(kind):
-    recipe = dataclasses.replace(TINY, epochs=12)
-    _, record = train_instrument(kind, recipe, toy_faces(96), seed=0)
-    assert record["loss_per_epoch"][-1] < 0.8 * record["loss_per_epoch"][0]
+    recipe = dataclasses.replace(TINY, epochs=4)
+    _, record = train_instrument(kind, recipe, toy_faces(32), seed=0)
+    assert record["loss_per_epoch"][-1] < 0.6 * record["loss_per_epoch"][0]
 
 
 def test_a_set_smaller_than_a_batch_and_unknown_precision_are_refused():
