@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from eggan.adam import Adam
 from eggan.augment import flip_some, shift_blur_noise
 from eggan.aus import AU_COUNT, LEVELS
 from eggan.checkpoint import write_safetensors
@@ -123,7 +124,7 @@ def _pretrain(
     data: TrainingSet,
     loss: LossOfRows,
 ) -> None:
-    optimizer = torch.optim.Adam(network.parameters(), lr=config.pretraining_learning_rate, fused=True)
+    optimizer = Adam(network.parameters(), lr=config.pretraining_learning_rate, fused=True)
     network.train()
     precision = resolve_precision("auto", context.device)
     label = {"c_id": "C_id", "c_exp": "C_exp"}[name]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from eggan.adam import Adam
 from eggan.aus import EXPRESSIONS
 from eggan.checkpoint import load_optimizers
 from eggan.errors import UserError
@@ -60,7 +61,7 @@ class TrainedNetworks:
 
     @cached_property
     def optimizers(self) -> dict[str, torch.optim.Adam]:
-        """The optimisers by name; made when training first needs one, since torch's take seconds to load."""
+        """The optimisers by name; made when training first needs one: an edit does without."""
         if self.for_editing:
             raise UserError(f"this {self.title} was restored for editing; it cannot be trained further")
         return self._make_optimizers()
@@ -208,11 +209,11 @@ def weighted_total(
     }
 
 
-def adam(network: nn.Module, learning_rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
+def adam(network: nn.Module, learning_rate: float, betas: tuple[float, float]) -> Adam:
     """Return the fused Adam of one network; before each step the processes of a training share gradients."""
     from eggan.distributed import average_gradients  # an edit does without
 
-    optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate, betas=betas, fused=True)
+    optimizer = Adam(network.parameters(), lr=learning_rate, betas=betas, fused=True)
     optimizer.register_step_pre_hook(lambda own, *_: average_gradients(own))
     return optimizer
 

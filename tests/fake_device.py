@@ -9,6 +9,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import eggan.trained_networks
 import eggan.training
 from eggan.data.training_set import Groups, TrainingSet
 
@@ -40,11 +41,11 @@ def new_tensor(self, values):
 
 
 class PlainAdam(torch.optim.Adam):
-    """Adam without the fused kernel, which refuses the fake device."""
+    """Adam without the fused kernel, which refuses the fake device: one call for all weights, as that one."""
 
     def __init__(self, parameters, fused, **options):
         assert fused
-        super().__init__(parameters, **options)
+        super().__init__(parameters, foreach=True, **options)
 
 
 def generator_on_meta(*key, device="cpu"):
@@ -61,7 +62,7 @@ def fake(monkeypatch) -> Iterator[None]:
     monkeypatch.setattr(nn.Module, "to", fake_to)
     monkeypatch.setattr(FakeTensor, "__deepcopy__", fake_deepcopy, raising=False)
     monkeypatch.setattr(torch.Tensor, "new_tensor", new_tensor)
-    monkeypatch.setattr(torch.optim, "Adam", PlainAdam)
+    monkeypatch.setattr(eggan.trained_networks, "Adam", PlainAdam)
     monkeypatch.setattr(torch, "autocast", lambda *_args, **_options: nullcontext())
     monkeypatch.setattr(eggan.training, "torch_generator", generator_on_meta)
     with FakeTensorMode():

@@ -18,7 +18,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from benchmarks.suites.methods import METHODS
+from eggan import trained_networks
 from eggan.checkpoint import load_training_state
+from eggan.cli import main
 from eggan.data.dataset import load_dataset
 from eggan.data.training_set import load_training_set
 from eggan.distributed import (
@@ -37,6 +39,10 @@ from tests.test_conformance import TINY, TRAINED
 from tests.tiny import context, tiny_dataset
 
 COUNT, STEPS, SEED = 2, 6, 3  # six steps: every network of every method has had its turn
+TRAINED_STEPS = 20
+TRAINING = ["train", "eggan", "--dataset", "tiny", "--preset", "quick", "--offline", "--runs", "runs"]
+TRAINING += [*TINY_TRAINING, "--set", f"training.images={COUNT * TRAINED_STEPS}"]
+TRAINING += ["--set", "training.checkpoint_every_seconds=0", "--set", "training.log_every=5"]
 BATCH = TrainingConfig(batch_size=4, autocast="off")
 # The last digit of the pictures alone changes HomoInterpGAN's gradient by 0.7 %, a BatchNorm that is not
 # shared by 130 %.
@@ -72,7 +78,7 @@ def gradients(name: str, folder: Path, ours: Processes, draws=lambda step: nullc
     with leader_first():
         method = METHODS[name].build(config_of(name), context(dataset, folder / "cache"))
     Recorded.gradients.clear()
-    with patch.object(torch.optim, "Adam", Recorded):
+    with patch.object(trained_networks, "Adam", Recorded):
         for step in range(STEPS):
             batch = make_batch(data, BATCH, SEED, step, ours)
             with draws(step):
@@ -80,10 +86,10 @@ def gradients(name: str, folder: Path, ours: Processes, draws=lambda step: nullc
     return list(Recorded.gradients)
 
 
-def one_of_two(rank: int, folder: Path, port: int) -> None:
-    """What each process does: join, train every method, keep its weights."""
+def one_of_two(rank: int, folder: Path, ports: tuple[int, int]) -> None:
+    """What each process does: join, train every method, keep its gradients; train as the command does."""
     torch.set_num_threads(1)
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), WORLD_SIZE=str(COUNT))
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(ports[0]), WORLD_SIZE=str(COUNT))
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), GLOO_SOCKET_IFNAME="lo")
     with joined("cpu") as device:
         assert (device, processes()) == ("cpu", Processes(rank, COUNT))
@@ -93,6 +99,9 @@ def one_of_two(rank: int, folder: Path, port: int) -> None:
         found["copied"] = torch.full((2, 3), float(rank))
         copy_from_leader(iter([found["copied"]]))
     torch.save(found, folder / f"{rank}.pt")
+    os.chdir(folder)
+    os.environ["MASTER_PORT"] = str(ports[1])
+    assert main([*TRAINING, "--out", "whole"]) == 0
 
 
 class DrawsOfBoth(TorchFunctionMode):
@@ -141,10 +150,9 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def both(folder):
     """What two processes have after training every method together."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(one_of_two, (folder, port), nprocs=COUNT)
+    with socket.socket() as one, socket.socket() as other:
+        ports = tuple(free.bind(("127.0.0.1", 0)) or free.getsockname()[1] for free in (one, other))
+    torch.multiprocessing.spawn(one_of_two, (folder, ports), nprocs=COUNT)
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(COUNT)]
 
 
@@ -195,25 +203,18 @@ def saved_step(folder: Path) -> int:
 
 
 @pytest.mark.slow
-def test_torchrun_trains_tracks_once_and_goes_on_after_an_interruption(folder):
-    steps = 30
-    words = ["train", "eggan", "--dataset", "tiny", "--preset", "quick", "--offline", "--runs", "runs"]
-    words += [*TINY_TRAINING, "--set", f"training.images={2 * steps}"]
-    words += ["--set", "training.checkpoint_every_seconds=0", "--set", "training.log_every=5"]
-    whole = torchrun(*words, "--out", "whole", cwd=folder)
-    said, _ = whole.communicate(timeout=300)
-    assert whole.returncode == 0, said
-    assert said.count(f"{2 * steps} images in") == 1  # the leader speaks for both
-    assert len(list((folder / "whole").glob("**/metrics*"))) == 1
-    halves = torchrun(*words, "--out", "halves", cwd=folder)
+def test_torchrun_trains_tracks_once_and_goes_on_after_an_interruption(folder, both):
+    halves = torchrun(*TRAINING, "--out", "halves", cwd=folder)
     deadline = time.monotonic() + 300
     while saved_step(folder / "halves") < 3 and time.monotonic() < deadline:
         time.sleep(0.05)
     halves.terminate()
     halves.communicate(timeout=60)
-    assert 3 <= saved_step(folder / "halves") < steps
-    rest = torchrun(*words, "--out", "halves", "--resume", cwd=folder)
+    assert 3 <= saved_step(folder / "halves") < TRAINED_STEPS
+    rest = torchrun(*TRAINING, "--out", "halves", "--resume", cwd=folder)
     said, _ = rest.communicate(timeout=300)
     assert rest.returncode == 0, said
+    assert said.count(f"{COUNT * TRAINED_STEPS} images in") == 1  # the leader speaks for both
+    assert len(list((folder / "halves").glob("**/metrics*"))) == 1
     ends = [(folder / name / "weights.safetensors").read_bytes() for name in ("whole", "halves")]
     assert ends[0] == ends[1]

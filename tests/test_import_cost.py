@@ -11,6 +11,7 @@ from PIL import Image
 from eggan.checkpoint import model_card, save_checkpoint
 from eggan.model import EGGAN, ENTRY
 from reports.suite.frame import write_frame
+from tests.conftest import TINY_TRAINING
 from tests.reports.fakes import make_frame
 
 LIBRARIES = (
@@ -129,3 +130,12 @@ def test_an_edit_with_the_shipped_weights_reads_few_of_our_files(tmp_path):
     assert read[0] == "READ", done.stderr
     assert len(read[1:]) <= 25
     assert not {"eggan.model", "eggan.training", "eggan.evaluation.instruments"} & set(read)
+
+
+def test_a_training_loads_no_compiler(dataset_folder, tmp_path):
+    """Torch's own optimisers do, which takes two seconds."""
+    words = ["--dataset", str(dataset_folder), "--preset", "quick", *TINY_TRAINING, "--offline"]
+    used = imported("train", "eggan", *words, "--runs", str(tmp_path), "--out", str(tmp_path / "m"))
+    assert (tmp_path / "m" / "weights.safetensors").is_file()
+    assert "torch" in used
+    assert "torch._dynamo" not in used

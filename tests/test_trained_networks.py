@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from torch import nn
 
 from benchmarks.suites.methods import METHODS
+from eggan.adam import Adam
 from eggan.conformance.checks import differences, flat
 from eggan.errors import UserError
 from tests.test_conformance import TINY, TRAINED
@@ -136,3 +138,22 @@ def test_the_average_of_a_young_training_follows_faster(make):
     for key, value in method.average["encoder"].named_parameters():
         torch.testing.assert_close(value, start[key] + 0.9)
         assert not value.requires_grad
+
+
+def test_adam_steps_as_torchs_own_to_the_last_bit():
+    ours, theirs = (nn.Linear(3, 2) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    options = {"lr": 0.1, "betas": (0.5, 0.9), "fused": True}
+    one, other = Adam(ours.parameters(), **options), torch.optim.Adam(theirs.parameters(), **options)
+    for step in range(4):
+        for network, optimizer in ((ours, one), (theirs, other)):
+            optimizer.zero_grad(set_to_none=False)
+            network(torch.full((1, 3), float(step))).square().sum().backward()
+            optimizer.step()
+        if step == 1:  # states go from one to the other
+            state, its = one.state_dict(), other.state_dict()
+            assert differences(flat(state), flat(its)) == []
+            one.load_state_dict(its)
+            other.load_state_dict(state)
+    assert all(torch.equal(*pair) for pair in zip(ours.parameters(), theirs.parameters(), strict=True))
+    assert one.step(lambda: torch.tensor(3.0)) == 3
