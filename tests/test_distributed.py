@@ -1,6 +1,7 @@
 """Several processes train as one: same gradients, same weights, one that tracks and saves."""
 
 import dataclasses
+import inspect
 import os
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from benchmarks.suites.methods import METHODS
 from eggan import trained_networks
+from eggan.adam import Adam
 from eggan.checkpoint import load_training_state
 from eggan.cli import main
 from eggan.data.dataset import load_dataset
@@ -55,14 +57,16 @@ class Recorded(torch.optim.SGD):
     """
 
     gradients: ClassVar[list[Tensor]] = []
+    add_param_group, zero_grad = Adam.add_param_group, Adam.zero_grad
 
     def __init__(self, parameters, lr, betas, fused) -> None:
         super().__init__(parameters, lr=0.0)
 
+    @torch.no_grad()
     def step(self, closure=None) -> None:
         parameters = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
         self.gradients.append(torch.cat([p.grad.flatten() for p in parameters]))
-        super().step(closure)
+        inspect.unwrap(torch.optim.SGD.step)(self, closure)
 
 
 def config_of(name: str):
