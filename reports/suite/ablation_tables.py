@@ -22,6 +22,7 @@ from reports.suite.estimates import (
     interval,
     match_pairs,
     named,
+    side_by_side,
     skill_statistic,
 )
 from reports.suite.frame import Frame, Progress
@@ -82,8 +83,9 @@ def ablations_of(frame: Frame, section: Section, progress: Progress = progress_b
     if full is None or not len(full.pairs):
         return Ablations(section, (), None, groups, {})
     metrics = _measured(frame, section, full)
-    steps = progress(groups, len(groups), f"differences of the ablations on {section.key}")
-    found = [(g, d) for g in steps if (d := _difference(g, full, metrics)) is not None]
+    differences = side_by_side(lambda group: _difference(group, full, metrics), groups)
+    steps = progress(differences, len(groups), f"differences of the ablations on {section.key}")
+    found = [(group, d) for group, d in zip(groups, steps, strict=True) if d is not None]
     adjusted = _adjusted([difference.p_value for _, difference in found])
     effects = {
         group.method: Effects(difference, p, min(group.evidence.seeds, full.evidence.seeds))

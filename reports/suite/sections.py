@@ -11,6 +11,7 @@ from reports.suite.estimates import (
     column_interval,
     groups_of,
     margin_interval,
+    side_by_side,
     skill_interval,
     trivial,
 )
@@ -69,8 +70,13 @@ def sections_of(frame: Frame, progress: Progress) -> list[Section]:
     ]
     sections = [_empty(frame, dataset, split) for dataset, split in found]
     every = [(section, group) for section in sections for group in section.groups if len(group.pairs)]
-    for section, group in progress(every, len(every), "bootstrap of the estimates"):
-        _estimate(section, group)
+    found_estimates = side_by_side(lambda item: _estimates(*item), every)
+    steps = progress(zip(every, found_estimates, strict=True), len(every), "bootstrap of the estimates")
+    for (section, group), (intervals, skill, margin) in steps:
+        section.intervals.update({(group.method, name): found for name, found in intervals.items()})
+        section.skills[group.method] = skill
+        if margin is not None:
+            section.margins[group.method] = margin
     return sections
 
 
@@ -85,17 +91,13 @@ def _empty(frame: Frame, dataset: str, split: str) -> Section:
     return Section(dataset, split, groups_of(frame, dataset, split), {}, {}, {}, readers, frame.names)
 
 
-def _estimate(section: Section, group: Group) -> None:
-    """Add a group's estimates to its section."""
-    section.intervals[group.method, "mse"] = au_interval(group, "mse")
-    section.intervals[group.method, "pcc"] = au_interval(group, "pcc")
+def _estimates(section: Section, group: Group) -> tuple[dict[str, Interval], Interval, Interval | None]:
+    """Return a group's AU intervals, its skill and its margin; the means of its pair columns it keeps."""
+    intervals = {"mse": au_interval(group, "mse"), "pcc": au_interval(group, "pcc")}
     if read_mask(group.pairs, "b").any():
-        section.intervals[group.method, "mse-b"] = au_interval(group, "mse", "b")
-        section.intervals[group.method, "pcc-b"] = au_interval(group, "pcc", "b")
-    section.skills[group.method] = skill_interval(group)
+        intervals |= {"mse-b": au_interval(group, "mse", "b"), "pcc-b": au_interval(group, "pcc", "b")}
     _, passthrough = trivial(section.groups)
     margin = None if passthrough is None else margin_interval(group, passthrough)
-    if margin is not None:
-        section.margins[group.method] = margin
     for column, scale in {(m.pair_column, m.scale) for m in METRICS.values() if m.pair_column}:
         column_interval(group, column, scale)  # the group keeps it
+    return intervals, skill_interval(group), margin

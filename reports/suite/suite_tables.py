@@ -27,6 +27,7 @@ from reports.suite.estimates import (
     interval,
     named,
     readings_of,
+    side_by_side,
 )
 from reports.suite.frame import Frame, Progress
 from reports.suite.method_names import OUR_METHOD, method_kind, method_title
@@ -353,8 +354,9 @@ def differences(section: Section, progress: Progress = progress_bar) -> Table | 
     if ours is None or not len(ours.pairs) or not others:
         return None
     compared = [(metric, other) for metric in AU_HEADINGS for other in others]
-    steps = progress(compared, len(compared), f"paired differences on {section.key}")
-    found = {(metric, other.method): compare(other, ours, metric) for metric, other in steps}
+    comparisons = side_by_side(lambda item: compare(item[1], ours, item[0]), compared)
+    steps = progress(comparisons, len(compared), f"paired differences on {section.key}")
+    found = {(metric, other.method): c for (metric, other), c in zip(compared, steps, strict=True)}
     rows = [
         Row(label, tuple(_difference_entry(found[metric, g.method], i) for g in others), group=heading)
         for metric, heading in AU_HEADINGS.items()
