@@ -118,7 +118,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def add_instruments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that `benchmarks.running.bench_session.choice_of` reads: which scorers to use."""
+    """Add the options that `InstrumentChoice.of` reads: which scorers to use."""
     parser.add_argument(
         "--au-instrument",
         default="auto",

@@ -6,20 +6,18 @@ from typing import Any
 
 from eggan.errors import UserError
 from eggan.files import check_writable
-from eggan.options import add_runs_argument
+from eggan.options import add_command
 from eggan.progress import loading, progress_bar
-from studies.study_commands import EXAMPLES, add_action, add_storage_argument, opened_study
+from studies.study_commands import EXAMPLES, add_study_arguments, opened_study
 
 
 def register(actions: Any) -> None:
     """Add `report` to the actions of `eggan study`."""
-    report = add_action(actions, "report", "figures, tables and an HTML page of a study", EXAMPLES)
-    report.add_argument("name", nargs="?", help="the study; or --frame")
+    report = add_command(actions, "report", "figures, tables and an HTML page of a study", EXAMPLES)
+    add_study_arguments(report, nargs="?", help="the study; or --frame")
     report.add_argument("--frame", type=Path, metavar="FOLDER", help="an exported study in its place")
     report.add_argument("--out", type=Path, help="folder of the report (default: runs/studies/NAME/report)")
     report.add_argument("--best", type=int, default=3, metavar="K", help="rows of the best (default: 3)")
-    add_runs_argument(report)
-    add_storage_argument(report)
     report.set_defaults(run=run_report)
 
 

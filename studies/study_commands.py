@@ -8,7 +8,14 @@ from typing import Any
 
 from benchmarks.bench_commands import add_instruments, print_synced
 from eggan.cluster.connection import add_cluster_arguments
-from eggan.options import add_device_argument, add_runs_argument, add_tracking_argument, command
+from eggan.options import (
+    add_command,
+    add_data_argument,
+    add_device_argument,
+    add_runs_argument,
+    add_tracking_argument,
+    command,
+)
 from eggan.outputs import add_force_argument, check_output, is_sealed
 from eggan.progress import loading
 
@@ -42,34 +49,25 @@ to the front's range. Choose another with --trial.
 
 def register(subparsers: Any) -> None:
     """Add `eggan study`."""
-    study = add_action(subparsers, "study", "search settings of a method on validation identities", EXAMPLES)
+    study = add_command(subparsers, "study", "search settings of a method on validation identities", EXAMPLES)
     actions = study.add_subparsers(title="actions", metavar="ACTION", required=True)
-    _add_run(add_action(actions, "run", "run or continue a study", EXAMPLES + RUN_NOTES))
-    status = add_action(actions, "status", "show the studies, or every trial of one", EXAMPLES)
-    status.add_argument("name", nargs="?", help="a study (default: all, one line each)")
-    add_runs_argument(status)
-    add_storage_argument(status)
+    _add_run(add_command(actions, "run", "run or continue a study", EXAMPLES + RUN_NOTES))
+    status = add_command(actions, "status", "show the studies, or every trial of one", EXAMPLES)
+    add_study_arguments(status, nargs="?", help="a study (default: all, one line each)")
     status.set_defaults(run=show_status)
     _add_reruns(actions)
     _add_reading(actions)
-    sync = add_action(actions, "sync", "ship the trials of a study to the tracking store", EXAMPLES)
+    sync = add_command(actions, "sync", "ship the trials of a study to the tracking store", EXAMPLES)
     sync.add_argument("name", help="the study")
     add_runs_argument(sync)
     add_tracking_argument(sync)
     sync.set_defaults(run=sync_study)
 
 
-def add_action(subparsers: Any, name: str, text: str, examples: str) -> argparse.ArgumentParser:
-    """Add a sub-command whose help ends in `examples` and return its parser."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        name, help=text, description=text, epilog=examples, formatter_class=raw
-    )
-    return parser
-
-
-def add_storage_argument(parser: argparse.ArgumentParser) -> None:
-    """Add `--storage` of a study that exists."""
+def add_study_arguments(parser: argparse.ArgumentParser, **name: Any) -> None:
+    """Add what names a study that exists: NAME, of which argparse is given `name`, `--runs`, `--storage`."""
+    parser.add_argument("name", **({"help": "the study"} | name))
+    add_runs_argument(parser)
     parser.add_argument("--storage", metavar="URL", help="the study's database, where its password is needed")
 
 
@@ -102,15 +100,15 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     add_device_argument(parser)
     parser.add_argument("--dataset", type=Path, metavar="FOLDER", help="another dataset in place of SynFACS")
     add_instruments(parser)
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets (default: data)")
+    add_data_argument(parser)
     parser.add_argument("--keep-weights", action="store_true", help="keep the weights of every training")
     parser.add_argument("--offline", action="store_true", help="track locally only; `sync` ships later")
 
 
 def _add_reruns(actions: Any) -> None:
     """Add `confirm` and `ranks`; started twice they share the work."""
-    confirm = add_action(actions, "confirm", "train the best trials again on fresh seeds", EXAMPLES)
-    confirm.add_argument("name", help="the study")
+    confirm = add_command(actions, "confirm", "train the best trials again on fresh seeds", EXAMPLES)
+    add_study_arguments(confirm)
     which = confirm.add_mutually_exclusive_group()
     which.add_argument(
         "--best", type=int, default=3, metavar="K", help="and the paper's and preset's own (default: 3)"
@@ -118,10 +116,10 @@ def _add_reruns(actions: Any) -> None:
     which.add_argument("--trials", type=int, nargs="+", metavar="N", help="these trials and no others")
     confirm.add_argument("--seeds", type=int, nargs="+", default=[101, 102, 103], metavar="SEED")
     confirm.set_defaults(run=run_reruns, action_name="confirm", images=None)
-    ranks = add_action(
+    ranks = add_command(
         actions, "ranks", "train trials again on another budget and compare the ranks", EXAMPLES
     )
-    ranks.add_argument("name", help="the study")
+    add_study_arguments(ranks)
     ranks.add_argument("--trials", type=int, nargs="+", required=True, metavar="N", help="at least two")
     ranks.add_argument("--images", type=int, required=True, help="the other budget of training images")
     ranks.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="default: the study's")
@@ -131,8 +129,6 @@ def _add_reruns(actions: Any) -> None:
             "--dry-run", action="store_true", help="print trainings, hours, disk; run nothing"
         )
         _add_machine(parser)
-        add_runs_argument(parser)
-        add_storage_argument(parser)
         add_tracking_argument(parser)
 
 
@@ -140,12 +136,14 @@ def _add_reading(actions: Any) -> None:
     """Add what only reads a study: `export`, `best`, `dashboard`, and what packages above this one add."""
     for entry in entry_points(group=ACTIONS):
         entry.load()(actions)
-    export = add_action(actions, "export", "write all of a study that reports need to a folder", EXAMPLES)
-    export.add_argument("name", help="the study")
+    export = add_command(actions, "export", "write all of a study that reports need to a folder", EXAMPLES)
+    add_study_arguments(export)
     export.add_argument("folder", type=Path, help="new, or an earlier export")
     export.set_defaults(run=export_study)
-    best = add_action(actions, "best", "show the best trial, and write it as a config", EXAMPLES + BEST_NOTES)
-    best.add_argument("name", help="the study")
+    best = add_command(
+        actions, "best", "show the best trial, and write it as a config", EXAMPLES + BEST_NOTES
+    )
+    add_study_arguments(best)
     best.add_argument("--trial", type=int, metavar="N", help="this trial in place of the best")
     best.add_argument(
         "--export", type=Path, metavar="FILE", help="TOML for `eggan train METHOD --config FILE`"
@@ -153,13 +151,10 @@ def _add_reading(actions: Any) -> None:
     add_force_argument(best)
     best.add_argument("--only-searched", action="store_true", help="write the searched fields alone")
     best.set_defaults(run=show_best)
-    board = add_action(actions, "dashboard", "open optuna-dashboard on this machine", EXAMPLES)
-    board.add_argument("name", help="the study")
+    board = add_command(actions, "dashboard", "open optuna-dashboard on this machine", EXAMPLES)
+    add_study_arguments(board)
     board.add_argument("--port", type=int, default=8080, help="port (default: 8080)")
     board.set_defaults(run=show_dashboard)
-    for parser in (export, best, board):
-        add_runs_argument(parser)
-        add_storage_argument(parser)
 
 
 def run_study(arguments: argparse.Namespace) -> int:

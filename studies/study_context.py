@@ -16,7 +16,7 @@ from benchmarks.protocol.true_edits import TruthCache
 from benchmarks.running.environment import BenchEnvironment, open_instruments
 from benchmarks.scoring.evaluate import Editor, ScoringContext, score_pairs
 from benchmarks.scoring.pair_columns import au_matrix
-from benchmarks.suites.methods import find_method
+from benchmarks.suites.presets import trainable
 from eggan.config import from_dict, to_dict
 from eggan.data.dataset import Dataset, load_dataset
 from eggan.errors import UserError
@@ -111,18 +111,10 @@ def study_dataset(bench: BenchEnvironment, config: Any) -> Dataset:
     return load_dataset(folder)
 
 
-def studied_method(spec: StudySpec, bench: BenchEnvironment) -> MethodEntry:
-    """Return the entry of a study's method; a reference is a `UserError`."""
-    entry = find_method(spec.study.method, bench.methods)
-    if not isinstance(entry, MethodEntry):
-        raise UserError(f"{spec.study.method} is not trained: it cannot be studied")
-    return entry
-
-
 def reopen_study_context(folder: Path, bench: BenchEnvironment) -> StudyContext:
     """Return the context of an existing study; another dataset or instrument is a `UserError`."""
     spec = read_spec(folder)
-    entry = studied_method(spec, bench)
+    entry = trainable(spec.study.method, bench.methods)
     if entry.version != spec.method_version:
         raise UserError(
             f"the study used version {spec.method_version} of {entry.name}, here is {entry.version}"
@@ -140,7 +132,7 @@ def open_study_context(
     spec: StudySpec, bench: BenchEnvironment, dataset: Dataset, instruments: Instruments
 ) -> StudyContext:
     """Return the context of a study; pairs are drawn from validation identities and training targets only."""
-    entry = studied_method(spec, bench)
+    entry = trainable(spec.study.method, bench.methods)
     return StudyContext(
         spec=spec,
         entry=entry,
@@ -154,9 +146,12 @@ def open_study_context(
 
 
 def check_settings(study: StudyConfig, base: Any, training: TrainingConfig) -> None:
-    """Refuse a base config outside the space, and a budget in which the searched weights act for no time."""
+    """Refuse a base config outside the space, and a budget in which the searched weights act for no time.
+
+    `training` is a trial's, as `resolved_training` returns it.
+    """
     find_space(study.space, study.also).values_of(base)
-    warm = warm_images(base, resolved_training(study, training))
+    warm = warm_images(base, training)
     left = study.images - warm
     if left <= 0:
         raise UserError(

@@ -8,8 +8,8 @@ from typing import Any
 
 import optuna
 
-from benchmarks.running.bench_session import choice_of
 from benchmarks.running.environment import BenchEnvironment, open_instruments
+from benchmarks.scoring.instrument_choice import InstrumentChoice
 from benchmarks.suites.presets import resolve, trainable
 from eggan import tracking
 from eggan.child_process import end_with_parent
@@ -17,6 +17,7 @@ from eggan.cluster.connection import ClusterChoice
 from eggan.config import override
 from eggan.errors import UserError
 from eggan.files import check_writable, locked
+from eggan.method import MethodEntry
 from eggan.options import AUTO, resolve_device, this_command
 from eggan.signals import resumable, stop_as_interrupt
 from eggan.tracking import Store
@@ -51,26 +52,22 @@ NOT_DONE = 1
 NAME_CHARACTERS = 100  # of a folder, and of what a database takes
 
 
-@dataclass(frozen=True)
-class StudyOptions:
-    """The environment, the tracking store that is used (none with `offline`), and whether weights stay."""
+@dataclass(frozen=True, kw_only=True)
+class StudyCommand:
+    """What commands that train for a study share: its name, the environment, the tracking store that is used
+    (none with `offline`), and whether weights stay.
+    """
 
+    name: str
     bench: BenchEnvironment
     offline: bool = False
     tracking_uri: str | None = None
     keep_weights: bool = False
 
-    @classmethod
-    def of(cls, arguments: argparse.Namespace, device: str | None = None) -> "StudyOptions":
-        """Read the arguments, on another `device` if one is named; an unknown one is a `UserError`."""
-        bench = BenchEnvironment(
-            runs=arguments.runs,
-            data=arguments.data,
-            device=resolve_device(device or arguments.device),
-            dataset=arguments.dataset,
-            choice=choice_of(arguments),
-        )
-        return cls(bench, arguments.offline, arguments.tracking_uri, arguments.keep_weights)
+    @property
+    def folder(self) -> Path:
+        """The study's folder."""
+        return study_folder(self.bench.runs, self.name)
 
     def store(self) -> Store | None:
         """Return the store that runs are tracked in; one that does not answer is a `UserError`."""
@@ -79,13 +76,24 @@ class StudyOptions:
         return tracking.open_store(self.tracking_uri, self.bench.runs, tracking.STUDIES)
 
 
-@dataclass(frozen=True)
-class StudySession:
-    """The choices of one command; `url` is the database's address with its password, "" for the journal."""
+def shared_choices(arguments: argparse.Namespace, name: str, device: str | None = None) -> dict[str, Any]:
+    """Read the fields of a `StudyCommand`, on another `device` if one is named."""
+    bench = BenchEnvironment(
+        runs=arguments.runs,
+        data=arguments.data,
+        device=resolve_device(device or arguments.device),
+        dataset=arguments.dataset,
+        choice=InstrumentChoice.of(arguments),
+    )
+    others = ("offline", "tracking_uri", "keep_weights")
+    return {"name": name, "bench": bench, **{field: getattr(arguments, field) for field in others}}
 
-    name: str
+
+@dataclass(frozen=True, kw_only=True)
+class StudySession(StudyCommand):
+    """`eggan study run`; `url` is the database's address with its password, "" for the journal."""
+
     study: StudyConfig
-    options: StudyOptions
     assignments: tuple[str, ...] = ()
     url: str = ""
     workers: int = 1
@@ -99,22 +107,21 @@ class StudySession:
         if arguments.workers < 1:
             raise UserError("--workers must be at least 1")
         cluster = None if arguments.as_worker else ClusterChoice.of(arguments, arguments.workers)
-        away = cluster is not None and not cluster.is_local  # its workers have devices of their own
-        options = StudyOptions.of(arguments, AUTO if away else None)
         name = arguments.name or f"{study.space}-{study.objective}"
         if Path(name).name != name or name.startswith("."):
             raise UserError(f"--name {name!r} is not a plain name")
         if len(name) > NAME_CHARACTERS:
             raise UserError(f"--name has {len(name)} characters: take at most {NAME_CHARACTERS}")
-        check_writable(study_folder(options.bench.runs, name))
+        away = cluster is not None and not cluster.is_local  # its workers have devices of their own
+        shared = shared_choices(arguments, name, AUTO if away else None)
+        check_writable(study_folder(arguments.runs, name))
         if cluster is not None:
             from studies.cluster_workers import check_cluster  # which loads Dask
 
             check_cluster(cluster, arguments.storage)
         return cls(
-            name=name,
+            **shared,
             study=study,
-            options=options,
             assignments=tuple(word for word in arguments.assignments if not word.startswith(STUDY_GROUP)),
             url=_address(arguments.storage, arguments.workers),
             workers=arguments.workers,
@@ -122,21 +129,9 @@ class StudySession:
             cluster=cluster,
         )
 
-    @property
-    def bench(self) -> BenchEnvironment:
-        """What the trials work with."""
-        return self.options.bench
-
-    @property
-    def folder(self) -> Path:
-        """The study's folder."""
-        return study_folder(self.bench.runs, self.name)
-
     def context(self) -> StudyContext:
         """Return what all trials share; its dataset is rendered where it is missing."""
-        entry = trainable(self.study.method)
-        base, training = self._resolved()
-        check_settings(self.study, base, training)  # before anything is rendered
+        entry, base, training = self._resolved()  # before anything is rendered
         instruments = open_instruments(self.bench)
         dataset = study_dataset(self.bench, base)
         storage = without_password(self.url)
@@ -144,10 +139,13 @@ class StudySession:
         self._check_storage(spec)
         return open_study_context(spec, self.bench, dataset, instruments)
 
-    def _resolved(self) -> tuple[Any, TrainingConfig]:
-        """Return the method's config and training, before a trial's parameters and the study's budget."""
-        resolved = resolve(trainable(self.study.method), self.study.preset, None, self.assignments)
-        return resolved.method, resolved.training
+    def _resolved(self) -> tuple[MethodEntry, Any, TrainingConfig]:
+        """Return the method, its config before a trial's parameters, and a trial's training."""
+        entry = trainable(self.study.method, self.bench.methods)
+        resolved = resolve(entry, self.study.preset, None, self.assignments)
+        training = resolved_training(self.study, resolved.training)
+        check_settings(self.study, resolved.method, training)
+        return entry, resolved.method, training
 
     def _check_storage(self, spec: StudySpec) -> None:
         if self._exists() and read_spec(self.folder).storage != spec.storage:
@@ -158,12 +156,10 @@ class StudySession:
 
     def plan(self) -> str:
         """Return what `run` would do, and the line that does it again; nothing is rendered or created."""
-        base, training = self._resolved()
-        check_settings(self.study, base, training)
+        _, base, training = self._resolved()
         existing = open_study(self.folder, self.url) if self._exists() else None
-        warm = warm_images(base, resolved_training(self.study, training))
-        runs, keep = self.bench.runs, self.options.keep_weights
-        text = plan_text(self.name, self.study, existing, runs, self.workers, keep, warm)
+        warm, runs = warm_images(base, training), self.bench.runs
+        text = plan_text(self.name, self.study, existing, runs, self.workers, self.keep_weights, warm)
         return f"{text}\nrun or continue it: {this_command()}"
 
     def _exists(self) -> bool:
@@ -182,7 +178,7 @@ class StudySession:
                 raise UserError(f"{unusable(self.url, error)}; the same command goes on") from None
 
     def _run(self) -> int:
-        store = self.options.store()
+        store = self.store()
         context = self.context()
         study = self._open(context)
         context.build_shared()
@@ -190,7 +186,7 @@ class StudySession:
         state, reason = "interrupted", "stopped"
         try:
             self._work(context, study, store)
-            settle_all(study, self.folder, store, self.options.keep_weights)
+            settle_all(study, self.folder, store, self.keep_weights)
             state, reason = outcome(study, self.study)
         finally:
             run.finish(state, reason)
@@ -203,12 +199,12 @@ class StudySession:
         with locked(self.folder / ".repair.lock"):
             close_stale(study, self.study, Watch(self.folder))
             queue_forgotten(study, self.study)
-            settle_all(study, self.folder, None, self.options.keep_weights)
+            settle_all(study, self.folder, None, self.keep_weights)
         return study
 
     def _work(self, context: StudyContext, study: optuna.Study, store: Store | None) -> None:
         if self.cluster is None:
-            Worker(context, study, store, self.options.keep_weights).run()
+            Worker(context, study, store, self.keep_weights).run()
             return
         from studies.cluster_workers import run_on_cluster
 
@@ -223,7 +219,7 @@ class StudySession:
         with stop_as_interrupt():
             context = self.context()
             study = open_study(self.folder, self.url)
-            Worker(context, study, self.options.store(), self.options.keep_weights).run()
+            Worker(context, study, self.store(), self.keep_weights).run()
         return 0
 
 

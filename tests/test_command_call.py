@@ -6,7 +6,6 @@ import subprocess
 import pytest
 
 from benchmarks.bench_commands import register as register_bench
-from benchmarks.running.bench_session import choice_of
 from benchmarks.scoring.instrument_choice import InstrumentChoice
 from eggan import options
 from eggan.command_call import call_command, read_call, write_call
@@ -47,7 +46,7 @@ def test_a_worker_is_given_the_same_instruments(tmp_path):
     words = ("--au-instrument", "openface", "--verifier", "lightcnn:w", "--openface", str(tmp_path))
     write_call(parsed("bench", "run", "quick", *words, "--openface-version", "2.2.0"), tmp_path / "call.json")
     arguments, _ = read_call(tmp_path / "call.json")
-    assert choice_of(arguments) == InstrumentChoice("openface", "lightcnn:w", tmp_path, "2.2.0")
+    assert InstrumentChoice.of(arguments) == InstrumentChoice("openface", "lightcnn:w", tmp_path, "2.2.0")
 
 
 def test_a_worker_runs_the_command_and_reports_its_mistakes_in_one_line(tmp_path):

@@ -65,12 +65,12 @@ def test_every_command_with_a_device_defaults_to_auto():
 
 def test_bench_and_study_compute_where_auto_says(monkeypatch, tmp_path):
     from benchmarks.running.bench_session import BenchSession
-    from studies.study_session import StudyOptions
+    from studies.study_session import shared_choices
 
     machine(monkeypatch, cuda=1)
     for words, read in (
         (["bench", "run", "quick"], lambda arguments: BenchSession.of(arguments).bench),
-        (["study", "run", "loss-weights"], lambda arguments: StudyOptions.of(arguments).bench),
+        (["study", "run", "loss-weights"], lambda arguments: shared_choices(arguments, "s")["bench"]),
     ):
         parser = cli.build_parser(words, entry_points(group=cli.GROUP))
         arguments = parser.parse_args([*words, "--runs", str(tmp_path), "--data", str(tmp_path)])

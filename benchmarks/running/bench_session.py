@@ -62,7 +62,7 @@ class BenchSession:
             data=arguments.data,
             device=resolve_device(AUTO if away else arguments.device),
             dataset=named_dataset(arguments.dataset, arguments.data, suite.image_size),
-            choice=choice_of(arguments),
+            choice=InstrumentChoice.of(arguments),
             workers=arguments.workers or default_workers(),
         )
         suite = with_added_rows(suite, arguments.add, bench.methods)
@@ -93,12 +93,9 @@ class BenchSession:
         _print_notes(opened)
         return 0
 
+    @resumable()
     def run(self) -> int:
         """Run the chosen cells and print a summary; return 0, or 1 when one is not finished."""
-        with resumable():
-            return self._run()
-
-    def _run(self) -> int:
         # What can be missing is asked for before anything is rendered or trained.
         check_writable(self.bench.runs)
         store = None if self.offline else tracking.open_store(self.tracking_uri, self.bench.runs)
@@ -185,10 +182,3 @@ def _print_notes(opened: OpenSuite) -> None:
         print(f"not measured: split {splits}, which this dataset does not have")
     for note in opened.scoring.described["notes"]:
         print(f"note: {note}")
-
-
-def choice_of(arguments: argparse.Namespace) -> InstrumentChoice:
-    """Read the instruments that the arguments ask for."""
-    return InstrumentChoice(
-        arguments.au_instrument, arguments.verifier, arguments.openface, arguments.openface_version
-    )

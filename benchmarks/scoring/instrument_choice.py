@@ -7,6 +7,7 @@ first on request: the geometry that it reads is that of photographs, though it l
 renderings.
 """
 
+import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,6 +47,13 @@ class InstrumentChoice:
             raise UserError(
                 f"unknown verifier {self.verifier!r} (known: {AUTO}, {SHIPPED}, {LIGHTCNN}FOLDER)"
             )
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> "InstrumentChoice":
+        """Read the instruments that the arguments ask for."""
+        return cls(
+            arguments.au_instrument, arguments.verifier, arguments.openface, arguments.openface_version
+        )
 
     @property
     def wants_openface(self) -> bool:

@@ -1,9 +1,9 @@
 """The settings of one training: a preset of the method and its budget, then a file, then assignments."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from baselines.references import Reference
 from benchmarks.suites.methods import all_methods, find_method
@@ -13,6 +13,9 @@ from eggan.errors import UserError
 from eggan.method import MethodEntry
 from eggan.training import TrainingConfig
 
+if TYPE_CHECKING:
+    from benchmarks.suites.methods import Entry
+
 
 def preset_config(entry: MethodEntry, row: Row) -> Any:
     """Return the method's config that a suite row names; an unknown preset is a `UserError`."""
@@ -21,9 +24,12 @@ def preset_config(entry: MethodEntry, row: Row) -> Any:
     return entry.presets[row.preset]
 
 
-def trainable(name: str) -> MethodEntry:
-    """Return the entry of a method that learns; an unknown one or a reference is a `UserError`."""
-    methods = all_methods()
+def trainable(name: str, methods: "Mapping[str, Entry] | None" = None) -> MethodEntry:
+    """Return the entry of a method that learns, of `methods` or all that are installed.
+
+    An unknown one or a reference is a `UserError`.
+    """
+    methods = all_methods() if methods is None else methods
     entry = find_method(name, methods)
     if not isinstance(entry, MethodEntry):
         learning = ", ".join(name for name, entry in methods.items() if isinstance(entry, MethodEntry))

@@ -10,7 +10,6 @@ import optuna
 import pandas as pd
 
 from benchmarks.running.bench_console import table
-from benchmarks.running.environment import BenchEnvironment
 from eggan import tracking
 from eggan.errors import UserError
 from eggan.files import check_writable
@@ -25,19 +24,16 @@ from studies.storage.trials import trial_frame
 from studies.study_config import ACCURACY, ERROR, SKILL, StudyConfig, StudySpec, read_spec, study_folder
 from studies.study_console import RUNNING_MIB, TRIAL_MIB, WEIGHTS_MIB, trial_seconds
 from studies.study_context import StudyContext, reopen_study_context
-from studies.study_session import StudyOptions, outcome
+from studies.study_session import StudyCommand, outcome, shared_choices
 
 CONFIRM, RANKS = "confirm", "ranks"
 DONE, NOT_DONE = 0, 1
 
 
-@dataclass(frozen=True)
-class RerunSession:
+@dataclass(frozen=True, kw_only=True)
+class RerunSession(StudyCommand):
     """The choices of one command. `trials` empty: the `best` so many and the references."""
 
-    action: str
-    name: str
-    options: StudyOptions
     trials: tuple[int, ...] = ()
     best: int = 0
     seeds: tuple[int, ...] = ()
@@ -53,25 +49,13 @@ class RerunSession:
         images, seeds = arguments.images or spec.study.images, arguments.seeds or spec.study.seeds
         _check(arguments.action_name, spec.study, images, seeds)
         return cls(
-            action=arguments.action_name,
-            name=arguments.name,
-            options=StudyOptions.of(arguments),
+            **shared_choices(arguments, arguments.name),
             trials=tuple(arguments.trials or ()),
             best=arguments.best,
             seeds=tuple(seeds),
             images=images,
             storage=arguments.storage,
         )
-
-    @property
-    def bench(self) -> BenchEnvironment:
-        """What the re-runs work with."""
-        return self.options.bench
-
-    @property
-    def folder(self) -> Path:
-        """The study's folder."""
-        return study_folder(self.bench.runs, self.name)
 
     def reruns(self, study: optuna.Study) -> list[Rerun]:
         """Return the re-runs that are asked for, ended ones included."""
@@ -92,7 +76,7 @@ class RerunSession:
         left = [rerun for rerun in reruns if read_result(rerun.folder(self.folder)) is None]
         whole, source = trial_seconds(spec.study, study, self.bench.runs)
         seconds = whole / len(spec.study.seeds) * self.images / spec.study.images
-        disk = RUNNING_MIB + len(left) * (TRIAL_MIB + (WEIGHTS_MIB if self.options.keep_weights else 0.0))
+        disk = RUNNING_MIB + len(left) * (TRIAL_MIB + (WEIGHTS_MIB if self.keep_weights else 0.0))
         lines = [
             f"study {self.name}: trials {_words({r.trial for r in reruns})} again on {self.images} images "
             f"with seeds {_words(self.seeds)}",
@@ -104,18 +88,15 @@ class RerunSession:
         ]
         return "\n".join(lines)
 
+    @resumable()
     def run(self) -> int:
         """Run what is left; return 0, or 1 where another process still holds some or a training failed."""
-        with resumable():
-            return self._run()
-
-    def _run(self) -> int:
         study = open_study(self.folder, self.storage)
         reruns = self.reruns(study)
         context = reopen_study_context(self.folder, self.bench)
-        store = self.options.store()
+        store = self.store()
         self._ensure_parent(context, study, store)
-        held = run_reruns(context, study, reruns, store, self.options.keep_weights)
+        held = run_reruns(context, study, reruns, store, self.keep_weights)
         print(results_text(self.folder, reruns))
         if held:
             print(f"{len(held)} are being run by another process", file=sys.stderr)

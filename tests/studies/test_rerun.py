@@ -18,7 +18,6 @@ from studies.study_commands import register
 from studies.study_config import read_spec
 from studies.study_context import reopen_study_context
 from studies.study_export import read_study
-from studies.study_session import StudyOptions
 from studies.worker import Worker
 from tests.studies import dying
 from tests.studies.fakes import fake_reruns, fake_study
@@ -40,9 +39,9 @@ def finished(tmp_path):
 def session(context, **choices):
     return RerunSession(
         **{
-            "action": "confirm",
             "name": "small",
-            "options": StudyOptions(context.bench, offline=True),
+            "bench": context.bench,
+            "offline": True,
             **choices,
         }
     )
@@ -190,9 +189,7 @@ def test_a_failed_training_shows_in_the_status(finished):
     bench = dataclasses.replace(
         context.bench, methods={**methods, "painter": dataclasses.replace(entry, build=build)}
     )
-    broken = dataclasses.replace(
-        session(context, trials=(0,), seeds=(7, 8), images=32), options=StudyOptions(bench, offline=True)
-    )
+    broken = dataclasses.replace(session(context, trials=(0,), seeds=(7, 8), images=32), bench=bench)
     assert broken.run() == 1
     assert list(read_reruns(context.folder())[0]["state"]) == ["finished", "failed"]
 
