@@ -216,9 +216,9 @@ def test_torchrun_trains_tracks_once_and_goes_on_after_an_interruption(folder, b
     halves.communicate(timeout=60)
     assert 3 <= saved_step(folder / "halves") < TRAINED_STEPS
     rest = torchrun(*TRAINING, "--out", "halves", "--resume", cwd=folder)
-    said, _ = rest.communicate(timeout=300)
-    assert rest.returncode == 0, said
-    assert said.count(f"{COUNT * TRAINED_STEPS} images in") == 1  # the leader speaks for both
+    printed, _ = rest.communicate(timeout=300)
+    assert rest.returncode == 0, printed
+    assert printed.count(f"{COUNT * TRAINED_STEPS} images in") == 1  # the leader speaks for both
     assert len(list((folder / "halves").glob("**/metrics*"))) == 1
     ends = [(folder / name / "weights.safetensors").read_bytes() for name in ("whole", "halves")]
     assert ends[0] == ends[1]

@@ -47,12 +47,12 @@ def test_each_row_learns_from_its_own_people(tmp_path, capsys):
     bench, suite = crowd_bench(tmp_path), replace(two_rows(), name="standard")
     assert suite.roles == (TWIN, CROWD)
     assert BenchSession(suite, bench, [], [], [], offline=True).run() == 0
-    told = {}
+    recorded = {}
     for folder in (tmp_path / "runs" / "cells").iterdir():
         record, spec = tracking.read_record(folder), read_status(folder).values["spec"]
         training = [entry["name"] for entry in record.datasets if "train" in entry["context"]]
-        told[spec["method"]] = (record.tags["learns_from"], training, sorted(spec["datasets"]))
-    assert told == {
+        recorded[spec["method"]] = (record.tags["learns_from"], training, sorted(spec["datasets"]))
+    assert recorded == {
         "painter": ("2 people", ["synfacs-twin-64"], [TWIN]),
         "painter-crowd": ("4 people and true edits", ["synfacs-crowd-64"], [CROWD, TWIN]),
         "mean-au": ("", ["synfacs-twin-64"], [TWIN]),
@@ -143,7 +143,7 @@ def test_rows_with_fewer_people_learn_from_them_and_are_reported_as_such(tmp_pat
     for folder in (tmp_path / "runs" / "cells").iterdir():
         record, spec = tracking.read_record(folder), read_status(folder).values["spec"]
         found[spec["method"]] = record.tags["title"], record.tags["learns_from"], spec["datasets"][CROWD]
-    assert [told[:2] for _, told in sorted(found.items())] == [
+    assert [recorded[:2] for _, recorded in sorted(found.items())] == [
         ("Painter", "4 people"),
         ("Painter (2 people)", "2 people"),
     ]

@@ -80,12 +80,13 @@ def test_a_suite_on_rafd_with_openface_and_lightcnn_from_the_command_to_the_repo
     assert not_measured["test/pixels/psnr"].startswith("no ground truth")
     assert scores_of("copy-source")[0]["test/identity/accuracy"] == 100
 
-    told = json.loads((cell("painter") / "scores" / "laboratory.json").read_text())
-    assert told["instruments"]["a"]["title"].startswith("OpenFace 2.2.0 (")
-    assert told["instruments"]["verifier"]["title"].startswith("LightCNN-9 (")
-    assert set(told["instruments"]["verifier"]["threshold"]) >= {"cosine", "false_accept_rate", "auc"}
+    recorded = json.loads((cell("painter") / "scores" / "laboratory.json").read_text())
+    assert recorded["instruments"]["a"]["title"].startswith("OpenFace 2.2.0 (")
+    assert recorded["instruments"]["verifier"]["title"].startswith("LightCNN-9 (")
+    assert set(recorded["instruments"]["verifier"]["threshold"]) >= {"cosine", "false_accept_rate", "auc"}
     assert (
-        read_status(cell("painter")).values["spec"]["instruments"]["a"] == told["instruments"]["a"]["sha256"]
+        read_status(cell("painter")).values["spec"]["instruments"]["a"]
+        == recorded["instruments"]["a"]["sha256"]
     )
 
     status, out, _ = eggan(*command, "--dry-run")

@@ -159,7 +159,7 @@ class TestPeopleWithASingleImage:
         assert (partners != data.pairs["source_row"]).all()
         assert np.isnan(scoring.readings(data).genuine[single]).all()
         note = "1 of 3 people of synfacs-fake's split test have a single image: they are left out of the real"
-        assert any(told.startswith(note) for told in scoring.described["notes"])
+        assert any(recorded.startswith(note) for recorded in scoring.described["notes"])
         result = evaluate(Editor(lambda request, truth: request.source, ("source",)), scoring)
         others = scoring.readings(data).genuine[~single]
         expected = 100 * (others >= scoring.instruments.verifier.threshold).mean()

@@ -382,8 +382,8 @@ def running(folder, *options):
 
 def ended(process):
     """Return the exit status, what was printed, and the lines on stderr but for those on progress."""
-    said, complaints = process.communicate(timeout=20)
-    return process.returncode, said, [line for line in complaints.splitlines() if "loading" not in line]
+    printed, complaints = process.communicate(timeout=20)
+    return process.returncode, printed, [line for line in complaints.splitlines() if "loading" not in line]
 
 
 @pytest.mark.slow
@@ -414,7 +414,7 @@ def test_what_cannot_be_opened_or_listened_on_is_one_line(eggan, tmp_path):
             "no face was found in empty.png": ("--photograph", tmp_path / "empty.png"),
         }
         for words, options in cases.items():
-            status, said, complaint = eggan("demo", *options)
-            assert (status, said) == (2, "")
+            status, printed, complaint = eggan("demo", *options)
+            assert (status, printed) == (2, "")
             assert words in complaint
             assert len(complaint.splitlines()) == 1

@@ -178,8 +178,8 @@ def test_the_table_shows_values_changes_one_seed_rows_and_failures(found):
 
 
 def finding_on(frame, section, method, word=""):
-    said = claim_findings(frame, [ablation_tables.ablations_of(frame, section)])
-    (one,) = [v for v in said if v.text.startswith(method_title(method)) and word in v.text]
+    stated = claim_findings(frame, [ablation_tables.ablations_of(frame, section)])
+    (one,) = [v for v in stated if v.text.startswith(method_title(method)) and word in v.text]
     return one
 
 
@@ -198,9 +198,9 @@ def test_claims_hold_fail_or_stay_open_as_the_numbers_say(frame, section):
 
 
 def test_one_training_carries_no_claim_however_large_the_effect(frame, section):
-    said = finding_on(frame, section, "eggan-no-dz")
-    assert said.tone == "open"
-    assert "points the claim's way, but rests on 1 training where a claim needs 3" in said.text
+    stated = finding_on(frame, section, "eggan-no-dz")
+    assert stated.tone == "open"
+    assert "points the claim's way, but rests on 1 training where a claim needs 3" in stated.text
     unclaimed = finding_on(frame, section, "eggan-no-dimg")
     assert unclaimed.tone == "open"
     assert "Accuracy changes by -" in unclaimed.text
@@ -212,15 +212,15 @@ def test_a_full_model_of_one_seed_carries_no_claim_either(frame):
     first = (frame.cells["method"] != "eggan") | (frame.cells["seed"] == 0)
     pairs = (frame.pairs["method"] != "eggan") | (frame.pairs["seed"] == 0)
     thin = dataclasses.replace(frame, cells=frame.cells[first], pairs=frame.pairs[pairs])
-    said = finding_on(thin, sections_of(thin, quiet)[0], "eggan-wtp", "fine semantic information")
-    assert said.tone == "open"
-    assert "rests on 1 training" in said.text
+    stated = finding_on(thin, sections_of(thin, quiet)[0], "eggan-wtp", "fine semantic information")
+    assert stated.tone == "open"
+    assert "rests on 1 training" in stated.text
 
 
 def test_a_failed_variant_and_features_of_c_id_are_told(frame, section):
     assert "seed 0 failed: loss id became NaN" in finding_on(frame, section, "eggan-l1-only").text
-    said = claim_findings(frame, [ablation_tables.ablations_of(frame, section)])
-    assert "features of C_id" in said[-1].text
+    stated = claim_findings(frame, [ablation_tables.ablations_of(frame, section)])
+    assert "features of C_id" in stated[-1].text
     plain = dataclasses.replace(frame, settings=frame.settings[frame.settings["value"] != "c_id"])
     assert (
         "features of C_id"
@@ -230,26 +230,26 @@ def test_a_failed_variant_and_features_of_c_id_are_told(frame, section):
 
 def test_a_claim_whose_metric_was_not_measured_is_not_tested(frame):
     blind = dataclasses.replace(frame, pairs=frame.pairs.assign(msssim=np.nan))
-    said = finding_on(blind, sections_of(blind, quiet)[0], "eggan-wtp", "fine semantic information")
-    assert said.tone == "open"
-    assert "Not tested here: pixels/msssim was not measured" in said.text
+    stated = finding_on(blind, sections_of(blind, quiet)[0], "eggan-wtp", "fine semantic information")
+    assert stated.tone == "open"
+    assert "Not tested here: pixels/msssim was not measured" in stated.text
 
 
 def test_without_eggans_scores_nothing_is_judged(frame):
     alone = dataclasses.replace(frame, pairs=frame.pairs[frame.pairs["method"] != "eggan"])
     section = sections_of(alone, quiet)[0]
     found = ablation_tables.ablations_of(alone, section)
-    (said,) = (v for v in claim_findings(alone, [found]) if v.text.startswith("Ablations on"))
-    assert said.tone == "bad"
+    (stated,) = (v for v in claim_findings(alone, [found]) if v.text.startswith("Ablations on"))
+    assert stated.tone == "bad"
     assert "ablations" not in section_tables(alone, section, found)
 
 
 def test_claims_are_judged_once_per_dataset_on_the_headline_split():
     frame = with_variants(make_frame(splits=("wide", "test"), failed=False))
     sections = sections_of(frame, quiet)
-    said = claim_findings(frame, [ablation_tables.ablations_of(frame, s) for s in sections])
-    assert len([v for v in said if "E_wtI" in v.text and "the paper says" in v.text]) == 1
-    assert all("wide test split" in v.text for v in said if "the paper says" in v.text)
+    stated = claim_findings(frame, [ablation_tables.ablations_of(frame, s) for s in sections])
+    assert len([v for v in stated if "E_wtI" in v.text and "the paper says" in v.text]) == 1
+    assert all("wide test split" in v.text for v in stated if "the paper says" in v.text)
 
 
 def test_every_claim_is_about_a_variant_and_a_metric_of_the_table():

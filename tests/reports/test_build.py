@@ -72,10 +72,10 @@ def test_settings_that_differ_between_seeds_are_both_shown():
     frame = make_frame(failed=False)
     changed = frame.settings.copy()
     changed.loc[0, "value"] = "128"
-    told = settings(dataclasses.replace(frame, settings=changed))
-    assert told.methods == ("eggan",)
-    assert dict(told.rows)["config.latent_dim"] == ("128 / 256",)
-    assert dict(told.rows)["training.images"] == ("32000",)
+    listed = settings(dataclasses.replace(frame, settings=changed))
+    assert listed.methods == ("eggan",)
+    assert dict(listed.rows)["config.latent_dim"] == ("128 / 256",)
+    assert dict(listed.rows)["training.images"] == ("32000",)
 
 
 def test_page_is_well_formed(built):

@@ -44,8 +44,8 @@ def test_runs_are_of_the_suite_whose_people_they_learn_from(monkeypatch, there, 
         return [cell for cell in there if suite in (None, cell.tags["suite"])]
 
     monkeypatch.setattr(former_suite, "search_cells", search)
-    told, cells = cells_of(None, asked)
-    assert told == name
+    suite, cells = cells_of(None, asked)
+    assert suite == name
     assert [cell.run_id for cell in cells] == found
 
 

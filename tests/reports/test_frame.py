@@ -63,8 +63,8 @@ def test_store_becomes_a_frame(store):
     drift = frame.metrics[(frame.metrics["metric"] == "test/drift/off_target")]
     assert list(drift["value"]) == [0.25, 0.25]
     assert frame.not_measured["reason"].iloc[0] == "weights missing"
-    told = frame.settings[frame.settings["run_id"] == finished]
-    assert told[["setting", "value"]].to_numpy().tolist() == [["config.weight_au", "30.0"]]
+    logged = frame.settings[frame.settings["run_id"] == finished]
+    assert logged[["setting", "value"]].to_numpy().tolist() == [["config.weight_au", "30.0"]]
     assert frame.showcases[finished]["edits"].shape == (2, 8, 16, 16, 3)
 
 

@@ -88,8 +88,8 @@ def test_rows_with_fewer_people_have_paler_colours_of_their_method(section):
         "eggan-w-52-people",
     ]
     cells = make_frame(seeds=1).cells.iloc[:1].loc[[0] * len(names)].assign(method=names)
-    told = names_in(cells)
-    colours = [told.colour(name) for name in names]
+    shown = names_in(cells)
+    colours = [shown.colour(name) for name in names]
     assert len(set(colours)) == len(colours)
     brightness = [sum(int(c) for c in bytes.fromhex(colour[1:])) for colour in colours[:4]]
     assert brightness[1] > brightness[2] > brightness[3] > brightness[0]

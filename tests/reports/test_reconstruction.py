@@ -98,8 +98,8 @@ def test_cells_of_before_are_not_measured_and_methods_without_have_a_dash():
     none = pd.DataFrame(
         {"run_id": ["eggan-wti-s0"], "metric": ["test/reconstruction/psnr"], "reason": ["it offers none"]}
     )
-    told = dataclasses.replace(frame, not_measured=pd.concat([frame.not_measured, none]))
-    table, rows = rows_of(told)
+    explained = dataclasses.replace(frame, not_measured=pd.concat([frame.not_measured, none]))
+    table, rows = rows_of(explained)
     assert {entry.text for entry in rows[WITHOUT].values()} == {"–"}
     assert f"{WITHOUT}: it offers none" in table.notes
 

@@ -56,9 +56,9 @@ def test_the_old_ms_ssim_of_a_kept_frame_is_marked_and_never_given(folder):
     assert superseded_records(frame) == records
     assert frame.pairs["msssim"].isna().all()
     assert not frame.metrics["metric"].str.contains("msssim").any()
-    told = frame.not_measured[frame.not_measured["metric"] == "wide/pixels/msssim_w3"]
+    recorded = frame.not_measured[frame.not_measured["metric"] == "wide/pixels/msssim_w3"]
     edited = set(frame.cells.loc[frame.cells["method"] != "mean-au", "run_id"])
-    assert set(told.loc[told["reason"] == records[0]["reason"], "run_id"]) == edited
+    assert set(recorded.loc[recorded["reason"] == records[0]["reason"], "run_id"]) == edited
 
 
 def test_no_page_judges_no_claim_by_the_old_ms_ssim():
@@ -91,17 +91,17 @@ def test_a_page_states_the_changes_of_the_kept_ablations():
         row = next(line for line in results.splitlines() if line.startswith(f"| {label}"))
         for metric, (column, digits) in ABLATION_COLUMNS.items():
             change = means[method, metric] - means["eggan", metric]
-            told = row.replace("*", "").split("|")[column].split()[0]
-            assert float(told) == pytest.approx(change, abs=0.51 * 10**-digits), (method, metric)
+            printed = row.replace("*", "").split("|")[column].split()[0]
+            assert float(printed) == pytest.approx(change, abs=0.51 * 10**-digits), (method, metric)
 
 
 def test_a_page_states_the_scores_of_the_kept_study():
     data = read_study(ROOT / "results" / tuned_methods.STUDY)
-    told = document("study-results")
+    printed = document("study-results")
     fresh = fresh_trials(data.spec.study, data.reruns).groupby("trial")[[ERROR, ACCURACY]].mean()
     assert set(fresh.index) == {tuned_methods.TRIAL, 25, 5, 0}
     for trial, means in fresh.iterrows():
-        row = next(line for line in told.splitlines() if line.startswith(f"| {trial} "))
+        row = next(line for line in printed.splitlines() if line.startswith(f"| {trial} "))
         first = [cell.split()[0] if cell.strip() else "" for cell in row.split("|")[1:-1]]
         known = row_of(data.trials, trial)
         assert first[2:4] == [f"{known[ERROR]:.3f}", f"{means[ERROR]:.3f}"]

@@ -58,9 +58,9 @@ def test_old_cells_lose_the_withdrawn_metrics_alone_and_say_why():
     pd.testing.assert_frame_equal(
         found.pairs.drop(columns="msssim"), old.pairs.drop(columns="msssim"), check_dtype=False
     )
-    told = found.not_measured[found.not_measured["metric"] == "test/pixels/msssim_w3"]
-    assert set(told["run_id"]) == kept(old, "msssim")
-    assert set(told["reason"]) == {MS_SSIM.reason}
+    recorded = found.not_measured[found.not_measured["metric"] == "test/pixels/msssim_w3"]
+    assert set(recorded["run_id"]) == kept(old, "msssim")
+    assert set(recorded["reason"]) == {MS_SSIM.reason}
 
 
 def test_new_cells_keep_everything():
@@ -83,10 +83,10 @@ def test_a_withdrawn_metric_shows_its_reason_in_tables_and_findings():
     rows = {row.label: row for row in suite_tables.summary(found, section).rows}
     assert {entry.text for entry in rows["MS-SSIM (window 3) ↑"].entries} == {MS_SSIM.reason, "failed"}
     assert {entry.text for entry in rows["KID ↓"].entries} == {KID.reason, "failed"}
-    said = [v.text for v in findings(found, [section]) if "protocol version" in v.text]
-    assert len(said) == 1
-    assert "5 of 5 finished cells were scored under protocol version 1, the present one is 2" in said[0]
-    assert "pixels/msssim, realism/kid of theirs is superseded" in said[0]
+    stated = [v.text for v in findings(found, [section]) if "protocol version" in v.text]
+    assert len(stated) == 1
+    assert "5 of 5 finished cells were scored under protocol version 1, the present one is 2" in stated[0]
+    assert "pixels/msssim, realism/kid of theirs is superseded" in stated[0]
     new = make_frame(seeds=1)
     assert not any("protocol version" in v.text for v in findings(new, sections_of(new, quiet)))
 
@@ -98,9 +98,9 @@ def test_ablations_neither_show_nor_judge_by_a_withdrawn_metric():
     table = ablation_tables.ablation_table(found)
     assert not any("MS-SSIM" in column for column in table.columns)
     assert f"MS-SSIM (window 3): {MS_SSIM.reason}" in table.notes
-    said = [v for v in claim_findings(old, [found]) if "global facial shape" in v.text]
-    assert [v.tone for v in said] == ["open"]
-    assert said[0].text.endswith(f"pixels/msssim was not measured ({MS_SSIM.reason}).")
+    stated = [v for v in claim_findings(old, [found]) if "global facial shape" in v.text]
+    assert [v.tone for v in stated] == ["open"]
+    assert stated[0].text.endswith(f"pixels/msssim was not measured ({MS_SSIM.reason}).")
 
 
 def test_an_exported_frame_names_what_is_withdrawn_and_reads_back_without_it(tmp_path):

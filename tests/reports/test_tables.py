@@ -114,8 +114,8 @@ def mixture(frame, share):
 @pytest.mark.parametrize("share", [0.3, 0.7])
 def test_a_coin_between_the_trivial_answers_has_learnt_nothing(frame, share):
     faked = dataclasses.replace(frame, pairs=mixture(frame, share))
-    said = suite_findings.findings(faked, sections_of(faked, quiet))
-    on_eggan = next(v for v in said if v.text.startswith("EGGAN on"))
+    stated = suite_findings.findings(faked, sections_of(faked, quiet))
+    on_eggan = next(v for v in stated if v.text.startswith("EGGAN on"))
     assert on_eggan.tone != "good"
     assert "learnt" in on_eggan.text
 

@@ -70,7 +70,7 @@ def step_of(steps, pattern, which=0):
 MOMENTS = {
     "before it is its owner's": r"log .*\"trial_id\": 2, .*\"owner\"",
     "before the pruner has compared it": r"log .*\"trial_id\": 2, .*completed_rung_0",
-    "before it is told to be pruned": r"log .*\"op_code\": 6, .*\"trial_id\": 2, \"state\": 2",
+    "before it is marked as pruned": r"log .*\"op_code\": 6, .*\"trial_id\": 2, \"state\": 2",
     "while another reference waits": r"log .*\"trial_id\": 0, .*completed_rung_1",
     "between a state and its weights": r"replace 0001/s0/weights",
     "after its last score": r"log .*\"op_code\": 6, .*\"trial_id\": 1, \"state\": 1",
