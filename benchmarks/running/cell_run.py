@@ -68,7 +68,7 @@ def _score(
         timed = scoring.splits[0].edits.batch(slice(0, max(LATENCY_BATCHES)), opened.bench.device)
         costs = edit_costs(method, timed, opened.bench.device)
     scores = evaluate(editor, scoring)
-    _write_pictures(editor, folder, scoring)
+    _write_pictures(editor, folder, scoring, scores)
     return scores, costs
 
 
@@ -86,7 +86,7 @@ def _reference_scores(
         return evaluate_answer(reference.answer(dataset.aus(dataset.rows(TRAIN))), scoring)
     editor = Editor(reference.edit, reference.reads)
     scores = evaluate(editor, scoring)
-    _write_pictures(editor, folder, scoring)
+    _write_pictures(editor, folder, scoring, scores)
     return scores
 
 
@@ -134,8 +134,8 @@ def _restore(entry: MethodEntry, folder: Path, device: str) -> Method:
         raise
 
 
-def _write_pictures(editor: Editor, folder: Path, scoring: ScoringContext) -> None:
-    arrays = showcase(editor, scoring)
+def _write_pictures(editor: Editor, folder: Path, scoring: ScoringContext, scores: Scores) -> None:
+    arrays = showcase(editor, scoring) | scores.pictures
     with working("writing pictures"):
         write_showcase(arrays, folder / "scores" / "showcase.npz")
         write_atomically(folder / "images" / "probe_sheet.png", probe_sheet(arrays).save)

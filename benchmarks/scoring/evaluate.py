@@ -19,6 +19,7 @@ from benchmarks.protocol.protocol_config import Protocol
 from benchmarks.protocol.true_edits import NO_TRUTH, TruthCache
 from benchmarks.scoring import scores
 from benchmarks.scoring.caveats import notes_on
+from benchmarks.scoring.extremes import extremes
 from benchmarks.scoring.pair_columns import row_means
 from benchmarks.scoring.scores import RECONSTRUCTION
 from eggan.data.dataset import Dataset
@@ -179,7 +180,8 @@ def _split_readings(data: SplitData, scoring: ScoringContext) -> SplitReadings:
 class Scores:
     """The results of one cell; `write` stores them under the names that reports read.
 
-    `basis` is what the scores rest on, `ScoringContext.described`.
+    `basis` is what the scores rest on, `ScoringContext.described`. `pictures`: the best and the worst edits
+    of the last split, for the cell's showcase.
     """
 
     basis: dict[str, Any] = field(default_factory=dict)
@@ -189,6 +191,7 @@ class Scores:
     response: list[pd.DataFrame] = field(default_factory=list)
     control: list[pd.DataFrame] = field(default_factory=list)
     reconstruction: list[pd.DataFrame] = field(default_factory=list)
+    pictures: dict[str, np.ndarray] = field(default_factory=dict)
 
     def add(self, data: SplitData, values: dict[str, float]) -> None:
         """Add summary metrics of a split."""
@@ -304,8 +307,15 @@ def _score_pairs(result: Scores, editor: Editor, scoring: ScoringContext, data: 
     if "identity/real_accuracy" not in scored.summary:
         result.skip(data, "identity", NO_SECOND_IMAGE, "real_accuracy")
     frame = _score_pixels(result, scoring, data, scored)
+    result.pictures = _extremes(scoring, data, scored)
     _score_realism(result, scoring, data, scored.edits)
     _keep_pairs(result, data, frame)
+
+
+def _extremes(scoring: ScoringContext, data: SplitData, scored: ScoredPairs) -> dict[str, np.ndarray]:
+    truth = scoring.truth.of(data.edits, f"true {data.split} pairs")
+    sources = data.sources.images[data.edits.rows]
+    return extremes(scored.frame, sources, scored.edits, truth, data.split)
 
 
 def _keep_pairs(result: Scores, data: SplitData, frame: pd.DataFrame) -> None:

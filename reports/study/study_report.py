@@ -1,4 +1,4 @@
-"""A study's report: figures, tables and one static page, without scripts or requests."""
+"""A study's report: figures, tables and one static page, without requests; its script sorts tables."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -16,6 +16,7 @@ from reports.suite import suite_figures, suite_findings, suite_tables
 from reports.suite.ablation_figures import ablation_grids
 from reports.suite.ablation_tables import Ablations, ablation_table, ablations_of
 from reports.suite.claims import claim_findings
+from reports.suite.extremes_figure import extremes_figures
 from reports.suite.frame import Frame, Progress
 from reports.suite.people_results import people_figures, people_table
 from reports.suite.reconstruction_table import self_reconstruction
@@ -58,6 +59,7 @@ def build(frame: Frame, out: Path, progress: Progress) -> Report:
     with working("laying out the figures"):
         pictures = suite_figures.pictures(frame, sections)
         pictures = people_figures(sections) + validation_figures(frame) + pictures + ablation_grids(frame)
+        pictures += extremes_figures(frame)
     with working("filling the tables"):
         tables = [section_tables(frame, s, ablations.get(s.key), progress) for s in sections]
     pages = [

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.running import cells, environment, suite_run
@@ -283,6 +284,8 @@ def test_store_gets_the_cell_as_a_child_with_scores_and_state(tmp_path, store):
     assert run.data.params["config.strength"] == "1.0"
     names = {entry.path for entry in store.client.list_artifacts(run.info.run_id, "scores")}
     assert {"scores/summary.json", "scores/pairs-test.parquet", "scores/showcase.npz"} <= names
+    with np.load(small.folder() / "scores" / "showcase.npz") as shown:
+        assert shown["extreme_edit"].shape == shown["extreme_truth"].shape == (4, 3, 64, 64, 3)
     assert json.loads((small.folder() / "cell.json").read_text())["mlflow_run_id"] == run.info.run_id
 
 
