@@ -97,7 +97,7 @@ def check_critic_size(image_size: int) -> None:
         raise ValueError(f"image_size is {image_size}; the critic needs a multiple of 64")
 
 
-class ResidualBlock(nn.Module):
+class InstanceNormBlock(nn.Module):
     """Two 3 x 3 convolutions with instance norm and a sum, no activation after it. (B, C, H, W) -> same."""
 
     def __init__(self, width: int) -> None:
@@ -124,7 +124,7 @@ class Trunk(nn.Sequential):
             *conv_norm_relu(nn.Conv2d(3 + conditions, width, 7, 1, 3, bias=False)),
             *conv_norm_relu(nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False)),
             *conv_norm_relu(nn.Conv2d(2 * width, 4 * width, 4, 2, 1, bias=False)),
-            *(ResidualBlock(4 * width) for _ in range(blocks)),
+            *(InstanceNormBlock(4 * width) for _ in range(blocks)),
             *conv_norm_relu(nn.ConvTranspose2d(4 * width, 2 * width, 4, 2, 1, bias=False)),
             *conv_norm_relu(nn.ConvTranspose2d(2 * width, width, 4, 2, 1, bias=False)),
         )

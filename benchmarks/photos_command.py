@@ -76,7 +76,7 @@ def run_photos(arguments: argparse.Namespace) -> int:
 
 def _measure(arguments: argparse.Namespace, chosen: "ChosenWeights") -> "Measured":
     from benchmarks.photos.photos_run import measure
-    from benchmarks.photos.probe import LEVELS, Instruments
+    from benchmarks.photos.probe import LEVELS, PhotographReaders
     from eggan.edit.photograph import PhotographEditor
     from eggan.evaluation import identity_distance
     from eggan.evaluation.landmark_reader import load_landmark_reader
@@ -90,7 +90,7 @@ def _measure(arguments: argparse.Namespace, chosen: "ChosenWeights") -> "Measure
     measured = measure(
         portraits,
         lambda portrait, aus: PhotographEditor(chosen.model, portrait.pixels, portrait.face, aus),
-        Instruments(reader.read, reader.estimate, None if without else identity_distance.describe),
+        PhotographReaders(reader.read, reader.estimate, None if without else identity_distance.describe),
         LEVELS,
     )
     measured.card |= {

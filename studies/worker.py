@@ -177,11 +177,11 @@ class Worker:
             scores = run.scores()
         except optuna.TrialPruned as pruned:
             self._constrain(trial, run.probes[-1][1][ACCURACY])
-            self._tell(trial, started, str(pruned), TrialState.PRUNED)
+            self._record_end(trial, started, str(pruned), TrialState.PRUNED)
         except (TrainingFailed, UserError) as known:
             if is_disk_full(known):
                 raise
-            self._tell(trial, started, str(known), TrialState.FAIL)
+            self._record_end(trial, started, str(known), TrialState.FAIL)
         except (LostTrial, UpdateFinishedTrialError, Interrupted, KeyboardInterrupt):
             raise
         except Exception as bug:  # a bug that some parameters hit must not take the study with it
@@ -189,7 +189,7 @@ class Worker:
                 raise
             folder = trial_folder(self.context.folder(), trial.number)
             (folder / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
-            self._tell(trial, started, f"{type(bug).__name__}: {bug}", TrialState.FAIL)
+            self._record_end(trial, started, f"{type(bug).__name__}: {bug}", TrialState.FAIL)
         else:
             self._complete(trial, started, scores)
 
@@ -221,13 +221,15 @@ class Worker:
             trial.set_user_attr(name, value)
         self._constrain(trial, scores[ACCURACY])
         values = self.context.study.objective_values(scores)
-        self._tell(trial, started, "", TrialState.COMPLETE, values)
+        self._record_end(trial, started, "", TrialState.COMPLETE, values)
 
     def _constrain(self, trial: Trial, accuracy: float) -> None:
         if self.context.study.has_floor:
             trial.set_constraint(FLOOR, self.context.study.identity_floor - accuracy)
 
-    def _tell(self, trial: Trial, started: float, reason: str, state: TrialState, values: Any = None) -> None:
+    def _record_end(
+        self, trial: Trial, started: float, reason: str, state: TrialState, values: Any = None
+    ) -> None:
         try:
             trial.set_user_attr(REASON, reason)
             trial.set_user_attr("seconds", time.time() - started)

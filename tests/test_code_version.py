@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from eggan import __version__, tracking
-from eggan.tracking import machine
+from eggan.tracking import provenance
 
 
 class TestCodeVersion:
@@ -15,16 +15,16 @@ class TestCodeVersion:
         for words in (["init", "-q"], ["add", "."], ["commit", "-q", "--allow-empty", "-m", "x"]):
             author = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
             subprocess.run(["git", *author, *words], cwd=tmp_path, check=True)
-        machine.code_version.cache_clear()
+        provenance.code_version.cache_clear()
         yield tmp_path
-        machine.code_version.cache_clear()
+        provenance.code_version.cache_clear()
 
     def ask(self, monkeypatch, source):
-        monkeypatch.setattr(machine, "SOURCE", source)
-        return machine.code_version()
+        monkeypatch.setattr(provenance, "SOURCE", source)
+        return provenance.code_version()
 
     def test_our_own_checkout_has_a_commit(self):
-        machine.code_version.cache_clear()
+        provenance.code_version.cache_clear()
         version = tracking.code_version()
         assert set(version) == {"version.eggan", "commit", "dirty"}
         assert version["version.eggan"] == __version__

@@ -13,7 +13,7 @@ from benchmarks.bundle import run_here
 from eggan.errors import UserError
 from eggan.files import files_in, read_json, refuse_foreign, replaced_folder, write_json
 from eggan.progress import working
-from eggan.tracking.machine import SOURCE, STAMP, code_version
+from eggan.tracking.provenance import SOURCE, STAMP, code_version
 
 PACKAGES = ("eggan", "baselines", "benchmarks")
 SUFFIXES = (".py", ".npz", ".safetensors", ".json", ".csv", ".toml")

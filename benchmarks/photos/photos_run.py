@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.photos.portraits import Portrait, Unmeasured
-from benchmarks.photos.probe import Instruments, MakeEditor, Probed, probe
+from benchmarks.photos.probe import MakeEditor, PhotographReaders, Probed, probe
 from benchmarks.photos.summary import real_pairs
 from eggan.aus import AU_COLUMNS
 from eggan.errors import UserError
@@ -47,7 +47,7 @@ class Measured:
 def measure(
     portraits: Iterable[Portrait | Unmeasured],
     make_editor: MakeEditor,
-    instruments: Instruments,
+    instruments: PhotographReaders,
     levels: Sequence[float],
 ) -> Measured:
     """Probe all portraits; none that can be edited is a `UserError` that says why."""
@@ -91,11 +91,11 @@ class _Truth:
 def _true_probes(
     portrait: Portrait,
     truth: Callable[[np.ndarray], np.ndarray],
-    instruments: Instruments,
+    instruments: PhotographReaders,
     levels: Sequence[float],
 ) -> pd.DataFrame:
     """Return the probes of true edits, at the lowest and the highest level."""
-    alone = Instruments(instruments.read, instruments.estimate, None)
+    alone = PhotographReaders(instruments.read, instruments.estimate, None)
     ends = (min(levels), max(levels))
     return probe(portrait, lambda portrait, aus: _Truth(truth), alone, ends).probes
 

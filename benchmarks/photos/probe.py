@@ -22,7 +22,7 @@ ReadAUs = Callable[[np.ndarray], np.ndarray]  # landmarks (N, 468, 3) -> AUs (N,
 Describe = Callable[[np.ndarray, Face], np.ndarray]  # photograph, face -> descriptor
 
 
-class Editor(Protocol):
+class PhotographEditor(Protocol):
     """A photograph that has been analysed, ready for many edits."""
 
     def edit(self, target_aus: np.ndarray) -> np.ndarray:
@@ -30,11 +30,11 @@ class Editor(Protocol):
         ...
 
 
-MakeEditor = Callable[[Portrait, np.ndarray], Editor]  # portrait, its AUs (17,), NaN where unknown
+MakeEditor = Callable[[Portrait, np.ndarray], PhotographEditor]  # portrait, its AUs (17,), NaN where unknown
 
 
 @dataclass(frozen=True)
-class Instruments:
+class PhotographReaders:
     """What reads edits; without `describe` identities are not measured.
 
     `read` gives AUs in [0, 5], which can be asked for; `estimate` the same before they are cut off there: an
@@ -64,7 +64,10 @@ class Probed:
 
 
 def probe(
-    portrait: Portrait, make_editor: MakeEditor, instruments: Instruments, levels: Sequence[float] = LEVELS
+    portrait: Portrait,
+    make_editor: MakeEditor,
+    instruments: PhotographReaders,
+    levels: Sequence[float] = LEVELS,
 ) -> Probed:
     """Edit one portrait `AU_COUNT` times at each level and read what came of it."""
     started = time.perf_counter()
@@ -109,7 +112,7 @@ def face_again(edited: np.ndarray, face: Face) -> Face | None:
 
 
 def _reading(
-    edited: np.ndarray, face: Face, own: np.ndarray | None, instruments: Instruments
+    edited: np.ndarray, face: Face, own: np.ndarray | None, instruments: PhotographReaders
 ) -> dict[str, Any]:
     again = face_again(edited, face)
     unread = dict.fromkeys(AU_COLUMNS, np.nan)

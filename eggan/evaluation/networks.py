@@ -36,7 +36,7 @@ def conv_unit(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     )
 
 
-class ResidualBlock(nn.Module):
+class BatchNormBlock(nn.Module):
     """Two 3 x 3 convolutions with batch norm around a skip (He et al. 2016, Fig. 2)."""
 
     def __init__(self, channels: int) -> None:
@@ -56,7 +56,7 @@ def residual_trunk(inputs: int, widths: tuple[int, int, int], blocks: int) -> nn
     layers: list[nn.Module] = []
     for width in widths:
         layers.append(conv_unit(inputs, width, stride=2))
-        layers.extend(ResidualBlock(width) for _ in range(blocks))
+        layers.extend(BatchNormBlock(width) for _ in range(blocks))
         inputs = width
     return nn.Sequential(*layers)
 

@@ -15,8 +15,8 @@ from eggan.progress import working
 
 if TYPE_CHECKING:
     from eggan.tracking.address import first_line
-    from eggan.tracking.machine import code_version, describe_machine
     from eggan.tracking.presence import DIED, close_dead
+    from eggan.tracking.provenance import code_version, describe_machine
     from eggan.tracking.record import CELL_LIST, RunRecord, flat_params, read_record
     from eggan.tracking.run import TrackedRun, put_aside, ship_or_warn
     from eggan.tracking.ship import adopt_run, missing_artifacts, run_id_in, ship_folder
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 MODULES = {
     "address": ("first_line",),
-    "machine": ("code_version", "describe_machine"),
+    "provenance": ("code_version", "describe_machine"),
     "presence": ("DIED", "close_dead"),
     "record": ("CELL_LIST", "RunRecord", "flat_params", "read_record"),
     "run": ("TrackedRun", "put_aside", "ship_or_warn"),

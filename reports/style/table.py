@@ -61,7 +61,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One line of a table; `group` is the heading it stands under."""
 
     label: str
@@ -80,7 +80,7 @@ class Table:
     caption: str
     corner: str
     columns: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     notes: tuple[str, ...] = ()
     wide: bool = False
 
@@ -105,7 +105,7 @@ def mark_best(entries: Sequence[Entry], eligible: Sequence[bool], direction: str
     return tuple(replace(e, best=True) if i in winners else e for i, e in enumerate(entries))
 
 
-def mark_best_of_columns(rows: Sequence[Row], directions: Sequence[str]) -> list[Row]:
+def mark_best_of_columns(rows: Sequence[TableRow], directions: Sequence[str]) -> list[TableRow]:
     """Mark the best trained method of each column."""
     eligible = [row.kind == "method" for row in rows]
     columns = [

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from reports.style.table import Entry, Row, Table
+from reports.style.table import Entry, Table, TableRow
 
 EVIDENCE_COLUMNS = ("n", "seeds", "failed")
 CSV_COLUMNS = (
@@ -109,7 +109,7 @@ def _header(table: Table) -> list[str]:
     return [table.corner, *table.columns, *(EVIDENCE_COLUMNS if table.has_evidence else ())]
 
 
-def _cells(table: Table, row: Row, escape: Callable[[str], str], bold: tuple[str, str]) -> list[str]:
+def _cells(table: Table, row: TableRow, escape: Callable[[str], str], bold: tuple[str, str]) -> list[str]:
     """Return the cells of a line: label, entries with the best in `bold`, evidence.
 
     A wide table keeps only its last interval, the mean's; all are in CSV, HTML and the by-AU table.
@@ -122,13 +122,13 @@ def _cells(table: Table, row: Row, escape: Callable[[str], str], bold: tuple[str
     return [escape(row.label), *marked, *(map(escape, _evidence(row)) if table.has_evidence else ())]
 
 
-def _evidence(row: Row) -> list[str]:
+def _evidence(row: TableRow) -> list[str]:
     if row.evidence is None:
         return ["–", "–", "–"]
     return [f"{row.evidence.pairs:,}", row.evidence.seeds_text, str(len(row.evidence.failures))]
 
 
-def _csv_line(table: Table, row: Row, column: str, entry: Entry) -> list[str]:
+def _csv_line(table: Table, row: TableRow, column: str, entry: Entry) -> list[str]:
     values = (entry.value, entry.low, entry.high, entry.spread)
     numbers = [f"{value:.8g}" if math.isfinite(value) else "" for value in values]
     words = "" if entry.measured else entry.number

@@ -13,7 +13,7 @@ from eggan.evaluation.statistics import Difference, Interval, Statistic, holm, m
 from eggan.progress import progress_bar
 from eggan.randomness import numpy_generator
 from reports.style.metric_catalogue import METRICS, Metric
-from reports.style.table import Entry, Row, Table
+from reports.style.table import Entry, Table, TableRow
 from reports.suite.estimates import (
     Group,
     au_statistic,
@@ -150,7 +150,7 @@ def ablation_table(found: Ablations) -> Table:
     rows = [_full_row(found.full, found.metrics)] if found.full else []
     for group in found.groups:
         heading = PAPERS if in_paper[group.method] else FURTHER
-        rows.append(Row(group.title, _changes(found, group), group=heading, evidence=group.evidence))
+        rows.append(TableRow(group.title, _changes(found, group), group=heading, evidence=group.evidence))
     return section_table(
         found.section,
         "ablations",
@@ -166,9 +166,9 @@ def ablation_table(found: Ablations) -> Table:
     )
 
 
-def _full_row(full: Group, metrics: tuple[Metric, ...]) -> Row:
+def _full_row(full: Group, metrics: tuple[Metric, ...]) -> TableRow:
     values = interval(full, _stacked(full.pairs, metrics), "ablation")
-    return Row("EGGAN, all parts (values)", _entries(values, metrics), evidence=full.evidence)
+    return TableRow("EGGAN, all parts (values)", _entries(values, metrics), evidence=full.evidence)
 
 
 def _entries(values: Interval, metrics: tuple[Metric, ...]) -> tuple[Entry, ...]:

@@ -5,7 +5,7 @@ import pandas as pd
 
 from eggan.evaluation.statistics import Interval, weighted_mean
 from reports.style.metric_catalogue import METRICS, SELF_RECONSTRUCTION, Metric
-from reports.style.table import Entry, Evidence, Row, Table, mark_best_of_columns
+from reports.style.table import Entry, Evidence, Table, TableRow, mark_best_of_columns
 from reports.suite.estimates import Group, interval
 from reports.suite.frame import Frame
 from reports.suite.method_names import method_kind
@@ -38,7 +38,7 @@ def self_reconstruction(frame: Frame, section: Section) -> Table | None:
             rows.append(_row(group, sources, metrics, reasons))
             continue
         words, note = _absence(group, reasons)
-        rows.append(Row(group.title, (Entry(words=words),) * len(metrics), evidence=group.evidence))
+        rows.append(TableRow(group.title, (Entry(words=words),) * len(metrics), evidence=group.evidence))
         notes += [f"{group.title}: {note}"] if note else []
     return section_table(
         section,
@@ -53,7 +53,7 @@ def self_reconstruction(frame: Frame, section: Section) -> Table | None:
     )
 
 
-def _row(group: Group, sources: pd.DataFrame, metrics: list[Metric], reasons: pd.Series) -> Row:
+def _row(group: Group, sources: pd.DataFrame, metrics: list[Metric], reasons: pd.Series) -> TableRow:
     seeds, owed = sources["seed"].nunique(), group.evidence
     evidence = Evidence(len(sources) // seeds, seeds, owed.owed, owed.failures, owed.run_ids)
     entries = []
@@ -61,7 +61,7 @@ def _row(group: Group, sources: pd.DataFrame, metrics: list[Metric], reasons: pd
         why = reasons[reasons.index.str.startswith(metric.key)]
         words = f"not measured: {why.iloc[0]}" if len(why) else "not measured"
         entries.append(entry(_interval(group, sources, metric), metric.digits, words=words))
-    return Row(group.title, tuple(entries), evidence=evidence)
+    return TableRow(group.title, tuple(entries), evidence=evidence)
 
 
 def _absence(group: Group, reasons: pd.Series) -> tuple[str, str]:

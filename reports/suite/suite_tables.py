@@ -14,7 +14,7 @@ from eggan.aus import AU_COUNT, AU_NAMES, AU_NUMBERS
 from eggan.evaluation.statistics import Interval, kendall, spearman, weighted_mean
 from eggan.progress import progress_bar
 from reports.style.metric_catalogue import COST, METRICS, UNREAD, Metric
-from reports.style.table import Entry, Row, Table, mark_best, mark_best_of_columns
+from reports.style.table import Entry, Table, TableRow, mark_best, mark_best_of_columns
 from reports.suite import published
 from reports.suite.estimates import (
     THIRD,
@@ -54,7 +54,7 @@ def section_table(
     caption: str,
     corner: str,
     columns: Iterable[str],
-    rows: Iterable[Row],
+    rows: Iterable[TableRow],
     notes: Iterable[str] = (),
     wide: bool = False,
 ) -> Table:
@@ -68,18 +68,18 @@ def method_rows(
     entries: Callable[[Group], Iterable[Entry]],
     directions: Sequence[str],
     heading: str = "",
-) -> list[Row]:
+) -> list[TableRow]:
     """Return a row per method under a heading, with the best trained method of each column marked."""
-    rows = [Row(g.title, tuple(entries(g)), method_kind(g.method), heading, g.evidence) for g in groups]
+    rows = [TableRow(g.title, tuple(entries(g)), method_kind(g.method), heading, g.evidence) for g in groups]
     return mark_best_of_columns(rows, directions)
 
 
 def metric_row(
     groups: Sequence[Group], entries: Iterable[Entry], label: str, direction: str, heading: str
-) -> Row:
+) -> TableRow:
     """Return a row with a column per method, with the best trained method marked."""
     eligible = [method_kind(group.method) == "method" for group in groups]
-    return Row(label, mark_best(list(entries), eligible, direction), group=heading)
+    return TableRow(label, mark_best(list(entries), eligible, direction), group=heading)
 
 
 def entry(found: Interval | None, digits: int, position: int | None = None, words: str = "") -> Entry:
@@ -121,8 +121,8 @@ def unread_notes(section: Section) -> tuple[str, ...]:
     )
 
 
-def _published_row(title: str, values: Iterable[float], dashes: int = 0, heading: str = "") -> Row:
-    return Row(f"{title}, published", (*map(Entry, values), *[DASH] * dashes), "published", heading)
+def _published_row(title: str, values: Iterable[float], dashes: int = 0, heading: str = "") -> TableRow:
+    return TableRow(f"{title}, published", (*map(Entry, values), *[DASH] * dashes), "published", heading)
 
 
 def _direction(metric: AUMetric) -> str:
@@ -131,7 +131,7 @@ def _direction(metric: AUMetric) -> str:
 
 def table1(section: Section) -> Table:
     """Return the paper's Table 1: MSE and PCC per AU and mean, ours above the published rows."""
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     for metric, heading in AU_HEADINGS.items():
         directions = [_direction(metric)] * (AU_COUNT + 1)
         rows += method_rows(section.groups, partial(_au_entries, section, metric), directions, heading)
@@ -241,13 +241,13 @@ def table2(frame: Frame, section: Section) -> Table:
     )
 
 
-def _real_row(frame: Frame, section: Section) -> Row:
+def _real_row(frame: Frame, section: Section) -> TableRow:
     """Real pairs do not depend on the method: the value of the first method that has one."""
     names = ("identity/real_accuracy", "identity/false_accept_rate")
     of_methods = ([seed_entry(frame, group, name, 2) for name in names] for group in section.groups)
     first = next((pair for pair in of_methods if pair[0].measured), [Entry(words="not measured"), DASH])
     entries = (*(replace(value, spread=math.nan) for value in first), DASH, DASH)
-    return Row("Real pairs (upper bound)", entries, "reference")
+    return TableRow("Real pairs (upper bound)", entries, "reference")
 
 
 def seed_entry(frame: Frame, group: Group, key: str, digits: int) -> Entry:
@@ -358,7 +358,7 @@ def differences(section: Section, progress: Progress = progress_bar) -> Table | 
     steps = progress(comparisons, len(compared), f"paired differences on {section.key}")
     found = {(metric, other.method): c for (metric, other), c in zip(compared, steps, strict=True)}
     rows = [
-        Row(label, tuple(_difference_entry(found[metric, g.method], i) for g in others), group=heading)
+        TableRow(label, tuple(_difference_entry(found[metric, g.method], i) for g in others), group=heading)
         for metric, heading in AU_HEADINGS.items()
         for i, label in enumerate(AU_LABELS)
     ]
@@ -395,7 +395,7 @@ def estimator_agreement(section: Section) -> Table:
         ranks = means.round(6).rank(ascending=_direction(metric) == "min", method="min")
         for method in means.index:
             entries = [_known(v, 3) for v in means.loc[method]] + [_known(r, 0) for r in ranks.loc[method]]
-            rows.append(Row(section.names.title(method), tuple(entries), method_kind(method), heading))
+            rows.append(TableRow(section.names.title(method), tuple(entries), method_kind(method), heading))
         notes += [
             f"{_pair_of(section, metric, one, other)}: {_rank_correlation(means, one, other)}"
             for one, other in combinations(read, 2)

@@ -119,7 +119,7 @@ sys.path.append({root!r})
 from benchmarks.bundle import node_suite
 from benchmarks.bundle.budget import Timed
 from benchmarks.bundle.packing import pack
-from eggan.tracking.machine import code_version
+from eggan.tracking.provenance import code_version
 from tests.benchmarks.fakes import TRAINING, make_bench, tiny_suite
 timed = node_suite.timed
 node_suite.timed = lambda run: Timed(max(1.0, timed(run).seconds))  # as on a slow machine: few images fit

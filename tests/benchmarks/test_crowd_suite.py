@@ -20,7 +20,7 @@ TWICE = replace(fake_entry(), name="painter-crowd", title="Painter (crowd)", lea
 
 
 def crowd_bench(root):
-    """A workbench whose builds are painted: the twin as `make_bench` has it, a crowd of five people."""
+    """An environment whose builds are painted: the twin as `make_bench` has it, a crowd of five people."""
     people = {"twin": {"train": 2, "val": 1, "test": 3}, "crowd": {"train": 4, "val": 1}}
 
     def build(split, size, seed, workers, out):

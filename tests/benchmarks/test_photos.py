@@ -159,7 +159,7 @@ class TestProbe:
             return photograph[0, :AU_COUNT, 0] / 10
 
         portrait = portraits.Portrait("p", "photograph", "", picture, face, seconds=1.0)
-        instruments = probe.Instruments(
+        instruments = probe.PhotographReaders(
             lambda landmarks: shown[None], lambda landmarks: shown[None] - BELOW, describe
         )
         return probe.probe(portrait, lambda portrait, aus: painter, instruments), painter
@@ -289,7 +289,7 @@ def test_renders_are_drawn_with_the_asked_aus_beside_their_edits(monkeypatch):
     portrait = portraits.Portrait("render 1", "render", "r", picture, face, truth=truth)
     photograph = portraits.Portrait("p", "photograph", "", picture, face)
     ones = np.ones((1, AU_COUNT))
-    read = probe.Instruments(lambda landmarks: ones, lambda landmarks: ones, None)
+    read = probe.PhotographReaders(lambda landmarks: ones, lambda landmarks: ones, None)
     lost = portraits.Unmeasured("x.png", "no face was found")
     made = photos_run.measure([portrait, lost, photograph], lambda portrait, aus: painter, read, (0.0, 5.0))
     assert len(made.probes) == 4 * AU_COUNT

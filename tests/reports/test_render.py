@@ -4,7 +4,7 @@ import io
 import pytest
 
 from reports.style import table_writers
-from reports.style.table import Entry, Evidence, Row, Table, mark_best
+from reports.style.table import Entry, Evidence, Table, TableRow, mark_best
 
 
 @pytest.fixture
@@ -12,8 +12,8 @@ def table():
     evidence = Evidence(1392, 2, 3, ("seed 2 failed: NaN",), ("r1", "r2", "r3"))
     ours, missing = Entry(0.244, 0.2, 0.3, best=True), Entry(words="not measured: weights_x missing")
     rows = (
-        Row("EGGAN", (ours, missing), "method", "MSE ↓", evidence),
-        Row("EGGAN, published", (Entry(0.24), Entry(97.04)), "published", "MSE ↓"),
+        TableRow("EGGAN", (ours, missing), "method", "MSE ↓", evidence),
+        TableRow("EGGAN, published", (Entry(0.24), Entry(97.04)), "published", "MSE ↓"),
     )
     return Table("t", "Table", "50 % caption.", "Method", ("Avg", "B"), rows, ("a note",))
 

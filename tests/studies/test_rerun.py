@@ -194,7 +194,7 @@ def test_a_failed_training_shows_in_the_status(finished):
     assert list(read_reruns(context.folder())[0]["state"]) == ["finished", "failed"]
 
 
-def test_a_desk_is_not_reopened_over_other_data_or_instruments(finished):
+def test_a_context_is_not_reopened_over_other_data_or_instruments(finished):
     context, _ = finished
     assert reopen_study_context(context.folder(), context.bench).spec == context.spec
     instruments = context.bench.instruments("cpu")
