@@ -25,7 +25,7 @@ bundle: $(VENV)/.installed  ## write a folder that runs suites on a node without
 	$(BIN)/eggan bench bundle --out bundle
 
 test: $(VENV)/.installed-dev lint  ## lint, types and tests
-	$(TEST_ENV) $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadscope
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder
 
 portraits: $(VENV)/.installed  ## fetch photographs for `eggan bench photos` and its tests
 	$(BIN)/python -m tests.fetch_portraits data/portraits

@@ -54,6 +54,12 @@ def tiny_manifest(identities: int = 4, train: int = 3) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with modules that have slow tests, so that no process is left alone with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture
 def manifest() -> pd.DataFrame:
     return tiny_manifest()
