@@ -1,8 +1,7 @@
 import dataclasses
 import json
+import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,9 +17,8 @@ from eggan import tracking
 from eggan.errors import UserError
 from eggan.tracking.read import search_cells
 from eggan.tracking.ship import TAG_CHARACTERS
-from tests.benchmarks.fakes import PaintingMethod, fake_instruments, make_bench, tiny_suite
-
-ROOT = Path(__file__).parents[2]
+from tests.benchmarks.fakes import TRAINING, PaintingMethod, fake_instruments, make_bench, tiny_suite
+from tests.forked import ended, started
 
 
 @pytest.fixture(scope="module")
@@ -226,33 +224,25 @@ def test_a_full_disk_is_one_line_and_finished_cells_stay(tmp_path, monkeypatch):
     assert small.run(0) == "finished"
 
 
-KILLED = """
-import os, signal, sys
-sys.path.insert(0, {root!r})
-from dataclasses import replace
-from pathlib import Path
-from tests.benchmarks import fakes
-from tests.benchmarks.test_runner import SmallSuite
+def run_and_be_killed(root: Path, number: int) -> None:
+    """Train until the fifth step, where this process gets a signal."""
+    update = PaintingMethod.update
 
-update = fakes.PaintingMethod.update
-def slow(self, batch, step):
-    if step == 5:
-        os.kill(os.getpid(), {number})
-    return update(self, batch, step)
-fakes.PaintingMethod.update = slow
-training = replace(fakes.TRAINING, checkpoint_every_seconds=0.0)
-SmallSuite(Path(sys.argv[1]), references=False, training=training).run()
-"""
+    def slow(self, batch, step):
+        if step == 5:
+            os.kill(os.getpid(), number)
+        return update(self, batch, step)
+
+    PaintingMethod.update = slow
+    training = dataclasses.replace(TRAINING, checkpoint_every_seconds=0.0)
+    SmallSuite(root, references=False, training=training).run()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
 def test_a_killed_cell_is_seen_as_interrupted_and_goes_on(tmp_path, number):
-    program = KILLED.format(root=str(ROOT), number=int(number))
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, cwd=ROOT
-    )
-    assert done.returncode != 0, done.stderr
+    status = ended(started(run_and_be_killed, tmp_path, int(number)))
+    assert status == -number if number == signal.SIGKILL else status > 0
     training = dataclasses.replace(tiny_suite().rows[0].training, checkpoint_every_seconds=0.0)
     small = SmallSuite(tmp_path, references=False, training=training)
     assert read_status(small.folder()).state == "interrupted"

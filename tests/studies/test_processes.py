@@ -7,9 +7,9 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -17,18 +17,18 @@ import pytest
 from eggan.tracking import DIED
 from studies.storage.study_storage import open_study
 from studies.storage.trials import trial_frame
+from tests.forked import ended, started
 from tests.studies import study_context as small
+from tests.studies import work
 from tests.studies.study_context import make_context, make_study
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 
 def worker(
     root: Path, number: int, settings: dict, url: str = "", kill_at: int = -1, together: int = 1
-) -> subprocess.Popen:
-    words = [str(root), str(number), json.dumps(settings), url, str(kill_at), str(together)]
-    return subprocess.Popen([sys.executable, "-m", "tests.studies.work", *words], cwd=ROOT)
+) -> BaseProcess:
+    return started(work.main, root, number, settings, url, kill_at, together)
 
 
 def prepare(root: Path, monkeypatch, url: str = "", **settings):
@@ -54,10 +54,10 @@ def check_complete(study, trials: int) -> None:
 def test_the_same_command_continues_a_study_whose_worker_was_killed(tmp_path, monkeypatch):
     settings = {"trials": 3}
     context, _ = prepare(tmp_path, monkeypatch, **settings)
-    assert worker(tmp_path, 0, settings, kill_at=5).wait() == -signal.SIGKILL
+    assert ended(worker(tmp_path, 0, settings, kill_at=5)) == -signal.SIGKILL
     assert list(trial_frame(open_study(context.folder()))["state"]) == ["running", "waiting"]
     assert (context.folder() / "trials" / "0000" / "s0" / "training_state.pt").exists()
-    assert worker(tmp_path, 0, settings).wait() == 0
+    assert ended(worker(tmp_path, 0, settings)) == 0
     study = open_study(context.folder())
     frame = trial_frame(study)
     assert (frame["state"][0], frame["reason"][0]) == ("failed", DIED)
@@ -75,7 +75,7 @@ def test_two_workers_share_a_journal(tmp_path, monkeypatch):
     settings = {"trials": 6}
     context, _ = prepare(tmp_path, monkeypatch, **settings)
     both = [worker(tmp_path, number, settings, together=2) for number in (0, 1)]
-    assert [process.wait() for process in both] == [0, 0]
+    assert [ended(process) for process in both] == [0, 0]
     study = open_study(context.folder())
     check_complete(study, 6)
     assert len({trial.user_attrs["owner"]["pid"] for trial in study.trials}) == 2
@@ -146,9 +146,9 @@ def _create_database(psycopg, address: str) -> None:
 def test_workers_share_postgresql_and_survive_a_kill(tmp_path, monkeypatch, postgresql):
     settings = {"trials": 5}
     context, _ = prepare(tmp_path, monkeypatch, postgresql, **settings)
-    assert worker(tmp_path, 0, settings, postgresql, kill_at=5).wait() == -signal.SIGKILL
+    assert ended(worker(tmp_path, 0, settings, postgresql, kill_at=5)) == -signal.SIGKILL
     both = [worker(tmp_path, number, settings, postgresql) for number in (0, 1)]
-    assert [process.wait() for process in both] == [0, 0]
+    assert [ended(process) for process in both] == [0, 0]
     study = open_study(context.folder())
     check_complete(study, 5)
     assert trial_frame(study)["reason"][0] == DIED

@@ -1,23 +1,18 @@
-"""A worker process of a small study: python work.py ROOT NUMBER SETTINGS URL KILL_AT TOGETHER.
-
-KILL_AT: the update of the first trial at which the process kills itself, -1 for never. TOGETHER: how many
-workers must be in a trial before any goes on with its first one: a slow start leaves nobody without work.
-"""
+"""What a worker process of a small study does."""
 
 import dataclasses
-import json
 import os
 import signal
-import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from studies.storage.study_storage import open_study
 from studies.worker import Worker
 from tests.studies import study_context as small
 
 
-def meet(root: Path, number: str, together: int) -> None:
+def meet(root: Path, number: int, together: int) -> None:
     """Wait until so many workers are in a trial; fail after two minutes."""
     (root / f"in-trial-{number}").touch()
     deadline = time.monotonic() + 120
@@ -27,20 +22,22 @@ def meet(root: Path, number: str, together: int) -> None:
         time.sleep(0.05)
 
 
-def main(root: str, number: str, settings: str, url: str, kill_at: str, together: str) -> None:
+def main(root: Path, number: int, settings: dict[str, Any], url: str, kill_at: int, together: int) -> None:
+    """Work on the study in `root`.
+
+    `kill_at` is the update of the first trial at which the process kills itself, -1 for never; `together` is
+    how many workers must be in a trial before any goes on with its first one: a slow start leaves nobody
+    without work.
+    """
     update = small.StudiedPainter.update
 
     def fatal(self, batch, step):
-        if step == int(kill_at):
+        if step == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
-        meet(Path(root), number, int(together))
+        meet(root, number, together)
         return update(self, batch, step)
 
     small.StudiedPainter.update = fatal
     small.TRAINING = dataclasses.replace(small.TRAINING, checkpoint_every_seconds=0.0)
-    context = small.make_context(Path(root), storage=url, **json.loads(settings))
+    context = small.make_context(root, storage=url, **settings)
     Worker(context, open_study(context.folder(), url)).run()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
