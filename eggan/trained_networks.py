@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from eggan.adam import Adam
 from eggan.aus import EXPRESSIONS
 from eggan.checkpoint import load_optimizers
 from eggan.errors import UserError
@@ -209,9 +208,10 @@ def weighted_total(
     }
 
 
-def adam(network: nn.Module, learning_rate: float, betas: tuple[float, float]) -> Adam:
+def adam(network: nn.Module, learning_rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
     """Return the fused Adam of one network; before each step the processes of a training share gradients."""
-    from eggan.distributed import average_gradients  # an edit does without
+    from eggan.adam import Adam  # an edit does without these
+    from eggan.distributed import average_gradients
 
     optimizer = Adam(network.parameters(), lr=learning_rate, betas=betas, fused=True)
     optimizer.register_step_pre_hook(lambda own, *_: average_gradients(own))
