@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,6 @@ NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 CHUNK = 1 << 20
 LOCK_POLL_SECONDS = 0.01
 HOLDER_START = b'{"pid": '  # of what a lock file holds, if anything
-
-_swept: set[Path] = set()
 
 
 # --- writing
@@ -217,9 +216,7 @@ def is_writable(place: Path) -> bool:
 def staging_folder(parent: Path) -> Iterator[Path]:
     """Lend a hidden, locked folder in `parent`; it is removed at the end, and so are those of the dead."""
     parent.mkdir(parents=True, exist_ok=True)
-    if parent not in _swept:
-        sweep(parent)
-        _swept.add(parent)
+    _sweep_once(parent)
     folder, lock = _make_staging(parent)
     try:
         yield folder
@@ -227,6 +224,11 @@ def staging_folder(parent: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
         if lock is not None:
             lock.release()
+
+
+@lru_cache(maxsize=256)  # a process that lands thousands of cells does not keep the name of each
+def _sweep_once(parent: Path) -> None:
+    sweep(parent)
 
 
 def _make_staging(parent: Path) -> tuple[Path, FileLock | None]:

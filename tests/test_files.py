@@ -83,7 +83,7 @@ def test_a_kill_at_any_step_leaves_the_old_folder_or_the_new_one(tmp_path, monke
         write_folder(folder, "old")  # the next run mends everything
         assert contents(folder) == whole("old")
         assert leftovers(tmp_path) == []
-        files._swept.clear()
+        files._sweep_once.cache_clear()
     assert all(state in (whole("old"), whole("new")) for state in found)
     assert whole("old") in found
     assert whole("new") in found, "some kill must come after the replacement"
@@ -99,7 +99,7 @@ def test_a_kill_at_any_step_leaves_the_old_file_or_the_new_one(tmp_path):
         found.append(path.read_text())
         files.write_text("old", path)
         assert os.listdir(tmp_path) == ["x.txt"]
-        files._swept.clear()
+        files._sweep_once.cache_clear()
     assert set(found) == {"old", "new"}
 
 

@@ -29,6 +29,8 @@ LIBRARIES = (
         "onnxruntime",
         "starlette",
         "uvicorn",
+        "dask",
+        "distributed",
     ),
 )
 CODE = """

@@ -350,9 +350,10 @@ class ClusterRun:
         self.on_end(running.job, outcome)
         if running.future is not None:
             running.future.release()
-        if running.job.state_file:
+        if not running.job.in_place:
             with suppress(*GONE):
-                self.client.set_metadata([remote.state_key(running.job.name)], None)
+                for key in (remote.state_key(running.job.name), remote.owner_key(running.job.name)):
+                    self.client.set_metadata([key], None)
 
     def _bring_checkpoints(self) -> None:
         at = {name: worker for worker, names in self.client.processing().items() for name in names}

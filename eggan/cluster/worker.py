@@ -14,10 +14,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import dask
 import psutil
+from dask.utils import parse_timedelta
 from distributed import Status, Worker, get_worker
 from distributed.utils import sync
 
@@ -25,6 +28,7 @@ from eggan.child_process import child_environment
 from eggan.cluster.version import program_version
 from eggan.command_call import call_command
 from eggan.files import files_in, hash_files, is_locked
+from eggan.process_owner import owner_lives, owner_of, this_host
 from eggan.startup import OWN_THREADS, THREADS, WAITING
 from eggan.tracking.record import METRICS_FILE, SHIPPED_FILE
 
@@ -127,10 +131,8 @@ def _run_below(root: Path, call: Call, worker: Worker, name: str) -> Ended:
         return Ended(worker.address, last_words=reason)
     for place, sha256 in call.files.items():
         _place(root, place, sha256)
-    while call.lock and is_locked(inside(root, call.lock)):  # of a worker that died a moment ago
-        if not _is_wanted(worker, name):
-            return Ended(worker.address, stopped=True)
-        time.sleep(LOOK_SECONDS)
+    if not _is_alone(root, call, worker, name):
+        return Ended(worker.address, stopped=True)
     if call.state_file:
         _go_on_from(root, call, state)
         _ask(worker, "set_metadata", keys=[state_key(name), "starts"], value=state.get("starts", 0) + 1)
@@ -140,10 +142,51 @@ def _run_below(root: Path, call: Call, worker: Worker, name: str) -> Ended:
     with tempfile.TemporaryFile() as words:
         out_of_sight: dict[str, Any] = {"cwd": root, "stdout": words, "stderr": words}
         out_of_sight["start_new_session"] = True  # Ctrl-C in the worker's terminal is the worker's to pass on
-        status, wanted = _process(call.text, own, worker, name, **out_of_sight)
+        status, wanted = _process(
+            call.text, own, worker, name, partial(_note_owner, worker, name), **out_of_sight
+        )
+        if worker.status in (Status.running, Status.paused):
+            _ask(worker, "set_metadata", keys=[owner_key(name)], value=None)
         words.seek(max(0, words.seek(0, os.SEEK_END) - LAST_WORDS))
         last = words.read().decode(errors="replace")
     return Ended(worker.address, status, (), not wanted, last)
+
+
+def _is_alone(root: Path, call: Call, worker: Worker, name: str) -> bool:
+    """Wait until no other process of a call can be at work; return False where it is not wanted any more.
+
+    A worker that was lost may live on behind a cut network. It notices within the time that Dask gives a
+    silent connection, so that one on another machine is given as long again to end its process.
+    """
+    owner = _ask(worker, "get_metadata", keys=[owner_key(name)], default=None)
+    elsewhere = owner is not None and owner["host"] != this_host()
+    deadline = time.monotonic() + (cut_seconds() if elsewhere else 0.0)
+
+    def others() -> bool:
+        if call.lock and is_locked(inside(root, call.lock)):  # of a worker that died a moment ago
+            return True
+        return time.monotonic() < deadline if elsewhere else owner is not None and owner_lives(owner)
+
+    while others():
+        if not _is_wanted(worker, name):
+            return False
+        time.sleep(LOOK_SECONDS)
+    return True
+
+
+def cut_seconds() -> float:
+    """Return after how many seconds without an answer Dask takes a connection for cut."""
+    return float(parse_timedelta(dask.config.get("distributed.comm.timeouts.tcp")))
+
+
+def owner_key(name: str) -> str:
+    """Return where the scheduler keeps which process a task has, until that has ended."""
+    return f"{name}-owner"
+
+
+def _note_owner(worker: Worker, name: str, pid: int) -> None:
+    with suppress(psutil.NoSuchProcess):
+        _ask(worker, "set_metadata", keys=[owner_key(name)], value=owner_of(pid))
 
 
 def _run_in_place(call: Call, worker: Worker, name: str) -> Ended:
@@ -161,7 +204,12 @@ def _ask(worker: Worker, what: str, **values: Any) -> Any:
 
 
 def _process(
-    text: str, own: Mapping[str, str], worker: Worker, name: str, **options: Any
+    text: str,
+    own: Mapping[str, str],
+    worker: Worker,
+    name: str,
+    on_start: Callable[[int], None] = lambda _: None,
+    **options: Any,
 ) -> tuple[int, bool]:
     """Run a call's process; return its status, and whether it was wanted to its end."""
     environment = {**os.environ, **own, **child_environment()}
@@ -170,13 +218,16 @@ def _process(
         path = Path(folder, "call.json")
         path.write_text(text, encoding="utf-8")
         process = subprocess.Popen(call_command(path), env=environment, stdin=subprocess.DEVNULL, **options)
-        wanted = _waited_for(process, lambda: _is_wanted(worker, name))
+        wanted = _waited_for(process, lambda: _is_wanted(worker, name), on_start)
     return process.returncode, wanted
 
 
-def _waited_for(process: "subprocess.Popen[bytes]", is_wanted: Callable[[], bool]) -> bool:
+def _waited_for(
+    process: "subprocess.Popen[bytes]", is_wanted: Callable[[], bool], on_start: Callable[[int], None]
+) -> bool:
     """Wait for a process, which is asked to stop once it is not wanted; return whether it was to its end."""
     try:
+        on_start(process.pid)
         while is_wanted():
             try:
                 process.wait(LOOK_SECONDS)

@@ -10,18 +10,17 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import optuna
-import psutil
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from eggan.files import write_json
+from eggan.process_owner import owner_lives, owner_of_this_process, this_host
 from eggan.tracking.presence import DIED
 from studies.storage.study_storage import STORAGE_ERRORS, set_trial_attr, set_trial_running
 from studies.storage.trials import AGAIN, ATTEMPT, Attempts, queue_again
@@ -35,30 +34,6 @@ CLOSED_ERRORS = (ValueError, RuntimeError, KeyError)
 
 class LostTrial(Exception):
     """Somebody else closed this trial, because it seemed dead; its result is not wanted any more."""
-
-
-@lru_cache(maxsize=1)
-def this_host() -> str:
-    """Return a name of this machine since its last start: process numbers mean nothing beyond it."""
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    start = boot.read_text(encoding="utf-8").strip() if boot.exists() else psutil.boot_time()
-    return f"{socket.gethostname()}:{start}"
-
-
-def owner_of_this_process() -> dict[str, Any]:
-    """Return what names this process, even after its number was given to another."""
-    own = psutil.Process()
-    return {"host": this_host(), "pid": own.pid, "started": own.create_time()}
-
-
-def owner_lives(owner: dict[str, Any]) -> bool:
-    """Return whether a process of this machine still runs."""
-    try:
-        process = psutil.Process(int(owner["pid"]))
-        same = abs(process.create_time() - float(owner["started"])) < 1.0
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 class Watch:

@@ -1,8 +1,9 @@
 """What a cluster costs and gains; no test, since it needs a quiet machine.
 
-export PYTHONPATH=.                                     workers find this module there
 python -m tests.cluster.measure_scale overhead 1000     milliseconds a job through four workers, memory
-python -m tests.cluster.measure_scale speed 8           two workers against one, each job one thread
+python -m tests.cluster.measure_scale local 1000        the same in place, four at a time
+python -m tests.cluster.measure_scale speed 8           two at a time against one, each job one thread
+python -m tests.cluster.measure_scale start 5           seconds until two at a time can begin
 """
 
 import argparse
@@ -12,20 +13,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
 from distributed import Worker
 
-from eggan.cluster import connection
 from eggan.cluster import worker as remote
 from eggan.cluster.connection import ClusterChoice, connected
-from eggan.cluster.jobs import ClusterRun, Job, Outcome
+from eggan.cluster.jobs import AHEAD, NO_DISTANCE, ClusterRun, Job, Outcome, job_in_place
 from eggan.files import write_json
 from tests.cluster.counting import CELL, METRICS, STATE, compute
+from tests.cluster.machines import Machines
 
 LOOPS = 60_000_000
+WORKERS = 4
 # A cell's files as a process writes them that starts in no time: 12 of 20 KB.
 QUICK = """
 import json, os, sys
@@ -38,13 +40,17 @@ for name in ["training_state.pt", "metrics.jsonl", *map(str, range(9)), "cell.js
 
 def dask_setup(worker: Worker) -> None:
     """Preload workers that start `QUICK` in the place of this program."""
-    remote.call_command = lambda path: [sys.executable, "-S", "-E", "-c", QUICK, str(path)]
+    remote.call_command = quick_command
     remote.dask_setup(worker)
 
 
-def burning(count: int) -> Iterator[Job]:
+def quick_command(path: Path) -> list[str]:
+    return [sys.executable, "-S", "-E", "-c", QUICK, str(path)]
+
+
+def burning(count: int, at_once: int) -> Iterator[Job]:
     for number in range(count):
-        yield Job(f"burn-{number}", argparse.Namespace(run=compute, loops=LOOPS), {"threads": 1})
+        yield job_in_place(f"burn-{number}", argparse.Namespace(run=compute, loops=LOOPS), at_once)
 
 
 def quick(count: int, folder: Path) -> Iterator[Job]:
@@ -64,30 +70,65 @@ def quick(count: int, folder: Path) -> Iterator[Job]:
         )
 
 
-def run(workers: int, given: Iterator[Job], on_end: Callable[[Job, Outcome], None], scratch: Path) -> float:
+def quick_in_place(count: int, folder: Path) -> Iterator[Job]:
+    for number in range(count):
+        own = argparse.Namespace(run=compute, place=str(folder / str(number)))
+        yield job_in_place(f"cell-{number}", own, WORKERS)
+
+
+def run(choice: ClusterChoice, given: Iterator[Job], on_end: Callable[[Job, Outcome], None]) -> float:
     """Return the seconds that jobs take, without the start of the workers."""
-    with connected(ClusterChoice(f"local:{workers}"), scratch) as client:
-        client.wait_for_workers(workers)
+    with connected(choice) as client:
         started = time.monotonic()
-        ClusterRun(client, given, on_end).run()
+        ClusterRun(client, given, on_end, NO_DISTANCE if choice.is_local else AHEAD).run()
         return time.monotonic() - started
 
 
 def overhead(count: int, folder: Path) -> None:
+    machines = Machines(folder)
+    try:
+        machines.scheduler()
+        for number in range(WORKERS):
+            machines.worker(f"worker-{number}", "--preload", "tests.cluster.measure_scale")
+        choice = ClusterChoice(str(machines.file))
+        with connected(choice) as client:
+            client.wait_for_workers(WORKERS)
+        measured(count, folder, choice, quick(count, folder / "results"), machines.processes)
+    finally:
+        machines.stop()
+
+
+def local(count: int, folder: Path) -> None:
+    remote.call_command = quick_command
+    choice = ClusterChoice(f"local:{WORKERS}")
+    measured(count, folder, choice, quick_in_place(count, folder / "results"), [])
+
+
+def measured(
+    count: int,
+    folder: Path,
+    choice: ClusterChoice,
+    given: Iterator[Job],
+    others: Sequence["subprocess.Popen"],
+) -> None:
     memory = []
 
     def ended(job: Job, outcome: Outcome) -> None:
         assert outcome.status == 0, outcome
-        memory.append(psutil.Process().memory_info().rss >> 20)
+        memory.append(psutil.Process().memory_info().rss)
 
-    connection.PRELOAD = "tests.cluster.measure_scale"
-    before = cpu_seconds()
-    seconds = run(4, quick(count, folder / "results"), ended, folder / "scratch")
-    used = (cpu_seconds() - before) / count * 1000
+    def used() -> float:
+        return cpu_seconds() + sum(sum(psutil.Process(other.pid).cpu_times()[:4]) for other in others)
+
+    before = used()
+    seconds = run(choice, given, ended)
+    spent = (used() - before) / count * 1000
     assert len(list((folder / "results").glob("*/cell.json"))) == count
     print(f"{count} jobs: {seconds:.1f} s, {seconds / count * 1000:.0f} ms each")
-    print(f"CPU of all processes: {used:.0f} ms a job, {bare(folder):.0f} of them the job's own")
-    print(f"MiB of the client after each tenth: {memory[:: max(1, count // 10)]}")
+    print(f"CPU of all processes: {spent:.0f} ms a job, {bare(folder):.0f} of them the job's own")
+    tenths = memory[:: max(1, count // 10)] + memory[-1:]
+    print(f"MiB of the client after each tenth: {[round(size / 2**20, 1) for size in tenths]}")
+    print(f"KiB a job, in its second half: {(memory[-1] - memory[count // 2]) / (count / 2) / 2**10:.2f}")
 
 
 def cpu_seconds() -> float:
@@ -110,13 +151,23 @@ def speed(count: int, folder: Path) -> None:
     def ended(job: Job, outcome: Outcome) -> None:
         assert outcome.status == 0, outcome
 
-    took = {workers: run(workers, burning(count), ended, folder) for workers in (1, 2)}
-    print(f"{count} jobs: {took[1]:.1f} s with one worker, {took[2]:.1f} s with two: {took[1] / took[2]:.2f}")
+    took = {n: run(ClusterChoice(f"local:{n}"), burning(count, n), ended) for n in (1, 2)}
+    print(f"{count} jobs: {took[1]:.1f} s one at a time, {took[2]:.1f} s two: {took[1] / took[2]:.2f}")
+
+
+def start(count: int, folder: Path) -> None:
+    code = "import time; began = time.monotonic()\nfrom eggan.cluster import jobs\n"
+    code += "from eggan.cluster.connection import ClusterChoice, connected\n"
+    code += "with connected(ClusterChoice('local:2')): print(time.monotonic() - began, time.process_time())"
+    for _ in range(count):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        wall, cpu = map(float, done.stdout.split())
+        print(f"{wall:.2f} s, {cpu:.2f} s of them CPU (with Python's own start)")
 
 
 def main(what: str, count: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        {"overhead": overhead, "speed": speed}[what](int(count), Path(folder))
+        {"overhead": overhead, "local": local, "speed": speed, "start": start}[what](int(count), Path(folder))
     print(f"load of this machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 

@@ -1,12 +1,14 @@
 """Several processes of this machine: a cluster inside the command's own process starts them."""
 
 import argparse
+import gc
 import json
 import os
 import socket
 import sys
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import psutil
@@ -16,7 +18,7 @@ from benchmarks.bench_commands import register as register_bench
 from eggan.child_process import PARENT
 from eggan.cluster import jobs, worker
 from eggan.cluster.connection import ClusterChoice, connected
-from eggan.cluster.jobs import NO_DISTANCE, ClusterRun, Outcome, job_in_place
+from eggan.cluster.jobs import NO_DISTANCE, ClusterRun, Job, Outcome, job_in_place
 from eggan.machine import allowed_cores
 from tests.cluster.machines import until
 
@@ -174,3 +176,23 @@ def test_nobody_reaches_it_from_outside():
             with socket.create_connection((host, port), timeout=5) as stream:
                 stream.sendall(b"GET /info/main/workers.html HTTP/1.0\r\n\r\n")
                 assert stream.recv(100).startswith(b"HTTP/1.1 404")
+
+
+def test_memory_does_not_grow_with_the_number_of_jobs(monkeypatch):
+    monkeypatch.setattr(worker, "_process", lambda *_, **__: (0, True))
+    sizes = []
+
+    def ended(job: Job, outcome: Outcome) -> None:
+        if len(sizes) in (20, 100):
+            gc.collect()
+        sizes.append(tracemalloc.get_traced_memory()[0])
+
+    arguments = bench("0")
+    made = (job_in_place(f"cell-{number}", arguments, 1) for number in range(110))
+    tracemalloc.start()
+    try:
+        with connected(ClusterChoice("local:1")) as client:
+            ClusterRun(client, made, ended, NO_DISTANCE).run()
+    finally:
+        tracemalloc.stop()
+    assert (sizes[100] - sizes[20]) / 80 < 5000  # bytes a job; with Dask's usual histories 16,000
