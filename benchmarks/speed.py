@@ -22,6 +22,7 @@ from torch.utils.flop_counter import flop_registry
 
 from benchmarks.official_stargan import OfficialStarGAN
 from benchmarks.suites.methods import installed_method
+from benchmarks.suites.presets import sized_preset
 from eggan.aus import AU_COUNT
 from eggan.conformance.faces import drawn_faces
 from eggan.data.dataset import Dataset
@@ -56,11 +57,13 @@ class SpeedSettings:
     rounds: int = 5
 
     def check(self) -> None:
-        """Raise a `UserError` for sizes that no suite has and for what cannot be timed."""
+        """Raise a `UserError` for what cannot be timed, before anything is."""
         if self.image_size not in BATCHES:
             raise UserError(f"--size {self.image_size}: choose {' or '.join(map(str, BATCHES))}")
         if min(self.batch_size, self.steps, self.rounds) < 1:
             raise UserError("--batch, --steps and --rounds must be at least 1")
+        for name in self.methods:
+            sized_preset(trained_entry(name), self.preset, self.image_size)
 
 
 Speed = dict[str, float]
@@ -122,22 +125,21 @@ def training_run(
     return TrainingRun(entry, config, training, faces, 0, device, folder / "cache", _quiet)
 
 
-def sized_preset(entry: MethodEntry, settings: SpeedSettings) -> Any:
-    """Return the entry's preset at the image size that is asked for; an unknown preset is a `UserError`."""
-    if settings.preset not in entry.presets:
-        known = ", ".join(entry.presets)
-        raise UserError(f"{entry.name} has no preset {settings.preset!r} (known: {known})")
-    preset = entry.presets[settings.preset]
-    return dataclasses.replace(preset, image_size=settings.image_size)
+def trained_entry(name: str) -> MethodEntry:
+    """Return the entry of a method that has training steps; another one is a `UserError`."""
+    entry = installed_method(name)
+    if not isinstance(entry, MethodEntry):
+        raise UserError(f"{name} is not trained and has no training steps")
+    return entry
 
 
 def measure_method(name: str, settings: SpeedSettings, device: str) -> Speed:
     """Return a method's `step_ms`, `images_per_second`, `edit_ms_b1`, `edit_ms_b64`, `peak_memory_mib`."""
-    entry = installed_method(name)
-    if not isinstance(entry, MethodEntry):
-        raise UserError(f"{name} is not trained and has no training steps")
+    entry = trained_entry(name)
     with tempfile.TemporaryDirectory() as folder, working(f"timing {entry.title}"):
-        run = training_run(entry, sized_preset(entry, settings), settings, Path(folder), device)
+        run = training_run(
+            entry, sized_preset(entry, settings.preset, settings.image_size), settings, Path(folder), device
+        )
         gc.collect()
         reset_peak_memory(device)
         stepper = Stepper(run)

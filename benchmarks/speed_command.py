@@ -44,6 +44,7 @@ def run_speed(arguments: argparse.Namespace) -> int:
     """Measure, print and track; return 0."""
     with loading():
         from benchmarks import speed
+        from benchmarks.running.measured_speed import SPEED
     from eggan import tracking
 
     official = official_folder(arguments.official)
@@ -68,7 +69,7 @@ def run_speed(arguments: argparse.Namespace) -> int:
     if official is not None:
         measured["official-stargan"] = speed.compare_with_official(official, settings, device)
     print(speed_text(measured, settings))
-    folder = arguments.runs / "speed" / time.strftime("%Y%m%d-%H%M%S")
+    folder = arguments.runs / SPEED / time.strftime("%Y%m%d-%H%M%S")
     track(folder, measured, settings, device, store)
     print(f"measured on {device}; tracked in {folder}")
     return 0
@@ -107,12 +108,13 @@ def track(
     """Log the measurements as one run."""
     import dataclasses
 
+    from benchmarks.running.measured_speed import SPEED
     from benchmarks.speed import flat
     from eggan import tracking
 
     record = tracking.RunRecord(
         name=f"speed/{settings.image_size}px",
-        tags={"kind": "speed", **tracking.code_version(), **tracking.describe_machine(device)},
+        tags={"kind": SPEED, **tracking.code_version(), **tracking.describe_machine(device)},
         params=tracking.flat_params(dataclasses.asdict(settings)),
     )
     run = tracking.TrackedRun(folder, record, store)

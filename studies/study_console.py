@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -16,26 +17,43 @@ from studies.storage.study_storage import open_study
 from studies.storage.trials import STATES, count_trials, retried_numbers, trial_frame
 from studies.study_config import SPEC_FILE, StudyConfig, read_spec
 
+if TYPE_CHECKING:  # it brings torch, and a state is read without it
+    from benchmarks.running.environment import BenchEnvironment
+
 GUESSED_RATE = 70.0  # images per second of two CPU cores with the presets `quick` and `cpu`
 RUNNING_MIB = 60.0  # training state of a trial on its way
 TRIAL_MIB, WEIGHTS_MIB = 0.2, 15.0
 SHOWN = ("val/au/skill", "val/au/mse", "val/identity/accuracy")
 
 
-def trial_seconds(study: StudyConfig, finished: optuna.Study | None, runs: Path) -> tuple[float, str]:
+def trial_seconds(
+    study: StudyConfig, finished: optuna.Study | None, bench: "BenchEnvironment"
+) -> tuple[float, str]:
     """Return the expected seconds of a whole trial and where the number comes from."""
     if finished is not None:
         frame = trial_frame(finished)
         known = frame.loc[frame["state"] == "complete", "seconds"].dropna()
         if len(known):
             return float(known.median()), f"median of {len(known)} finished trials"
-    rates = [rate for folder in all_cells(runs) if (rate := _cell_rate(folder, study))]
-    rate, source = (
-        (median(rates), f"{len(rates)} finished {study.method} cells")
-        if rates
-        else (GUESSED_RATE, f"a guess: {GUESSED_RATE:.0f} images per second")
-    )
+    rate, source = _training_rate(study, bench)
     return len(study.seeds) * study.images / rate, source
+
+
+def _training_rate(study: StudyConfig, bench: "BenchEnvironment") -> tuple[float, str]:
+    """Return images per second, and how they are known."""
+    from benchmarks.running.measured_speed import measured_rate
+    from benchmarks.suites.presets import resolve, trainable
+
+    rates = [rate for folder in all_cells(bench.runs) if (rate := _cell_rate(folder, study))]
+    if rates:
+        return median(rates), f"{len(rates)} finished {study.method} cells"
+    entry = trainable(study.method)
+    settings = resolve(entry, study.preset, None, ())
+    precision = settings.training.autocast
+    measured = measured_rate(bench.runs, entry, settings.method, precision, bench.device)
+    if measured is not None:
+        return measured.images_per_second, measured.source
+    return GUESSED_RATE, f"a guess: {GUESSED_RATE:.0f} images per second"
 
 
 def _cell_rate(folder: Path, study: StudyConfig) -> float | None:
@@ -50,7 +68,7 @@ def plan_text(
     name: str,
     study: StudyConfig,
     existing: optuna.Study | None,
-    runs: Path,
+    bench: "BenchEnvironment",
     workers: int,
     keep: bool,
     warm_images: int,
@@ -58,7 +76,7 @@ def plan_text(
     """Return what a run of a study would do: trials, hours, disk. `warm_images`: before pruning can begin."""
     settled = count_trials(existing)["settled"] if existing is not None else 0
     left = max(0, study.trials - settled)
-    seconds, source = trial_seconds(study, existing, runs)
+    seconds, source = trial_seconds(study, existing, bench)
     # Workers share the cores: side by side they take about as long as one after another.
     part = expected_part(study, warm_images)
     hours = left * seconds * part / 3600

@@ -158,8 +158,8 @@ class StudySession(StudyCommand):
         """Return what `run` would do, and the line that does it again; nothing is rendered or created."""
         _, base, training = self._resolved()
         existing = open_study(self.folder, self.url) if self._exists() else None
-        warm, runs = warm_images(base, training), self.bench.runs
-        text = plan_text(self.name, self.study, existing, runs, self.workers, self.keep_weights, warm)
+        warm, keep = warm_images(base, training), self.keep_weights
+        text = plan_text(self.name, self.study, existing, self.bench, self.workers, keep, warm)
         return f"{text}\nrun or continue it: {this_command()}"
 
     def _exists(self) -> bool:

@@ -1,25 +1,16 @@
 """What `eggan bench` prints: plans, states, summaries. Functions return text; only the commands print."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from benchmarks.running.cells import (
-    TRAINED,
-    WEIGHTS_OF,
-    CellStatus,
-    PlannedCell,
-    all_cells,
-    folder_mib,
-    read_status,
-)
+from benchmarks.running.cells import CellStatus, PlannedCell, all_cells, read_status
 from eggan.files import read_json
 from eggan.options import command
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a state is read without it
     from benchmarks.running.environment import BenchEnvironment
-    from benchmarks.suites.suite import Row, Suite
+    from benchmarks.suites.suite import Suite
 
 HEADLINE = {
     "AU MSE": "test/au/mse",
@@ -28,8 +19,6 @@ HEADLINE = {
     "same %": "test/identity/accuracy",
     "PSNR": "test/pixels/psnr",
 }
-TRAINED_MIB, REFERENCE_MIB = 40.0, 6.0  # of a cell, before one has been measured
-SCORING_MINUTES = 0.5  # likewise; what a suite expects of a reference
 SYNFACS_IMAGES = {"twin": 1608, "wide": 1536, "crowd": 37_440}
 
 
@@ -113,66 +102,38 @@ def _unread_lines(plan: PlannedCell, summary: dict[str, float]) -> list[str]:
 
 
 def plan_text(plans: Sequence[PlannedCell], bench: "BenchEnvironment") -> str:
-    """Return the cells that a run would work on, with estimated time and disk."""
+    """Return the cells that a run would work on, with estimated time and disk, and how these are known."""
     from benchmarks.running.earlier_training import has_weights  # checkpoints bring torch
+    from benchmarks.running.expected_cost import expected_cost
 
     rows, minutes, mib = [], 0.0, 0.0
     for plan in plans:
-        status = read_status(bench.cell_folder(plan.spec.key))
-        state, cell_minutes, cell_mib = status.state, 0.0, 0.0
+        folder = bench.cell_folder(plan.spec.key)
+        state = read_status(folder).state
         if state == "finished":
-            state = "reused"
-        elif has_weights(plan.spec, bench.cell_folder(plan.spec.key), bench.runs):
-            state = f"{state}, weights reused"
-            cell_minutes, cell_mib = expected_cost(plan.row, bench.runs, trains=False)
-        else:
-            cell_minutes, cell_mib = expected_cost(plan.row, bench.runs)
-        minutes, mib = minutes + cell_minutes, mib + cell_mib
-        rows.append([plan.spec.name, state, f"{cell_minutes:.1f}", plan.spec.key])
-    text = table(["cell", "state", "minutes", "key"], rows)
+            rows.append([plan.spec.name, "reused", "0.0", plan.spec.key, ""])
+            continue
+        has_its_weights = has_weights(plan.spec, folder, bench.runs)
+        cost = expected_cost(plan.row, bench, trains=not has_its_weights)
+        minutes, mib = minutes + cost.minutes, mib + cost.mib
+        state = f"{state}, weights reused" if has_its_weights else state
+        rows.append([plan.spec.name, state, f"{cost.minutes:.1f}", plan.spec.key, cost.source])
+    text = table(["cell", "state", "minutes", "key", "minutes known from"], rows)
     return f"{text}\nabout {minutes:.0f} minutes and {mib:.0f} MiB"
-
-
-def expected_cost(row: "Row", runs: Path, trains: bool = True) -> tuple[float, float]:
-    """Return the expected minutes and MiB of a cell: medians of finished cells of the same row, else a
-    guess. One that does not train has its weights already, and is only scored.
-    """
-    alike = [folder for folder in all_cells(runs) if _is_of(row, read_status(folder))]
-    if not alike:
-        minutes = row.expected_minutes if trains else SCORING_MINUTES
-        return minutes, TRAINED_MIB if row.training else REFERENCE_MIB
-    spent = [_seconds(read_status(folder).values) for folder in alike]
-    seconds = median(scoring + training if trains else scoring for training, scoring in spent)
-    return seconds / 60, median(map(folder_mib, alike))
-
-
-def _seconds(values: Mapping[str, Any]) -> tuple[float, float]:
-    """Return how long a finished cell's training took and how long its scoring.
-
-    One that took over another cell's weights recorded that one's training, and spent no time on it.
-    """
-    trained = values.get(TRAINED) or {}
-    training = trained.get("cost/build_seconds", 0.0) + trained.get("cost/train_seconds", 0.0)
-    return training, max(0.0, values["seconds"] - (0.0 if WEIGHTS_OF in values else training))
-
-
-def _is_of(row: "Row", status: CellStatus) -> bool:
-    from eggan.config import to_dict
-
-    spec = status.values.get("spec", {})
-    training = to_dict(row.training) if row.training else {}
-    return status.state == "finished" and spec.get("method") == row.name and spec.get("training") == training
 
 
 def missing_datasets_text(suite: "Suite", roles: Sequence[str], bench: "BenchEnvironment") -> str:
     """Say that the cells of a suite are not known before its datasets are rendered, and what that takes."""
     mib = sum(SYNFACS_IMAGES[role] * suite.image_size**2 * 3 for role in roles) / 2**20
-    rows = [
-        [f"{row.name}/{suite.dataset}/s{seed}", f"{row.expected_minutes:.1f}"] for row, seed in suite.cells()
+    from benchmarks.running.expected_cost import expected_cost
+
+    costs = [
+        (f"{row.name}/{suite.dataset}/s{seed}", expected_cost(row, bench)) for row, seed in suite.cells()
     ]
+    rows = [[name, f"{cost.minutes:.1f}", cost.source] for name, cost in costs]
     folders = ", ".join(str(bench.dataset_folder(suite, role)) for role in roles)
-    total = sum(row.expected_minutes for row, _ in suite.cells())
+    total = sum(cost.minutes for _, cost in costs)
     return (
-        f"{table(['cell', 'minutes'], rows)}\nabout {total:.0f} minutes; "
+        f"{table(['cell', 'minutes', 'known from'], rows)}\nabout {total:.0f} minutes; "
         f"before that {folders} would be rendered ({mib:.0f} MiB), which decides the cells' keys"
     )

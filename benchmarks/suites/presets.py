@@ -19,9 +19,23 @@ if TYPE_CHECKING:
 
 def preset_config(entry: MethodEntry, row: Row) -> Any:
     """Return the method's config that a suite row names; an unknown preset is a `UserError`."""
-    if row.preset is None or row.preset not in entry.presets:
-        raise UserError(f"{entry.name} has no preset {row.preset!r} (known: {', '.join(entry.presets)})")
-    return entry.presets[row.preset]
+    return _preset(entry, row.preset)
+
+
+def sized_preset(entry: MethodEntry, preset: str, image_size: int) -> Any:
+    """Return the method's preset at an image size; an unknown one, or one not for it, is a `UserError`."""
+    try:
+        return dataclasses.replace(_preset(entry, preset), image_size=image_size)
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"the preset {preset!r} of {entry.name} is not for {image_size} px: {error}"
+        ) from None
+
+
+def _preset(entry: MethodEntry, preset: str | None) -> Any:
+    if preset is None or preset not in entry.presets:
+        raise UserError(f"{entry.name} has no preset {preset!r} (known: {', '.join(entry.presets)})")
+    return entry.presets[preset]
 
 
 def trainable(name: str, methods: "Mapping[str, Entry] | None" = None) -> MethodEntry:
@@ -48,12 +62,11 @@ def resolve(entry: MethodEntry, preset: str, path: Path | None, assignments: Seq
 
     An assignment without a group, such as `weight_au=50`, is one of the method's.
     """
-    if preset not in entry.presets:
-        raise UserError(f"{entry.name} has no preset {preset!r} (known: {', '.join(entry.presets)})")
+    given = _preset(entry, preset)
     kind = dataclasses.make_dataclass(
         "RunConfig", [("method", entry.config), ("training", TrainingConfig)], frozen=True
     )
-    config = kind(entry.presets[preset], training_of(preset))
+    config = kind(given, training_of(preset))
     if path is not None:
         config = from_dict(kind, _merged(to_dict(config), read_toml(path)), where=path.name)
     groups = ("method.", "training.")

@@ -74,7 +74,7 @@ class RerunSession(StudyCommand):
         study, spec = open_study(self.folder, self.storage), read_spec(self.folder)
         reruns = self.reruns(study)
         left = [rerun for rerun in reruns if read_result(rerun.folder(self.folder)) is None]
-        whole, source = trial_seconds(spec.study, study, self.bench.runs)
+        whole, source = trial_seconds(spec.study, study, self.bench)
         seconds = whole / len(spec.study.seeds) * self.images / spec.study.images
         disk = RUNNING_MIB + len(left) * (TRIAL_MIB + (WEIGHTS_MIB if self.keep_weights else 0.0))
         lines = [

@@ -142,6 +142,15 @@ def test_a_mistake_is_one_line(eggan, tmp_path, words, message):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_reference_has_no_steps(eggan, tmp_path):
-    status, _, err = eggan("bench", "speed", "--methods", "oracle", "--offline", "--runs", tmp_path)
-    assert (status, "oracle is not trained" in err) == (2, True)
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("eggan", "--preset", "paper"), "the preset 'paper' of eggan is not for 64 px"),
+        (("stargan", "--preset", "gone"), "stargan has no preset 'gone'"),
+        (("stargan", "oracle"), "oracle is not trained"),
+    ],
+)
+def test_what_cannot_be_timed_is_one_line_before_anything_is(eggan, tmp_path, monkeypatch, words, message):
+    monkeypatch.setattr(speed, "machine_ceiling", lambda device: pytest.fail("it went to work"))
+    status, _, err = eggan("bench", "speed", "--offline", "--runs", tmp_path, "--methods", *words)
+    assert (status, err.count("\n"), message in err) == (2, 1, True)

@@ -1,0 +1,106 @@
+"""What a dry run expects a cell to cost: as finished cells, else as a speed measured here, else a guess."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks.running.cells import TRAINED
+from benchmarks.running.expected_cost import SCORING_MINUTES, expected_cost
+from benchmarks.running.measured_speed import measured_rate
+from benchmarks.speed import SpeedSettings
+from benchmarks.speed_command import track
+from benchmarks.suites.methods import METHODS
+from benchmarks.suites.suite import SUITES, Row
+from eggan import tracking
+from eggan.config import to_dict
+from eggan.files import write_json
+from tests.benchmarks.fakes import make_bench
+
+EGGAN = METHODS["eggan"]
+ROW = Row("eggan", "minutes", SUITES["quick"].rows[4].training, 3.5)
+
+
+def measure(runs: Path, name: str, rate: float, device: str = "cpu", **settings) -> Path:
+    """Leave what `eggan bench speed` tracks."""
+    chosen = SpeedSettings(["eggan"], **settings)
+    folder = runs / "speed" / name
+    track(folder, {"machine": {}, "eggan": {"images_per_second": rate}}, chosen, device, None)
+    return folder
+
+
+def rate_of(runs: Path, preset: str = "minutes", precision: str = "auto", device: str = "cpu"):
+    found = measured_rate(runs, EGGAN, EGGAN.presets[preset], precision, device)
+    return found and found.images_per_second
+
+
+def test_the_newest_measurement_counts_and_names_its_day(tmp_path):
+    assert rate_of(tmp_path) is None
+    measure(tmp_path, "20261125-100000", 20.0)
+    measure(tmp_path, "20261126-100000", 40.0)
+    found = measured_rate(tmp_path, EGGAN, EGGAN.presets["minutes"], "auto", "cpu")
+    assert found is not None
+    assert found.images_per_second == 40.0
+    assert re.fullmatch(r"bench speed of \d{4}-\d\d-\d\d \d\d:\d\d", found.source)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"image_size": 128}, {"precision": "off"}, {"preset": "paper"}, {"preset": "gone"}]
+)
+def test_what_was_measured_of_something_else_does_not_count(tmp_path, settings):
+    measure(tmp_path, "20261126-100000", 40.0, **settings)
+    assert rate_of(tmp_path) is None
+
+
+def test_presets_count_as_one_where_their_steps_cost_the_same(tmp_path):
+    """`quick` and `minutes` only shorten what comes before; without one of its losses a step is cheaper."""
+    measure(tmp_path, "20261126-100000", 40.0, preset="cpu")
+    assert rate_of(tmp_path, "minutes") == rate_of(tmp_path, "quick") == 40.0
+    cheaper = dataclasses.replace(EGGAN.presets["minutes"], weight_ssim=0.0)
+    assert measured_rate(tmp_path, EGGAN, cheaper, "auto", "cpu") is None
+
+
+def test_another_device_another_method_and_a_measurement_that_was_stopped_do_not_count(tmp_path):
+    folder = measure(tmp_path, "20261126-100000", 40.0)
+    assert rate_of(tmp_path, device="mps") is None
+    stargan = METHODS["stargan"]
+    assert measured_rate(tmp_path, stargan, stargan.presets["cpu"], "auto", "cpu") is None
+    record = tracking.read_record(folder)
+    for changes in ({"state": "interrupted"}, {"tags": {**record.tags, "machine.cores": "512"}}):
+        write_json(dataclasses.asdict(dataclasses.replace(record, **changes)), folder / "run.json")
+        assert rate_of(tmp_path) is None
+
+
+def test_a_finished_cell_goes_before_a_measured_speed_and_that_before_a_guess(tmp_path):
+    bench = make_bench(tmp_path)
+    bench = dataclasses.replace(bench, methods=METHODS)
+    guess = expected_cost(ROW, bench)
+    assert (guess.minutes, guess.source) == (3.5, "a guess")
+    measure(bench.runs, "20261126-100000", 40.0)
+    measured = expected_cost(ROW, bench)
+    assert measured.minutes == pytest.approx(ROW.training.images / 40 / 60 + SCORING_MINUTES)
+    assert measured.source.startswith("bench speed of ")
+    only_scored = expected_cost(ROW, bench, trains=False)
+    assert (only_scored.minutes, only_scored.source) == (SCORING_MINUTES, "a guess")
+    assert expected_cost(Row("oracle"), bench).source == "a guess"
+    cell = bench.cell_folder("0" * 20)
+    cell.mkdir(parents=True)
+    spec = {"method": "eggan", "training": to_dict(ROW.training)}
+    trained = {"cost/train_seconds": 300.0, "cost/build_seconds": 60.0}
+    values = {"state": "finished", "reason": "", "spec": spec, "seconds": 420.0, TRAINED: trained}
+    write_json(values, cell / "cell.json")
+    finished = expected_cost(ROW, bench)
+    assert (finished.minutes, finished.source) == (7.0, "1 finished cell")
+
+
+def test_dry_runs_of_suites_and_studies_say_what_they_know_it_from(eggan, tmp_path):
+    places = ("--runs", tmp_path / "runs", "--data", tmp_path / "data", "--device", "cpu")
+    measure(tmp_path / "runs", "20261126-100000", 50.0)
+    _, suite, _ = eggan("bench", "run", "quick", "--dry-run", *places)
+    (line,) = [line for line in suite.splitlines() if line.startswith("eggan/")]
+    assert re.search(r" 3\.2 +bench speed of 20", line)  # 8,000 images and the scoring
+    (line,) = [line for line in suite.splitlines() if line.startswith("oracle/")]
+    assert line.endswith(" 0.5      a guess")
+    _, study, _ = eggan("study", "run", "loss-weights", "--dry-run", "--images", 24_000, *places)
+    assert "(8.0 min for a whole trial: bench speed of 20" in study
