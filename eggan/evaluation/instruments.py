@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from eggan.aus import MAX_INTENSITY
 from eggan.errors import UserError
-from eggan.evaluation.instrument_cards import CARD_VERSION, WEIGHTS, missing_file, read_card
+from eggan.evaluation.instrument_cards import CARD_VERSION, WEIGHTS, read_card
+from eggan.evaluation.instrument_weights import load_network, to_storage
 from eggan.evaluation.landmark_network import LandmarkRegression
 from eggan.evaluation.networks import FaceEmbedder, MixerAUNet, ResidualAUNet
 from eggan.files import check_writable, files_in, hash_files, refuse_foreign, replaced_folder
@@ -143,45 +143,11 @@ def save_instrument(
     return complete
 
 
-def to_storage(network: nn.Module) -> dict[str, Tensor]:
-    """Return the network's state with matrices in fp16 and vectors in fp32, integer counters left out."""
-    state = {
-        name: value.detach().cpu()
-        for name, value in network.state_dict().items()
-        if value.is_floating_point()
-    }
-    return {
-        name: (value.half() if value.ndim > 1 else value.float()).contiguous()
-        for name, value in state.items()
-    }
-
-
-def from_storage(network: nn.Module, state: dict[str, Tensor]) -> nn.Module:
-    """Load `to_storage` weights; an entry that does not fit raises `KeyError` or `RuntimeError`."""
-    wanted = {name for name, value in network.state_dict().items() if value.is_floating_point()}
-    if wanted != set(state):
-        raise KeyError(sorted(wanted ^ set(state))[0])
-    network.load_state_dict({name: value.float() for name, value in state.items()}, strict=False)
-    return network.eval().requires_grad_(False)
-
-
 def load_instrument(
     name: str, device: torch.device | str = "cpu", folder: Path | None = None
 ) -> tuple[dict[str, Any], nn.Module]:
     """Return card and network of an instrument of `NETWORKS`; weights missing or altered: `UserError`."""
-    folder = folder or WEIGHTS
-    card, path = read_card(name, folder), folder / f"{name}.safetensors"
-    if not path.is_file():
-        raise missing_file(path)
-    if hash_files([path]) != card["sha256"]:
-        raise UserError(f"{path.name} is not the file its card describes: run `eggan instruments train`")
-    try:
-        network = from_storage(NETWORKS[name](**card.get("sizes", {})), load_file(path))
-    except (SafetensorError, KeyError, RuntimeError, TypeError) as error:
-        raise UserError(
-            f"{path.name} does not fit this version ({error}): run `eggan instruments train`"
-        ) from None
-    return card, network.to(device).to(memory_format=torch.channels_last)
+    return load_network(name, NETWORKS[name], device, folder)
 
 
 def _device(network: nn.Module) -> torch.device:

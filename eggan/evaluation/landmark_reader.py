@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from eggan.aus import AU_COLUMNS, AU_COUNT, MAX_INTENSITY
-from eggan.data.images import to_uint8
-from eggan.evaluation.instruments import load_instrument
+from eggan.evaluation.instrument_weights import load_network
 from eggan.evaluation.landmark_network import LANDMARKS, LandmarkRegression
 from eggan.faces.find import LEAST_PRESENCE, find_faces, landmarks_of
 from eggan.faces.framing import framed_eyes
@@ -62,6 +61,8 @@ class LandmarkReader:
 
         The face is first looked for where aligned faces have it, then everywhere.
         """
+        from eggan.data.images import to_uint8  # an edit reads landmarks alone
+
         pixels = to_uint8(images).permute(0, 2, 3, 1).cpu().numpy()
         found = [landmarks_in(image) for image in pixels]
         stacked = np.stack(found) if found else np.zeros((0, LANDMARKS, 3), np.float32)
@@ -79,7 +80,5 @@ def landmarks_in(image: np.ndarray) -> np.ndarray:
 
 def load_landmark_reader(folder: Path | None = None) -> LandmarkReader:
     """Load the landmark reader; weights missing or altered: `UserError`."""
-    card, network = load_instrument(NAME, "cpu", folder)
-    if not isinstance(network, LandmarkRegression):
-        raise TypeError(f"{NAME} is a {type(network).__name__}")
+    card, network = load_network(NAME, LandmarkRegression, "cpu", folder)
     return LandmarkReader(NAME, card["sha256"], card, network)

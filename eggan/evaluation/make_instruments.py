@@ -20,14 +20,8 @@ from eggan.evaluation.instrument_data import (
     in_memory,
     render,
 )
-from eggan.evaluation.instruments import (
-    NETWORKS,
-    from_storage,
-    load_au_estimator,
-    load_verifier,
-    save_instrument,
-    to_storage,
-)
+from eggan.evaluation.instrument_weights import from_storage, to_storage
+from eggan.evaluation.instruments import NETWORKS, load_au_estimator, load_verifier, save_instrument
 from eggan.evaluation.train_instruments import Kind, Recipe, train_instrument
 from eggan.progress import progress_bar
 

@@ -11,7 +11,8 @@ from eggan.config import from_dict, to_dict
 from eggan.data.dataset import Dataset
 from eggan.evaluation.held_out import outputs, reading_figures
 from eggan.evaluation.instrument_data import benchmark_split, dataset_hashes
-from eggan.evaluation.instruments import from_storage, save_instrument, to_storage
+from eggan.evaluation.instrument_weights import from_storage, to_storage
+from eggan.evaluation.instruments import save_instrument
 from eggan.evaluation.landmark_data import VIEWS, LandmarkData, LandmarkTable, landmark_table
 from eggan.evaluation.landmark_network import LandmarkRegression
 from eggan.evaluation.landmark_reader import NAME, LandmarkReader, load_landmark_reader

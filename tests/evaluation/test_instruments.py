@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from eggan.errors import UserError
-from eggan.evaluation import instruments
+from eggan.evaluation import instrument_weights, instruments
 from eggan.evaluation.instrument_cards import read_card
 from eggan.evaluation.instrument_commands import describe
 from eggan.evaluation.networks import FaceEmbedder, MixerAUNet, ResidualAUNet, to_input_size
@@ -139,11 +139,11 @@ def test_a_card_of_another_version_or_no_card_at_all(folder):
 
 def test_storage_rounds_matrices_to_half_and_keeps_vectors():
     network = ResidualAUNet()
-    state = instruments.to_storage(network)
+    state = instrument_weights.to_storage(network)
     assert {value.dtype for value in state.values() if value.ndim > 1} == {torch.float16}
     assert {value.dtype for value in state.values() if value.ndim == 1} == {torch.float32}
-    back = instruments.from_storage(ResidualAUNet(), state)
-    again = instruments.to_storage(back)
+    back = instrument_weights.from_storage(ResidualAUNet(), state)
+    again = instrument_weights.to_storage(back)
     assert all(torch.equal(state[name], again[name]) for name in state)
 
 
