@@ -98,7 +98,9 @@ def test_the_ui_of_a_moved_folder_lists_the_files_and_stops_at_a_hang_up(tmp_pat
         text=True,
     )
     try:
-        assert "MLflow UI" in server.stdout.readline()
+        told = server.stdout.readline()
+        assert "MLflow UI" in told
+        assert "/runs?workflowType=machine_learning&viewStateShareKey=scores" in told
         base = loopback.url("127.0.0.1", port)
         listed = json.load(loopback.direct.open(f"{base}ajax-api/2.0/mlflow/artifacts/list?run_id={run_id}"))
         assert [entry["path"] for entry in listed["files"]] == ["a.txt"]

@@ -13,9 +13,8 @@ from eggan import loopback, tracking
 from eggan.errors import UserError
 from eggan.files import is_writable
 from eggan.signals import stop_as_interrupt
+from eggan.tracking import score_view
 
-# Without the workflow the UI opens on an empty page for language models.
-RUNS_PAGE = "#/experiments?workflowType=machine_learning"
 OWN_NAMES = ("localhost", "127.0.0.1")
 START_SECONDS = 90
 STOP_SECONDS = 15
@@ -37,7 +36,7 @@ def serve(uri: str, runs: Path, host: str, port: int, allowed_hosts: str | None)
         )
         try:
             _wait_until_up(server, host, port, log)
-            page = loopback.url(host, port, RUNS_PAGE)
+            page = loopback.url(host, port, score_view.page(_experiment_id(uri, runs)))
             print(f"MLflow UI: {page}  (Ctrl-C stops it; log: {log})", flush=True)
             server.wait()
         except KeyboardInterrupt:
@@ -46,6 +45,14 @@ def serve(uri: str, runs: Path, host: str, port: int, allowed_hosts: str | None)
         finally:
             _stop(server)
     raise UserError(f"the MLflow server ended by itself: see {log}")
+
+
+def _experiment_id(uri: str, runs: Path) -> str:
+    """Return the id of the benchmark's experiment, which has the view; empty where nothing was tracked."""
+    try:
+        return tracking.read_store(uri, runs).experiment_id
+    except UserError:
+        return ""
 
 
 def log_file(runs: Path) -> Path:

@@ -1,5 +1,6 @@
 """Opening a tracking store: where it is, that it answers, and that its schema is created once."""
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -13,7 +14,7 @@ from eggan.errors import UserError
 from eggan.files import check_writable, is_writable
 from eggan.options import command
 from eggan.progress import working
-from eggan.tracking import local
+from eggan.tracking import local, score_view
 from eggan.tracking.address import (
     SQLITE,
     check_address,
@@ -143,14 +144,25 @@ def _experiment(client: MlflowClient, name: str, uri: str, runs: Path) -> str:
         # A server decides itself where artifacts go.
         location = local.artifact_place(runs) if sqlite_file(uri) is not None else None
         try:
-            return str(client.create_experiment(name, artifact_location=location))
+            made = str(client.create_experiment(name, artifact_location=location))
+            _share_view(client, name, made)
+            return made
         except MlflowException as error:
             found = client.get_experiment_by_name(name)  # another machine may have been quicker
             if found is None:
                 raise error from None
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
+    if score_view.TAG not in found.tags:
+        _share_view(client, name, str(found.experiment_id))
     return str(found.experiment_id)
+
+
+def _share_view(client: MlflowClient, name: str, experiment_id: str) -> None:
+    """Give the UI of the benchmark's runs its columns. A store that takes no tag still takes runs."""
+    if name == EXPERIMENT:
+        with contextlib.suppress(*STORE_ERRORS):
+            client.set_experiment_tag(experiment_id, score_view.TAG, score_view.view_state())
 
 
 def describe(uri: str | None, runs: Path = Path("runs")) -> str:
