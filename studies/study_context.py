@@ -233,13 +233,13 @@ def make_spec(
     instruments: Instruments,
     storage: str,
 ) -> StudySpec:
-    """Return the specification of a study with everything resolved."""
+    """Return the specification of a study; `training` is a trial's, as `resolved_training` returns it."""
     return StudySpec(
         name=name,
         study=study,
         method_version=entry.version,
         method_config=to_dict(base),
-        training=to_dict(resolved_training(study, training)),
+        training=to_dict(training),
         dataset={"name": dataset.name, "size": dataset.size, "content_hash": dataset.content_hash},
         instruments=instruments.hashes,
         storage=storage,

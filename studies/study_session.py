@@ -29,8 +29,8 @@ from studies.storage.study_storage import (
     create_study,
     full_address,
     open_study,
+    stored_address,
     unusable,
-    without_password,
 )
 from studies.storage.trial_tracking import open_study_run, settle_all
 from studies.storage.trials import count_trials, queue_forgotten
@@ -134,7 +134,7 @@ class StudySession(StudyCommand):
         entry, base, training = self._resolved()  # before anything is rendered
         instruments = open_instruments(self.bench)
         dataset = study_dataset(self.bench, base)
-        storage = without_password(self.url)
+        storage = stored_address(self.url)
         spec = make_spec(self.name, self.study, entry, base, training, dataset, instruments, storage)
         self._check_storage(spec)
         return open_study_context(spec, self.bench, dataset, instruments)
@@ -236,7 +236,7 @@ def _address(storage: str | None, workers: int) -> str:
     if not storage:
         return ""
     url = check_address(storage, workers)
-    return full_address(without_password(url), url)
+    return full_address(stored_address(url), url)
 
 
 def study_config(arguments: argparse.Namespace) -> StudyConfig:

@@ -61,8 +61,8 @@ class SystemLock(BaseJournalFileLock):
         self._lock.release()
 
 
-def without_password(url: str) -> str:
-    """Return a database address that may be written down."""
+def stored_address(url: str) -> str:
+    """Return a database address without its password: this is written down, and compared."""
     parts = urlsplit(url)
     return url.replace(f":{parts.password}@", "@") if parts.password else url
 
@@ -92,7 +92,7 @@ def connect(folder: Path, url: str) -> BaseStorage:
             return RDBStorage(url, engine_kwargs=_engine_options(url))
         except ImportError as error:
             hint = "install its driver, as in pip install 'eggan[postgresql]'"
-            raise UserError(f"cannot use {without_password(url)}: {hint} ({first_line(error)})") from None
+            raise UserError(f"cannot use {stored_address(url)}: {hint} ({first_line(error)})") from None
         except (*STORAGE_ERRORS, ValueError) as error:
             if isinstance(error, OperationalError | ValueError) or attempt + 1 == CREATION_ATTEMPTS:
                 raise unusable(url, error) from None
@@ -102,7 +102,7 @@ def connect(folder: Path, url: str) -> BaseStorage:
 
 def unusable(url: str, error: BaseException) -> UserError:
     """Return the message for a storage that does not work."""
-    return UserError(f"cannot use the study storage {without_password(url)}: {first_line(error)}")
+    return UserError(f"cannot use the study storage {stored_address(url)}: {first_line(error)}")
 
 
 def _engine_options(url: str) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def full_address(stored: str, given: str | None = None) -> str:
     """Return the address `stored` with its password, where `given` or the environment has one for it."""
     for candidate in (given, os.environ.get(ADDRESS_VARIABLE)):
         address = check_address(candidate, workers=1) if candidate else ""
-        if address != stored and without_password(address) == stored:
+        if address != stored and stored_address(address) == stored:
             return address
     return stored
 

@@ -14,7 +14,7 @@ from studies import space as spaces
 from studies.space import Parameter
 from studies.storage.study_storage import create_study
 from studies.study_config import StudyConfig, write_spec
-from studies.study_context import StudyContext, make_spec, open_study_context
+from studies.study_context import StudyContext, make_spec, open_study_context, resolved_training
 from tests.benchmarks import fakes
 
 TRAINING = TrainingConfig(log_every=2, autocast="off")
@@ -77,7 +77,8 @@ def make_context(root: Path, storage: str = "", **settings) -> StudyContext:
     entry, instruments = bench.methods["painter"], fakes.fake_instruments()
     dataset = fakes.load_dataset(root / "faces")
     base = entry.presets[study.preset]
-    spec = make_spec("small", study, entry, base, TRAINING, dataset, instruments, storage)
+    training = resolved_training(study, TRAINING)
+    spec = make_spec("small", study, entry, base, training, dataset, instruments, storage)
     context = open_study_context(spec, bench, dataset, instruments)
     write_spec(spec, context.folder())
     return context

@@ -12,7 +12,7 @@ from studies.storage.study_storage import (
     create_study,
     full_address,
     open_study,
-    without_password,
+    stored_address,
 )
 from studies.storage.trials import trial_frame
 from studies.study_config import write_spec
@@ -71,7 +71,7 @@ def test_sqlite_serves_one_worker_only():
 
 def test_passwords_are_never_written_and_found_again(monkeypatch):
     assert check_address("postgresql://me:secret@host/eggan", 2) == URL
-    assert without_password(URL) == BARE
+    assert stored_address(URL) == BARE
     assert full_address(BARE, URL) == URL
     assert full_address(BARE, BARE) == BARE
     monkeypatch.setenv(ADDRESS_VARIABLE, URL)
