@@ -69,16 +69,16 @@ class BenchSession:
         only = [present_method(name) for name in arguments.only]
         suite.check_choice(only, arguments.seed)
         return cls(
-            suite,
-            bench,
-            only,
-            arguments.seed,
-            arguments.cell,
-            arguments.offline,
-            arguments.tracking_uri,
-            arguments.wait,
-            arguments,
-            cluster,
+            suite=suite,
+            bench=bench,
+            only=only,
+            seeds=arguments.seed,
+            keys=arguments.cell,
+            offline=arguments.offline,
+            tracking_uri=arguments.tracking_uri,
+            wait=arguments.wait,
+            arguments=arguments,
+            cluster=cluster,
         )
 
     def dry_run(self) -> int:

@@ -126,6 +126,10 @@ class Suite:
 
 FEWER_PEOPLE = (52, 150, 500)  # the first as many as the twin has
 REFERENCES = tuple(Row(name) for name in ("copy-source", "target-passthrough", "mean-au", "oracle"))
+CPU_ROWS = tuple(
+    Row(method, "cpu", CPU_TRAINING, minutes)
+    for method, minutes in (("eggan", 12.0), ("stargan", 14.0), ("homointerpgan", 11.0), ("ganimation", 20.0))
+)
 
 
 def on_crowd(
@@ -180,10 +184,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             seeds=(0, 1, 2),
             rows=(
                 *REFERENCES,
-                Row("eggan", "cpu", CPU_TRAINING, 12.0),
-                Row("stargan", "cpu", CPU_TRAINING, 14.0),
-                Row("homointerpgan", "cpu", CPU_TRAINING, 11.0),
-                Row("ganimation", "cpu", CPU_TRAINING, 20.0),
+                *CPU_ROWS,
                 Row(TUNED, "cpu", CPU_TRAINING, 12.0),
             ),
             protocol=STANDARD_PROTOCOL,
@@ -228,10 +229,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                 *REFERENCES,
                 Row("eggan-shipped"),
                 Row("eggan-w-shipped"),
-                Row("eggan", "cpu", CPU_TRAINING, 12.0),
-                Row("stargan", "cpu", CPU_TRAINING, 14.0),
-                Row("homointerpgan", "cpu", CPU_TRAINING, 11.0),
-                Row("ganimation", "cpu", CPU_TRAINING, 20.0),
+                *CPU_ROWS,
                 Row("eggan-w", "cpu", CPU_TRAINING, 12.0, learns_from=CROWD),
             ),
             protocol=STANDARD_PROTOCOL,
