@@ -14,7 +14,7 @@ RELATIVE = 1e-3  # the golden values are float32 results of another build of tor
 def fill_values(count: int) -> np.ndarray:
     """Return the rule's u for element 0 .. count - 1 of a tensor of `count` elements: float64 in [-1, 1)."""
     index = np.arange(count, dtype=np.int64)
-    hashed = (1103515245 * index + 12345 * (index % 46341) ** 2 + count) % 2**31
+    hashed = (1103515245 * index + 12345 * (index % 46341) ** 2 + count) & (2**31 - 1)
     return 2 * hashed / 2**31 - 1
 
 
