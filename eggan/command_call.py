@@ -59,7 +59,13 @@ def _revived(value: Any) -> Any:
 def main() -> int:
     """Run the call in the file that the one argument names."""
     startup.prepare()
-    return cli.reported(lambda: cli.call(*read_call(Path(sys.argv[1]))))
+    return cli.reported(lambda: _run(Path(sys.argv[1])))
+
+
+def _run(path: Path) -> int:
+    arguments, words = read_call(path)
+    path.unlink()  # it may hold a password, and whoever wrote it may be killed
+    return cli.call(arguments, words)
 
 
 if __name__ == "__main__":
