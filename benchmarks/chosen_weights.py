@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from eggan.errors import UserError
 from eggan.options import add_runs_argument
+from eggan.progress import loading
 
 if TYPE_CHECKING:  # torch takes more than a second to import; `eggan --help` must not
     from eggan.edit.editing import Model
@@ -36,11 +37,12 @@ def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
 
 def chosen_weights(arguments: argparse.Namespace, device: str) -> ChosenWeights:
     """Load what the options name; a shipped name may stand for a folder, as in `eggan edit`."""
-    from benchmarks.edit_command import trained_folder
-    from benchmarks.suites.methods import installed_method
-    from eggan.checkpoint import WEIGHTS_FILE
-    from eggan.edit.editing import load_model, load_shipped_model
-    from eggan.shipped.weights import FOLDER, NAMES, shipped_name
+    with loading():
+        from benchmarks.edit_command import trained_folder
+        from benchmarks.suites.methods import installed_method
+        from eggan.checkpoint import WEIGHTS_FILE
+        from eggan.edit.editing import load_model, load_shipped_model
+        from eggan.shipped.weights import FOLDER, NAMES, shipped_name
 
     folder = None
     if arguments.checkpoint is not None:

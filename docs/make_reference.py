@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from eggan import cli
+from eggan.progress import working
 
 FOLDER = Path(__file__).parent / "reference"
 PACKAGES = ("eggan", "baselines", "benchmarks", "studies")
@@ -66,8 +67,9 @@ def main() -> None:
     """Write both pages."""
     FOLDER.mkdir(exist_ok=True)
     parser = cli.build_parser([], entry_points(group=cli.GROUP))
-    (FOLDER / "commands.md").write_text(commands_page(parser), encoding="utf-8")
-    (FOLDER / "settings.md").write_text(settings_page(config_classes()), encoding="utf-8")
+    with working("reading every command and setting"):
+        (FOLDER / "commands.md").write_text(commands_page(parser), encoding="utf-8")
+        (FOLDER / "settings.md").write_text(settings_page(config_classes()), encoding="utf-8")
 
 
 def _is_config(value: Any) -> bool:

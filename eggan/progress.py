@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TextIO, TypeVar
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ class Progress(Generic[T]):
         _under_way.append(self)
         stream = sys.stderr
         if stream is not None and not stream.closed:  # without a stderr (`2>&-`) nobody reads
-            self._display = _Terminal(self) if stream.isatty() else _Log(self)
+            self._display = _Terminal(self, stream) if stream.isatty() else _Log(self, stream)
         return self
 
     def __exit__(
@@ -111,8 +111,8 @@ def none_left() -> Iterator[None]:
 class _Terminal:
     """tqdm's bar, drawn again every second, so that its clock runs through a long step."""
 
-    def __init__(self, progress: Progress[Any]) -> None:
-        self.progress = progress
+    def __init__(self, progress: Progress[Any], stream: TextIO) -> None:
+        self.progress, self.stream = progress, stream
         self.bar: Any = None
         self.counted = bool(progress.unit)
         if self.counted:
@@ -127,8 +127,8 @@ class _Terminal:
         plain = {"bar_format": "{desc} .. {elapsed}", "leave": False}
         self.bar = tqdm(
             desc=progress.description,
-            **_shape(),
-            file=sys.stderr,
+            **_shape(self.stream),
+            file=self.stream,
             **(counted if self.counted else plain),
         )
 
@@ -147,10 +147,10 @@ class _Terminal:
             self.bar.close()
 
 
-def _shape() -> dict[str, Any]:
+def _shape(stream: TextIO) -> dict[str, Any]:
     """Return tqdm's options for the size: some terminals say that they have none, and would show nothing."""
     try:
-        known = os.get_terminal_size(sys.stderr.fileno()).columns > 0
+        known = os.get_terminal_size(stream.fileno()).columns > 0
     except (OSError, ValueError):
         known = False
     return {"dynamic_ncols": True} if known else {"ncols": 80, "nrows": 24}
@@ -159,8 +159,8 @@ def _shape() -> dict[str, Any]:
 class _Log:
     """Plain lines, none of which a later one overwrites."""
 
-    def __init__(self, progress: Progress[Any]) -> None:
-        self.progress = progress
+    def __init__(self, progress: Progress[Any], stream: TextIO) -> None:
+        self.progress, self.stream = progress, stream  # the block's own may lead elsewhere for a while
         self.started = time.monotonic()
         self.printed = False
         self.beat = _Beat(QUIET_SECONDS, LOG_SECONDS, self._print)
@@ -170,7 +170,7 @@ class _Log:
         if any(other.has_spoken for other in inner):
             return
         self.printed = True
-        print(log_line(self.progress, time.monotonic() - self.started), file=sys.stderr, flush=True)
+        print(log_line(self.progress, time.monotonic() - self.started), file=self.stream, flush=True)
 
     def update(self, count: int) -> None:
         """Nothing: the lines come by the clock."""
@@ -182,7 +182,7 @@ class _Log:
             with _unheard():
                 print(
                     f"{self.progress.description}:{done} done in {clock(time.monotonic() - self.started)}",
-                    file=sys.stderr,
+                    file=self.stream,
                     flush=True,
                 )
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from PIL import Image
 
 from baselines import ganimation, homointerpgan, stargan
 from benchmarks.suites.methods import METHODS, installed_method
-from eggan import model, warp
+from eggan import model, progress, warp
 from eggan.aus import AU_NUMBERS, EXPRESSIONS
 from eggan.checkpoint import model_card, save_checkpoint
 from eggan.cli import main
@@ -26,6 +27,7 @@ from eggan.data.synfacs.nuisance import draw_nuisance
 from eggan.data.synfacs.picture import render
 from eggan.data.synfacs.plan import person
 from eggan.edit import editing
+from eggan.errors import UserError
 from eggan.export import onnx_file
 from eggan.files import hash_files
 from eggan.method import EditRequest, MethodEntry
@@ -265,6 +267,19 @@ def test_a_method_that_torch_cannot_follow_says_so_and_leaves_no_file(eggan, tmp
     assert (status, err.count("\n")) == (2, 1)
     assert "ganimation cannot be written as ONNX: " in err
     assert not (tmp_path / "g.onnx").exists()
+
+
+def test_what_takes_long_says_so_though_torchs_exporter_is_silenced(eggan, tmp_path, monkeypatch):
+    def slow(*_):
+        with onnx_file._quiet():
+            time.sleep(0.3)
+        raise UserError("enough")
+
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 0.05)
+    monkeypatch.setattr(onnx_file, "_model_of", slow)
+    status, _, err = eggan("export", "onnx", "-o", tmp_path / "x.onnx")
+    assert (status, err.splitlines()[-1]) == (2, "eggan: enough")
+    assert "writing eggan-w as ONNX: 0:00 so far" in err.splitlines()
 
 
 def test_a_missing_package_is_one_line(eggan, tmp_path, monkeypatch):

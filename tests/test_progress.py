@@ -7,6 +7,7 @@ import select
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import redirect_stderr
 
 import pytest
 
@@ -54,6 +55,16 @@ def test_a_block_without_a_count_says_what_it_does(capsys):
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "load the libraries: 0:00 so far"
     assert lines[-1] == "load the libraries: done in 0:00"
+
+
+@pytest.mark.usefixtures("_fast")
+def test_a_block_that_silences_what_it_calls_is_still_heard(capsys):
+    with working("export"), redirect_stderr(io.StringIO()) as silenced:
+        time.sleep(0.2)
+    assert silenced.getvalue() == ""
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "export: 0:00 so far"
+    assert lines[-1] == "export: done in 0:00"
 
 
 @pytest.mark.usefixtures("_fast")

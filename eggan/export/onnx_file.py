@@ -19,6 +19,7 @@ import torch
 
 from eggan.errors import UserError, one_line
 from eggan.files import write_atomically
+from eggan.progress import working
 
 if TYPE_CHECKING:  # the packages of the extra `export` are imported once they are known to be there
     import onnx
@@ -45,7 +46,8 @@ def write_onnx(network: "EditNetwork", card: Mapping[str, str], title: str, path
 
     `card` goes into the file's metadata. `path` gets a file that has been checked, or is left as it was.
     """
-    model = _model_of(network, title)
+    with working(f"writing {title} as ONNX"):
+        model = _model_of(network, title)
     for key, value in card.items():
         model.metadata_props.add(key=key, value=value)
     body = model.SerializeToString(deterministic=True)
@@ -53,7 +55,8 @@ def write_onnx(network: "EditNetwork", card: Mapping[str, str], title: str, path
 
     def write_and_check(staged: Path) -> None:
         staged.write_bytes(_sealed(body))
-        differences.append(largest_difference(network, staged, title))
+        with working("comparing the file with torch in onnxruntime"):
+            differences.append(largest_difference(network, staged, title))
 
     write_atomically(path, write_and_check)
     return differences[0]

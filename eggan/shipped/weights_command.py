@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eggan.options import add_device_argument, add_runs_argument, resolve_device
+from eggan.progress import loading, working
 
 if TYPE_CHECKING:
     from eggan.shipped.recipes import Recipe
@@ -83,14 +84,17 @@ def describe(card: dict[str, Any], size: int) -> str:
 
 def run_check(arguments: argparse.Namespace) -> int:
     """Check hashes and one edit of each of the shipped weights; return 1 when an AU does not move."""
-    from eggan.shipped.check import read_one_edit
-    from eggan.shipped.weights import NAMES, load_shipped
+    with loading():
+        from eggan.shipped.check import read_one_edit
+        from eggan.shipped.weights import NAMES, load_shipped
 
     wrong = 0
     for name in NAMES:
         load_shipped(name)
         print(f"{name}: the file is the one that its card describes")
-        for reading in read_one_edit(name):
+        with working(f"editing with {name} and reading the edits"):
+            readings = list(read_one_edit(name))
+        for reading in readings:
             wrong += not reading.is_right
             print(
                 f"{name}: AU{reading.au} = {reading.asked:g} asked of a neutral face; estimator a reads "
@@ -102,7 +106,8 @@ def run_check(arguments: argparse.Namespace) -> int:
 
 def run_train(arguments: argparse.Namespace) -> int:
     """Run a recipe, or print it; return 0."""
-    from eggan.shipped.recipes import find_recipe
+    with loading():
+        from eggan.shipped.recipes import find_recipe
 
     name = arguments.name
     recipe, folder = find_recipe(name), arguments.out or arguments.runs / "weights" / name
@@ -110,8 +115,10 @@ def run_train(arguments: argparse.Namespace) -> int:
         print(describe_recipe(recipe, folder, arguments.device))
         return 0
     from eggan.files import check_writable
-    from eggan.shipped.check import ENTRIES
-    from eggan.shipped.make_weights import check_earlier, make_weights
+
+    with loading():
+        from eggan.shipped.check import ENTRIES
+        from eggan.shipped.make_weights import check_earlier, make_weights
 
     check_writable(folder)
     check_earlier(name, folder)
