@@ -14,7 +14,7 @@ from eggan.model_config import EGGANConfig, largest_ms_ssim_window
 from eggan.networks import CLASSIFIERS, Classifier
 from eggan.on_device import constants
 from eggan.pretraining import pretrained_identity_classifier
-from eggan.weights import load_vgg19_convolutions
+from eggan.published_weights import load_vgg19_convolutions
 
 EncoderInit = Literal["imagenet_vgg19", "identity_vgg19", "he"]
 Convolutions = Sequence[tuple[Tensor, Tensor]]

@@ -205,7 +205,7 @@ def lightcnn(folder: Path) -> Iterator[Line]:
 
 def weights() -> Iterator[Line]:
     """Yield each optional published weight file: where it is, or that it is missing, and what it unlocks."""
-    from eggan.weights import (
+    from eggan.published_weights import (
         DOWNLOAD_URL,
         FOLDER_VARIABLE,
         INCEPTION_FILE,

@@ -35,6 +35,7 @@ from eggan.networks import (
     parameter_count,
 )
 from eggan.pretraining import pretrained_identity_classifier, warm_expression_classifier
+from eggan.published_weights import load_vgg19_convolutions
 from eggan.randomness import derive_seed
 from eggan.trained_networks import (
     TrainedNetworks,
@@ -43,7 +44,6 @@ from eggan.trained_networks import (
     restore_for_editing,
     weighted_total,
 )
-from eggan.weights import load_vgg19_convolutions
 
 VERSION = 1
 NEEDS_GROUPS = (

@@ -235,7 +235,8 @@ class Classifier(nn.Module):
 class ImageNetFeatures(nn.Module):
     """phi of Eq. 5: ImageNet VGG19 up to the activation relu<block>_1 (block 1 to 4).
 
-    (B, 3, H, W) in [-1, 1] -> (B, C, H', W'). The weights come from `eggan.weights.load_vgg19_convolutions`.
+    (B, 3, H, W) in [-1, 1] -> (B, C, H', W'). The weights come from
+    `eggan.published_weights.load_vgg19_convolutions`.
     """
 
     mean: Tensor

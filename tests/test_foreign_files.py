@@ -15,8 +15,8 @@ from eggan import cli
 from eggan.data.photos.build import PROBLEM_COLUMNS, check_free
 from eggan.errors import UserError
 from eggan.evaluation import make_instruments
+from eggan.evaluation.instrument_networks import FaceEmbedder
 from eggan.evaluation.instruments import save_instrument
-from eggan.evaluation.networks import FaceEmbedder
 from eggan.files import refuse_foreign
 from eggan.tracking.record import METRICS_FILE, RECORD_FILE, logged_values, read_record
 from reports.style.html import MARKS, report_files

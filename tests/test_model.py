@@ -14,8 +14,8 @@ from eggan.method import EditRequest, Method, ReconstructionRequest
 from eggan.model import ENTRY, build
 from eggan.model_config import EGGANConfig, quick_preset
 from eggan.networks import CLASSIFIERS
+from eggan.published_weights import VGG19_FILE, find_weights, require_weights
 from eggan.training import TrainingConfig, _request, make_batch
-from eggan.weights import VGG19_FILE, find_weights, require_weights
 from tests.tiny import context, narrow_config, tiny_dataset
 
 BATCH = TrainingConfig(batch_size=4)
@@ -390,10 +390,10 @@ def test_vgg19_weights_are_read_from_a_torchvision_state(tmp_path, monkeypatch):
         position += 1
     path = tmp_path / "vgg.pth"
     torch.save(state, path)
-    import eggan.weights
+    import eggan.published_weights
 
-    monkeypatch.setattr(eggan.weights, "require_weights", lambda *_args: path)
-    convolutions = eggan.weights.load_vgg19_convolutions()
+    monkeypatch.setattr(eggan.published_weights, "require_weights", lambda *_args: path)
+    convolutions = eggan.published_weights.load_vgg19_convolutions()
     assert [int(weight[0, 0, 0, 0]) for weight, _ in convolutions] == numbers
     assert numbers[:5] == [0, 2, 5, 7, 10]  # as in torchvision
 

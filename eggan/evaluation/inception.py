@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from eggan.progress import progress_bar
-from eggan.weights import INCEPTION_FILE, INCEPTION_URL, require_weights, weights_missing
+from eggan.published_weights import INCEPTION_FILE, INCEPTION_URL, require_weights, weights_missing
 
 LAYER = "2048"  # the pooled features, those of FID and KID
 BATCH = 16

@@ -17,7 +17,7 @@ from torch import Tensor
 from eggan.config import setting
 from eggan.data.dataset import Dataset, load_dataset
 from eggan.data.images import to_network_range, to_uint8
-from eggan.evaluation.networks import INPUT_SIZE, to_input_size
+from eggan.evaluation.instrument_networks import INPUT_SIZE, to_input_size
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from eggan.aus import MAX_INTENSITY
 from eggan.errors import UserError
 from eggan.evaluation.instrument_cards import CARD_VERSION, WEIGHTS, read_card
+from eggan.evaluation.instrument_networks import FaceEmbedder, MixerAUNet, ResidualAUNet
 from eggan.evaluation.instrument_weights import load_network, to_storage
 from eggan.evaluation.landmark_network import LandmarkRegression
-from eggan.evaluation.networks import FaceEmbedder, MixerAUNet, ResidualAUNet
 from eggan.files import check_writable, files_in, hash_files, refuse_foreign, replaced_folder
 from eggan.outputs import check_output
 

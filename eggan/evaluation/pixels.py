@@ -12,7 +12,7 @@ from pytorch_msssim import ms_ssim as _package_ms_ssim
 from torch import Tensor
 
 from eggan.model_config import largest_ms_ssim_window
-from eggan.weights import LPIPS_FILES, find_weights, weights_missing
+from eggan.published_weights import LPIPS_FILES, find_weights, weights_missing
 
 
 def psnr(image: Tensor, truth: Tensor) -> Tensor:

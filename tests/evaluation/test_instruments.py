@@ -7,7 +7,7 @@ from eggan.errors import UserError
 from eggan.evaluation import instrument_weights, instruments
 from eggan.evaluation.instrument_cards import read_card
 from eggan.evaluation.instrument_commands import describe
-from eggan.evaluation.networks import FaceEmbedder, MixerAUNet, ResidualAUNet, to_input_size
+from eggan.evaluation.instrument_networks import FaceEmbedder, MixerAUNet, ResidualAUNet, to_input_size
 
 KINDS = ("au_a", "au_b", "verifier")
 CARD = {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from eggan import weights
+from eggan import published_weights as weights
 from eggan.errors import UserError
 from eggan.evaluation import inception, pixels, realism
 
