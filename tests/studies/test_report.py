@@ -12,7 +12,7 @@ from eggan.errors import UserError
 from reports.study import study_figures as figures
 from reports.study.importance import FANOVA, PED_ANOVA, importances
 from reports.study.study_report import build
-from reports.style import html
+from reports.style import figure_style, html
 from reports.style.figure_style import save
 from studies import selection
 from studies.storage.study_storage import create_study
@@ -38,6 +38,14 @@ def only_sorts_tables(page: str) -> None:
     own = (Path(html.__file__).parent / "tables.js").read_text()
     assert page.count("<script") == 1
     assert f"<script>\n{own.rstrip()}" in page
+
+
+@pytest.fixture(autouse=True, scope="module")
+def coarse():
+    """Fewer dots: what is tested here is what is drawn."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figure_style, "DPI", 50)
+        yield
 
 
 @pytest.fixture(scope="module", params=["constrained", "pareto"])
