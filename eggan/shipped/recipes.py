@@ -145,6 +145,22 @@ RECIPES = {
                 seconds=612,
                 code="commit 0512b3e",
             ),
+            Training(
+                folder="part-4",
+                settings=(
+                    *FOR_PHOTOGRAPHS,
+                    *_set("colour_on_moved=false", "learning_rate=0.0006", "warm_up_steps=100"),
+                    *_set("weight_paint=0.04", "disturbance.stain=0.35"),
+                    *_set("training.images=96000", "training.decay_from=0.35"),
+                ),
+                start="part-3",
+                images=96_000,
+                what="colour that is not the moved picture's, so that nothing shines through what is painted",
+                ran_on=BESIDE_OTHERS,
+                seconds=5_291,
+                code="commit b9e3bae",
+                difference="it began with part 3 as stored in fp16",
+            ),
         ),
     ),
     "eggan_w_64": Recipe(
