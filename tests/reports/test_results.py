@@ -106,3 +106,8 @@ def test_a_page_states_the_scores_of_the_kept_study():
         known = row_of(data.trials, trial)
         assert first[2:4] == [f"{known[ERROR]:.3f}", f"{means[ERROR]:.3f}"]
         assert first[5:7] == [f"{known[ACCURACY]:.1f}", f"{means[ACCURACY]:.1f}"]
+
+
+def test_the_kept_results_stay_small():
+    files = [path for path in (ROOT / "results").rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 60e6
