@@ -9,7 +9,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import eggan.trained_networks
+import eggan.adam
 import eggan.training
 from eggan.data.training_set import Groups, TrainingSet
 
@@ -62,7 +62,7 @@ def fake(monkeypatch) -> Iterator[None]:
     monkeypatch.setattr(nn.Module, "to", fake_to)
     monkeypatch.setattr(FakeTensor, "__deepcopy__", fake_deepcopy, raising=False)
     monkeypatch.setattr(torch.Tensor, "new_tensor", new_tensor)
-    monkeypatch.setattr(eggan.trained_networks, "Adam", PlainAdam)
+    monkeypatch.setattr(eggan.adam, "Adam", PlainAdam)
     monkeypatch.setattr(torch, "autocast", lambda *_args, **_options: nullcontext())
     monkeypatch.setattr(eggan.training, "torch_generator", generator_on_meta)
     with FakeTensorMode():

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from benchmarks.suites.methods import METHODS
-from eggan import trained_networks
+from eggan import adam
 from eggan.adam import Adam
 from eggan.checkpoint import load_training_state
 from eggan.cli import main
@@ -82,7 +82,7 @@ def gradients(name: str, folder: Path, ours: Processes, draws=lambda step: nullc
     with leader_first():
         method = METHODS[name].build(config_of(name), context(dataset, folder / "cache"))
     Recorded.gradients.clear()
-    with patch.object(trained_networks, "Adam", Recorded):
+    with patch.object(adam, "Adam", Recorded):
         for step in range(STEPS):
             batch = make_batch(data, BATCH, SEED, step, ours)
             with draws(step):
