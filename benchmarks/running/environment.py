@@ -12,7 +12,7 @@ from benchmarks.scoring.instrument_choice import InstrumentChoice, choose_instru
 from benchmarks.suites.methods import all_methods
 from benchmarks.suites.suite import CROWD, SPLIT_DATASETS, TWIN, Row, Suite
 from eggan.data.dataset import Dataset, load_dataset
-from eggan.data.fewer_people import first_people
+from eggan.data.fewer_people import first_people, labelled_images
 from eggan.errors import UserError
 from eggan.evaluation.reading import Instruments
 from eggan.machine import default_workers
@@ -170,8 +170,9 @@ class OpenSuite:
         return self.suite.dataset if self.bench.dataset is None else self.datasets[TWIN].name
 
     def training_data(self, row: Row) -> Dataset:
-        """Return what a row learns from: a dataset of the suite, or fewer of its people."""
+        """Return what a row learns from: a dataset of the suite, or a part of its people and images."""
         dataset = self.datasets[row.learns_from]
+        dataset = labelled_images(dataset) if row.labelled else dataset
         return dataset if row.people is None else first_people(dataset, row.people)
 
     @property

@@ -256,7 +256,8 @@ def _learns_from(row: Row, entry: "Entry", dataset: Dataset) -> str:
     if row.training is None or not isinstance(entry, MethodEntry):
         return ""
     people = dataset.manifest["identity"].iloc[dataset.rows(*row.training.splits)].nunique()
-    return f"{people:,} people{' and true edits' if entry.learns_from_true_edits else ''}"
+    edits = " and true edits" if entry.learns_from_true_edits else ""
+    return f"{people:,} people{edits}{', labelled images' if row.labelled else ''}"
 
 
 def _dataset_entry(role: str, dataset: Dataset, row: Row) -> dict[str, str]:

@@ -51,7 +51,8 @@ class Row:
     """One method of a suite; `preset` and `training` are None for references, which run once, with seed 0.
 
     `seeds` replace the suite's. `learns_from` is the SynFACS build that the method is trained on, `people`
-    how many of its training people, None for all. `variant` tells two rows of one method apart.
+    how many of its training people, None for all, `labelled` whether of them only the images with an
+    expression's name. `variant` tells two rows of one method apart.
     """
 
     method: str
@@ -62,6 +63,7 @@ class Row:
     learns_from: str = TWIN
     people: int | None = None
     variant: str = ""
+    labelled: bool = False
 
     @property
     def name(self) -> str:
@@ -124,6 +126,7 @@ class Suite:
                     yield row, 0
 
 
+LEARN_FROM_LABELS = ("stargan", "homointerpgan")  # of the crowd's images, 45 % have an expression's name
 FEWER_PEOPLE = (52, 150, 500)  # the first as many as the twin has
 REFERENCES = tuple(Row(name) for name in ("copy-source", "target-passthrough", "mean-au", "oracle"))
 CPU_ROWS = tuple(
@@ -138,7 +141,8 @@ def on_crowd(
     """Return a row that learns from the crowd, or from some of its people, on the images of `standard`."""
     preset = "crowd" if method.startswith("eggan") and method != "eggan-w" else "cpu"
     variant = "" if people is None else f"{people} people"
-    return Row(method, preset, STANDARD_TRAINING, minutes, seeds, CROWD, people, variant)
+    labelled = method in LEARN_FROM_LABELS
+    return Row(method, preset, STANDARD_TRAINING, minutes, seeds, CROWD, people, variant, labelled)
 
 
 SUITES: Mapping[str, Suite] = MappingProxyType(

@@ -1,13 +1,18 @@
-"""Fewer training people of a dataset: nested sets, drawn once, with no picture copied or rendered again."""
+"""Fewer training people or images of a dataset, with no picture copied or rendered again."""
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from eggan.aus import EXPRESSIONS
 from eggan.config import content_hash
 from eggan.data.dataset import TRAIN, Dataset
 from eggan.errors import UserError
 from eggan.randomness import numpy_generator
 
-LEFT_OUT = "left-out"  # the split of training people that are not among the first
+if TYPE_CHECKING:  # half a second to import
+    import pandas as pd
+
+LEFT_OUT = "left-out"  # the split of training images that are not used
 
 
 def first_people(dataset: Dataset, count: int) -> Dataset:
@@ -21,10 +26,23 @@ def first_people(dataset: Dataset, count: int) -> Dataset:
         raise UserError(f"{dataset.folder} has {len(people)} training people: {count} cannot be chosen")
     order = numpy_generator("people", dataset.info["seed"]).permutation(len(people))
     chosen = {people[place] for place in order[:count]}
-    left_out = (dataset.manifest["split"] == TRAIN) & ~dataset.manifest["identity"].isin(chosen)
-    split = dataset.manifest["split"].mask(left_out, LEFT_OUT)
-    info = dataset.info | {
-        "name": f"{dataset.name}-{count}-people",
-        "content_hash": content_hash([dataset.content_hash, sorted(chosen)]),
-    }
-    return replace(dataset, manifest=dataset.manifest.assign(split=split), info=info)
+    return _part(dataset, dataset.manifest["identity"].isin(chosen), f"{count}-people", sorted(chosen))
+
+
+def labelled_images(dataset: Dataset) -> Dataset:
+    """Return a dataset whose training images are those of `dataset` that have an expression's name.
+
+    None at all is a `UserError`.
+    """
+    labelled = dataset.manifest["expression"].isin(EXPRESSIONS)
+    if not labelled.iloc[dataset.rows(TRAIN)].any():
+        raise UserError(f"{dataset.folder} has no training image with an expression's name")
+    return _part(dataset, labelled, "labelled", "labelled")
+
+
+def _part(dataset: Dataset, kept: "pd.Series", name: str, key: object) -> Dataset:
+    """Return a dataset without the training images that are not `kept`; `key` says which those are."""
+    split = dataset.manifest["split"]
+    split = split.mask((split == TRAIN) & ~kept, LEFT_OUT)
+    named = {"name": f"{dataset.name}-{name}", "content_hash": content_hash([dataset.content_hash, key])}
+    return replace(dataset, manifest=dataset.manifest.assign(split=split), info=dataset.info | named)

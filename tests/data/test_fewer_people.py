@@ -1,11 +1,12 @@
 """Fewer training people: nested, drawn once, and nothing else of the dataset changes."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from eggan.data.fewer_people import first_people
+from eggan.data.fewer_people import first_people, labelled_images
 from eggan.data.training_set import load_training_set
 from eggan.errors import UserError
 from tests.benchmarks.fakes import make_dataset
@@ -49,6 +50,21 @@ def test_each_number_of_people_has_a_name_and_a_hash_of_its_own(crowd):
     assert first_people(crowd, 3).content_hash == first_people(crowd, 3).content_hash
     assert first_people(crowd, 3).name == "synfacs-crowd-3-people"
     assert first_people(crowd, 3).is_synfacs
+
+
+def test_images_without_an_expression_are_left_out_of_training_alone(crowd):
+    manifest = crowd.manifest.copy()
+    mixed = np.arange(len(manifest)) % 3 == 0
+    manifest.loc[mixed, "expression"] = "mixed"
+    some = replace(crowd, manifest=manifest)
+    labelled = labelled_images(some)
+    assert set(labelled.rows("train")) == set(some.rows("train")) - set(np.flatnonzero(mixed))
+    assert np.array_equal(labelled.rows("val"), some.rows("val"))
+    assert (labelled.expressions(labelled.rows("train")) >= 0).all()
+    assert labelled.content_hash not in (some.content_hash, first_people(labelled, 3).content_hash)
+    assert first_people(labelled, 3).name == "synfacs-crowd-labelled-3-people"
+    with pytest.raises(UserError, match="no training image with an expression's name"):
+        labelled_images(replace(crowd, manifest=manifest.assign(expression="mixed")))
 
 
 @pytest.mark.parametrize("count", [0, PEOPLE + 1])
