@@ -10,12 +10,12 @@ from eggan.cli import main
 from eggan.edit import EXAMPLE_PHOTOGRAPH
 
 EDITS = (
-    ("--au", "12=5", "--au", "25=4", "--keep"),
-    ("--expression", "surprised", "--keep"),
-    ("--expression", "angry", "--keep"),
-    ("--au", "1=4", "--au", "2=4", "--keep"),
+    ("--expression", "neutral"),
+    ("--au", "45=5", "--keep"),
+    ("--au", "1=4", "--au", "2=4", "--au", "5=4"),
+    ("--expression", "angry"),
 )
-PART = (120, 20, 330, 230)  # left, top, right, bottom
+PART = (135, 30, 315, 210)  # left, top, right, bottom
 TARGET = Path(__file__).parent / "photographs.png"
 
 
