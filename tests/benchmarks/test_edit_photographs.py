@@ -51,9 +51,9 @@ def pixels(path) -> np.ndarray:
     return np.asarray(Image.open(path)).astype(int)
 
 
-def changed(path, other) -> tuple[int, int, int, int]:
-    """The box of what differs: left, top, right, bottom."""
-    rows, columns = np.nonzero(np.abs(pixels(path) - pixels(other)).max(axis=2))
+def changed(path, other, levels=0) -> tuple[int, int, int, int]:
+    """The box of what differs by more than some grey levels: left, top, right, bottom."""
+    rows, columns = np.nonzero(np.abs(pixels(path) - pixels(other)).max(axis=2) > levels)
     return columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
 
 
@@ -67,6 +67,8 @@ def test_the_face_is_found_and_the_rest_of_the_photograph_stays_bit_for_bit(work
     x, y, width, height = face.box
     left, top, right, bottom = changed("portrait.png", "smile.png")
     assert x - width / 2 < left < right < x + 1.5 * width
+    assert y - height / 2 < top < bottom < y + 1.5 * height
+    _, top, _, bottom = changed("portrait.png", "smile.png", levels=1)  # a smile leaves hair alone
     assert y - 5 < top < bottom < y + 1.5 * height
     mouth = (slice(int(y + 0.6 * height), int(y + height)), slice(int(x), int(x + width)))
     assert np.abs(pixels("smile.png") - pixels("portrait.png"))[mouth].max() > 40

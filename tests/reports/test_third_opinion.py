@@ -12,7 +12,7 @@ from reports.suite.instrument_names import all_cards, readers_of
 from reports.suite.sections import sections_of
 from reports.suite.suite_page import instrument_cards
 from tests.reports.fakes import DATASET, make_frame
-from tests.reports.test_readers import SHIPPED, scored_by
+from tests.reports.test_instrument_names import SHIPPED, scored_by
 from tests.reports.test_tables import quiet, row
 
 FLAT = [f"landmarks_{column}" for column in AU_COLUMNS]
