@@ -16,7 +16,7 @@ help:  ## list the targets
 install: $(VENV)/.installed  ## create .venv and install the package
 
 quickstart: $(VENV)/.installed  ## install, run the quick suite, print both tables (reuses what is done)
-	$(BIN)/eggan bench run quick
+	$(BIN)/eggan bench run quick --processes 2
 	$(BIN)/eggan report build --suite quick
 	@echo
 	@echo "Tables and figures: runs/report/index.html.  Every run, in MLflow: $(BIN)/eggan ui"
