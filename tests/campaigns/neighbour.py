@@ -37,7 +37,8 @@ def main() -> None:
     entry, settings = installed_method(arguments.method), SpeedSettings((arguments.method,))
     assert isinstance(entry, MethodEntry), f"{arguments.method} is not trained"
     with tempfile.TemporaryDirectory() as folder:
-        stepper = Stepper(training_run(entry, sized_preset(entry, settings), settings, Path(folder), "cpu"))
+        preset = sized_preset(entry, settings.preset, settings.image_size)
+        stepper = Stepper(training_run(entry, preset, settings, Path(folder), "cpu"))
         stepper.block(5)  # kernels are chosen and memory is laid out
         print(f"{entry.title}, steps of {settings.batch_size} images, {torch.get_num_threads()} thread(s)")
         ratios = []
