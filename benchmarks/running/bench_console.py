@@ -124,9 +124,9 @@ def plan_text(plans: Sequence[PlannedCell], bench: "BenchEnvironment") -> str:
 
 def missing_datasets_text(suite: "Suite", roles: Sequence[str], bench: "BenchEnvironment") -> str:
     """Say that the cells of a suite are not known before its datasets are rendered, and what that takes."""
-    mib = sum(SYNFACS_IMAGES[role] * suite.image_size**2 * 3 for role in roles) / 2**20
     from benchmarks.running.expected_cost import expected_cost
 
+    mib = sum(SYNFACS_IMAGES[role] * suite.image_size**2 * 3 for role in roles) / 2**20
     costs = [
         (f"{row.name}/{suite.dataset}/s{seed}", expected_cost(row, bench)) for row, seed in suite.cells()
     ]

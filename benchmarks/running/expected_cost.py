@@ -34,9 +34,10 @@ def expected_cost(row: "Row", bench: "BenchEnvironment", trains: bool = True) ->
     measured on this device, else the suite's guess. A cell that does not train has its weights already, and
     is only scored.
     """
-    alike = [folder for folder in all_cells(bench.runs) if _is_of(row, read_status(folder))]
+    statuses = {folder: read_status(folder) for folder in all_cells(bench.runs)}
+    alike = {folder: status.values for folder, status in statuses.items() if _is_of(row, status)}
     if alike:
-        spent = [_seconds(read_status(folder).values) for folder in alike]
+        spent = [_seconds(values) for values in alike.values()]
         seconds = median(scoring + training if trains else scoring for training, scoring in spent)
         count = f"{len(alike)} finished cell{'s' if len(alike) > 1 else ''}"
         return ExpectedCost(seconds / 60, median(map(folder_mib, alike)), count)

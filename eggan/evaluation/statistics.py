@@ -110,9 +110,8 @@ def _weights(levels: Levels, resamples: int, generator: np.random.Generator) -> 
     product: np.ndarray | None = None
     for count, codes in levels:
         drawn = generator.multinomial(count - 1, np.full(count, 1.0 / count), size=resamples)
-        multiplicity = drawn.T.astype(np.float64, order="C")[
-            codes
-        ]  # whole rows are copied, not single numbers
+        # By level first: whole rows are copied, not single numbers
+        multiplicity = drawn.T.astype(np.float64, order="C")[codes]
         if product is None:
             product = multiplicity
         else:

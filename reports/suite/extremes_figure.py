@@ -36,7 +36,7 @@ def _figure(method: str, case: Mapping[str, np.ndarray], dataset: str, names: Me
         rows.append((str(rule), images))
     titles = {"source": "source", "truth": "true edit", "edit": "edit"}
     figure = image_rows(rows, [titles[part] for part in parts] * values.shape[1], per_face=2)
-    told = "; ".join(
+    values_text = "; ".join(
         f"{rule} {', '.join(f'{value:.2f}' for value in own)}"
         for rule, own in zip(rules, values, strict=True)
     )
@@ -44,6 +44,6 @@ def _figure(method: str, case: Mapping[str, np.ndarray], dataset: str, names: Me
     return Picture(
         f"extremes-{method}-{where}",
         f"{names.title(method)}: best and worst edits ({dataset}, {split[0]})",
-        f"{RULES_TEXT}: {told}. {pixels_text(case)}",
+        f"{RULES_TEXT}: {values_text}. {pixels_text(case)}",
         figure,
     )

@@ -34,9 +34,9 @@ def by_people(section: Section) -> dict[str, list[tuple[int, Group]]]:
     """Return the groups of each method with several numbers of training people, from few to many."""
     found: dict[str, list[tuple[int, Group]]] = {}
     for group in section.groups:
-        told = PEOPLE.match(group.learns_from)
-        if told:
-            found.setdefault(full_method(group.method), []).append((int(told[1].replace(",", "")), group))
+        fewer = PEOPLE.match(group.learns_from)
+        if fewer:
+            found.setdefault(full_method(group.method), []).append((int(fewer[1].replace(",", "")), group))
     several = {
         method: sorted(rows, key=lambda row: row[0]) for method, rows in found.items() if len(rows) > 1
     }

@@ -65,19 +65,19 @@ def flattening_findings(frame: Frame) -> list[Finding]:
     for dataset in sorted(set(frame.cells["dataset"])):
         found = [own for own in flattenings(frame, dataset) if own.method not in ABLATIONS]
         for flat in (True, False):
-            told = [_told(frame, own) for own in found if own.flat == flat]
-            if told:
+            changes = [_change_text(frame, own) for own in found if own.flat == flat]
+            if changes:
                 start = (
                     f"In the last quarter of training the AU MSE of validation people ({dataset}) changed by "
                     f"{'less' if flat else 'more'} than {FLAT:.0%}"
                 )
                 findings.append(
-                    Finding("good" if flat else "open", f"{start}: {'; '.join(told)}. {_end(frame, flat)}")
+                    Finding("good" if flat else "open", f"{start}: {'; '.join(changes)}. {_end(frame, flat)}")
                 )
     return findings
 
 
-def _told(frame: Frame, own: Flattening) -> str:
+def _change_text(frame: Frame, own: Flattening) -> str:
     return f"{frame.names.title(own.method)} {own.change:+.1%} ({own.before:.3f} to {own.end:.3f})"
 
 
@@ -114,10 +114,10 @@ def _figure(frame: Frame, dataset: str, probes: pd.DataFrame) -> Picture:
         figure.legend(
             loc="outside upper center", ncols=min(6, max(1, probes["method"].nunique())), handlelength=1.4
         )
-    told = "; ".join(_told(frame, own) for own in flattenings(frame, dataset))
+    changes = "; ".join(_change_text(frame, own) for own in flattenings(frame, dataset))
     caption = (
         "AU error of edits of validation people while training, by the instrument; thin: seeds, thick: their "
         "mean; shaded: the last quarter. Changes in it: "
-        f"{told or 'too few probes to say'}. Below {FLAT:.0%} is flat."
+        f"{changes or 'too few probes to say'}. Below {FLAT:.0%} is flat."
     )
     return Picture(f"training-validation-{dataset}", f"Validation curves ({dataset})", caption, figure)
