@@ -5,6 +5,8 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 
+import psutil
+
 STEPS = ("open", "os.", "shutil.", "tempfile.")
 NOT_STEPS = ("os.listdir", "os.scandir", "os.fork", "os.walk")
 MOST_STEPS = 2000
@@ -46,3 +48,11 @@ def _killed_at(step: int, action: Callable[[], object]) -> int:
         status = 0
     finally:
         os._exit(status)
+
+
+def is_gone(pid: int) -> bool:
+    """Return whether a process has ended; it may do so while it is asked."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

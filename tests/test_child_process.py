@@ -10,6 +10,7 @@ import pytest
 from eggan.child_process import PARENT, child_environment, how_ended, python_command
 from eggan.command_call import call_command
 from eggan.tracking.store import server_command
+from tests.kills import is_gone
 
 MINE = "raise SystemExit('a file of the user was executed')\n"
 
@@ -58,9 +59,9 @@ def test_a_child_stops_when_its_parent_was_killed(tmp_path):
     launcher.wait()
     assert launcher.stdout.readline() == "stopped\n"
     deadline = time.monotonic() + 30
-    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+    while not is_gone(child.pid) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+    assert is_gone(child.pid)
 
 
 def test_how_a_process_ended():

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 
-import psutil
 import pytest
 
 from eggan.cluster import jobs
@@ -17,6 +16,7 @@ from eggan.cluster.jobs import ClusterRun
 from eggan.errors import UserError
 from tests.cluster.counting import CELL, job, notes_of
 from tests.cluster.machines import DEATH_SECONDS, ROOT, Machines, children, free_port, until
+from tests.kills import is_gone
 
 pytestmark = pytest.mark.slow
 
@@ -65,10 +65,6 @@ def check_one_after_the_other(notes, name: str = "count") -> None:
     found = notes_of(notes, name)
     for (_, before), (_, after) in itertools.pairwise(found):
         assert before[-1][1] <= after[0][1]
-
-
-def is_gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_a_job_whose_worker_is_killed_goes_on_elsewhere_from_its_last_checkpoint(machines, notes, tmp_path):

@@ -10,7 +10,8 @@ import pytest
 from eggan.cluster import jobs
 from tests.cluster.counting import job, notes_of
 from tests.cluster.machines import until
-from tests.cluster.test_faults import counted, in_background, is_gone
+from tests.cluster.test_faults import counted, in_background
+from tests.kills import is_gone
 
 HERE, THERE = "10.213.77.1", "10.213.77.2"
 # EGGAN_TEST_CUT_SECONDS=60 cuts for that long, with the time-outs that users have; takes five minutes.
