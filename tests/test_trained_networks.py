@@ -32,6 +32,11 @@ FORMS = {
         {"main": ("encoder", "generator"), "critic": ("latent_critic", "image_critic"), "c_exp": ("c_exp",)},
     ),
     "eggan-w": Form(("editor",), ("editor",), {"": ("editor",)}),
+    "eggan-w-unpaired": Form(
+        ("editor", "image_critic", "c_exp"),
+        ("editor",),
+        {name: (name,) for name in ("editor", "image_critic", "c_exp")},
+    ),
     "stargan": ADVERSARIES,
     "ganimation": ADVERSARIES,
     "homointerpgan": Form(HOMO_PARTS, (), {name: (name,) for name in HOMO_PARTS}),

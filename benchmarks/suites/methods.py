@@ -44,6 +44,7 @@ METHODS = Methods(
         "oracle": "baselines.references:ORACLE",
         "eggan": "eggan.model:ENTRY",
         "eggan-w": "eggan.warp:ENTRY",
+        "eggan-w-unpaired": "eggan.warp_unpaired:ENTRY",
         "stargan": "baselines.stargan:ENTRY",
         "homointerpgan": "baselines.homointerpgan:ENTRY",
         "ganimation": "baselines.ganimation:ENTRY",
@@ -53,16 +54,17 @@ METHODS = Methods(
 
 @cache
 def eggan_variants() -> dict[str, MethodEntry]:
-    """Return EGGAN under other settings: tuned, taught by true edits, and its ablations.
+    """Return EGGAN under other settings, tuned and taught by true edits, and the ablations of our methods.
 
-    EGGAN's tests hold for them, so METHODS, which the tests go through, does without.
+    These methods' tests hold for them, so METHODS, which the tests go through, does without.
     """
     from benchmarks.suites.ablated_methods import ablations_of
     from benchmarks.suites.pairs_method import PAIRS, with_pairs
     from benchmarks.suites.tuned_methods import NAME, tuned_of
-    from eggan.model import ENTRY
+    from eggan import model, warp
 
-    return {NAME: tuned_of(ENTRY), PAIRS: with_pairs(ENTRY), **ablations_of(ENTRY)}
+    of_eggan = {NAME: tuned_of(model.ENTRY), PAIRS: with_pairs(model.ENTRY)}
+    return {**of_eggan, **ablations_of(model.ENTRY), **ablations_of(warp.ENTRY)}
 
 
 @cache

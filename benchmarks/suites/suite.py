@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from benchmarks.protocol.protocol_config import Protocol
-from benchmarks.suites.ablated_methods import VARIANTS
+from benchmarks.suites.ablated_methods import EGGAN, EGGAN_W, UNPAIRED, variants_of
 from benchmarks.suites.former_names import FORMER_SUITES
 from benchmarks.suites.pairs_method import PAIRS
 from benchmarks.suites.tuned_methods import NAME as TUNED
@@ -127,6 +127,7 @@ class Suite:
 
 
 LEARN_FROM_LABELS = ("stargan", "homointerpgan")  # of the crowd's images, 45 % have an expression's name
+UNPAIRED_MINUTES = 120.0
 FEWER_PEOPLE = (52, 150, 500)  # the first as many as the twin has
 REFERENCES = tuple(Row(name) for name in ("copy-source", "target-passthrough", "mean-au", "oracle"))
 CPU_ROWS = tuple(
@@ -139,7 +140,8 @@ def on_crowd(
     method: str, minutes: float, seeds: tuple[int, ...] | None = None, people: int | None = None
 ) -> Row:
     """Return a row that learns from the crowd, or from some of its people, on the images of `standard`."""
-    preset = "crowd" if method.startswith("eggan") and method != "eggan-w" else "cpu"
+    warps = method == EGGAN_W or method.startswith(f"{EGGAN_W}-")
+    preset = "crowd" if method.startswith(EGGAN) and not warps else "cpu"
     variant = "" if people is None else f"{people} people"
     labelled = method in LEARN_FROM_LABELS
     return Row(method, preset, STANDARD_TRAINING, minutes, seeds, CROWD, people, variant, labelled)
@@ -162,7 +164,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                 name="quick", splits=("test",), pairs=464, probe_sources=6, sequences=28, alphas=5, showcase=4
             ),
         ),
-        # Rows with a variant, and EGGAN with pairs, say what the people and the true edits do.
+        # Rows with a variant, EGGAN with pairs and EGGAN-W without say what people and true edits do.
         "standard": Suite(
             name="standard",
             title="64 px, three seeds, headline rows five: all methods learn from 1,500 people",
@@ -172,6 +174,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                 *REFERENCES,
                 on_crowd("eggan", 65.0, HEADLINE_SEEDS),
                 on_crowd("eggan-w", 45.0, HEADLINE_SEEDS),
+                on_crowd(UNPAIRED.name, UNPAIRED_MINUTES, (0,)),
                 on_crowd("stargan", 65.0),
                 on_crowd("homointerpgan", 55.0),
                 on_crowd("ganimation", 90.0),
@@ -218,7 +221,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                 Row("eggan", "cpu", CPU_TRAINING, 12.0),
                 *(
                     Row(v.name, "cpu", CPU_TRAINING, 12.0, seeds=None if v.in_paper else (0,))
-                    for v in VARIANTS
+                    for v in variants_of(EGGAN)
                 ),
             ),
             protocol=STANDARD_PROTOCOL,
@@ -269,7 +272,22 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             rows=(
                 *REFERENCES,
                 on_crowd("eggan", 65.0),
-                *(on_crowd(variant.name, 65.0) for variant in VARIANTS if variant.in_paper),
+                *(on_crowd(variant.name, 65.0) for variant in variants_of(EGGAN) if variant.in_paper),
+            ),
+            protocol=STANDARD_PROTOCOL,
+            budget=STANDARD_BUDGET,
+        ),
+        # EGGAN-W, the row without true edits and the references are the cells of `standard`.
+        "ablations-w": Suite(
+            name="ablations-w",
+            title="EGGAN-W without each of its parts, and without true edits, learnt from 1,500 people",
+            image_size=64,
+            seeds=(0,),
+            rows=(
+                *REFERENCES,
+                on_crowd(EGGAN_W, 45.0),
+                on_crowd(UNPAIRED.name, UNPAIRED_MINUTES),
+                *(on_crowd(variant.name, 45.0) for variant in variants_of(EGGAN_W)),
             ),
             protocol=STANDARD_PROTOCOL,
             budget=STANDARD_BUDGET,

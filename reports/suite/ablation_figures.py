@@ -1,12 +1,13 @@
-"""Fig. 4: the same faces and targets edited by EGGAN and by EGGAN without each of its parts."""
+"""Fig. 4: the same faces and targets edited by EGGAN, or EGGAN-W, and by it without each of its parts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from benchmarks.suites.ablated_methods import VARIANTS
+from benchmarks.suites.ablated_methods import EGGAN, Ablation
 from reports.style.figure_style import Picture
 from reports.style.image_rows import ImageRow, image_rows
+from reports.suite.ablation_tables import ablations_among
 from reports.suite.frame import Frame
-from reports.suite.method_names import ABLATIONS, OUR_METHOD, method_title
+from reports.suite.method_names import method_title
 from reports.suite.suite_figures import (
     ROWS,
     SAME_FACES,
@@ -20,25 +21,30 @@ PER_FACE = 2  # expressions
 
 
 def ablation_grids(frame: Frame) -> list[Picture]:
-    """Return Fig. 4 of each dataset on which EGGAN and a variant have finished."""
-    found = {dataset: showcases(frame, dataset) for dataset in sorted(set(frame.cells["dataset"]))}
-    return [
-        ablation_grid(cases, dataset)
-        for dataset, cases in found.items()
-        if OUR_METHOD in cases and set(cases) & set(ABLATIONS)
-    ]
+    """Return Fig. 4 of each dataset on which EGGAN, or EGGAN-W, and a variant of it have finished."""
+    pictures = []
+    for dataset in sorted(set(frame.cells["dataset"])):
+        cases = showcases(frame, dataset)
+        found = ablations_among(cases.keys())
+        if found is not None and found[0] in cases:
+            pictures.append(ablation_grid(cases, dataset, *found))
+    return pictures
 
 
-def ablation_grid(cases: Mapping[str, Showcase], dataset: str) -> Picture:
-    """Return rows of source, true edit (where it is known), EGGAN and each variant; two targets a face."""
-    full, variants = cases[OUR_METHOD], [variant for variant in VARIANTS if variant.name in cases]
+def ablation_grid(
+    cases: Mapping[str, Showcase], dataset: str, of: str, variants: Sequence[Ablation]
+) -> Picture:
+    """Return rows of source, true edit (where it is known), the method `of` and each variant; two targets a
+    face.
+    """
+    full = cases[of]
     true_edit = ["true edit"] if "truth" in full else []
-    headings = ["source", *true_edit, method_title(OUR_METHOD), *(variant.short for variant in variants)]
+    headings = ["source", *true_edit, method_title(of), *(variant.short for variant in variants)]
     names = target_names(full)
     rows: list[ImageRow] = []
     for face, target in _targets(len(full["source"]), names):
         known = [full["truth"][face, target]] if true_edit else []
-        edits = [cases[method]["edits"][face, target] for method in (OUR_METHOD, *(v.name for v in variants))]
+        edits = [cases[method]["edits"][face, target] for method in (of, *(v.name for v in variants))]
         rows.append((names[target], [full["source"][face], *known, *edits]))
     caption = (
         "Each row is one test face with one target. "
@@ -46,7 +52,7 @@ def ablation_grid(cases: Mapping[str, Showcase], dataset: str) -> Picture:
         f"{'; '.join(f'{variant.short}: {variant.what}' for variant in variants)}. {pixels_text(full)} "
         f"{SAME_FACES}"
     )
-    title = f"Fig. 4: without each part ({dataset})"
+    title = f"{'Fig. 4: ' if of == EGGAN else f'{method_title(of)} '}without each part ({dataset})"
     return Picture(f"fig4-ablations-{dataset}", title, caption, image_rows(rows, headings, PER_FACE))
 
 

@@ -1,13 +1,13 @@
-"""What each part of EGGAN does here: how every metric changes without it, on the same pairs."""
+"""What each part of EGGAN or EGGAN-W does here: how every metric changes without it, on the same pairs."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from benchmarks.scoring.pair_columns import read_mask
-from benchmarks.suites.ablated_methods import VARIANTS
+from benchmarks.suites.ablated_methods import EGGAN, UNPAIRED, VARIANTS, Ablation
 from eggan.aus import AU_COLUMNS
 from eggan.evaluation.statistics import Difference, Interval, Statistic, holm, mean_over_aus
 from eggan.progress import progress_bar
@@ -26,7 +26,7 @@ from reports.suite.estimates import (
     skill_statistic,
 )
 from reports.suite.frame import Frame, Progress
-from reports.suite.method_names import ABLATIONS, OUR_METHOD, method_title
+from reports.suite.method_names import method_title
 from reports.suite.sections import Section
 from reports.suite.suite_tables import (
     entry,
@@ -39,14 +39,15 @@ from reports.suite.suite_tables import (
 
 KEYS = ("au/mse", "au/pcc", "au/skill", "identity/accuracy", "pixels/lpips", "pixels/psnr", "pixels/msssim")
 PAPERS, FURTHER = "Change without a part, as in the paper's Fig. 4", "Change without a part, beyond the paper"
+OWN = "Change without a part"
 
 
 @dataclass(frozen=True)
 class Effects:
-    """The changes that one variant makes: variant - EGGAN, an entry per metric of `Ablations.metrics`.
+    """The changes that one variant makes: variant - full, an entry per metric of `Ablations.metrics`.
 
     `adjusted`: p-values after Holm over the variants of the section, metric by metric. `seeds`: finished
-    trainings of the variant or of EGGAN, whichever has fewer.
+    trainings of the variant or of the full method, whichever has fewer.
     """
 
     difference: Difference
@@ -58,10 +59,12 @@ class Effects:
 class Ablations:
     """All ablations of a section.
 
-    `full`: EGGAN's group, None where it has no scores; `groups`: the variants', failed ones included.
-    `unmeasured`: why a metric that EGGAN has no value of has none, by its key without the split.
+    `of`: the method that they lack a part of, EGGAN or EGGAN-W; `full`: its group, None where it has no
+    scores; `groups`: the variants', failed ones included. `unmeasured`: why a metric that the full method has
+    no value of has none, by its key without the split.
     """
 
+    of: str
     section: Section
     metrics: tuple[Metric, ...]
     full: Group | None
@@ -74,14 +77,31 @@ class Ablations:
         return next((i for i, metric in enumerate(self.metrics) if metric.key.startswith(key)), -1)
 
 
+def ablations_among(methods: Collection[str]) -> tuple[str, tuple[Ablation, ...]] | None:
+    """Return the method whose ablations are among `methods`, and these; None where none is.
+
+    A suite has those of one method; where somebody added another's, the method that is there itself counts.
+    EGGAN-W without true edits is one of its ablations beside those of its settings.
+    """
+    own = [variant.of for variant in VARIANTS if variant.name in methods]
+    if not own:
+        return None
+    of = next((method for method in own if method in methods), own[0])
+    every = (UNPAIRED, *VARIANTS)
+    return of, tuple(one for one in every if one.of == of and one.name in methods)
+
+
 def ablations_of(frame: Frame, section: Section, progress: Progress = progress_bar) -> Ablations | None:
     """Return the ablations of a section; None where the suite has none."""
-    groups = tuple(group for group in section.groups if group.method in ABLATIONS)
-    if not groups:
+    found_here = ablations_among([group.method for group in section.groups])
+    if found_here is None:
         return None
-    full = named(section.groups, OUR_METHOD)
+    of, parts = found_here
+    names = {part.name for part in parts}
+    groups = tuple(group for group in section.groups if group.method in names)
+    full = named(section.groups, of)
     if full is None or not len(full.pairs):
-        return Ablations(section, (), None, groups, {})
+        return Ablations(of, section, (), None, groups, {})
     metrics = _measured(frame, section, full)
     differences = side_by_side(lambda group: _difference(group, full, metrics), groups)
     steps = progress(differences, len(groups), f"differences of the ablations on {section.key}")
@@ -93,7 +113,7 @@ def ablations_of(frame: Frame, section: Section, progress: Progress = progress_b
     }
     reasons = frame.reasons(full.evidence.run_ids, section.split).to_dict()
     unmeasured = {str(key): why for key, why in reasons.items() if str(key).startswith(KEYS)}
-    return Ablations(section, metrics, full, groups, effects, unmeasured)
+    return Ablations(of, section, metrics, full, groups, effects, unmeasured)
 
 
 def _adjusted(p_values: list[np.ndarray]) -> list[np.ndarray]:
@@ -145,18 +165,18 @@ def _read_in_both(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFra
 
 
 def ablation_table(found: Ablations) -> Table:
-    """Return the change of each metric without each part, EGGAN's own values above."""
-    in_paper = {variant.name: variant.in_paper for variant in VARIANTS}
+    """Return the change of each metric without each part, the full method's own values above."""
+    in_paper, full = {variant.name: variant.in_paper for variant in VARIANTS}, method_title(found.of)
     rows = [_full_row(found.full, found.metrics)] if found.full else []
     for group in found.groups:
-        heading = PAPERS if in_paper[group.method] else FURTHER
+        heading = OWN if found.of != EGGAN else PAPERS if in_paper[group.method] else FURTHER
         rows.append(TableRow(group.title, _changes(found, group), group=heading, evidence=group.evidence))
     return section_table(
         found.section,
         "ablations",
-        "EGGAN without its parts",
-        "Change of each metric when a part is left out: variant − EGGAN on the same pairs and the same "
-        "resamples; a change in the direction of the column's arrow means that EGGAN is better without the "
+        f"{full} without its parts",
+        f"Change of each metric when a part is left out: variant − {full} on the same pairs and the same "
+        f"resamples; a change in the direction of the column's arrow means that {full} is better without the "
         "part. Brackets: 95 % crossed bootstrap over source identities × targets × seeds. p: two-sided "
         "bootstrap, adjusted with Holm's method over the variants of a column; bold: p < .05.",
         "Without",
@@ -168,7 +188,7 @@ def ablation_table(found: Ablations) -> Table:
 
 def _full_row(full: Group, metrics: tuple[Metric, ...]) -> TableRow:
     values = interval(full, _stacked(full.pairs, metrics), "ablation")
-    return TableRow("EGGAN, all parts (values)", _entries(values, metrics), evidence=full.evidence)
+    return TableRow(f"{full.title}, all parts (values)", _entries(values, metrics), evidence=full.evidence)
 
 
 def _entries(values: Interval, metrics: tuple[Metric, ...]) -> tuple[Entry, ...]:
@@ -195,7 +215,8 @@ def _notes(found: Ablations) -> list[str]:
     if single:
         notes.insert(
             0,
-            f"One training: {', '.join(single)}. It is compared with every finished seed of EGGAN; the "
-            "interval does not span the chance of that training and is too narrow for a claim.",
+            f"One training: {', '.join(single)}. It is compared with every finished seed of "
+            f"{method_title(found.of)}; the interval does not span the chance of that training and is too "
+            "narrow for a claim.",
         )
     return notes

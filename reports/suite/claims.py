@@ -9,7 +9,7 @@ from reports.style.finding import Finding
 from reports.style.metric_catalogue import Metric
 from reports.suite.ablation_tables import Ablations, Effects
 from reports.suite.frame import Frame
-from reports.suite.method_names import OUR_METHOD
+from reports.suite.method_names import OUR_METHOD, method_title
 from reports.suite.suite_findings import SEEDS_FOR_CLAIMS
 from reports.suite.suite_tables import SIGNIFICANT, p_text
 
@@ -64,7 +64,8 @@ def claim_findings(frame: Frame, ablations: Sequence[Ablations]) -> list[Finding
 def _on_section(found: Ablations) -> list[Finding]:
     where = found.section.where
     if found.full is None:
-        return [Finding("bad", f"Ablations on {where}: EGGAN has no scores to compare with.")]
+        title = method_title(found.of)
+        return [Finding("bad", f"Ablations on {where}: {title} has no scores to compare with.")]
     findings = []
     for group in found.groups:
         name = f"{group.title} on {where}"
@@ -104,13 +105,17 @@ def _judged(name: str, claim: Claim, found: Ablations, effects: Effects) -> Find
 
 
 def _unclaimed(name: str, found: Ablations, effects: Effects) -> Finding:
-    """Say what changes without a part of which the paper says nothing that these metrics test."""
+    """Say what changes without a part of which the paper says nothing that these metrics test.
+
+    Of EGGAN-W, which is not the paper's, it says nothing at all.
+    """
     changed = [i for i in range(len(found.metrics)) if effects.adjusted[i] < SIGNIFICANT]
     changes = "; ".join(_change(found, effects, i) for i in changed)
     seeds = "" if effects.seeds >= SEEDS_FOR_CLAIMS else f" With {_seeds(effects)}, this is no claim."
+    claim = "the paper makes no claim that these metrics test. " if found.of == OUR_METHOD else ""
     return Finding(
         "open",
-        f"{name}: the paper makes no claim that these metrics test. "
+        f"{name}: {claim}"
         f"{f'Without it: {changes}.' if changes else 'No metric changes beyond chance.'}{seeds}",
     )
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from benchmarks.suites import tuned_methods
-from benchmarks.suites.ablated_methods import VARIANTS
+from benchmarks.suites.ablated_methods import UNPAIRED, VARIANTS
 from reports.style.table import Kind
 
 OUR_METHOD = "eggan"
@@ -28,6 +28,7 @@ METHOD_TITLES: Mapping[str, str] = {
     "ganimation": "GANimation",
     OUR_METHOD: "EGGAN",
     "eggan-w": "EGGAN-W",
+    UNPAIRED.name: "EGGAN-W (no true edits)",
     "eggan-shipped": "EGGAN (shipped)",
     "eggan-w-shipped": "EGGAN-W (shipped)",
     tuned_methods.NAME: tuned_methods.TITLE,
@@ -40,6 +41,7 @@ REFERENCES = (COPY, "mean-au", PASSTHROUGH, ORACLE)
 PALETTE: Mapping[str, str] = {
     "eggan": "#0072B2",
     "eggan-w": "#56B4E9",
+    "eggan-w-unpaired": "#A00078",
     "eggan-shipped": "#A6D8F0",
     "eggan-w-shipped": "#00C2D1",
     "stargan": "#E69F00",
@@ -57,6 +59,13 @@ PALETTE: Mapping[str, str] = {
     "eggan-no-dimg": "#882255",
     "eggan-l1-only": "#44AA99",
     "eggan-unrounded": "#AA4499",
+    "eggan-w-no-flow": "#F050F0",  # far from EGGAN-W, the references, each other and the spare colours
+    "eggan-w-no-colour": "#00A000",
+    "eggan-w-no-disturbance": "#F0C800",
+    "eggan-w-unweighted": "#780000",
+    "eggan-w-no-gradient": "#F00078",
+    "eggan-w-no-ssim": "#500078",
+    "eggan-w-free": "#F0A078",
 }
 # Each as far as can be, in Oklab, from those above and before it.
 SPARE_COLOURS = ("#4BD22D", "#8769FF", "#FFA5FF", "#874B00", "#781EC3", "#1EF0B4", "#968700", "#1E3CD2")

@@ -18,7 +18,7 @@ PROTOCOL_VERSION = Protocol().version
 def findings(frame: Frame, sections: list[Section]) -> list[Finding]:
     """Return all sentences: per trained method and section, then what the suite as a whole lacks.
 
-    EGGAN's ablations are judged by the paper's claims instead, in `reports.suite.claims`.
+    Ablations are judged by the paper's claims instead, in `reports.suite.claims`.
     """
     judged = [
         _on_method(section, g)

@@ -1,17 +1,17 @@
-"""Each ablation is EGGAN but for the settings that it names, and what it drops is dropped."""
+"""Each ablation is EGGAN, or EGGAN-W, but for the settings that it names, and what it drops is dropped."""
 
 import dataclasses
 
 import pytest
 import torch
 
-from benchmarks.suites.ablated_methods import VARIANTS
+from benchmarks.suites.ablated_methods import EGGAN, EGGAN_W, UNPAIRED, VARIANTS, variants_of
 from benchmarks.suites.methods import METHODS, eggan_variants
 from benchmarks.suites.pairs_method import PAIRS
 from benchmarks.suites.presets import preset_config
 from benchmarks.suites.suite import find_suite
 from benchmarks.suites.tuned_methods import NAME
-from eggan import model
+from eggan import model, warp
 from eggan.config import from_dict, to_dict
 from eggan.data.training_set import load_training_set
 from eggan.pretraining import warm_expression_classifier
@@ -19,6 +19,7 @@ from eggan.training import TrainingConfig, make_batch
 from tests.tiny import context, narrow_config, tiny_dataset
 
 BATCH = TrainingConfig(batch_size=4)
+OF_EGGAN, OF_EGGAN_W = variants_of(EGGAN), variants_of(EGGAN_W)
 NAMES = [variant.name for variant in VARIANTS]
 ABLATIONS = {name: entry for name, entry in eggan_variants().items() if name not in (NAME, PAIRS)}
 # Terms that the full EGGAN reports and the variant does not.
@@ -31,13 +32,23 @@ DROPPED = {
     "eggan-l1-only": {"loss/per", "loss/rec_ssim"},
     "eggan-unrounded": set(),
 }
+# What EGGAN-W's variants leave out: terms that weigh nothing, or what an update does not make.
+WITHOUT = {
+    "eggan-w-no-flow": {"flow"},
+    "eggan-w-no-colour": {"colour"},
+    "eggan-w-no-disturbance": {"disturbance"},
+    "eggan-w-unweighted": {"changed", "gradient"},
+    "eggan-w-no-gradient": {"gradient"},
+    "eggan-w-no-ssim": {"ssim"},
+    "eggan-w-free": {"rough", "paint"},
+}
 # Networks that the variant has no use for: they never move.
 STILL = {"eggan-no-dz": {"latent_critic"}, "eggan-no-dimg": {"image_critic"}}
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    return tiny_dataset(tmp_path_factory.mktemp("data") / "tiny")
+    return tiny_dataset(tmp_path_factory.mktemp("data") / "tiny", grouped=True)
 
 
 @pytest.fixture(scope="module")
@@ -60,27 +71,30 @@ def narrow(**changes):
 
 
 def test_the_papers_three_and_what_else_is_asked():
-    assert list(ABLATIONS) == NAMES == list(DROPPED)
+    assert list(ABLATIONS) == NAMES == [*DROPPED, *WITHOUT]
     assert [v.name for v in VARIANTS if v.in_paper] == ["eggan-wtp", "eggan-wti", "eggan-wts"]
     assert not set(ABLATIONS) & set(METHODS)
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=NAMES)
-def test_every_preset_is_eggans_but_for_the_named_settings(variant):
-    entry, full = ABLATIONS[variant.name], METHODS["eggan"]
+def test_every_preset_is_the_methods_own_but_for_the_named_settings(variant):
+    entry, full = ABLATIONS[variant.name], METHODS[variant.of]
+    assert entry.learns_from_true_edits == full.learns_from_true_edits
     assert (entry.build, entry.restore, entry.reads, entry.version) == (
         full.build, full.restore, full.reads, full.version,
     )  # fmt: skip
     assert set(entry.presets) == set(full.presets)
     for name, preset in entry.presets.items():
         before, after = to_dict(full.presets[name]), to_dict(preset)
-        assert {k for k in after if k not in before or before[k] != after[k]} == set(variant.changes)
+        new = {k for k, value in variant.changes.items() if before.get(k) != value}
+        assert {k for k in after if k not in before or before[k] != after[k]} == new
+        assert new == set(variant.changes) or name == "quick"  # whose pairs are undisturbed already
         assert {k: after[k] for k in variant.changes} == dict(variant.changes)
         assert from_dict(entry.config, after) == preset  # a checkpoint's card can be read back
     assert all(field.metadata.get("source") for field in dataclasses.fields(entry.config))
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=NAMES)
+@pytest.mark.parametrize("variant", OF_EGGAN, ids=list(DROPPED))
 def test_an_update_lacks_the_dropped_terms_and_nothing_else(variant, dataset, cache, data):
     full = terms_of(model.build(narrow(), context(dataset, cache)), data)
     built = ABLATIONS[variant.name].build(variant.config(narrow()), context(dataset, cache))
@@ -134,6 +148,53 @@ def test_the_papers_variants_have_three_seeds_and_the_others_one():
     for row, seed in find_suite("ablations").cells():
         seeds.setdefault(row.method, []).append(seed)
     assert seeds["eggan"] == [0, 1, 2]
-    for variant in VARIANTS:
+    for variant in OF_EGGAN:
         assert seeds[variant.name] == ([0, 1, 2] if variant.in_paper else [0])
     assert seeds["oracle"] == [0]
+
+
+SMALL = dataclasses.replace(
+    warp.CPU, channels=(8, 8), blocks=1, detail_channels=6, embedding=8, disturb_after=0, disturb_share=1.0
+)
+
+
+def seen_by_the_losses(config, data, monkeypatch) -> tuple[set[str], bool]:
+    """Return the terms of weight 0 and the parts that stay as they start, and whether pairs are disturbed."""
+    method = warp.EGGANW(config, 0, torch.device("cpu"))
+    disturbed = []
+    monkeypatch.setattr(
+        "eggan.disturb.disturb", lambda *pair_and_more: disturbed.append(1) or pair_and_more[:2]
+    )
+    for step in range(3):
+        method.update(make_batch(data, BATCH, 0, step), step)
+    batch = make_batch(data, BATCH, 0, 0)
+    parts = method.editor(batch.image, batch.target_aus)
+    lacks = {name for name, weight in method.weights().items() if not weight}
+    lacks |= set() if (parts.flow != 0).any() else {"flow"}
+    lacks |= set() if (parts.paint != 0).any() else {"colour"}
+    return lacks, bool(disturbed)
+
+
+@pytest.mark.parametrize("variant", OF_EGGAN_W, ids=list(WITHOUT))
+def test_a_variant_of_eggan_w_does_without_what_it_names(variant, data, monkeypatch):
+    full, disturbs = seen_by_the_losses(SMALL, data, monkeypatch)
+    assert disturbs
+    lacks, disturbs = seen_by_the_losses(variant.config(SMALL), data, monkeypatch)
+    lost = {"disturbance"} if not disturbs else set()
+    assert lacks - full | lost == WITHOUT[variant.name]
+
+
+def test_the_suite_of_eggan_w_takes_its_full_rows_from_standard():
+    """EGGAN-W and the row without true edits with seed 0, and as many images for every variant."""
+    suite, standard = find_suite("ablations-w"), find_suite("standard")
+    assert (suite.protocol, suite.image_size) == (standard.protocol, standard.image_size)
+    own = {row.name: row for row in standard.rows}
+    trained = [row for row in suite.rows if row.training]
+    names = [EGGAN_W, UNPAIRED.name, *(variant.name for variant in OF_EGGAN_W)]
+    assert [row.name for row in trained] == names
+    for row in trained:
+        assert (row.preset, row.training, row.learns_from) == ("cpu", own[EGGAN_W].training, "crowd")
+        if row.name in own:
+            assert dataclasses.replace(row, seeds=own[row.name].seeds) == own[row.name]
+    assert [row for row in suite.rows if not row.training] == [r for r in standard.rows if not r.training]
+    assert {seed for _, seed in suite.cells()} == {0}

@@ -9,6 +9,7 @@ from benchmarks.running.cells import read_status
 from benchmarks.running.earlier_training import _training_of
 from benchmarks.running.environment import open_suite, suite_datasets
 from benchmarks.running.suite_run import plan_suite
+from benchmarks.suites.ablated_methods import UNPAIRED
 from benchmarks.suites.methods import METHODS, all_methods, find_method, installed_method
 from benchmarks.suites.pairs_method import PAIRS, with_pairs
 from benchmarks.suites.suite import CROWD, FEWER_PEOPLE, HEADLINE_SEEDS, REFERENCES, TWIN, Row, find_suite
@@ -81,7 +82,8 @@ def test_eggan_on_the_twin_differs_in_its_people_alone():
 def test_every_row_of_the_suite_is_there_and_sees_as_many_images():
     methods, suite = all_methods(), find_suite("standard")
     rows = [row for row in suite.rows if row.learns_from == CROWD]
-    assert {"eggan", "eggan-w", "stargan", "homointerpgan", "ganimation", PAIRS} == {r.name for r in rows}
+    baselines = {"stargan", "homointerpgan", "ganimation"}
+    assert {"eggan", "eggan-w", PAIRS, UNPAIRED.name} | baselines == {r.name for r in rows}
     for row in rows:
         entry = find_method(row.method, methods)
         assert row.preset in entry.presets
@@ -101,6 +103,7 @@ def test_headline_rows_have_five_seeds_and_the_other_methods_three():
         "homointerpgan",
         "ganimation",
     }
+    assert {name for name, own in seeds.items() if own == [0]} == {PAIRS, UNPAIRED.name, "eggan-twin"}
     find_suite("standard").check_choice([], [4])
 
 

@@ -134,6 +134,7 @@ def test_a_suite_mirrors_the_images_of_all_its_methods_or_of_none():
         "paper": {False},
         "people": {True},
         "ablations-crowd": {True},
+        "ablations-w": {True},
         "node": {True},
     }
 

@@ -1,4 +1,4 @@
-"""A made-up suite in which it is known what each part of EGGAN does."""
+"""A made-up suite in which it is known what each part of EGGAN does, and one of EGGAN-W's."""
 
 import dataclasses
 
@@ -295,6 +295,72 @@ def test_fig_4_shows_the_same_face_source_truth_eggan_and_each_finished_variant(
 def test_fig_2_leaves_the_variants_to_fig_4(frame):
     (grid, *_) = suite_figures.pictures(frame, [])
     assert not {method_title(name) for name in ABLATIONS} & {t.get_text() for t in grid.figure.texts}
+
+
+# EGGAN-W, some of its variants and the row without true edits.
+MADE_UP_W = {
+    "eggan-w-unpaired": (1, half_the_edit),
+    "eggan-w-no-flow": (1, less_like_the_truth),
+    "eggan-w-no-disturbance": (3, unchanged),
+}
+
+
+@pytest.fixture(scope="module")
+def frame_w():
+    made = with_variants(make_frame(failed=False), MADE_UP_W, lost="eggan-w-free")
+    names = {"method": {"eggan": "eggan-w"}}
+    tables = {name: getattr(made, name).replace(names) for name in ("cells", "pairs", "metrics")}
+    return dataclasses.replace(made, **tables)
+
+
+def test_eggan_w_is_what_its_own_ablations_are_compared_with(frame_w):
+    section = sections_of(frame_w, quiet)[0]
+    found = ablation_tables.ablations_of(frame_w, section)
+    assert found.of == "eggan-w"
+    assert change(found, "eggan-w-no-disturbance", "au/mse")[:3] == (0, 0, 0)
+    assert change(found, "eggan-w-unpaired", "au/mse")[0] == pytest.approx(
+        section.intervals["eggan-w-unpaired", "mse"].estimate[-1]
+        - section.intervals["eggan-w", "mse"].estimate[-1]
+    )
+    table = section_tables(frame_w, section, found)["ablations"]
+    assert table.title.startswith("EGGAN-W without its parts")
+    rows = {row.label: row for row in table.rows}
+    assert list(rows) == [
+        "EGGAN-W, all parts (values)",
+        "EGGAN-W (no true edits)",
+        "no flow (paints, moves nothing)",
+        "undisturbed (learns from renders as they are)",
+        "free parts (neither smooth flow nor sparse paint)",
+    ]
+    assert rows["EGGAN-W (no true edits)"].entries[0].best
+    assert {row.group for row in table.rows[1:]} == {ablation_tables.OWN}
+    assert "every finished seed of EGGAN-W;" in " ".join(table.notes)
+
+
+def test_of_eggan_ws_parts_the_paper_is_not_quoted(frame_w):
+    section = sections_of(frame_w, quiet)[0]
+    stated = claim_findings(frame_w, [ablation_tables.ablations_of(frame_w, section)])
+    assert len(stated) == len(MADE_UP_W) + 1
+    quoting = ("the paper makes", "the paper says", "C_id")
+    assert [f.text for f in stated if any(words in f.text for words in quoting)] == []
+    alone = dataclasses.replace(frame_w, pairs=frame_w.pairs[frame_w.pairs["method"] != "eggan-w"])
+    lost = ablation_tables.ablations_of(alone, sections_of(alone, quiet)[0])
+    assert "EGGAN-W has no scores to compare with" in claim_findings(alone, [lost])[0].text
+
+
+def test_the_grid_of_eggan_w_shows_it_and_what_it_lacks(frame_w):
+    (picture,) = ablation_grids(frame_w)
+    columns = ["source", "true edit", "EGGAN-W", "no true edits", "no flow", "undisturbed"]
+    assert [t.get_text() for t in picture.figure.texts if t.get_text() in columns] == columns
+    assert picture.title == "EGGAN-W without each part (synfacs-twin-64)"
+    assert "no flow: paints, moves nothing" in picture.caption
+
+
+def test_the_row_without_true_edits_alone_makes_no_ablation():
+    """As in the suite `standard`: a method like any other there."""
+    assert ablation_tables.ablations_among(["oracle", "eggan-w", "eggan-w-unpaired"]) is None
+    of, parts = ablation_tables.ablations_among(["eggan-w", "eggan-w-unpaired", "eggan-wtp", "eggan-w-free"])
+    assert (of, [part.name for part in parts]) == ("eggan-w", ["eggan-w-unpaired", "eggan-w-free"])
 
 
 @pytest.mark.slow
