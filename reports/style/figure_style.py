@@ -53,6 +53,22 @@ class Picture:
     caption: str
     figure: Figure
 
+    @property
+    def alternative(self) -> str:
+        """What is shown, in words, for who cannot see it."""
+        return f"{self.title}. {self.caption}"
+
+    @property
+    def inches(self) -> float:
+        """Width of the figure as printed: its letters have the size of the page's text there."""
+        return round(float(self.figure.get_figwidth()), 2)
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """Width and height of the PNG, for a page that keeps the place before it is loaded."""
+        width, height = self.figure.get_size_inches()
+        return int(width * DPI), int(height * DPI)
+
 
 def _defaults() -> dict[str, Any]:
     """Matplotlib's own defaults, so that a user's style file changes no report; the backend stays."""
@@ -62,6 +78,12 @@ def _defaults() -> dict[str, Any]:
 def literal(text: str) -> str:
     """Return a text for a figure in which no dollar sign starts a formula."""
     return text.replace("$", r"\$")
+
+
+def legend_columns(entries: int, most: int) -> int:
+    """Return in how many columns, of at most `most`, the entries of a legend fill its rows evenly."""
+    rows = max(1, -(-entries // most))
+    return max(1, -(-entries // rows))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import markupsafe
 
 from eggan.errors import UserError
 from eggan.files import files_in
@@ -17,6 +18,7 @@ from reports.style.report_record import RECORD, has_record
 PAGE = "index.html"
 # What `base.html` puts into a page's head; the second is in pages of versions that did not name themselves.
 MARKS = ('<meta name="generator" content="eggan">', ":root { --ink: #1f2933; --soft: #52606d;")
+CODE = re.compile(r"`([^`]+)`")
 LINKED = re.compile(r'(?:href|src)="((?:tables|figures)/[^"/]+)"')
 
 
@@ -29,7 +31,13 @@ def render(template: Path, **values: Any) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.filters["with_code"] = with_code
     return environment.get_template(template.name).render(**values)
+
+
+def with_code(text: str) -> markupsafe.Markup:
+    """Return a text for a page, escaped, with what stands in backticks as code."""
+    return markupsafe.Markup(CODE.sub(r"<code>\1</code>", str(markupsafe.escape(text))))
 
 
 def report_files(folder: Path) -> list[str]:

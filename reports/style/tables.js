@@ -1,7 +1,7 @@
 // Tables of a report: sorted by a column, filtered by words, columns hidden. Without it they stand as written.
 "use strict";
-for (const figure of document.querySelectorAll("figure.table")) {
-  const table = figure.querySelector("table");
+for (const scroll of document.querySelectorAll(".scroll")) {
+  const table = scroll.querySelector("table");
   const heads = [...table.tHead.rows[0].cells];
   const bodies = blocks(table.tBodies[0]);
 
@@ -22,12 +22,19 @@ for (const figure of document.querySelectorAll("figure.table")) {
   const menu = document.createElement("details");
   menu.className = "columns";
   menu.append(Object.assign(document.createElement("summary"), { textContent: "Columns" }));
-  heads.slice(1).forEach((head, index) => menu.append(choice(head.innerText.replace(/\s+/g, " "), index + 1)));
+  heads.slice(1).forEach((head, index) => menu.append(choice(words_of(head), index + 1)));
 
   const tools = document.createElement("div");
   tools.className = "tools";
   tools.append(words, menu);
-  figure.querySelector(".scroll").before(tools);
+  scroll.before(tools);
+
+  // What an element says, in one line; in a part of the page that is folded, too.
+  function words_of(element) {
+    const texts = document.createTreeWalker(element, NodeFilter.SHOW_TEXT), found = [];
+    while (texts.nextNode()) found.push(texts.currentNode.data.trim());
+    return found.filter(Boolean).join(" ").replace(/\s+/g, " ");
+  }
 
   // Rows between two headings of groups stay together.
   function blocks(body) {
@@ -54,20 +61,20 @@ for (const figure of document.querySelectorAll("figure.table")) {
 
   function key(cell) {
     if (cell.dataset.value !== undefined) return Number(cell.dataset.value);
-    const text = cell.innerText.trim();
-    const number = Number(text.split(/\s/)[0].replaceAll(",", "").replace("−", "-"));
-    return text === "" || Number.isNaN(number) ? text : number;
+    const text = words_of(cell);
+    const number = Number(text.split(" ")[0].replaceAll(",", "").replace("−", "-"));
+    return text === "" || Number.isNaN(number) || cell.querySelector("code") ? text : number;
   }
 
   // What was not measured comes last, whichever way.
   function compare(a, b, down) {
     if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1;
-    const order = typeof a === "number" ? a - b : a.localeCompare(b);
+    const order = typeof a === "number" ? a - b : a.localeCompare(b, undefined, { numeric: true });
     return down ? -order : order;
   }
 
   function filter(wanted) {
-    for (const row of bodies.flat()) row.hidden = !row.innerText.toLowerCase().includes(wanted) && wanted !== "";
+    for (const row of bodies.flat()) row.hidden = !words_of(row).toLowerCase().includes(wanted);
   }
 
   function choice(name, column) {

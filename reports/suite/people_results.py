@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from eggan.evaluation.statistics import Interval
-from reports.style.figure_style import FAINT, Picture, literal, style
+from reports.style.figure_style import FAINT, Picture, legend_columns, literal, style
 from reports.style.metric_catalogue import METRICS
 from reports.style.table import Entry, Table
 from reports.suite.estimates import Group, column_interval
@@ -90,7 +90,7 @@ def _figure(section: Section, found: Mapping[str, Sequence[tuple[int, Group]]]) 
                 _line(axes, section, key, method, groups, shift)
             _dress(axes, METRICS[key].heading.replace("estimator A", section.readers.a), numbers)
         handles, labels = axes.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=len(found))
+        figure.legend(handles, labels, loc="outside upper center", ncols=legend_columns(len(found), 6))
     what = "; ".join(
         f"{METRICS[key].title.replace('estimator A', section.readers.a)} {_words(section, key, found)}"
         for key in SHOWN

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from eggan.aus import AU_COUNT, AU_NUMBERS, EXPRESSIONS
-from reports.style.figure_style import FAINT, INK, Picture, literal, style
+from reports.style.figure_style import FAINT, INK, Picture, legend_columns, literal, style
 from reports.style.image_rows import ImageRow, image_rows
 from reports.suite.estimates import AUMetric
 from reports.suite.frame import Frame
@@ -137,7 +137,7 @@ def bars(section: Section, metric: AUMetric) -> Picture:
         axes.set_ylabel(f"{metric.upper()} ({arrow})")
         axes.grid(axis="y", color=FAINT, linewidth=0.5, alpha=0.6)
         axes.set_axisbelow(True)
-        columns = min(8, max(1, len(methods)))
+        columns = legend_columns(len(methods), 8)
         figure.legend(loc="outside upper center", ncols=columns, handlelength=1.0, columnspacing=1.4)
     means = [section.intervals[method, metric].estimate[:AU_COUNT] for method in methods]
     absent = [section.names.title(m) for m, own in zip(methods, means, strict=True) if np.isnan(own).all()]
@@ -233,7 +233,7 @@ def curves(frame: Frame, dataset: str) -> Picture | None:
             mpl.lines.Line2D([], [], color=frame.names.colour(m), label=literal(frame.names.short(m)))
             for m in methods
         ]
-        columns = max(1, min(8, len(methods)))
+        columns = legend_columns(len(methods), 8)
         figure.legend(handles=handles, loc="outside upper center", ncols=columns, handlelength=1.4)
     caption = "Logged training terms against the step; one line per seed."
     return Picture(f"training-{dataset}", f"Training ({dataset})", caption, figure)

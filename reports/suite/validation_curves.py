@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from reports.style.figure_style import FAINT, INK, Picture, literal, style
+from reports.style.figure_style import FAINT, INK, Picture, legend_columns, literal, style
 from reports.style.finding import Finding
 from reports.suite.frame import Frame
 from reports.suite.method_names import ABLATIONS, method_rank
@@ -89,9 +89,10 @@ def _end(frame: Frame, flat: bool) -> str:
 
 
 def validation_figures(frame: Frame) -> list[Picture]:
-    """Return a figure per dataset whose trainings were probed: the error against the step."""
+    """Return a figure per dataset whose trainings were probed more than once: the error against the step."""
     datasets = sorted(set(frame.cells["dataset"]))
-    return [_figure(frame, dataset, probes) for dataset in datasets if len(probes := _probes(frame, dataset))]
+    probed = {dataset: _probes(frame, dataset) for dataset in datasets}
+    return [_figure(frame, name, probes) for name, probes in probed.items() if probes["step"].nunique() > 1]
 
 
 def _figure(frame: Frame, dataset: str, probes: pd.DataFrame) -> Picture:
@@ -111,9 +112,8 @@ def _figure(frame: Frame, dataset: str, probes: pd.DataFrame) -> Picture:
         axes.set_xlabel("training step")
         axes.set_ylabel("AU MSE (lower is better)")
         axes.grid(axis="y", color=FAINT, linewidth=0.5, alpha=0.6)
-        figure.legend(
-            loc="outside upper center", ncols=min(6, max(1, probes["method"].nunique())), handlelength=1.4
-        )
+        columns = legend_columns(probes["method"].nunique(), 6)
+        figure.legend(loc="outside upper center", ncols=columns, handlelength=1.4)
     changes = "; ".join(_change_text(frame, own) for own in flattenings(frame, dataset))
     caption = (
         "AU error of edits of validation people while training, by the instrument; thin: seeds, thick: their "
