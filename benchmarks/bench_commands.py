@@ -11,6 +11,7 @@ from benchmarks.photos_command import add_photos
 from benchmarks.speed_command import add_speed
 from eggan.cluster.connection import add_cluster_arguments
 from eggan.options import (
+    add_cell_choice,
     add_command,
     add_data_argument,
     add_device_argument,
@@ -79,9 +80,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="print the cells, what is cached, time and disk"
     )
-    parser.add_argument(
-        "--only", action="append", default=[], metavar="METHOD", help="only this method (repeatable)"
-    )
+    add_cell_choice(parser)
     parser.add_argument(
         "--add",
         action="append",
@@ -89,7 +88,6 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         metavar="METHOD[:PRESET]",
         help="train and score this method too, on as many images as the suite's own (repeatable)",
     )
-    parser.add_argument("--seed", action="append", default=[], type=int, help="only this seed (repeatable)")
     add_device_argument(parser)
     parser.add_argument(
         "--dataset", type=Path, metavar="NAME", help="rafd, mmi, .. or a dataset folder in place of SynFACS"

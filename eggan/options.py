@@ -43,6 +43,14 @@ def add_data_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets (default: data)")
 
 
+def add_cell_choice(parser: argparse.ArgumentParser) -> None:
+    """Add `--only` and `--seed`, by which some of a suite's cells are chosen."""
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="METHOD", help="only this method (repeatable)"
+    )
+    parser.add_argument("--seed", action="append", default=[], type=int, help="only this seed (repeatable)")
+
+
 def add_openface_argument(parser: argparse.ArgumentParser) -> None:
     """Add `--openface`, which `find_openface` reads."""
     parser.add_argument("--openface", type=Path, help="OpenFace's program or bin folder (default: PATH)")

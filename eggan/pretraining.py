@@ -18,6 +18,7 @@ from eggan.checkpoint import write_safetensors
 from eggan.config import content_hash
 from eggan.data.images import to_network_range
 from eggan.data.training_set import TrainingSet, load_training_set
+from eggan.files import locked
 from eggan.losses import AU_LOSSES, eq4_identity
 from eggan.method import BuildContext
 from eggan.model_config import EGGANConfig
@@ -74,9 +75,11 @@ def _pretrained(
         network = Classifier(config.classifier, config.classifier_width, config.image_size, outputs)
     path = context.cache / f"{name}-{_key(name, steps, config, context)[:16]}.safetensors"
     if not _load(network, path):
-        channels_last(network).to(context.device)
-        _pretrain(network, name, steps, config, context, data, loss)
-        write_safetensors({k: v.cpu().contiguous() for k, v in network.state_dict().items()}, path)
+        with locked(path.with_name(f".{path.name}.lock")):  # cells that run beside this one wait for it
+            if not _load(network, path):
+                channels_last(network).to(context.device)
+                _pretrain(network, name, steps, config, context, data, loss)
+                write_safetensors({k: v.cpu().contiguous() for k, v in network.state_dict().items()}, path)
     return network.to(context.device)
 
 

@@ -1,27 +1,20 @@
-"""How many images fit into a number of minutes: training steps are timed, and what is left is divided."""
+"""How many images fit into a number of minutes: what is left is divided by what was timed."""
 
 import dataclasses
-import gc
-import time
-from collections.abc import Mapping, Sequence
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
-from statistics import median
 
-import torch
-
-from benchmarks.speed import Stepper, machine_ceiling
-from benchmarks.suites.suite import Suite
+from benchmarks.bundle.timing import Timed
+from benchmarks.speed import machine_ceiling
+from benchmarks.suites.suite import Row
 from eggan.config import to_dict
-from eggan.errors import UserError, one_line
+from eggan.errors import UserError
 from eggan.files import read_json, write_json
-from eggan.progress import working
-from eggan.training_run import TrainingRun
 
 BUDGET_FILE = "budget.json"
-BLOCK = 5  # steps: some methods update a network every second, fourth or fifth step alone
-MOST_BLOCKS = 5
-TIMED_SECONDS = 2.0  # of a method, once its kernels are chosen
 SHARE = 0.85  # of what is left; logs, probes, checkpoints and slower steps take the rest
 
 
@@ -30,6 +23,7 @@ class Budget:
     """What was measured, and the `images` per method that were chosen by it.
 
     `training_seconds` is what was left for all trainings together, `scoring_seconds` is of one cell.
+    `seconds_per_image` is of one of `processes` trainings that were timed at once.
     `share_of_ceiling` is, by method, the rate of a training's operations over that of a matrix product on
     the same GPU, `ceiling_tflops`; it is not measured on a CPU.
     """
@@ -42,69 +36,34 @@ class Budget:
     seconds_per_image: Mapping[str, float]
     ceiling_tflops: float = 0.0
     share_of_ceiling: Mapping[str, float] = field(default_factory=dict)
+    processes: int = 1
 
     def __str__(self) -> str:
         rates = ", ".join(f"{name} {1 / each:,.0f}" for name, each in self.seconds_per_image.items() if each)
         shares = ", ".join(f"{name} {share:.1%}" for name, share in self.share_of_ceiling.items())
         product = f"; share of {self.ceiling_tflops:.0f} TFLOP/s, a matrix product's: {shares}"
         ceiling = product if shares else ""
+        beside = f", {self.processes} at a time" if self.processes > 1 else ""
         return (
             f"{self.minutes:g} minutes in all, {self.training_seconds:.0f} s of them for training: "
-            f"{self.images:,} images per method (timed, images/s: {rates}{ceiling})"
+            f"{self.images:,} images per method (timed{beside}, images/s: {rates}{ceiling})"
         )
 
 
-def images_that_fit(seconds: float, seconds_per_image: Sequence[float], batch_size: int) -> int:
+def images_that_fit(
+    seconds: float, seconds_per_image: Sequence[float], batch_size: int, processes: int = 1
+) -> int:
     """Return how many images each training may see, a multiple of the batch; 0 where not one batch fits."""
-    return int(SHARE * max(0.0, seconds) / sum(seconds_per_image) / batch_size) * batch_size
+    together = until_all_end(seconds_per_image, processes)
+    return int(SHARE * max(0.0, seconds) / together / batch_size) * batch_size
 
 
-def with_images(suite: Suite, images: int) -> Suite:
-    """Return a suite whose methods are all trained on as many images."""
-    rows = [
-        row
-        if row.training is None
-        else dataclasses.replace(row, training=dataclasses.replace(row.training, images=images))
-        for row in suite.rows
-    ]
-    return dataclasses.replace(suite, rows=tuple(rows))
-
-
-@dataclass(frozen=True)
-class Timed:
-    """What an image costs in training: seconds, and floating-point operations (0 on a CPU: not counted)."""
-
-    seconds: float = 0.0
-    operations: float = 0.0
-
-
-def timed(run: TrainingRun) -> Timed:
-    """Return what an image costs in training: the median of short blocks of steps after any warm-up.
-
-    What comes before the first step, such as the training of a classifier, stays in the run's cache.
-    """
-    with working(f"timing {run.entry.title}"):
-        stepper = Stepper(run)
-        stepper.block(1)
-        blocks: list[float] = []
-        started = time.monotonic()
-        while len(blocks) < MOST_BLOCKS and (not blocks or time.monotonic() - started < TIMED_SECONDS):
-            blocks.append(stepper.block(BLOCK))
-        operations = _operations(stepper) if run.device.startswith("cuda") else 0.0
-    del stepper
-    gc.collect()
-    if run.device.startswith("cuda"):
-        torch.cuda.empty_cache()
-    return Timed(median(blocks) / run.training.batch_size, operations / run.training.batch_size)
-
-
-def _operations(stepper: Stepper) -> float:
-    """Return the operations of a step, 0 with a note where they cannot be counted."""
-    try:
-        return stepper.flops(BLOCK)
-    except Exception as error:
-        print(f"{stepper.run.entry.name}: operations cannot be counted ({one_line(error)})", flush=True)
-        return 0.0
+def until_all_end(seconds: Iterable[float], at_once: int) -> float:
+    """Return when the last of some jobs ends that begin in their order, `at_once` at a time."""
+    ends = [0.0] * at_once
+    for each in seconds:
+        heapq.heapreplace(ends, ends[0] + each)
+    return max(ends)
 
 
 def with_ceiling(budget: Budget, costs: Mapping[str, Timed], device: str) -> Budget:
@@ -119,23 +78,30 @@ def with_ceiling(budget: Budget, costs: Mapping[str, Timed], device: str) -> Bud
 
 
 def divided(
-    suite: Suite, minutes: float, seconds_left: float, scoring: float, costs: Mapping[str, float]
+    suite: str,
+    trained: Sequence[Row],
+    minutes: float,
+    seconds_left: float,
+    scoring: float,
+    costs: Mapping[str, float],
+    processes: int = 1,
 ) -> Budget:
-    """Divide the seconds that are left among the trained cells of a suite; too few are a `UserError`."""
-    trained = [row for row, _ in suite.cells() if row.training is not None]
+    """Divide the seconds that are left among the trained cells of a suite, given by their rows, `processes`
+    of which run at a time; too few seconds are a `UserError`.
+    """
     if not trained:
-        raise UserError(f"the suite {suite.name} trains nothing: choose another one")
+        raise UserError(f"nothing that was chosen of the suite {suite} is trained: choose another one")
     if not any(costs.values()):
-        raise UserError(f"no method of the suite {suite.name} can be trained here; it has been said why")
+        raise UserError(f"no method of the suite {suite} can be trained here; it has been said why")
     batch = max(row.training.batch_size for row in trained if row.training is not None)
-    training = seconds_left - scoring * len(trained)
-    images = images_that_fit(training, [costs[row.name] for row in trained], batch)
+    training = seconds_left - scoring * ceil(len(trained) / processes)
+    images = images_that_fit(training, [costs[row.name] for row in trained], batch, processes)
     if not images:
         raise UserError(
             f"{minutes:g} minutes are too few: {max(0.0, training):.0f} s are left for training "
             f"{len(trained)} cells, and scoring takes {scoring:.0f} s a cell: give more --minutes"
         )
-    return Budget(suite.name, minutes, images, training, scoring, costs)
+    return Budget(suite, minutes, images, training, scoring, costs, processes=processes)
 
 
 def write_budget(budget: Budget, out: Path) -> None:

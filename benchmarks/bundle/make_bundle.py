@@ -16,7 +16,7 @@ from eggan.progress import working
 from eggan.tracking.provenance import SOURCE, STAMP, code_version
 
 PACKAGES = ("eggan", "baselines", "benchmarks")
-SUFFIXES = (".py", ".npz", ".safetensors", ".json", ".csv", ".toml")
+SUFFIXES = (".py", ".npz", ".safetensors", ".onnx", ".json", ".csv", ".toml", ".txt")
 # Module and distribution of what training and scoring import beside torch, numpy, pandas, numba and scipy.
 CARRIED = (
     ("tqdm", "tqdm"),

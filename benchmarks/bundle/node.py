@@ -19,10 +19,13 @@ from eggan import cli, startup
 from eggan.child_process import child_environment, end_with_parent, how_ended
 from eggan.command_call import call_command, write_call
 from eggan.errors import UserError
+from eggan.machine import allowed_cores, default_workers
 from eggan.tracking.presence import close_dead
 
 LEAST_RESERVE, RESERVE_SHARE = 6.0, 0.04  # seconds, and share of all, that ending and packing may take
 STOPPING_SHARE = 0.6  # of the reserve: how long a process that is asked to stop may take
+CELL_STOPPING_SHARE = 0.8  # of that: how long the processes of cells may take, where there are some
+MOST_AT_ONCE = 6  # cells on one GPU
 UNFINISHED = 1
 
 
@@ -33,6 +36,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace, began: float) -> int:
+    for name in ("processes", "workers"):
+        if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
+            raise UserError(f"--{name} must be at least 1")
+    if arguments.dry_run:
+        return _list_cells(arguments)
     seconds = 60.0 * arguments.minutes
     reserve = LEAST_RESERVE + RESERVE_SHARE * seconds
     if not 2 * reserve < seconds:
@@ -41,6 +49,7 @@ def _run(arguments: argparse.Namespace, began: float) -> int:
     out.mkdir(parents=True, exist_ok=True)
     stop_after = began + seconds - reserve - time.monotonic()
     arguments.until = time.time() + stop_after
+    arguments.stopping = CELL_STOPPING_SHARE * STOPPING_SHARE * reserve
     arguments.run = work
     with tempfile.TemporaryDirectory(prefix="eggan-node-") as folder:
         call = Path(folder, "call.json")
@@ -49,9 +58,7 @@ def _run(arguments: argparse.Namespace, began: float) -> int:
     if not all_cells(out / "runs"):
         print("no cell was begun: there is nothing to pack")
         return cli.USER_MISTAKE if status == cli.USER_MISTAKE else UNFINISHED
-    for cell in all_cells(out / "runs"):
-        settle(cell, None)
-    close_dead([out / "runs"])
+    settle_all(out / "runs")
     print(status_text(out / "runs"))
     packed = pack(out)
     for name in packed.not_begun:
@@ -62,6 +69,21 @@ def _run(arguments: argparse.Namespace, began: float) -> int:
     print(f"{spent:.1f} of {arguments.minutes:g} minutes; bring home: {' '.join(map(str, packed.parts))}")
     print(f"there: eggan bench sync {' '.join(part.name for part in packed.parts)}")
     return UNFINISHED if status else 0
+
+
+def settle_all(runs: Path) -> None:
+    """Let the records of cells, and of suites, whose processes are gone say how they ended."""
+    for cell in all_cells(runs):
+        settle(cell, None)
+    close_dead([runs])
+
+
+def _list_cells(arguments: argparse.Namespace) -> int:
+    from benchmarks.bundle.node_run import NodeRun, listed_cells
+    from benchmarks.suites.suite import find_suite
+
+    print(listed_cells(find_suite(arguments.suite), NodeRun.of(arguments, until=0.0)))
+    return 0
 
 
 def _within(command: Sequence[str], seconds: float, stopping: float) -> int:
@@ -83,21 +105,26 @@ def _within(command: Sequence[str], seconds: float, stopping: float) -> int:
 
 
 def work(arguments: argparse.Namespace) -> int:
-    """Run the suite in this process, until `arguments.until`."""
+    """Run the suite, in this process or from it, until `arguments.until`."""
+    from benchmarks.bundle.cell_workers import InTurn, SideBySide, bench_of, reads_landmarks
+    from benchmarks.bundle.node_run import NodeRun
     from benchmarks.bundle.node_suite import run_within
-    from benchmarks.running.environment import BenchEnvironment
     from benchmarks.suites.suite import find_suite
-    from eggan.machine import default_workers
     from eggan.options import resolve_device
 
     end_with_parent()
     startup.set_threads(1)
-    out = arguments.out
-    bench = BenchEnvironment(
-        runs=out / "runs",
-        data=out / "data",
-        device=resolve_device(arguments.device),
-        workers=arguments.workers or default_workers(),
-    )
-    suite = find_suite(arguments.suite)
-    return 0 if run_within(suite, bench, arguments.minutes, arguments.until, out) else UNFINISHED
+    arguments.device = resolve_device(arguments.device)
+    arguments.workers = arguments.workers or default_workers()
+    processes = arguments.processes or default_processes(arguments.device)
+    if not reads_landmarks():
+        print("not measured: AUs off landmarks, for which this Python lacks onnxruntime", flush=True)
+    workers = SideBySide(arguments, processes) if processes > 1 else InTurn()
+    run = NodeRun.of(arguments, arguments.until)
+    finished = run_within(find_suite(arguments.suite), bench_of(arguments), run, workers)
+    return 0 if finished else UNFINISHED
+
+
+def default_processes(device: str) -> int:
+    """Return how many cells run at a time: on a GPU one per two cores and up to 6, on a CPU one."""
+    return max(1, min(allowed_cores() // 2, MOST_AT_ONCE)) if device.startswith("cuda") else 1

@@ -1,82 +1,95 @@
-"""A suite within a number of minutes: what needs no training first, then as many images for all as fit."""
+"""A suite within a number of minutes: what needs no training first, then as many images, or cells, as fit."""
 
 import dataclasses
 import time
-from pathlib import Path
+from collections.abc import Sequence
 
-from benchmarks.bundle.budget import (
-    Budget,
-    Timed,
-    divided,
-    read_budget,
-    timed,
-    with_ceiling,
-    with_images,
-    write_budget,
-)
+from benchmarks.bundle.budget import Budget, divided, read_budget, with_ceiling, write_budget
+from benchmarks.bundle.cell_workers import CellWorkers, InTurn
+from benchmarks.bundle.node_run import NodeRun, Pace, in_running_order, with_images
 from benchmarks.bundle.packing import PLANNED
 from benchmarks.running.bench_console import summary_text
 from benchmarks.running.cells import PlannedCell, read_status
 from benchmarks.running.environment import BenchEnvironment, OpenSuite, open_suite
-from benchmarks.running.suite_run import open_suite_run, plan_suite, run_cell
-from benchmarks.suites.presets import preset_config
+from benchmarks.running.expected_cost import SCORING_MINUTES
+from benchmarks.running.suite_run import open_suite_run, plan_suite, select, state_of_cells
 from benchmarks.suites.shipped_methods import ShippedMethod
 from benchmarks.suites.suite import Suite
-from eggan.errors import UserError, one_line
+from eggan.data.workers import kept_processes
 from eggan.files import write_json
-from eggan.method import MethodEntry
 from eggan.signals import stop_as_interrupt
-from eggan.training_run import TrainingRun
 
 
-def run_within(suite: Suite, bench: BenchEnvironment, minutes: float, until: float, out: Path) -> bool:
-    """Run a suite's cells before the time `until` (seconds since 1970); return whether all are finished.
+def run_within(
+    suite: Suite, bench: BenchEnvironment, run: NodeRun, workers: CellWorkers | None = None
+) -> bool:
+    """Run a suite's cells before `run.until`; return whether all that were chosen are finished.
 
-    What `minutes` covers in all is recorded. Too few of them are a `UserError`; an interruption is recorded
+    Without `workers` this process runs them. Too few minutes are a `UserError`; an interruption is recorded
     and raised.
     """
+    run.check(suite)
+    workers = workers or InTurn()
     with stop_as_interrupt():
+        opened = _rendered(suite, bench, run)
+        if run.images is not None:
+            return _run_all(opened, run, workers, Pace(run.until))
+        return _run_all(_with_images_that_fit(opened, run, workers), run, workers, Pace())
+
+
+def _rendered(suite: Suite, bench: BenchEnvironment, run: NodeRun) -> OpenSuite:
+    """Return the suite with what all its cells share rendered; packing finds the names of its cells."""
+    with kept_processes(bench.workers):
         opened = open_suite(suite, bench)
-        write_json([plan.spec.name for plan in plan_suite(opened)], out / PLANNED)
+        if isinstance(run.images, int):
+            chosen = f"{run.images:,} images per method, as was asked for"
+            opened = dataclasses.replace(opened, suite=with_images(suite, run.images), budget=chosen)
+        write_json([plan.spec.name for plan in _chosen(opened, run)], run.out / PLANNED)
         opened.render_true_edits()
-        untrained = [plan for plan in plan_suite(opened) if plan.row.training is None]
-        for plan in untrained:
-            run_cell(plan, opened)
-        budget = read_budget(out, suite.name) or _measured(opened, untrained, minutes, until)
-        write_budget(budget, out)
-        print(budget, flush=True)
-        trained = dataclasses.replace(opened, suite=with_images(suite, budget.images), budget=str(budget))
-        return _run_all(trained)
+    return opened
 
 
-def _measured(opened: OpenSuite, untrained: list[PlannedCell], minutes: float, until: float) -> Budget:
+def _chosen(opened: OpenSuite, run: NodeRun) -> list[PlannedCell]:
+    return in_running_order(select(plan_suite(opened), run.methods, list(run.seeds)))
+
+
+def _with_images_that_fit(opened: OpenSuite, run: NodeRun, workers: CellWorkers) -> OpenSuite:
+    """Return the suite with as many images for all as fit, once its cells without training have been run."""
+    plans = _chosen(opened, run)
+    untrained = [plan for plan in plans if plan.row.training is None]
+    workers.run(untrained, opened, Pace())
+    budget = read_budget(run.out, opened.suite.name)
+    if budget is None:
+        trained = [plan for plan in plans if plan.row.training is not None]
+        budget = _measured(opened, untrained, trained, run, workers)
+        write_budget(budget, run.out)
+    print(budget, flush=True)
+    return dataclasses.replace(opened, suite=with_images(opened.suite, budget.images), budget=str(budget))
+
+
+def _measured(
+    opened: OpenSuite,
+    untrained: Sequence[PlannedCell],
+    trained: Sequence[PlannedCell],
+    run: NodeRun,
+    workers: CellWorkers,
+) -> Budget:
     """Time the training of every method, and divide what is then left.
 
     A method that cannot be timed costs nothing here: its cell will fail and say why, as in any suite.
     A trained cell is taken to be scored in the time of the slowest one of shipped weights.
     """
-    bench, costs = opened.bench, dict[str, Timed]()
-    for plan in plan_suite(opened):
-        if plan.row.training is None or plan.spec.method in costs:
-            continue
-        if not isinstance(plan.entry, MethodEntry):
-            raise UserError(f"{plan.spec.method} cannot be trained")
-        dataset, config = opened.training_data(plan.row), preset_config(plan.entry, plan.row)
-        run = TrainingRun(
-            plan.entry, config, plan.row.training, dataset, plan.spec.seed, bench.device, bench.cache
-        )
-        try:
-            costs[plan.spec.method] = timed(run)
-        except Exception as error:  # a bug in one method must not take the others with it
-            print(f"{plan.spec.method} cannot be timed: {one_line(error)}", flush=True)
-            costs[plan.spec.method] = Timed()
-    scoring = scoring_seconds(untrained, bench)
+    costs = workers.time(trained, opened)
+    measured = scoring_seconds(untrained, opened.bench) if untrained else 60 * SCORING_MINUTES
+    scoring = measured + workers.start_seconds
     seconds = {name: cost.seconds for name, cost in costs.items()}
-    budget = divided(opened.suite, minutes, until - time.time(), scoring, seconds)
-    return with_ceiling(budget, costs, bench.device)
+    rows = [plan.row for plan in trained]
+    left = run.until - time.time()
+    budget = divided(opened.suite.name, rows, run.minutes, left, scoring, seconds, workers.at_once)
+    return with_ceiling(budget, costs, opened.bench.device)
 
 
-def scoring_seconds(untrained: list[PlannedCell], bench: BenchEnvironment) -> float:
+def scoring_seconds(untrained: Sequence[PlannedCell], bench: BenchEnvironment) -> float:
     """Return the seconds of the slowest cell of shipped weights, or of all where the suite has none.
 
     References are a poor measure: the first one renders what all show, and the oracle its edits.
@@ -86,18 +99,12 @@ def scoring_seconds(untrained: list[PlannedCell], bench: BenchEnvironment) -> fl
     return max((float(values.get("seconds", 0.0)) for values in recorded), default=0.0)
 
 
-def _run_all(opened: OpenSuite) -> bool:
-    plans = plan_suite(opened)
-    suite_run = open_suite_run(opened, plans)
-    states: list[str] = []
+def _run_all(opened: OpenSuite, run: NodeRun, workers: CellWorkers, pace: Pace) -> bool:
+    plans = _chosen(opened, run)
+    suite_run = open_suite_run(opened, plan_suite(opened))
     try:
-        for number, plan in enumerate(plans, start=1):
-            print(f"[{number}/{len(plans)}] {plan.spec.name}", flush=True)
-            states.append(run_cell(plan, opened))
+        workers.run(plans, opened, pace)
     finally:
-        finished = states.count("finished") == len(plans)
-        left = f"{len(plans) - states.count('finished')} of {len(plans)} cells are not finished"
-        state = "finished" if finished else "interrupted" if len(states) < len(plans) else "failed"
-        suite_run.finish(state, "" if finished else left)
+        suite_run.finish(*state_of_cells(plans, opened.bench))
     print(summary_text(plans, opened.bench), flush=True)
-    return finished
+    return state_of_cells(plans, opened.bench)[0] == "finished"

@@ -23,10 +23,11 @@ MISTAKE = 2
 
 def main() -> int:
     """Bring in what this Python lacks, then run the suite."""
-    arguments = parse()
-    stamp = json.loads((HERE / "source" / "bundle.json").read_text(encoding="utf-8"))
     if sys.version_info < (3, 11):  # noqa: UP036  (no installer has asked)
         return fail(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}")
+    sys.path.insert(0, str(HERE / "source"))
+    arguments = parse()
+    stamp = json.loads((HERE / "source" / "bundle.json").read_text(encoding="utf-8"))
     lacking = [name for name in NEEDED if find_spec(name) is None]
     if lacking:
         return fail(f"{sys.executable} lacks {', '.join(lacking)}: install it, or use another Python")
@@ -34,8 +35,8 @@ def main() -> int:
     for package in stamp["packages"]:
         if not is_here(package):
             unpack(HERE / "wheels" / package["wheel"], packages)
-    paths = [str(HERE / "source"), str(packages.resolve())]
-    sys.path[:0] = paths
+    sys.path.insert(1, str(packages.resolve()))
+    paths = sys.path[:2]
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([*paths, *([before] if before else [])])
     broken = [
@@ -56,6 +57,8 @@ def main() -> int:
 
 def parse() -> argparse.Namespace:
     """Return the options of the command."""
+    from eggan.options import add_cell_choice
+
     parser = argparse.ArgumentParser(
         prog="run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -67,8 +70,34 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, default=Path("results"), help="folder of results (default: results)"
     )
+    parser.add_argument(
+        "--data", type=Path, help="folder of rendered data, which several runs may share (default: OUT/data)"
+    )
+    parser.add_argument(
+        "--images",
+        type=images,
+        metavar="own|N",
+        help="train each cell on the suite's own number of images, or on N, and as many cells as the minutes "
+        "allow (default: all cells, on as many images as fit, equal for all)",
+    )
+    add_cell_choice(parser)
+    parser.add_argument(
+        "--processes",
+        type=int,
+        help="cells at a time, which share the device (default: on a GPU one per two cores, up to 6; else 1)",
+    )
     parser.add_argument("--workers", type=int, help="processes that render (default: one per core)")
+    parser.add_argument("--dry-run", action="store_true", help="list the cells in their order")
     return parser.parse_args()
+
+
+def images(text: str) -> "int | str":
+    """Return the value of `--images`: `own`, or a number of at least 1."""
+    if text == "own":
+        return text
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither own nor a number of images")
+    return int(text)
 
 
 def is_here(package: dict[str, str]) -> bool:

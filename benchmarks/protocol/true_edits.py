@@ -2,7 +2,8 @@
 
 import hashlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import numpy as np
 
 from benchmarks.protocol.edit_requests import EditSet
 from eggan.data.dataset import Dataset
-from eggan.files import write_atomically
+from eggan.files import locked, write_atomically
+from eggan.progress import working
 
 NO_TRUTH = "no ground truth: only SynFACS can render the true edit"
 
@@ -20,6 +22,15 @@ def render_synfacs(dataset: Dataset, rows: np.ndarray, target_aus: np.ndarray, w
     from eggan.data.synfacs import render_edits  # loads the renderer, which few commands need
 
     return render_edits(dataset, rows, target_aus, workers=workers, progress=True)
+
+
+@contextmanager
+def made_once(place: Path, what: str) -> Iterator[None]:
+    """Let one process at a time make `place`; the others wait, say so, and then find it there."""
+    with ExitStack() as held:
+        with working(f"waiting for another process, which makes {what}"):
+            held.enter_context(locked(place.with_name(f".{place.name}.lock")))
+        yield
 
 
 @dataclass(frozen=True)
@@ -35,12 +46,16 @@ class TruthCache:
         if not edits.sources.is_synfacs:
             return None
         path = self.path(edits)
-        if path.exists():
-            return np.load(path, mmap_mode="r", allow_pickle=False)
+        if not path.exists():
+            with made_once(path, what):
+                if not path.exists():
+                    self._render(edits, what, path)
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+
+    def _render(self, edits: EditSet, what: str, path: Path) -> None:
         print(f"rendering {what}", file=sys.stderr)
         truth = self.render(edits.sources, edits.rows, edits.target_aus, workers=self.workers)
         write_atomically(path, lambda staging: np.save(staging, truth, allow_pickle=False))
-        return truth
 
     def path(self, edits: EditSet) -> Path:
         """Return where the true edits of a set are kept."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.protocol.true_edits import NO_TRUTH
 from benchmarks.running.bench_console import missing_datasets_text, plan_text, summary_text, unmeasured_lines
-from benchmarks.running.cells import PlannedCell, claimed_by, former_cells, is_claimed, read_status
+from benchmarks.running.cells import PlannedCell, claimed_by, former_cells, is_claimed
 from benchmarks.running.environment import (
     BenchEnvironment,
     OpenSuite,
@@ -15,7 +15,13 @@ from benchmarks.running.environment import (
     named_dataset,
     open_suite,
 )
-from benchmarks.running.suite_run import open_suite_run, plan_suite, run_cell, select
+from benchmarks.running.suite_run import (
+    open_suite_run,
+    plan_suite,
+    run_cell,
+    select,
+    state_of_cells,
+)
 from benchmarks.scoring.instrument_choice import InstrumentChoice
 from benchmarks.suites.added_rows import with_added_rows
 from benchmarks.suites.former_names import STANDARD, TWIN_SUITE, present_method
@@ -113,9 +119,9 @@ class BenchSession:
                     self._await(held)
                     self._run_cells([plan for plan, _ in held], opened)
             finally:
-                suite_run.finish(*self._suite_state(plans))
+                suite_run.finish(*state_of_cells(plans, self.bench))
             self._print_summary(plans, opened)
-        return 0 if self._suite_state(plans)[0] == "finished" else FAILED_CELLS
+        return 0 if state_of_cells(plans, self.bench)[0] == "finished" else FAILED_CELLS
 
     def _print_former_cells(self) -> None:
         """Say whether trained cells of the former suite `standard` lie here, which its new name takes up."""
@@ -149,15 +155,6 @@ class BenchSession:
             print(f"waiting for {plan.spec.name}, which is being run by {holder}", file=sys.stderr)
         while any(is_claimed(self.bench.cell_folder(plan.spec.key)) for plan, _ in held):
             time.sleep(POLL_SECONDS)
-
-    def _suite_state(self, plans: list[PlannedCell]) -> tuple[str, str]:
-        """Return the state of the suite's run, and its reason: how many chosen cells are not finished."""
-        states = [read_status(self.bench.cell_folder(plan.spec.key)).state for plan in plans]
-        open_cells = sum(state != "finished" for state in states)
-        if not open_cells:
-            return "finished", ""
-        state = "interrupted" if {"interrupted", "pending", "running"} & set(states) else "failed"
-        return state, f"{open_cells} of {len(states)} cells are not finished"
 
     def _print_summary(self, plans: list[PlannedCell], opened: OpenSuite) -> None:
         print(summary_text(plans, self.bench))

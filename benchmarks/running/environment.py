@@ -1,12 +1,14 @@
 """What a suite run stands on: folders, device, methods; then the suite, opened: datasets, pairs, scorers."""
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.protocol.edit_requests import split_data
-from benchmarks.protocol.true_edits import TruthCache, render_synfacs
+from benchmarks.protocol.true_edits import TruthCache, made_once, render_synfacs
+from benchmarks.running.showcase import true_showcase
 from benchmarks.scoring.evaluate import ScoringContext
 from benchmarks.scoring.instrument_choice import InstrumentChoice, choose_instruments
 from benchmarks.suites.methods import all_methods
@@ -49,6 +51,7 @@ class BenchEnvironment:
     """Folders, device and the replaceable parts of a suite run.
 
     `dataset` replaces the suite's twin; `instruments` loads the shipped scorers, `choice` says which to use.
+    `shared_cache` is what several folders of results share, in the place of one inside `runs`.
     """
 
     runs: Path = Path("runs")
@@ -62,11 +65,12 @@ class BenchEnvironment:
     choice: InstrumentChoice = field(default_factory=InstrumentChoice)
     build: Callable[..., Path] = build_synfacs
     render: Callable[..., Any] = render_synfacs
+    shared_cache: Path | None = None
 
     @property
     def cache(self) -> Path:
         """Content-addressed things that cells share."""
-        return self.runs / "cache"
+        return self.shared_cache or self.runs / "cache"
 
     def cell_folder(self, key: str) -> Path:
         """The folder of a cell."""
@@ -122,7 +126,8 @@ def suite_datasets(suite: Suite, bench: BenchEnvironment, build: bool = True) ->
     for role in suite.roles:
         folder = bench.dataset_folder(suite, role)
         if build:  # keeps a folder that was built with the same parameters
-            bench.build(role, suite.image_size, suite.dataset_seed, bench.workers, folder)
+            with nullcontext() if folder.exists() else made_once(folder, str(folder)):
+                bench.build(role, suite.image_size, suite.dataset_seed, bench.workers, folder)
         if folder.exists():
             found[role] = load_dataset(folder)
     return found
@@ -181,9 +186,10 @@ class OpenSuite:
         return [split for split in self.suite.protocol.splits if SPLIT_DATASETS[split] not in self.datasets]
 
     def render_true_edits(self) -> None:
-        """Render the true edits of all pairs before any cell needs them."""
+        """Render what all cells compare with, the pairs' and the showcase's, before any cell needs it."""
         for data in self.scoring.splits:
             self.scoring.truth.of(data.edits, f"true {data.split} pairs")
+        true_showcase(self.scoring)
 
 
 def open_suite(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.protocol.edit_requests import path_request, showcase_request, showcase_targets
+from benchmarks.protocol.edit_requests import EditSet, path_request, showcase_request, showcase_targets
 from benchmarks.scoring.evaluate import Editor, ScoringContext
 from eggan.files import write_atomically
 
@@ -21,10 +21,9 @@ def showcase(editor: Editor, scoring: ScoringContext) -> dict[str, np.ndarray]:
     `names` are those of the targets, one per edit of a face.
     """
     data = scoring.splits[0]
-    grid, ends = showcase_request(scoring.protocol, data)
+    grid, ends, path = _shown(scoring)
     names = list(showcase_targets(scoring.protocol, data))
-    alphas = np.linspace(0.0, 1.0, INTERPOLATION_FRAMES)
-    path = path_request(ends, alphas)
+    alphas = _alphas()
     faces, size = len(ends), data.sources.size
     shapes = {
         "": (faces, len(names), size, size, 3),
@@ -38,11 +37,29 @@ def showcase(editor: Editor, scoring: ScoringContext) -> dict[str, np.ndarray]:
         "interpolation": scoring.edits(editor, path, "interpolate showcase").reshape(shapes["interpolation"]),
         "alpha": alphas,
     }
-    truth, path_truth = scoring.truth.of(grid, "true showcase"), scoring.truth.of(path, "true interpolation")
+    truth, path_truth = true_showcase(scoring)
     if truth is not None and path_truth is not None:
         arrays["truth"] = np.asarray(truth).reshape(shapes[""])
         arrays["interpolation_truth"] = np.asarray(path_truth).reshape(shapes["interpolation"])
     return arrays
+
+
+def true_showcase(scoring: ScoringContext) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return the true edits of the faces in every showcase and of their interpolations, uint8 (N, H, W, 3);
+    None for a dataset that is not SynFACS.
+    """
+    grid, _, path = _shown(scoring)
+    return scoring.truth.of(grid, "true showcase"), scoring.truth.of(path, "true interpolation")
+
+
+def _shown(scoring: ScoringContext) -> tuple[EditSet, EditSet, EditSet]:
+    """Return the edits of a showcase, the end points of its interpolations, and their frames."""
+    grid, ends = showcase_request(scoring.protocol, scoring.splits[0])
+    return grid, ends, path_request(ends, _alphas())
+
+
+def _alphas() -> np.ndarray:
+    return np.linspace(0.0, 1.0, INTERPOLATION_FRAMES)
 
 
 def write_showcase(arrays: dict[str, np.ndarray], path: Path) -> None:

@@ -131,6 +131,16 @@ def open_suite_run(opened: OpenSuite, plans: list[PlannedCell]) -> TrackedRun:
     return TrackedRun(folder, record, opened.store)
 
 
+def state_of_cells(plans: Sequence[PlannedCell], bench: BenchEnvironment) -> tuple[str, str]:
+    """Return the state of a run of these cells, and its reason: how many of them are not finished."""
+    states = [read_status(bench.cell_folder(plan.spec.key)).state for plan in plans]
+    open_cells = sum(state != "finished" for state in states)
+    if not open_cells:
+        return "finished", ""
+    state = "interrupted" if {"interrupted", "pending", "running"} & set(states) else "failed"
+    return state, f"{open_cells} of {len(states)} cells are not finished"
+
+
 def run_cell(plan: PlannedCell, opened: OpenSuite) -> str:
     """Run one cell if it is not finished and return its state (`busy` where another process runs it).
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from eggan.machine import default_workers
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+_kept: list["_Kept"] = []  # the innermost block's last
 
 
 def worker_count(workers: int | None) -> int:
@@ -26,14 +28,43 @@ def worker_count(workers: int | None) -> int:
     return workers or default_workers()
 
 
+@contextmanager
+def kept_processes(workers: int) -> Iterator[None]:
+    """Let all that is spread inside the block share `workers` processes: to start them takes seconds."""
+    kept = _Kept(workers)
+    _kept.append(kept)
+    try:
+        yield
+    finally:
+        _kept.remove(kept)
+        if kept.pool is not None:
+            kept.pool.shutdown(cancel_futures=True)
+
+
+class _Kept:
+    """The processes of a block, started by the first who needs them."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self.pool: ProcessPoolExecutor | None = None
+
+    def lend(self) -> ProcessPoolExecutor | None:
+        if self.pool is None:
+            self.pool = _pool(self.workers)
+        return self.pool
+
+
 def spread(work: Callable[[Task], Result], tasks: Sequence[Task], workers: int) -> Iterator[Result]:
     """Yield `work(task)` of each task, in order, from `workers` processes; from this one if there is but one.
 
-    Where the system lends no processes (a `/dev/shm` that cannot be written), a note says so and this process
-    works alone. A worker that was killed is a `UserError`.
+    Inside `kept_processes` they are that block's. Where the system lends no processes (a `/dev/shm` that
+    cannot be written), a note says so and this process works alone. A worker that was killed is a
+    `UserError`.
     """
+    alone = min(workers, len(tasks)) < 2
+    kept = _kept[-1] if _kept and not alone else None
     with safe_path():  # starts the process that looks after semaphores
-        pool = _pool(min(workers, len(tasks)))
+        pool = kept.lend() if kept is not None else _pool(min(workers, len(tasks)))
     if pool is None:
         yield from map(work, tasks)
         return
@@ -46,7 +77,8 @@ def spread(work: Callable[[Task], Result], tasks: Sequence[Task], workers: int) 
             "a rendering process was killed, perhaps for want of memory: use fewer --workers"
         ) from None
     finally:
-        pool.shutdown(cancel_futures=True)
+        if kept is None:
+            pool.shutdown(cancel_futures=True)
 
 
 def _pool(workers: int) -> ProcessPoolExecutor | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.bundle.bringing_home import bring_home
-from benchmarks.bundle.make_bundle import CARRIED, make_bundle
+from benchmarks.bundle.make_bundle import CARRIED, PACKAGES, make_bundle
 from benchmarks.bundle.run_here import NEEDED
 from eggan.errors import UserError
 
@@ -31,7 +31,9 @@ ABSENT = (
     "lpips",
     "requests",
     "sqlalchemy",
+    "onnxruntime",
 )
+NOT_READ_THERE = ("eggan/demo/page/", "eggan/edit/examples/")  # of the sources: a page, and a photograph
 
 
 def needed_by(names: Sequence[str]) -> set[str]:
@@ -104,6 +106,17 @@ def test_a_bundle_has_no_tests_documents_or_caches_and_only_the_wheels_that_a_no
     assert make_bundle(bundle, "3.11", installed_wheels) < 40e6  # an earlier bundle is replaced
 
 
+def test_a_bundle_has_every_file_of_the_sources_that_a_run_may_read(bundle):
+    listed = subprocess.run(
+        ["git", "ls-files", *PACKAGES], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("the sources are no git checkout")
+    wanted = [name for name in listed.stdout.splitlines() if not name.startswith(NOT_READ_THERE)]
+    assert "eggan/faces/face_landmark.onnx" in wanted
+    assert [name for name in wanted if not (bundle / "source" / name).is_file()] == []
+
+
 def test_another_folder_is_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(UserError, match=r"holds 'mine\.txt', which this program did not write"):
@@ -113,18 +126,24 @@ def test_another_folder_is_left_alone(tmp_path):
 CODE = """
 import sys, time, dataclasses
 from pathlib import Path
+import torch
 for name in {absent!r}:
     sys.modules[name] = None
 sys.path.append({root!r})
-from benchmarks.bundle import node_suite
-from benchmarks.bundle.budget import Timed
+from benchmarks.bundle import cell_workers, node_suite
+from benchmarks.bundle.node_run import NodeRun
 from benchmarks.bundle.packing import pack
+from benchmarks.bundle.timing import Timed, timed_cell
 from eggan.tracking.provenance import code_version
 from tests.benchmarks.fakes import TRAINING, make_bench, tiny_suite
-timed = node_suite.timed
-node_suite.timed = lambda run: Timed(max(1.0, timed(run).seconds))  # as on a slow machine: few images fit
+slow = lambda *given: Timed(max(1.0, timed_cell(*given).seconds))  # as on a slow machine: few images fit
+cell_workers.timed_cell = slow
 suite = tiny_suite(training=dataclasses.replace(TRAINING, log_every=1000, probe_every=100_000))
-assert node_suite.run_within(suite, make_bench(Path("out")), 1.0, time.time() + 60, Path("out"))
+read = cell_workers.node_instruments("cpu")
+faces = torch.zeros(2, 3, 64, 64)
+assert read.a.predict(faces).shape == read.b.predict(faces).shape == (2, 17)
+assert len(read.verifier.embed(faces)) == 2 and read.landmarks is None
+assert node_suite.run_within(suite, make_bench(Path("out")), NodeRun(Path("out"), 1.0, time.time() + 60))
 print(*pack(Path("out")).parts, code_version()["commit"])
 """
 
@@ -141,6 +160,12 @@ def test_a_bare_node_without_a_network_keeps_to_its_minutes_trains_scores_and_pa
     assert done.returncode == 1, done.stderr
     assert done.stdout.startswith("the minutes are over")
     assert "ModuleNotFoundError" not in done.stderr
+    words = ["standard", "--minutes", "8", "--images", "own", "--seed", "3", "--dry-run"]
+    listed = called(bare_python, bundle / "run", *words, cwd=tmp_path).stdout.splitlines()[1:]
+    assert [line.split() for line in listed] == [
+        ["1", "eggan/synfacs-64/s3", "144,000"],
+        ["2", "eggan-w/synfacs-64/s3", "144,000"],
+    ]
     packages = tmp_path / "results" / ".packages"
     assert (packages / "safetensors").is_dir()
     code = CODE.format(absent=ABSENT, root=str(ROOT))

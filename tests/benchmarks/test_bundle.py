@@ -16,21 +16,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.bundle import archive_format, node, node_suite
+from benchmarks.bundle import archive_format, cell_workers, node, node_suite
 from benchmarks.bundle import budget as budget_module
 from benchmarks.bundle.archive_format import MANIFEST, read_parts, write_parts
 from benchmarks.bundle.bringing_home import bring_home
 from benchmarks.bundle.budget import (
     BUDGET_FILE,
     Budget,
-    Timed,
     divided,
     images_that_fit,
     read_budget,
     with_ceiling,
-    with_images,
 )
+from benchmarks.bundle.node_run import NodeRun, with_images
 from benchmarks.bundle.packing import pack
+from benchmarks.bundle.timing import Timed
 from benchmarks.running.cells import all_cells, read_status, write_status
 from benchmarks.running.environment import open_suite
 from benchmarks.running.suite_run import plan_suite
@@ -55,11 +55,12 @@ SUITE = tiny_suite(training=dataclasses.replace(TRAINING, log_every=10, probe_ev
 SECONDS_PER_IMAGE = 0.5  # as if it were a slow machine: few images fit, however fast this one is
 
 
-def run_here(out: Path, seconds: float = 100.0) -> bool:
+def run_here(out: Path, seconds: float = 100.0, **choice) -> bool:
     """Run the tiny suite as a node does; `out` has datasets and results."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(node_suite, "timed", lambda run: Timed(SECONDS_PER_IMAGE))
-        return node_suite.run_within(SUITE, make_bench(out), seconds / 60, time.time() + seconds, out)
+        patch.setattr(cell_workers, "timed_cell", lambda plan, opened: Timed(SECONDS_PER_IMAGE))
+        run = NodeRun(out, seconds / 60, time.time() + seconds, **choice)
+        return node_suite.run_within(SUITE, make_bench(out), run)
 
 
 @pytest.fixture(scope="module")
@@ -86,16 +87,17 @@ def test_what_is_left_is_divided_into_whole_batches_of_equal_numbers_of_images()
     assert images_that_fit(-1.0, [0.01], 16) == 0
     suite = find_suite("node")
     costs = {"eggan": 0.002, "stargan": 0.001, "homointerpgan": 0.001, "ganimation": 0.003, "eggan-w": 0.001}
-    budget = divided(suite, 8.0, 200.0, 8.0, costs)
+    rows = [row for row, _ in suite.cells() if row.training]
+    budget = divided("node", rows, 8.0, 200.0, 8.0, costs)
     assert budget.training_seconds == 160.0
     assert budget.images * sum(costs.values()) == pytest.approx(0.85 * 160.0, rel=0.01)
     trained = [row.training.images for row in with_images(suite, budget.images).rows if row.training]
     assert trained == [budget.images] * 5
-    assert divided(suite, 8.0, 200.0, 8.0, costs | {"ganimation": 0.0}).images > budget.images
+    assert divided("node", rows, 8.0, 200.0, 8.0, costs | {"ganimation": 0.0}).images > budget.images
     with pytest.raises(UserError, match="no method of the suite node can be trained here"):
-        divided(suite, 8.0, 200.0, 8.0, dict.fromkeys(costs, 0.0))
+        divided("node", rows, 8.0, 200.0, 8.0, dict.fromkeys(costs, 0.0))
     with pytest.raises(UserError, match=r"8 minutes are too few: 0 s are left .* give more --minutes"):
-        divided(suite, 8.0, 30.0, 8.0, costs)
+        divided("node", rows, 8.0, 30.0, 8.0, costs)
 
 
 def test_a_budget_states_each_methods_share_of_the_cards_ceiling(monkeypatch):
@@ -186,8 +188,8 @@ def test_a_method_that_cannot_be_trained_fails_alone_and_its_traceback_comes_hom
     rows = (*tiny_suite(training=training).rows, Row("crasher", "good", training))
     suite = dataclasses.replace(tiny_suite(), rows=rows)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(node_suite, "divided", lambda *given: divided(*given[:2], 0.2, 0.0, given[4]))
-        assert not node_suite.run_within(suite, bench, 1.0, time.time() + 60, tmp_path)
+        patch.setattr(node_suite, "divided", lambda *given: divided(*given[:3], 0.2, 0.0, given[5]))
+        assert not node_suite.run_within(suite, bench, NodeRun(tmp_path, 1.0, time.time() + 60))
     assert "crasher cannot be timed: a bug in the method" in capsys.readouterr().out
     bring_home(pack(tmp_path).parts, tmp_path / "home")
     states = {read_status(cell).values["name"]: cell for cell in all_cells(tmp_path / "home")}

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from eggan.data import workers
-from eggan.data.workers import spread, worker_count
+from eggan.data.workers import kept_processes, spread, worker_count
 from eggan.errors import UserError
 
 PARENT = """
@@ -57,6 +57,20 @@ def test_results_keep_the_order_of_their_tasks() -> None:
     assert list(spread(abs, [-3, 2, -1], 2)) == [3, 2, 1]
     assert list(spread(abs, [-3], 5)) == [3]
     assert list(spread(abs, [], 2)) == []
+
+
+def process_of(_: int) -> int:
+    return os.getpid()
+
+
+def test_what_is_spread_inside_a_block_shares_its_processes() -> None:
+    with kept_processes(2):
+        first, second = (set(spread(process_of, range(8), 5)) for _ in range(2))
+        assert os.getpid() not in first
+        assert len(first | second) <= 2
+        assert list(spread(process_of, [1], 5)) == [os.getpid()]  # a single task is not worth it
+    assert not first & set(spread(process_of, range(8), 2))
+    assert not [number for number in first if psutil.pid_exists(number)]
 
 
 def test_a_killed_worker_is_a_user_error() -> None:

@@ -1,0 +1,110 @@
+"""What a call on a node asks for: which cells of a suite, on how many images, until when."""
+
+import argparse
+import dataclasses
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+
+from benchmarks.running.bench_console import table
+from benchmarks.running.cells import PlannedCell
+from benchmarks.suites.former_names import present_method
+from benchmarks.suites.suite import Suite
+from eggan.errors import UserError
+
+OWN = "own"  # as many images as the suite has for each of its cells
+
+
+@dataclass(frozen=True)
+class NodeRun:
+    """`images` are of every training: a number, `OWN`, or None for as many, equal for all, as fit.
+
+    `until` is when a run is over, in seconds since 1970; `minutes` is what it covers in all, for readers.
+    `only` and `seeds` choose cells, as in `eggan bench run`. Results go to `out`.
+    """
+
+    out: Path
+    minutes: float
+    until: float
+    images: int | str | None = None
+    only: Sequence[str] = ()
+    seeds: Sequence[int] = ()
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace, until: float) -> "NodeRun":
+        """Read the arguments of a bundle's command."""
+        choice = {"images": arguments.images, "only": arguments.only, "seeds": arguments.seed}
+        return cls(arguments.out, arguments.minutes, until, **choice)
+
+    def check(self, suite: Suite) -> None:
+        """Raise a `UserError` for a choice that the suite does not have."""
+        suite.check_choice(self.methods, self.seeds)
+
+    @property
+    def methods(self) -> list[str]:
+        """The chosen methods by their present names, none for all."""
+        return [present_method(name) for name in self.only]
+
+
+def with_images(suite: Suite, images: int) -> Suite:
+    """Return a suite whose methods are all trained on as many images."""
+    rows = [
+        row
+        if row.training is None
+        else dataclasses.replace(row, training=dataclasses.replace(row.training, images=images))
+        for row in suite.rows
+    ]
+    return dataclasses.replace(suite, rows=tuple(rows))
+
+
+def in_running_order(plans: Sequence[PlannedCell]) -> list[PlannedCell]:
+    """Return cells as they are run: in suite order, what needs no training first."""
+    return sorted(plans, key=lambda plan: plan.row.training is not None)
+
+
+def listed_cells(suite: Suite, run: NodeRun) -> str:
+    """Return a line for each cell that a run would begin, in order; its datasets need not be there."""
+    run.check(suite)
+    cells = [
+        (row, seed)
+        for row, seed in sorted(suite.cells(), key=lambda cell: cell[0].training is not None)
+        if (not run.only or row.name in run.methods) and (not run.seeds or seed in run.seeds)
+    ]
+    if not cells:
+        raise UserError("no cell of this suite is left by --only and --seed")
+    own = run.images == OWN
+    rows = []
+    for number, (row, seed) in enumerate(cells, start=1):
+        images = "-" if row.training is None else str(run.images or "as fit")
+        if row.training is not None and own:
+            images = f"{row.training.images:,}" if row.training.images else f"{row.training.epochs:g} epochs"
+        rows.append([str(number), f"{row.name}/{suite.dataset}/s{seed}", images])
+    return table(["", "cell", "images"], rows)
+
+
+class Pace:
+    """Which cells can still be finished until a time, judged by those that finished before in this run."""
+
+    def __init__(self, until: float = inf) -> None:
+        self.until = until
+        self._seconds: dict[str, float] = {}
+
+    def ended(self, plan: PlannedCell, seconds: float) -> None:
+        """Note how long a cell took that has finished; of a row the slowest counts."""
+        if plan.row.training is not None:
+            self._seconds[plan.row.name] = max(seconds, self._seconds.get(plan.row.name, 0.0))
+
+    def expected(self, plan: PlannedCell) -> float:
+        """Return how long a cell will take: as the slowest of its row, else of all; 0 where none is known."""
+        if plan.row.training is None:
+            return 0.0
+        return self._seconds.get(plan.row.name, max(self._seconds.values(), default=0.0))
+
+    def refusal(self, plan: PlannedCell) -> str:
+        """Return why a cell must not be begun any more, nothing for one that may."""
+        left, expected = self.until - time.time(), self.expected(plan)
+        if expected < left:
+            return ""
+        return f"not begun, it would take {expected:.0f} s of the {max(0.0, left):.0f} s that are left"
