@@ -12,6 +12,7 @@ from eggan.aus import AU_COLUMNS, EXPRESSIONS
 from eggan.data.dataset import Dataset, load_dataset, write_dataset
 from tests.copied_tables import tables_are_made_once  # noqa: F401
 from tests.fake_device import fake  # noqa: F401
+from tests.spared_work import fonts_are_drawn, no_wait_for_the_disk, spare_old_garbage  # noqa: F401
 
 TINY_TRAINING = [
     word
@@ -58,6 +59,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with modules that have slow tests, so that no process is left alone with one at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish() -> None:
+    spare_old_garbage()
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Files of figures: laid out once, the same places in all of them."""
 
+import re
+
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -42,3 +44,9 @@ def test_a_file_shows_what_its_engine_would_have_shown(tmp_path):
         labelled().savefig(tmp_path / "plain.png", dpi=figure_style.DPI, **figure_style.FORMATS["png"])
     save(Picture("own", "title", "caption", labelled()), tmp_path)
     assert (tmp_path / "own.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
+
+
+def test_text_in_a_pdf_keeps_its_font(tmp_path, monkeypatch):
+    monkeypatch.setitem(figure_style.STYLE, "pdf.fonttype", 42)
+    save(Picture("key", "title", "caption", labelled()), tmp_path)
+    assert re.search(rb"/FontFile2 ", (tmp_path / "key.pdf").read_bytes())
