@@ -116,8 +116,9 @@ def _figure(frame: Frame, dataset: str, probes: pd.DataFrame) -> Picture:
         figure.legend(loc="outside upper center", ncols=columns, handlelength=1.4)
     changes = "; ".join(_change_text(frame, own) for own in flattenings(frame, dataset))
     caption = (
-        "AU error of edits of validation people while training, by the instrument; thin: seeds, thick: their "
-        "mean; shaded: the last quarter. Changes in it: "
+        "AU error of edits of validation people while training, by the instrument, on targets with an "
+        "expression's name, the same edits for all that learn from one dataset or a part of it; thin: seeds, "
+        "thick: their mean; shaded: the last quarter. Changes in it: "
         f"{changes or 'too few probes to say'}. Below {FLAT:.0%} is flat."
     )
     return Picture(f"training-validation-{dataset}", f"Validation curves ({dataset})", caption, figure)
