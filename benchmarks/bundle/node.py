@@ -7,6 +7,7 @@ whatever an estimate said, the results of what was finished are packed within th
 import argparse
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -118,7 +119,7 @@ def work(arguments: argparse.Namespace) -> int:
     arguments.workers = arguments.workers or default_workers()
     processes = arguments.processes or default_processes(arguments.device)
     if not reads_landmarks():
-        print("not measured: AUs off landmarks, for which this Python lacks onnxruntime", flush=True)
+        print("not measured: AUs off landmarks, for which this Python lacks onnxruntime", file=sys.stderr)
     workers = SideBySide(arguments, processes) if processes > 1 else InTurn()
     run = NodeRun.of(arguments, arguments.until)
     finished = run_within(find_suite(arguments.suite), bench_of(arguments), run, workers)
