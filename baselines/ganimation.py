@@ -139,16 +139,22 @@ class GANimation(TrainedNetworks):
 
         super().__init__("GANimation", networks, optimizers, ("generator",), config.schedule)
 
-    def update(self, batch: Batch, step: int) -> dict[str, Tensor]:
+    def kind_of_step(self, step: int) -> str:
+        """Return `warm`, `both` where the generator's turn has come, or `critic`."""
+        if step < self.config.warm_steps:
+            return "warm"
+        return "both" if (step + 1) % self.config.critic_steps == 0 else "critic"
+
+    def take_step(self, batch: Batch, kind: str) -> dict[str, Tensor]:
         """Two critic steps (scores and AUs; penalty) and, every fifth time, one generator step.
 
         Beside the loss terms it returns `mask/mean`: near 1 the method copies its source, a known failure.
         The first `warm_steps` are of another kind: D reads AUs of real images, G's colour rebuilds its input.
         """
-        if step < self.config.warm_steps:
+        if kind == "warm":
             return self._warm_step(batch)
         config, device = self.config, batch.image.device
-        due = (step + 1) % config.critic_steps == 0
+        due = kind == "both"
         source_aus = batch.aus / MAX_INTENSITY
         noise = torch.rand(source_aus.shape, generator=batch.generator, device=device) * 2 - 1
         target_aus = batch.target_aus / MAX_INTENSITY + config.target_noise * noise

@@ -232,20 +232,28 @@ class HomoInterpGAN(TrainedNetworks):
         edits_with = ("encoder", "interpolator", "decoder")
         super().__init__("HomoInterpGAN", networks, optimizers, edits_with, config.schedule)
 
-    def update(self, batch: Batch, step: int) -> dict[str, Tensor]:
+    def kind_of_step(self, step: int) -> str:
+        """Return `warm`, `all` where the encoder's turn has come, or `features` for those that only see
+        features.
+        """
+        if step < self.config.warm_steps:
+            return "warm"
+        return "all" if step % self.config.encoder_interval == 0 else "features"
+
+    def take_step(self, batch: Batch, kind: str) -> dict[str, Tensor]:
         """One step of decoder, critic, guidance; every `encoder_interval`-th also of encoder, interpolator.
 
         References are the batch itself in a random order; v is uniform per sample and branch. The first
         `warm_steps` are of another kind: encoder and decoder rebuild, the critic reads labels.
         """
-        if step < self.config.warm_steps:
+        if kind == "warm":
             return self._warm_step(batch)
         image, count, device = to_imagenet(batch.image), len(batch.image), batch.image.device
         order = torch.rand(count, generator=batch.generator, device=device).argsort()
         v = torch.rand(count, len(self.config.strength), generator=batch.generator, device=device)
         t = torch.rand(count, generator=batch.generator, device=device)
         labels = self._labels(batch)
-        due = step % self.config.encoder_interval == 0
+        due = kind == "all"
         with torch.set_grad_enabled(due):
             features = self.encoder(image)
             moved = self.interpolator(features, features[order], v)

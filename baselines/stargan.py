@@ -209,15 +209,21 @@ class StarGAN(TrainedNetworks):
 
         super().__init__("StarGAN", networks, optimizers, ("generator",), config.schedule)
 
-    def update(self, batch: Batch, step: int) -> dict[str, Tensor]:
+    def kind_of_step(self, step: int) -> str:
+        """Return `warm`, `both` where the generator's turn has come, or `critic`."""
+        if step < self.config.warm_steps:
+            return "warm"
+        return "both" if (step + 1) % self.config.critic_steps == 0 else "critic"
+
+    def take_step(self, batch: Batch, kind: str) -> dict[str, Tensor]:
         """One critic step and, each `critic_steps`-th time, one generator step on the same batch and targets.
 
         Targets are the batch's own labels in a random order (official), so some equal the source's. The
         first `warm_steps` are of another kind: D reads labels of real images, G rebuilds its input.
         """
-        if step < self.config.warm_steps:
+        if kind == "warm":
             return self._warm_step(batch)
-        due = (step + 1) % self.config.critic_steps == 0
+        due = kind == "both"
         count, device = len(batch.image), batch.image.device
         order = torch.rand(count, generator=batch.generator, device=device).argsort()
         target = batch.expression[order]

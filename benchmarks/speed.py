@@ -29,10 +29,11 @@ from eggan.data.dataset import Dataset
 from eggan.data.training_set import load_training_set
 from eggan.edit_cost import LATENCY_BATCHES, median_seconds, peak_memory_mib, reset_peak_memory
 from eggan.errors import UserError
-from eggan.method import EditRequest, Method, MethodEntry
+from eggan.method import Batch, EditRequest, Method, MethodEntry
 from eggan.precision import autocast, resolve_precision
 from eggan.progress import working
 from eggan.randomness import numpy_generator, torch_generator
+from eggan.recorded_steps import LAUNCHED, Steps
 from eggan.training import TrainingConfig, make_batch
 from eggan.training_run import TrainingRun
 
@@ -77,15 +78,18 @@ class Stepper:
         self.device = torch.device(run.device)
         self.data = load_training_set(run.dataset, run.training.splits, self.device)
         self.precision = resolve_precision(run.training.autocast, self.device)
+        self.taken = Steps(self.method, self.precision, self.device)
         self.step = warm_steps(run.config)
 
-    def block(self, steps: int) -> float:
-        """Take training steps and return the seconds of one."""
+    def warm_up(self) -> None:
+        """Take steps of every kind until no first one is left: kernels are chosen, and a GPU's recorded."""
+        self.block(OFFICIAL_STEPS * (LAUNCHED + 1) if self.device.type == "cuda" else OFFICIAL_STEPS)
+
+    def block(self, steps: int, launched: bool = False) -> float:
+        """Take training steps and return the seconds of one; `launched` ones are not replayed on a GPU."""
         started = time.perf_counter()
         for _ in range(steps):
-            batch = make_batch(self.data, self.run.training, self.run.seed, self.step)
-            with autocast(self.precision, self.device):
-                self.method.update(batch, self.step)
+            self._launch() if launched else self._take()
             self.step += 1
         _wait(self.device)
         return (time.perf_counter() - started) / steps
@@ -93,8 +97,19 @@ class Stepper:
     def flops(self, steps: int) -> float:
         """Take training steps and return the operations of one: convolutions, products, their gradients."""
         with _Operations() as counted:
-            self.block(steps)
+            self.block(steps, launched=True)
         return counted.total / steps
+
+    def _take(self) -> None:
+        self.taken.take(self._batch(self.taken.generator), self.step)
+
+    def _launch(self) -> None:
+        with autocast(self.precision, self.device):
+            self.method.update(self._batch(), self.step)
+
+    def _batch(self, generator: torch.Generator | None = None) -> Batch:
+        run = self.run
+        return make_batch(self.data, run.training, run.seed, self.step, generator=generator)
 
 
 class _Operations(TorchDispatchMode):
@@ -143,7 +158,7 @@ def measure_method(name: str, settings: SpeedSettings, device: str) -> Speed:
         gc.collect()
         reset_peak_memory(device)
         stepper = Stepper(run)
-        stepper.block(settings.steps)  # kernels are chosen and memory is laid out
+        stepper.warm_up()
         seconds = median(stepper.block(settings.steps) for _ in range(settings.rounds))
         speed = {"step_ms": 1000 * seconds, "images_per_second": settings.batch_size / seconds}
         speed |= edit_latency(stepper.method, settings.image_size, device)
@@ -170,6 +185,7 @@ def compare_with_official(folder: Path, settings: SpeedSettings, device: str) ->
     official = OfficialStarGAN(folder, settings.image_size, settings.batch_size)
     with tempfile.TemporaryDirectory() as place, working("timing StarGAN and its official code in turn"):
         ours = Stepper(training_run(ENTRY, config, settings, Path(place), device))
+        ours.warm_up()
         blocks: dict[str, list[float]] = {"ours": [], "official": []}
         for _ in range(settings.rounds + 1):
             blocks["ours"].append(ours.block(OFFICIAL_STEPS))

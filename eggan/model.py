@@ -88,7 +88,22 @@ class EGGAN(TrainedNetworks):
         edits_with = ("encoder", "generator", "c_exp")
         super().__init__("EGGAN", networks, optimizers, edits_with, "shared", averaged=edits_with[:2])
 
-    def update(self, batch: Batch, step: int) -> dict[str, Tensor]:
+    def prepare(self, step: int) -> None:
+        """Set rates and decay; after the warm-up Adam's moments of E and G start anew, if so configured."""
+        config = self.config
+        self.set_decay(config.ema_decay, step)
+        if step < config.rec_warm_steps:
+            self._set_warm_rate(step)
+        if step == config.rec_warm_steps and config.moments_after_warm == "fresh":
+            self.optimizers["main"].state.clear()
+
+    def kind_of_step(self, step: int) -> str:
+        """Return `warm`, `main`, or `critic` between two main steps."""
+        if step < self.config.rec_warm_steps:
+            return "warm"
+        return "main" if (step + 1) % self.config.critic_steps == 0 else "critic"
+
+    def take_step(self, batch: Batch, kind: str) -> dict[str, Tensor]:
         """One critic step and, every `critic_steps`-th time, one main step; E and G run once for both.
 
         The first `rec_warm_steps` steps train E and G as a plain autoencoder instead.
@@ -100,21 +115,18 @@ class EGGAN(TrainedNetworks):
             )
         if self.config.weight_true_edit:
             batch = _towards_true_edits(batch)
-        if step < self.config.rec_warm_steps:
-            self._set_warm_rate(step)
+        if kind == "warm":
             terms = self._reconstruction_step(batch)
-            self.move_average(self.config.ema_decay, step)
+            self.move_average()
             return {name: term.detach() for name, term in terms.items()}
-        if step == self.config.rec_warm_steps and self.config.moments_after_warm == "fresh":
-            self.optimizers["main"].state.clear()
-        main = (step + 1) % self.config.critic_steps == 0
+        main = kind == "main"
         with torch.set_grad_enabled(main):
             latent, edit, rebuilt = self._generate(batch)
         terms = self._critic_step(batch, latent.detach(), edit.detach())
         if main:
             terms |= self._classifier_step(batch)
             terms |= self._main_step(batch, latent, edit, rebuilt)
-            self.move_average(self.config.ema_decay, step)
+            self.move_average()
         return {name: term.detach() for name, term in terms.items()}
 
     @torch.no_grad()
@@ -175,8 +187,7 @@ class EGGAN(TrainedNetworks):
         config = self.config
         done = step / config.rec_warm_steps
         rate = (1 - done) * config.rec_warm_learning_rate + done * config.learning_rate
-        for group in self.optimizers["main"].param_groups:
-            group["lr"] = rate * self.rate_factor
+        self.set_rate("main", rate * self.rate_factor)
 
     def _reconstruction_step(self, batch: Batch) -> dict[str, Tensor]:
         """Update E and G on self-reconstruction alone: Eq. 6 and the second term of Eq. 5.

@@ -5,7 +5,7 @@ It knows no loss, no order of updates and no loop; each method's file says those
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -18,8 +18,9 @@ from eggan.checkpoint import load_optimizers
 from eggan.errors import UserError
 from eggan.networks import parameter_count
 
-if TYPE_CHECKING:  # an edit needs no dataset
+if TYPE_CHECKING:  # an edit needs no dataset and no batch
     from eggan.data.dataset import Dataset
+    from eggan.method import Batch
 
 STATE_VERSION = 1
 Schedule = Literal["shared", "last_third", "constant"]
@@ -40,7 +41,8 @@ class TrainedNetworks:
     """Named networks, their Adams, one learning-rate schedule; `edits_with` are those that `edit` needs.
 
     `optimizers` makes the Adams by name, one or more networks each. `averaged` names the networks that edit
-    with a running average of their weights, kept in `average`.
+    with a running average of their weights, kept in `average`. Steps can be recorded
+    (`eggan.recorded_steps`): a method says its kinds of steps, and takes one knowing no more than its kind.
     """
 
     def __init__(
@@ -57,6 +59,11 @@ class TrainedNetworks:
         self.average = {name: copy.deepcopy(networks[name]).requires_grad_(False) for name in averaged}
         self.for_editing = False
         self.rate_factor = 1.0  # of the configured learning rates; the loop sets it
+        self.decay: float | Tensor = 0.0  # of the averages; `set_decay` sets it
+        on = {parameter.device for network in networks.values() for parameter in network.parameters()}
+        # Where numbers that change from step to step lie, for recorded steps to read; None: they are plain.
+        self.numbers_on = next((device for device in on if device.type == "cuda"), None)
+        self._numbers: dict[str, Tensor] = {}
 
     @cached_property
     def optimizers(self) -> dict[str, torch.optim.Adam]:
@@ -68,6 +75,30 @@ class TrainedNetworks:
     @cached_property
     def _rates(self) -> dict[str, float]:
         return {name: optimizer.defaults["lr"] for name, optimizer in self.optimizers.items()}
+
+    def update(self, batch: "Batch", step: int) -> dict[str, Tensor]:
+        """Take step `step` on a batch; return raw and weighted loss terms, detached."""
+        self.prepare(step)
+        return self.take_step(batch, self.kind_of_step(step))
+
+    def prepare(self, step: int) -> None:
+        """Set what differs between two steps of a kind; here nothing beside what the loop sets."""
+
+    def kind_of_step(self, step: int) -> Hashable:
+        """Return which kind of step this is; here all are alike."""
+        return ""
+
+    def take_step(self, batch: "Batch", kind: Any) -> dict[str, Tensor]:
+        """Take one step of a kind; each method says how."""
+        raise NotImplementedError
+
+    def number(self, name: str, value: float) -> "float | Tensor":
+        """Return `value`, in memory of the GPU that the networks lie on, if they do: the same each time."""
+        if self.numbers_on is None:
+            return value
+        if name not in self._numbers:
+            self._numbers[name] = torch.zeros((), device=self.numbers_on)
+        return self._numbers[name].fill_(value)
 
     def descend(self, loss: Tensor, *names: str) -> None:
         """Take one Adam step of the named optimisers on `loss` (0-d); no other network gets a gradient.
@@ -85,9 +116,13 @@ class TrainedNetworks:
     def set_learning_rate(self, factor: float) -> None:
         """Set every learning rate to its configured value times `factor`, reshaped by the schedule."""
         self.rate_factor = min(1.0, STRETCH[self.schedule] * factor) if factor else 0.0
-        for name, optimizer in self.optimizers.items():
-            for group in optimizer.param_groups:
-                group["lr"] = self._rates[name] * self.rate_factor
+        for name in self.optimizers:
+            self.set_rate(name, self._rates[name] * self.rate_factor)
+
+    def set_rate(self, name: str, rate: float) -> None:
+        """Set the learning rate of an optimiser."""
+        for group in self.optimizers[name].param_groups:
+            group["lr"] = self.number(f"rate of {name}", rate)
 
     def scale_learning_rate(self, factor: float, *names: str) -> None:
         """Multiply the learning rates of the named optimisers, until the loop sets them for the next step."""
@@ -95,15 +130,22 @@ class TrainedNetworks:
             for group in self.optimizers[name].param_groups:
                 group["lr"] *= factor
 
+    def set_decay(self, largest: float, step: int) -> None:
+        """Set the decay of the averages; young averages move faster (as in Karras et al. 2019)."""
+        self.decay = self.number("decay", min(largest, (1 + step) / (10 + step)))
+
     @torch.no_grad()
-    def move_average(self, largest_decay: float, step: int) -> None:
-        """Move the averages towards the live networks; young averages move faster (as in Karras et al.
-        2019).
-        """
-        decay = min(largest_decay, (1 + step) / (10 + step))
+    def move_average(self) -> None:
+        """Move the averages towards the live networks."""
         for name, network in self.average.items():
+            averages: list[Tensor] = list(network.parameters())
             live: list[Tensor] = list(self.networks[name].parameters())
-            torch._foreach_lerp_(list(network.parameters()), live, 1 - decay)
+            if isinstance(self.decay, float):
+                torch._foreach_lerp_(averages, live, 1 - self.decay)
+            else:  # the lerp of lists takes no number from the GPU's memory
+                way = list(torch._foreach_sub(live, averages))
+                torch._foreach_mul_(way, 1 - self.decay)
+                torch._foreach_add_(averages, way)
 
     def state(self) -> dict[str, Any]:
         """Return networks, averages if any, and optimisers as plain state."""
@@ -112,7 +154,7 @@ class TrainedNetworks:
             "version": STATE_VERSION,
             "networks": {name: network.state_dict() for name, network in self.networks.items()},
             **({"average": average} if average else {}),
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "optimizers": {name: _plain_state(optimizer) for name, optimizer in self.optimizers.items()},
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -125,9 +167,19 @@ class TrainedNetworks:
                 network.load_state_dict(state["networks"][name])
             for name, network in self.average.items():
                 network.load_state_dict(state["average"][name])
-            load_optimizers(self.optimizers, state["optimizers"])
+            self._load_optimizers(state["optimizers"])
         except Exception as error:  # on a state with other values torch raises anything
             raise UserError(f"{self.title} state does not fit this config: {_first_line(error)}") from None
+
+    def _load_optimizers(self, states: Mapping[str, Any]) -> None:
+        """Restore the optimisers; what a state says of its device is this one's, not the state's."""
+        for name, optimizer in self.optimizers.items():
+            for group in optimizer.param_groups:
+                group["lr"] = self._rates[name]
+        load_optimizers(self.optimizers, states)
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["capturable"] = optimizer.defaults["capturable"]
 
     def inference_weights(self) -> dict[str, Tensor]:
         """Return the tensors of the networks that `edit` uses, of their averages where there are some."""
@@ -213,9 +265,17 @@ def adam(network: nn.Module, learning_rate: float, betas: tuple[float, float]) -
     from eggan.adam import Adam  # an edit does without these
     from eggan.distributed import average_gradients
 
-    optimizer = Adam(network.parameters(), lr=learning_rate, betas=betas, fused=True)
+    parameters = list(network.parameters())
+    on_gpu = parameters[0].is_cuda  # there its step can be recorded
+    optimizer = Adam(parameters, lr=learning_rate, betas=betas, fused=True, capturable=on_gpu)
     optimizer.register_step_pre_hook(lambda own, *_: average_gradients(own))
     return optimizer
+
+
+def _plain_state(optimizer: torch.optim.Adam) -> dict[str, Any]:
+    """Return the state of an optimiser with learning rates as plain numbers, wherever they lie."""
+    state = optimizer.state_dict()
+    return state | {"param_groups": [group | {"lr": float(group["lr"])} for group in state["param_groups"]]}
 
 
 def _first_line(error: Exception) -> str:

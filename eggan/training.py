@@ -29,9 +29,10 @@ from eggan.data.training_set import TrainingSet, load_training_set
 from eggan.distributed import ONE, Processes, any_process, copy_from_leader, mean_of_processes, processes
 from eggan.errors import UserError
 from eggan.method import Batch, EditRequest, Method
-from eggan.precision import Precision, autocast, resolve_precision
+from eggan.precision import Precision, resolve_precision
 from eggan.progress import progress_bar, working
-from eggan.randomness import torch_generator
+from eggan.randomness import derive_seed, torch_generator
+from eggan.recorded_steps import Steps
 from eggan.signals import TERMINATION, handling
 from eggan.trained_networks import TrainedNetworks
 
@@ -131,15 +132,14 @@ def train(
         run.resume()
     steps = config.total_images(len(data)) // config.batch_size
     run.precision = run.precision or resolve_precision(config.autocast, device)
+    taken = Steps(method, run.precision, device)
     with _stop_requests() as stop:
         for step in progress(
             range(run.step, steps), total=steps - run.step, description=f"train {card.method}"
         ):
             method.set_learning_rate(learning_rate_factor(step / steps, config.decay_from))
-            batch = make_batch(data, config, seed, step, ours)
-            with autocast(run.precision, device):
-                terms = method.update(batch, step)
-            run.after_step(terms, last=step + 1 == steps)
+            batch = make_batch(data, config, seed, step, ours, taken.generator)
+            run.after_step(taken.take(batch, step), last=step + 1 == steps)
             if any_process(stop.requested):
                 run.save()
                 raise Interrupted(f"stopped after step {run.step} of {steps}; run the same command to go on")
@@ -169,19 +169,28 @@ def learning_rate_factor(done: float, decay_from: float) -> float:
 
 
 def make_batch(
-    data: TrainingSet, config: TrainingConfig, seed: int, step: int, ours: Processes = ONE
+    data: TrainingSet,
+    config: TrainingConfig,
+    seed: int,
+    step: int,
+    ours: Processes = ONE,
+    generator: torch.Generator | None = None,
 ) -> Batch:
     """Return batch `step` of a run, or our process's share of it: each epoch visits every row once; targets
     are drawn independently.
 
     True edits have draws of their own: a dataset with groups changes nothing else of the batch. Processes
-    have draws of their own too, of which the first's are those of a training of one process.
+    have draws of their own too, of which the first's are those of a training of one process. `generator`, if
+    given, is set to where one of the batch's own would start, and draws the same.
     """
     device = data.images.device
     whole = _batch_rows(len(data), config.batch_size, seed, step, device)
     rows, targets, draws = (part[ours.share(config.batch_size)] for part in whole)
     key = ("step", seed, step) if ours.leads else ("step", seed, step, "process", ours.rank)
-    generator = torch_generator(*key, device=device)
+    if generator is None:
+        generator = torch_generator(*key, device=device)
+    else:
+        generator.manual_seed(derive_seed(*key))
     partners = None if data.groups is None else data.groups.partners(rows, draws)
     image = to_network_range(data.images[rows])
     true_edit = None if partners is None else to_network_range(data.images[partners])
@@ -365,9 +374,13 @@ class _Run:
         return self.seconds_before + time.monotonic() - self.started
 
     def _accumulate(self, terms: Mapping[str, Tensor]) -> None:
-        for name, term in terms.items():
-            value = term.float()
-            self.window[name] = self.window[name] + value if name in self.window else value
+        new = {name: term.float().clone() for name, term in terms.items() if name not in self.window}
+        known = [name for name in terms if name not in new]
+        if known:
+            sums = torch._foreach_add([self.window[n] for n in known], [terms[n].float() for n in known])
+            self.window |= zip(known, sums, strict=True)
+        self.window |= new
+        for name in terms:
             self.counts[name] = self.counts.get(name, 0) + 1
 
     def _sums(self) -> Tensor:

@@ -323,7 +323,22 @@ class EGGANW(TrainedNetworks):
 
         super().__init__("EGGAN-W", networks, optimizers, ("editor",), "shared", averaged=("editor",))
 
-    def update(self, batch: Batch, step: int) -> dict[str, Tensor]:
+    def prepare(self, step: int) -> None:
+        """Set the learning rate, which rises at first, and the decay of the average."""
+        config = self.config
+        warm = min(1.0, (step + 1) / max(1, config.warm_up_steps))
+        self.set_rate("editor", config.learning_rate * self.rate_factor * warm)
+        self.set_decay(config.ema_decay, step)
+
+    def kind_of_step(self, step: int) -> str:
+        """Return `disturbed` or `clean`: evenly spread over the steps, by their number alone."""
+        config = self.config
+        if step < config.disturb_after:
+            return "clean"
+        disturbed = int((step + 1) * config.disturb_share) > int(step * config.disturb_share)
+        return "disturbed" if disturbed else "clean"
+
+    def take_step(self, batch: Batch, kind: str) -> dict[str, Tensor]:
         """One step on true edits; returns `loss/<term>` (raw), `weighted/<term>` and `loss/total`.
 
         A batch of a dataset without groups is a `UserError`.
@@ -331,7 +346,7 @@ class EGGANW(TrainedNetworks):
         if batch.true_edit is None or batch.true_edit_aus is None:
             raise UserError(NEEDS_GROUPS)
         source, truth = batch.image, batch.true_edit
-        if self._disturbs(step):
+        if kind == "disturbed":
             from eggan.disturb import disturb  # an edit does without it
 
             source, truth = disturb(source, truth, batch.generator, self.config.disturbance)
@@ -342,7 +357,7 @@ class EGGANW(TrainedNetworks):
             aus = torch.cat([batch.aus, batch.true_edit_aus])
             terms |= self._reader_terms(self.reader, torch.cat([source, truth]), aus, compose(parts))
         total, logged = weighted_total(terms, self.weights())
-        self._descend(total, step)
+        self._descend(total)
         return {name: term.detach() for name, term in logged.items()}
 
     def terms(self, source: Tensor, truth: Tensor, parts: Parts) -> dict[str, Tensor]:
@@ -421,25 +436,15 @@ class EGGANW(TrainedNetworks):
         own = F.mse_loss(reading.float(), aus / MAX_INTENSITY)
         return {"features": losses.feature_l1(seen, truth), "reader": own}
 
-    def _disturbs(self, step: int) -> bool:
-        """Whether the pairs of a step are disturbed: evenly spread over the steps, by their number alone."""
-        config = self.config
-        if step < config.disturb_after:
-            return False
-        return int((step + 1) * config.disturb_share) > int(step * config.disturb_share)
-
     def _clip_gradient(self) -> None:
         nn.utils.clip_grad_norm_(self.editor.parameters(), self.config.clip_norm)
 
-    def _descend(self, loss: Tensor, step: int) -> None:
-        warm = min(1.0, (step + 1) / max(1, self.config.warm_up_steps))
+    def _descend(self, loss: Tensor) -> None:
         (optimizer,) = self.optimizers.values()
-        for group in optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * self.rate_factor * warm
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        self.move_average(self.config.ema_decay, step)
+        self.move_average()
 
 
 def build(config: WarpConfig, context: BuildContext) -> EGGANW:

@@ -59,7 +59,7 @@ class Recorded(torch.optim.SGD):
     gradients: ClassVar[list[Tensor]] = []
     add_param_group, zero_grad = Adam.add_param_group, Adam.zero_grad
 
-    def __init__(self, parameters, lr, betas, fused) -> None:
+    def __init__(self, parameters, lr, betas, fused, capturable) -> None:
         super().__init__(parameters, lr=0.0)
 
     @torch.no_grad()

@@ -139,7 +139,8 @@ def test_the_average_of_a_young_training_follows_faster(make):
     with torch.no_grad():
         for parameter in method.encoder.parameters():
             parameter.add_(1.0)
-    method.move_average(0.999, step=0)  # decay (1 + 0) / (10 + 0)
+    method.set_decay(0.999, step=0)  # (1 + 0) / (10 + 0)
+    method.move_average()
     for key, value in method.average["encoder"].named_parameters():
         torch.testing.assert_close(value, start[key] + 0.9)
         assert not value.requires_grad

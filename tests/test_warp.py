@@ -142,7 +142,7 @@ def test_what_is_painted_is_a_colour():
 @pytest.mark.parametrize(("share", "count"), [(0.0, 0), (0.25, 25), (0.5, 50), (1.0, 100)])
 def test_a_share_of_the_steps_is_disturbed_after_the_first_ones(share, count):
     method = EGGANW(replace(SMALL, disturb_share=share, disturb_after=40), 0, CPU)
-    disturbed = [step for step in range(140) if method._disturbs(step)]
+    disturbed = [step for step in range(140) if method.kind_of_step(step) == "disturbed"]
     assert len(disturbed) == count
     assert not disturbed or min(disturbed) >= 40
 

@@ -61,7 +61,7 @@ def timed(run: TrainingRun, meet: Callable[[], None] | None = None) -> Timed:
     """
     with working(f"timing {run.entry.title}"):
         stepper = Stepper(run)
-        stepper.block(1)
+        stepper.warm_up()
         if meet is not None:
             meet()
         blocks: list[float] = []

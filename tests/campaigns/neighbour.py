@@ -39,7 +39,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         preset = sized_preset(entry, settings.preset, settings.image_size)
         stepper = Stepper(training_run(entry, preset, settings, Path(folder), "cpu"))
-        stepper.block(5)  # kernels are chosen and memory is laid out
+        stepper.warm_up()
         print(f"{entry.title}, steps of {settings.batch_size} images, {torch.get_num_threads()} thread(s)")
         ratios = []
         for _ in range(arguments.rounds):
