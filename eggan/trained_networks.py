@@ -42,8 +42,11 @@ class TrainedNetworks:
 
     `optimizers` makes the Adams by name, one or more networks each. `averaged` names the networks that edit
     with a running average of their weights, kept in `average`. Steps can be recorded
-    (`eggan.recorded_steps`): a method says its kinds of steps, and takes one knowing no more than its kind.
+    (`eggan.recorded_steps`) of a method that has `take_step`, and takes one knowing no more than its kind;
+    one that has an `update` of its own does without.
     """
+
+    take_step: Callable[["Batch", Any], dict[str, Tensor]]
 
     def __init__(
         self,
@@ -87,10 +90,6 @@ class TrainedNetworks:
     def kind_of_step(self, step: int) -> Hashable:
         """Return which kind of step this is; here all are alike."""
         return ""
-
-    def take_step(self, batch: "Batch", kind: Any) -> dict[str, Tensor]:
-        """Take one step of a kind; each method says how."""
-        raise NotImplementedError
 
     def number(self, name: str, value: float) -> "float | Tensor":
         """Return `value`, in memory of the GPU that the networks lie on, if they do: the same each time."""

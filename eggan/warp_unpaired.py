@@ -154,7 +154,11 @@ class UnpairedEGGANW(TrainedNetworks):
         title = "EGGAN-W without true edits"
         super().__init__(title, networks, optimizers, ("editor", "c_exp"), "shared", averaged=("editor",))
 
-    def update(self, batch: Batch, step: int) -> dict[str, Tensor]:
+    def prepare(self, step: int) -> None:
+        """Set the decay of the average."""
+        self.set_decay(self.config.ema_decay, step)
+
+    def take_step(self, batch: Batch, _kind: str) -> dict[str, Tensor]:
         """One step of the critic, of C_exp and of the editor; the true edits of the batch are not looked at.
 
         Returns `loss/<term>` (raw) and `weighted/<term>` for each of the editor's terms, and the others' own.
@@ -165,7 +169,7 @@ class UnpairedEGGANW(TrainedNetworks):
         terms = self._critic_step(batch, edit.detach()) | self._classifier_step(batch)
         total, logged = weighted_total(self._editor_terms(batch, both, edit, rebuilt), self._weights())
         self.descend(total, "editor")
-        self.move_average(self.config.ema_decay, step)
+        self.move_average()
         return {name: term.detach() for name, term in (terms | logged).items()}
 
     @torch.no_grad()

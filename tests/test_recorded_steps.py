@@ -10,8 +10,9 @@ from eggan.conformance.checks import differences, flat
 from eggan.data.training_set import load_training_set
 from eggan.errors import UserError
 from eggan.recorded_steps import SWITCH, Recordable, Steps
+from eggan.trained_networks import TrainedNetworks
 from eggan.training import TrainingConfig, learning_rate_factor, make_batch
-from tests.kernel_recording import record_kernels
+from tests.kernel_recording import Kernels, record_kernels
 from tests.test_conformance import TINY, TRAINED
 from tests.tiny import tiny_dataset
 
@@ -26,6 +27,7 @@ CHANGES = {
     "ganimation": {"warm_steps": 3, "critic_steps": 2},
     "eggan-w": {"disturb_after": 2, "warm_up_steps": 5},
 }
+KINDS = {"eggan": 3, "stargan": 3, "homointerpgan": 3, "ganimation": 3, "eggan-w": 2, "eggan-w-unpaired": 1}
 
 
 @pytest.fixture(autouse=True)
@@ -61,10 +63,11 @@ def trained(method, data, record=None, steps=STEPS):
 @pytest.mark.parametrize("name", TRAINED)
 def test_replayed_steps_are_launched_ones_to_the_last_bit(name, data):
     launched, replayed = small(name), small(name)
-    _, wanted = trained(launched, data)
+    with Kernels():  # noting kernels changes the rounding of some gradients
+        _, wanted = trained(launched, data)
     taken, found = trained(replayed, data, record_kernels)
     assert set(taken.recordings) == {replayed.kind_of_step(step) for step in range(STEPS)}
-    assert len(taken.recordings) >= 2
+    assert len(taken.recordings) == KINDS[name]
     assert found == wanted
     assert differences(flat(launched.state()), flat(replayed.state())) == []
 
@@ -110,12 +113,13 @@ def test_a_step_that_cannot_be_recorded_is_launched_and_said(data, capsys):
 
 
 def test_a_method_of_ones_own_is_launched(data):
-    class Plain:
+    class Plain(TrainedNetworks):
         def update(self, batch, step):
             return {"loss": batch.image.mean() + step}
 
-    assert not isinstance(Plain(), Recordable)
-    taken = Steps(Plain(), "off", CPU, record_kernels)
+    plain = Plain("Plain", {"one": torch.nn.Linear(1, 1)}, dict, ("one",), "shared")
+    assert not isinstance(plain, Recordable)
+    taken = Steps(plain, "off", CPU, record_kernels)
     assert taken.generator is None
     assert float(taken.take(make_batch(data, FEW, 0, 3), 3)["loss"]) > 0
 
