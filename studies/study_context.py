@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
 from benchmarks.protocol.edit_requests import split_data
 from benchmarks.protocol.protocol_config import Protocol
@@ -20,7 +19,7 @@ from benchmarks.suites.presets import trainable
 from eggan.config import from_dict, to_dict
 from eggan.data.dataset import Dataset, load_dataset
 from eggan.errors import UserError
-from eggan.evaluation.reading import Instruments
+from eggan.evaluation.reading import Instruments, in_batches
 from eggan.method import Method, MethodEntry
 from eggan.training import TrainingConfig, TrainingFailed
 from eggan.training_run import Log, Probe, TrainingRun, run_training
@@ -182,18 +181,6 @@ def _scoring_context(
     return ScoringContext(protocol, [data], instruments, truth, bench.device, bench.progress)
 
 
-@dataclass(frozen=True)
-class OwnReader:
-    """A method's own AU classifier in the place of an instrument."""
-
-    method: Any
-    sha256: str = ""
-
-    def predict(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the method's reading (B, 17) of images (B, 3, H, W) in [-1, 1]."""
-        return self.method.read_aus(images)
-
-
 def validate(
     method: Method, entry: MethodEntry, scoring: ScoringContext
 ) -> tuple[dict[str, float], pd.DataFrame]:
@@ -204,7 +191,7 @@ def validate(
     scored = score_pairs(Editor(lambda request, truth: method.edit(request), entry.reads), scoring, data)
     summary, frame = dict(scored.summary), scored.frame
     if hasattr(method, "read_aus"):
-        own = scoring.aus(scored.edits, "own AUs", OwnReader(method))
+        own = in_batches(method.read_aus, scored.edits, scoring.device, scoring.progress, "read own AUs")
         summary["own/mse"] = float(((own - au_matrix(frame, "target")) ** 2).mean())
     return {f"{SPLIT}/{name}": value for name, value in summary.items()}, frame
 
