@@ -86,15 +86,6 @@ class KeyedSampler(BaseSampler):
         """Return the value of one parameter."""
         return self._tpe.sample_independent(*standing_view(study, trial), param_name, param_distribution)
 
-    def after_trial(
-        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
-        """Let TPE note how a trial ended."""
-        self._tpe.after_trial(*standing_view(study, trial), state, values)
-
-    def reseed_rng(self) -> None:
-        """Keep the seeds: they come from the trials."""
-
 
 def make_tpe(config: StudyConfig, key: int) -> TPESampler:
     """Return the sampler that proposes the trial with this key."""
@@ -106,22 +97,19 @@ def make_tpe(config: StudyConfig, key: int) -> TPESampler:
     )
 
 
-class StandingPruner(BasePruner):
+class StandingPruner(SuccessiveHalvingPruner):
     """Successive halving among the trials that stand: one that died is not compared with its own repeat."""
-
-    def __init__(self, config: StudyConfig) -> None:
-        self._halving = SuccessiveHalvingPruner(
-            min_resource=config.min_resource, reduction_factor=config.reduction_factor
-        )
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         """Return whether a trial is among those that do not go on."""
-        return self._halving.prune(StandingStudy(study), trial)
+        return super().prune(StandingStudy(study), trial)
 
 
 def make_pruner(config: StudyConfig) -> BasePruner:
     """Return the pruner; its resource is the images after the warm start."""
-    return StandingPruner(config) if config.prunes else NopPruner()
+    if not config.prunes:
+        return NopPruner()
+    return StandingPruner(min_resource=config.min_resource, reduction_factor=config.reduction_factor)
 
 
 def expected_part(config: StudyConfig, warm_images: int) -> float:
