@@ -135,14 +135,6 @@ def study_folder(runs: Path, name: str) -> Path:
     return runs / "studies" / name
 
 
-def spec_from(values: dict[str, Any], where: str) -> StudySpec:
-    """Return what `StudySpec.plain` described; a defect is a `UserError`."""
-    try:
-        return StudySpec(**{**values, "study": from_dict(StudyConfig, values["study"], where)})
-    except (TypeError, KeyError, AttributeError):
-        raise UserError(f"{where} is not a study's specification, or one of another version") from None
-
-
 def write_spec(spec: StudySpec, folder: Path) -> None:
     """Write `study.json`."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -153,7 +145,10 @@ def read_spec(folder: Path) -> StudySpec:
     """Return the specification in a study's folder; a missing or broken one is a `UserError`."""
     path = Path(folder) / SPEC_FILE
     try:
-        return spec_from(read_json(path), str(path))
+        values = read_json(path)
+        return StudySpec(**{**values, "study": from_dict(StudyConfig, values["study"], str(path))})
+    except (TypeError, KeyError, AttributeError):
+        raise UserError(f"{path} is not a study's specification, or one of another version") from None
     except FileNotFoundError:
         raise UserError(
             f"{folder} holds no study: start one with `{command('study run loss-weights')}`"
