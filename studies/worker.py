@@ -13,7 +13,7 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial, TrialState
 
 from eggan import tracking
 from eggan.checkpoint import STATE_FILE
@@ -163,11 +163,11 @@ class Worker:
             self._settle(trial.number)
             return
         except (Interrupted, KeyboardInterrupt) as stop:
-            self._give_back(trial, "interrupted by the user", stop)
+            self._give_back(trial, "interrupted by the user")
             raise KeyboardInterrupt from stop
         except Exception as error:
             if is_disk_full(error):
-                self._give_back(trial, "the disk is full", error)
+                self._give_back(trial, "the disk is full")
             raise
         self._settle(trial.number)
 
@@ -194,9 +194,10 @@ class Worker:
             self._complete(trial, started, scores)
 
     def _open(self, trial: Trial, heartbeat: Heartbeat) -> TrialRun:
-        frozen = _frozen(self.study, trial.number)
+        trials = self.study.get_trials(deepcopy=False)
+        frozen = trials[trial.number]
         config = self.context.spec.space.apply(self.context.base, trial.params)
-        earlier = Attempts(self.study.get_trials(deepcopy=False)).earlier(frozen)
+        earlier = Attempts(trials).earlier(frozen)
         tracked = open_trial_run(self.context, frozen, earlier, config, self.store)
         if self.store is not None:
             run_id = tracking.run_id_in(tracked.folder, self.store.uri)
@@ -211,9 +212,8 @@ class Worker:
             may_prune="reference" not in frozen.user_attrs,  # what others are compared with is run to its end
         )
         if earlier and any(tracked.folder.glob(f"s*/{STATE_FILE}")):
-            probes: list[list[Any]] = [attempt.user_attrs.get(PROBES, []) for attempt in earlier]
-            longest = max(probes, key=len)
-            run.repeat_probes([*longest])
+            seen = (attempt.user_attrs.get(PROBES, []) for attempt in earlier)
+            run.repeat_probes([*max(seen, key=len)])
         return run
 
     def _complete(self, trial: Trial, started: float, scores: dict[str, float]) -> None:
@@ -237,22 +237,14 @@ class Worker:
         except CLOSED_ERRORS as error:
             raise LostTrial(f"trial {trial.number} was closed by another worker ({error})") from None
 
-    def _give_back(self, trial: Trial, reason: str, error: BaseException) -> None:
+    def _give_back(self, trial: Trial, reason: str) -> None:
         """Close a trial that was stopped from outside, and queue it for whoever continues the study."""
-        frozen = _frozen(self.study, trial.number)
-        try:
-            attempt = int(frozen.user_attrs.get(ATTEMPT, 0))
-            close_trial(self.study, self.context.study, frozen, reason, attempt)
-        except CLOSED_ERRORS:
-            return
-        self._settle(trial.number)
+        frozen = self.study.get_trials(deepcopy=False)[trial.number]
+        attempt = int(frozen.user_attrs.get(ATTEMPT, 0))
+        if close_trial(self.study, self.context.study, frozen, reason, attempt):
+            self._settle(trial.number)
 
     def _settle(self, number: int) -> None:
         """Bring folder and run of a closed trial up to date."""
         trials = self.study.get_trials(deepcopy=False)
         settle(trials[number], trials, self.context.folder(), self.store, self.keep_weights)
-
-
-def _frozen(study: optuna.Study, number: int) -> FrozenTrial:
-    """Return a trial as the storage has it."""
-    return study.get_trials(deepcopy=False)[number]

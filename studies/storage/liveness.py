@@ -160,20 +160,23 @@ def close_stale(study: optuna.Study, config: StudyConfig, watch: Watch) -> list[
 
 def _close(study: optuna.Study, config: StudyConfig, trial: FrozenTrial, reason: str) -> bool:
     attempt = int(trial.user_attrs.get(ATTEMPT, 0)) + 1
-    try:
-        return close_trial(study, config, trial, reason, attempt if attempt <= config.max_retries else None)
-    except CLOSED_ERRORS:  # another worker was quicker
-        return False
+    return close_trial(study, config, trial, reason, attempt if attempt <= config.max_retries else None)
 
 
 def close_trial(
     study: optuna.Study, settings: StudyConfig, trial: FrozenTrial, reason: str, attempt: int | None
 ) -> bool:
-    """Close a running trial as failed; with `attempt` it is queued again under that number of attempts."""
-    set_trial_attr(study, trial, REASON, reason)
-    if attempt is not None:
-        set_trial_attr(study, trial, AGAIN, attempt)
-    study.tell(trial.number, state=TrialState.FAIL)
-    if attempt is not None:
-        queue_again(study, settings, trial, attempt)
-    return True
+    """Close a running trial as failed; with `attempt` it is queued again under that number of attempts.
+
+    Returns False where another worker was quicker.
+    """
+    try:
+        set_trial_attr(study, trial, REASON, reason)
+        if attempt is not None:
+            set_trial_attr(study, trial, AGAIN, attempt)
+        study.tell(trial.number, state=TrialState.FAIL)
+        if attempt is not None:
+            queue_again(study, settings, trial, attempt)
+        return True
+    except CLOSED_ERRORS:
+        return False
