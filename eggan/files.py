@@ -75,6 +75,24 @@ def read_json(path: Path) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
+def drop_torn_line(path: Path) -> None:
+    """Cut off a last line that a kill or a full disk left half-written in a file of JSON lines.
+
+    Only for what writes the file. One that does not begin as such a file is left alone.
+    """
+    if not path.exists():
+        return
+    with path.open("r+b") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, size - 1))
+        if stream.read(1) in (b"", b"\n"):
+            return
+        stream.seek(0)
+        content = stream.read()
+        if content.startswith(b"{"):
+            stream.truncate(content.rfind(b"\n") + 1)
+
+
 @contextmanager
 def replaced_folder(folder: Path, ours: Sequence[str]) -> Iterator[Path]:
     """Lend an empty folder, which takes the place of `folder` in one step when the block ends well.

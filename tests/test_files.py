@@ -103,6 +103,27 @@ def test_a_kill_at_any_step_leaves_the_old_file_or_the_new_one(tmp_path):
     assert set(found) == {"old", "new"}
 
 
+@pytest.mark.parametrize(
+    ("content", "kept"),
+    [
+        (b'{"a": 1}\n{"b": ', b'{"a": 1}\n'),
+        (b'{"a": 1', b""),
+        (b'{"a": 1}\n', b'{"a": 1}\n'),
+        (b"", b""),
+        (b"notes of mine", b"notes of mine"),
+    ],
+)
+def test_a_half_written_last_line_is_cut_off_and_what_holds_no_json_lines_is_left_alone(
+    tmp_path, content, kept
+):
+    path = tmp_path / "lines"
+    files.drop_torn_line(path)
+    assert not path.exists()
+    path.write_bytes(content)
+    files.drop_torn_line(path)
+    assert path.read_bytes() == kept
+
+
 def test_both_ways_of_replacing_a_folder_work(tmp_path, monkeypatch):
     for way in (files._exchange, lambda one, other: False):
         monkeypatch.setattr(files, "_exchange", way)

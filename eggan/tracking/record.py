@@ -122,17 +122,6 @@ def _logged(line: bytes, where: str) -> dict[str, Any]:
     return dict(logged)
 
 
-def drop_torn_line(folder: Path) -> None:
-    """Cut off a last line that a kill left half-written; only for the process that writes the log."""
-    path = folder / METRICS_FILE
-    if not path.exists():
-        return
-    with path.open("r+b") as stream:
-        text = stream.read()
-        if not text.endswith(b"\n"):
-            stream.truncate(text.rfind(b"\n") + 1)
-
-
 def ship_lock(folder: Path) -> AbstractContextManager[None]:
     """Hold what is remembered of a run's shipping: its own process and a sync may be at it at once."""
     return locked(folder / ".ship.lock")

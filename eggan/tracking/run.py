@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eggan.errors import UserError
+from eggan.files import drop_torn_line
 from eggan.options import command
 from eggan.tracking.presence import Presence
 from eggan.tracking.record import (
@@ -18,7 +19,6 @@ from eggan.tracking.record import (
     RECORD_FILE,
     SHIPPED_FILE,
     RunRecord,
-    drop_torn_line,
     logged_values,
     read_record,
     ship_lock,
@@ -54,7 +54,7 @@ class TrackedRun:
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Append metric values; a name's steps that were logged before a resume are not logged again."""
         if self._last_step is None:
-            drop_torn_line(self.folder)
+            drop_torn_line(self.folder / METRICS_FILE)
             self._last_step = _last_steps(self.folder)
         fresh = {name: value for name, value in values.items() if step > self._last_step.get(name, -1)}
         if not fresh:

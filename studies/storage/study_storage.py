@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from eggan.errors import UserError
-from eggan.files import is_writable, locked, waiting_lock
+from eggan.files import drop_torn_line, is_writable, locked, waiting_lock
 from eggan.progress import working
 from eggan.tracking import first_line
 from studies.study_config import StudySpec, read_spec
@@ -50,7 +50,7 @@ class SystemLock(BaseJournalFileLock):
         """Wait for the lock, then cut off what a killed writer left half-written."""
         self._lock.acquire()
         try:
-            _drop_torn_line(self._journal)
+            drop_torn_line(self._journal)  # nobody could read past it
         except BaseException:
             self._lock.release()
             raise
@@ -154,24 +154,6 @@ def _whole_lines(lines: Sequence[bytes]) -> int:
         except UNREADABLE:
             return number
     return len(lines)
-
-
-def _drop_torn_line(path: Path) -> None:
-    """Cut off a last line that a crash or a full disk left half-written: nobody could read past it.
-
-    What is no journal is left alone.
-    """
-    if not path.exists():
-        return
-    with path.open("r+b") as stream:
-        size = stream.seek(0, os.SEEK_END)
-        stream.seek(max(0, size - 1))
-        if stream.read(1) in (b"", b"\n"):
-            return
-        stream.seek(0)
-        content = stream.read()
-        if content.startswith(b"{"):
-            stream.truncate(content.rfind(b"\n") + 1)
 
 
 def full_address(stored: str, given: str | None = None) -> str:
