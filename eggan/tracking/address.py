@@ -28,13 +28,13 @@ def first_line(error: BaseException) -> str:
     return textwrap.shorten(line, LINE_CHARACTERS, placeholder=" ...") or type(error).__name__
 
 
-def without_password(uri: str) -> str:
+def without_password(uri: str, in_its_place: str = ":***") -> str:
     """Return an address that may be shown and written down."""
     try:
         password = urlsplit(uri).password
     except ValueError:
         return uri
-    return uri.replace(f":{password}@", ":***@") if password else uri
+    return uri.replace(f":{password}@", f"{in_its_place}@") if password else uri
 
 
 def sqlite_file(uri: str) -> Path | None:

@@ -21,14 +21,17 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from eggan.errors import UserError
 from eggan.files import drop_torn_line, is_writable, locked, waiting_lock
 from eggan.progress import working
-from eggan.tracking import first_line
+from eggan.tracking.address import first_line, without_password
 from studies.study_config import StudySpec, read_spec
 
 JOURNAL_FILE = "journal.log"
+ADDRESS_FORM = "use postgresql://USER@HOST/DATABASE"
 ADDRESS_VARIABLE = "EGGAN_STUDY_STORAGE"
 STORAGE_ERRORS = (SQLAlchemyError, StorageInternalError)
 CREATION_ATTEMPTS = 5  # two machines that create one schema at once break each other: the loser tries again
 PREPARED_SECONDS = 30.0
+# A connection that a restarted server dropped is noticed before it is used, and none becomes old.
+ENGINE = {"pool_pre_ping": True, "pool_recycle": 1800}
 # What Optuna raises on a line that is no entry, or one that does not fit those before.
 UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, AssertionError, RuntimeError)
 
@@ -63,15 +66,18 @@ class SystemLock(BaseJournalFileLock):
 
 def stored_address(url: str) -> str:
     """Return a database address without its password: this is written down, and compared."""
-    parts = urlsplit(url)
-    return url.replace(f":{parts.password}@", "@") if parts.password else url
+    return without_password(url, in_its_place="")
 
 
 def check_address(url: str, workers: int) -> str:
     """Return the address with its driver named; one that cannot serve so many workers is a `UserError`."""
     scheme, sign, rest = url.partition("://")
     if not sign:
-        raise UserError(f"{url!r} is not a storage address: use postgresql://USER@HOST/DATABASE")
+        raise UserError(f"{url!r} is not a storage address: {ADDRESS_FORM}")
+    try:
+        urlsplit(url).port  # noqa: B018  (reading it checks it)
+    except ValueError as error:
+        raise UserError(f"--storage is no address ({error}): {ADDRESS_FORM}") from None
     if scheme in ("postgres", "postgresql"):
         return f"postgresql+psycopg://{rest}"
     if scheme.startswith("sqlite") and workers > 1:
@@ -89,7 +95,7 @@ def connect(folder: Path, url: str) -> BaseStorage:
         return open_journal(folder.resolve() / JOURNAL_FILE)
     for attempt in range(CREATION_ATTEMPTS):
         try:
-            return RDBStorage(url, engine_kwargs=_engine_options(url))
+            return RDBStorage(url, engine_kwargs=ENGINE)
         except ImportError as error:
             hint = "install its driver, as in pip install 'eggan[postgresql]'"
             raise UserError(f"cannot use {stored_address(url)}: {hint} ({first_line(error)})") from None
@@ -103,11 +109,6 @@ def connect(folder: Path, url: str) -> BaseStorage:
 def unusable(url: str, error: BaseException) -> UserError:
     """Return the message for a storage that does not work."""
     return UserError(f"cannot use the study storage {stored_address(url)}: {first_line(error)}")
-
-
-def _engine_options(url: str) -> dict[str, Any]:
-    # A connection that a restarted server dropped is noticed before it is used.
-    return {"pool_pre_ping": True} | ({} if url.startswith("sqlite") else {"pool_recycle": 1800})
 
 
 def open_journal(path: Path) -> JournalStorage:

@@ -67,6 +67,10 @@ def test_sqlite_serves_one_worker_only():
         check_address("sqlite:///x.db", workers=2)
     with pytest.raises(UserError, match="not a storage address"):
         check_address("studies.db", workers=1)
+    for broken in ("postgresql://me:secret@[host/eggan", "postgresql://me:secret@host:port/eggan"):
+        with pytest.raises(UserError, match="--storage is no address") as caught:
+            check_address(broken, workers=1)
+        assert "secret" not in str(caught.value)
 
 
 def test_passwords_are_never_written_and_found_again(monkeypatch):
