@@ -8,11 +8,11 @@ import dataclasses
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from benchmarks.running.cluster_cells import dataset_files, needs_of, verifier_files
+from benchmarks.running.cluster_cells import needs_of, travelling_files
 from benchmarks.suites.suite import Row
-from eggan.child_process import how_ended
-from eggan.cluster.connection import ClusterChoice, connected
+from eggan.cluster.connection import NO_CLUSTER, ClusterChoice, connected
 from eggan.cluster.jobs import ClusterRun, Job, Outcome, job_in_place
 from eggan.config import content_hash
 from eggan.errors import UserError
@@ -47,37 +47,29 @@ def run_on_cluster(
 def _jobs(
     choice: ClusterChoice, context: StudyContext, arguments: argparse.Namespace, workers: int
 ) -> Iterator[Job]:
-    own = {"as_worker": True, **dict.fromkeys(("cluster", "tls_ca", "tls_cert", "tls_key"))}
+    own = {**vars(arguments), **NO_CLUSTER, "as_worker": True}
     spec = content_hash(context.spec.plain())[:SHORT]
     if choice.is_local:
-        here = argparse.Namespace(**{**vars(arguments), **own})
-        job = job_in_place("", here, min(choice.workers, workers))
+        job = job_in_place("", argparse.Namespace(**own), min(choice.workers, workers))
     else:
-        job = _there(context, arguments, own, spec)
+        job = _there(context, own, spec)
     for number in range(workers):
         yield dataclasses.replace(job, name=f"study-{context.spec.name}-{spec}-{number}")
 
 
-def _there(context: StudyContext, arguments: argparse.Namespace, own: dict[str, object], spec: str) -> Job:
+def _there(context: StudyContext, own: dict[str, Any], spec: str) -> Job:
     """Return the job of a worker elsewhere: its dataset travels, its trials come back here."""
-    bench, runs = context.bench, Path("studies", spec)
+    runs, dataset = Path("studies", spec), context.dataset
+    scorings, configs = (context.final, context.interim), [context.spec.method_config]
+    files, there = travelling_files(context.bench, [dataset], scorings, configs, own["verifier"], runs)
     folder = study_folder(runs, context.spec.name)
-    data, files = dataset_files([context.dataset])
     files[(folder / SPEC_FILE).as_posix()] = context.folder() / SPEC_FILE
-    for scoring in (context.final, context.interim):
-        for split in scoring.splits:
-            truth = scoring.truth.path(split.edits)
-            if truth.is_file():
-                files[(runs / truth.relative_to(bench.runs)).as_posix()] = truth
-    own |= {"runs": runs, "data": data, "dataset": data / context.dataset.folder.resolve().name}
-    own |= {"offline": True, "tracking_uri": None}
-    needs = needs_of(context.entry, Row(context.entry.name, context.study.preset), arguments.device)
-    own["verifier"], more = verifier_files(arguments.verifier, context.final.instruments)
+    there["dataset"] = there["data"] / dataset.folder.resolve().name
     return Job(
         "",
-        argparse.Namespace(**{**vars(arguments), **own}),
-        needs=needs,
-        files=files | more,
+        argparse.Namespace(**(own | there)),
+        needs=needs_of(context.entry, Row(context.entry.name, context.study.preset), own["device"]),
+        files=files,
         folder=context.folder() / TRIALS,
         place=(folder / TRIALS).as_posix(),
         brought=(METRICS_FILE, RECORD_FILE, RECORD),
@@ -85,7 +77,6 @@ def _there(context: StudyContext, arguments: argparse.Namespace, own: dict[str, 
 
 
 def _report_end(job: Job, outcome: Outcome) -> None:
-    how = outcome.reason if outcome.status is None else how_ended(outcome.status)
     if outcome.status != 0 and not outcome.stopped:
         last = f" ({outcome.reason})" if outcome.status is not None and outcome.reason else ""
-        print(f"{job.name} {how}{last}", file=sys.stderr)
+        print(f"{job.name} {outcome.how}{last}", file=sys.stderr)

@@ -8,20 +8,22 @@ folder of results takes it; on this machine its own process does.
 import argparse
 import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from benchmarks.running.cell_run import is_trained
 from benchmarks.running.cells import LOCK, PlannedCell, claim, read_status, write_status
 from benchmarks.running.environment import BenchEnvironment, OpenSuite
 from benchmarks.running.suite_run import record_death, settle
+from benchmarks.scoring.evaluate import ScoringContext
 from benchmarks.scoring.instrument_choice import LIGHTCNN
 from benchmarks.suites.suite import CROWD, Row
 from eggan import tracking
 from eggan.checkpoint import STATE_FILE
 from eggan.child_process import how_ended
-from eggan.cluster.connection import ClusterChoice, connected
+from eggan.cluster.connection import NO_CLUSTER, ClusterChoice, connected
 from eggan.cluster.jobs import NO_DISTANCE, ClusterRun, Job, Outcome, job_in_place
 from eggan.config import content_hash
 from eggan.data.dataset import Dataset
@@ -144,7 +146,7 @@ class ClusterCells:
         (key,) = job.arguments.cell
         plan, folder = self.plans[key], self.opened.bench.cell_folder(key)
         status = read_status(folder)
-        how = outcome.reason if outcome.status is None else how_ended(outcome.status)
+        how = outcome.how
         where = f" at {outcome.worker}" if outcome.worker else ""
         print(f"cell {key}{where} {how}", file=sys.stderr)
         spec = {"spec": dataclasses.asdict(plan.spec), "name": plan.spec.name}
@@ -189,21 +191,40 @@ def travelling(
     """Return the files that the cells of a suite read, by their places at a worker, and the arguments of a
     command that finds them there.
     """
-    bench = opened.bench
-    data, files = dataset_files(list(opened.datasets.values()))
-    for split in opened.scoring.splits:
-        truth = opened.scoring.truth.path(split.edits)
-        if truth.is_file():
-            files[_place(truth, bench)] = truth
-    files |= {f"weights/{path.name}": path for path in _weights(plans)}
-    dataset = None if bench.dataset is None else data / bench.dataset.resolve().name
-    verifier, more = verifier_files(arguments.verifier, opened.scoring.instruments)
-    own = {"data": data, "dataset": dataset, "verifier": verifier, "runs": RUNS, "workers": 1}
+    bench, datasets = opened.bench, list(opened.datasets.values())
+    configs = [plan.spec.config for plan in plans]
+    files, own = travelling_files(bench, datasets, [opened.scoring], configs, arguments.verifier, RUNS)
+    files |= _weight_files([INCEPTION_FILE, *LPIPS_FILES.values()])
+    own["dataset"] = None if bench.dataset is None else own["data"] / bench.dataset.resolve().name
+    return files, argparse.Namespace(**{**vars(arguments), **own, "workers": 1})
+
+
+def travelling_files(
+    bench: BenchEnvironment,
+    datasets: Sequence[Dataset],
+    scorings: Sequence[ScoringContext],
+    configs: Sequence[Mapping[str, Any]],
+    verifier: str,
+    runs: Path,
+) -> tuple[dict[str, Path], dict[str, Any]]:
+    """Return the files that trainings with these method configs and their scores read, by their places at a
+    worker, and the options of a command that finds them there and has its results in `runs`.
+    """
+    data, files = _dataset_files(datasets)
+    for scoring in scorings:
+        for split in scoring.splits:
+            truth = scoring.truth.path(split.edits)
+            if truth.is_file():
+                files[(runs / truth.relative_to(bench.runs)).as_posix()] = truth
+    if any(config.get("perceptual_on") == "imagenet_vgg19" for config in configs):
+        files |= _weight_files([VGG19_FILE])
+    there, of_verifier = _verifier_files(verifier, scorings[0].instruments)
+    own = {"data": data, "verifier": there, "runs": runs}
     own |= {"offline": True, "tracking_uri": None}  # tracking is the client's
-    return files | more, argparse.Namespace(**{**vars(arguments), **own})
+    return files | of_verifier, own
 
 
-def dataset_files(datasets: Sequence[Dataset]) -> tuple[Path, dict[str, Path]]:
+def _dataset_files(datasets: Sequence[Dataset]) -> tuple[Path, dict[str, Path]]:
     """Return the folder that holds datasets at a worker, named by their content, and their files by place."""
     data = Path("data", content_hash(sorted({dataset.content_hash for dataset in datasets}))[:SHORT])
     files = {
@@ -214,7 +235,7 @@ def dataset_files(datasets: Sequence[Dataset]) -> tuple[Path, dict[str, Path]]:
     return data, files
 
 
-def verifier_files(verifier: str, instruments: Instruments) -> tuple[str, dict[str, Path]]:
+def _verifier_files(verifier: str, instruments: Instruments) -> tuple[str, dict[str, Path]]:
     """Return the option `--verifier` at a worker, and the files of an imported one by place."""
     if not verifier.startswith(LIGHTCNN):
         return verifier, {}
@@ -230,15 +251,11 @@ def _place(path: Path, bench: BenchEnvironment) -> str:
 
 def _one_cell(key: str) -> dict[str, object]:
     """Return the options of a command that runs one cell in one process."""
-    return {
-        **{"cell": [key], "processes": 1, "only": [], "seed": [], "wait": False, "dry_run": False},
-        **dict.fromkeys(("cluster", "tls_ca", "tls_cert", "tls_key")),
-    }
+    own = {"cell": [key], "processes": 1, "only": [], "seed": [], "wait": False, "dry_run": False}
+    return {**own, **NO_CLUSTER}
 
 
-def _weights(plans: Sequence[PlannedCell]) -> list[Path]:
-    """Return the published weight files of this machine that the cells' trainings and scores read."""
-    names = [INCEPTION_FILE, *LPIPS_FILES.values()]
-    if any(plan.spec.config.get("perceptual_on") == "imagenet_vgg19" for plan in plans):
-        names.append(VGG19_FILE)
-    return [path for name in names if (path := find_weights(name)) is not None]
+def _weight_files(names: Sequence[str]) -> dict[str, Path]:
+    """Return the published weight files of these names that are here, by their places at a worker."""
+    found = {f"weights/{name}": find_weights(name) for name in names}
+    return {place: path for place, path in found.items() if path is not None}

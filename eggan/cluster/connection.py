@@ -36,6 +36,7 @@ OWN_CLUSTER: dict[str, Any] = {
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "60s",
 }
+NO_CLUSTER: dict[str, None] = dict.fromkeys(("cluster", "tls_ca", "tls_cert", "tls_key"))
 HOST_AND_PORT = re.compile(r"[\w.-]+:\d+")
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from distributed import KilledWorker
 from distributed.comm import CommClosedError
 
+from eggan.child_process import how_ended
 from eggan.cluster import worker as remote
 from eggan.cluster.connection import ANSWER_SECONDS, PRELOAD
 from eggan.cluster.mirror import Mirror, Transport, by_hash
@@ -79,6 +80,11 @@ class Outcome:
     reason: str = ""
     worker: str = ""
     stopped: bool = False
+
+    @property
+    def how(self) -> str:
+        """How the job's process ended, or why there was none."""
+        return self.reason if self.status is None else how_ended(self.status)
 
 
 @dataclass

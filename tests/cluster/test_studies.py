@@ -1,5 +1,6 @@
 """Studies on a cluster: workers share the database, their trials come back here."""
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from eggan.cluster.connection import ClusterChoice
 from eggan.errors import UserError
+from eggan.published_weights import VGG19_FILE
 from studies import cluster_workers
 from studies.cluster_workers import check_cluster, run_on_cluster
 from studies.storage.study_storage import open_study
@@ -40,6 +42,19 @@ def test_each_worker_is_a_task_and_their_needs_are_those_of_the_method(tmp_path)
     places = list(jobs[0].files)
     assert f"{own.runs}/studies/small/study.json" in places
     assert f"{own.dataset}/images.npy" in places
+
+
+def test_the_weights_that_a_studys_trainings_read_travel(tmp_path, monkeypatch):
+    monkeypatch.setenv("EGGAN_WEIGHTS", str(tmp_path / "weights"))
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / VGG19_FILE).write_bytes(b"")
+    context = make_context(tmp_path, storage="postgresql://me@10.0.0.9/eggan")
+    given = arguments_of(tmp_path, "postgresql://me@10.0.0.9/eggan")
+    for network, travels in (("c_id", False), ("imagenet_vgg19", True)):
+        spec = dataclasses.replace(context.spec, method_config={"perceptual_on": network})
+        there = dataclasses.replace(context, spec=spec)
+        (job,) = cluster_workers._jobs(ClusterChoice("tcp://10.0.0.1:8786"), there, given, 1)
+        assert (f"weights/{VGG19_FILE}" in job.files) == travels
 
 
 @pytest.mark.slow
