@@ -73,11 +73,17 @@ def read_csv_table(path: Path) -> "pd.DataFrame":
     return table
 
 
-def read_table(path: Path, text: Collection[str] = (), numbers: Collection[str] = ()) -> "pd.DataFrame":
+def read_table(
+    path: Path,
+    text: Collection[str] = (),
+    numbers: Collection[str] = (),
+    required: Collection[str] = (),
+) -> "pd.DataFrame":
     """Return a parquet file's table; categories are read as their values.
 
     Of the columns in `text` and `numbers`, those that are there hold text and numbers; missing values are
-    allowed. A damaged file, text that is not UTF-8, a column twice or one of lists is a `UserError`.
+    allowed. A damaged file, text that is not UTF-8, a column twice, one of lists or one of `required` that is
+    not there is a `UserError`.
     """
     import pyarrow.parquet as pq
 
@@ -87,6 +93,8 @@ def read_table(path: Path, text: Collection[str] = (), numbers: Collection[str] 
         table.validate(full=True)  # pandas decodes text only once it is looked at
         table = _typed(table, text, numbers)
         _check_columns(table, path, text, numbers)
+        if missing := [name for name in required if name not in table.column_names]:
+            raise UserError(f"{path} lacks the column {missing[0]!r}")
         return table.to_pandas()
     except UserError:
         raise

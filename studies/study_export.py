@@ -16,8 +16,8 @@ import pandas as pd
 from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
 
-from eggan.errors import UserError
-from eggan.files import files_in, read_json, replaced_folder, write_json
+from eggan.errors import UserError, one_line
+from eggan.files import files_in, read_json, replaced_folder, restore_folder, write_json
 from eggan.options import command
 from eggan.tables import read_table
 from studies.reruns.rerun import KEYS, read_reruns
@@ -27,13 +27,9 @@ from studies.storage.trial_tracking import RUN_ID
 from studies.storage.trials import SCORES, trial_frame
 from studies.study_config import SPEC_FILE, StudySpec, read_spec, write_spec
 
-TRIALS_JSON, TRIALS, RERUNS, RERUN_PAIRS = (
-    "trials.json",
-    "trials.parquet",
-    "reruns.parquet",
-    "rerun_pairs.parquet",
-)
-RERUN_TEXT = ("state", "reason", "run_id")
+TRIALS_JSON, TRIALS = "trials.json", "trials.parquet"
+RERUNS, RERUN_PAIRS = "reruns.parquet", "rerun_pairs.parquet"
+RERUN_TEXT, RERUN_NUMBERS = ("state", "reason", "run_id"), (*KEYS, "seconds", *SCORES)
 LOCAL = (OWNER, BEAT)  # trial attributes that mean nothing elsewhere
 
 
@@ -121,12 +117,8 @@ def write_frame(data: StudyData, folder: Path) -> Path:
     return folder
 
 
-def _is_frame(folder: Path) -> bool:
-    return (folder / SPEC_FILE).is_file() and (folder / TRIALS_JSON).is_file()
-
-
 def _is_earlier(folder: Path) -> bool:
-    """Return whether the two files that `_is_frame` asks for hold what an export writes."""
+    """Return whether a folder holds what an export writes, as far as its two JSON files tell."""
     try:
         read_spec(folder)
         return isinstance(read_json(folder / TRIALS_JSON), list)
@@ -136,28 +128,20 @@ def _is_earlier(folder: Path) -> bool:
 
 def read_frame(folder: Path) -> StudyData:
     """Return the study that `write_frame` exported; a missing or broken file is a `UserError`."""
-    if not _is_frame(folder):
+    restore_folder(folder)
+    if not all((folder / name).is_file() for name in (SPEC_FILE, TRIALS_JSON)):
         raise UserError(
             f"{folder} holds no exported study: `{command(f'study export NAME {folder}')}` writes one"
         )
     try:
         listed = read_json(folder / TRIALS_JSON)
-        reruns = _read_columns(folder / RERUNS, RERUN_TEXT, (*KEYS, "seconds", *SCORES))
-        pairs = _read_columns(folder / RERUN_PAIRS, (), KEYS)
+        wanted = (*RERUN_TEXT, *RERUN_NUMBERS)
+        reruns = read_table(folder / RERUNS, RERUN_TEXT, RERUN_NUMBERS, required=wanted)
+        pairs = read_table(folder / RERUN_PAIRS, numbers=KEYS, required=KEYS)
         data = StudyData(read_spec(folder), listed, reruns, pairs)
         _ = data.trials
     except UserError:
         raise
     except Exception as error:  # on damaged files Optuna, pandas and pyarrow raise anything
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{folder} is not a whole export: write it again ({reason})") from None
+        raise UserError(f"{folder} is not a whole export: write it again ({one_line(error)})") from None
     return data
-
-
-def _read_columns(path: Path, text: tuple[str, ...], numbers: tuple[str, ...]) -> pd.DataFrame:
-    """Read a table that must have all of these columns."""
-    table = read_table(path, text, numbers)
-    missing = [name for name in (*numbers, *text) if name not in table]
-    if missing:
-        raise UserError(f"{path} lacks the column {missing[0]!r}: export the study again")
-    return table

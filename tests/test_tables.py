@@ -69,6 +69,13 @@ def test_text_where_numbers_belong(tmp_path):
         read_table(written(tmp_path / "t.parquet", score=pa.array(["x"])), numbers=["score"])
 
 
+def test_a_column_that_must_be_there(tmp_path):
+    path = written(tmp_path / "t.parquet", score=pa.array([1.0]))
+    assert list(read_table(path, numbers=["score", "rank"], required=["score"])["score"]) == [1.0]
+    with pytest.raises(UserError, match=r"t\.parquet lacks the column 'rank'"):
+        read_table(path, required=["score", "rank"])
+
+
 def test_a_column_twice(tmp_path):
     table = pa.table([pa.array([1]), pa.array([2])], names=["a", "a"])
     pq.write_table(table, tmp_path / "t.parquet")

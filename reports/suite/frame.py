@@ -347,10 +347,6 @@ def _read_table(folder: Path, name: str) -> pd.DataFrame:
     if name == LATER_TABLE and not path.exists():
         return pd.DataFrame(columns=list(columns))
     text, numbers = ([c for c, kind in columns.items() if kind == wanted] for wanted in ("text", "number"))
-    table = read_table(path, text, numbers)
-    if name == "cells":
-        table = table.assign(**{c: v for c, v in LATER_COLUMNS.items() if c not in table})
-    missing = [column for column in columns if column not in table]
-    if missing:
-        raise UserError(f"{folder}: {name}.parquet lacks the column {missing[0]!r}")
-    return table
+    later = LATER_COLUMNS if name == "cells" else {}
+    table = read_table(path, text, numbers, required=[column for column in columns if column not in later])
+    return table.assign(**{column: value for column, value in later.items() if column not in table})

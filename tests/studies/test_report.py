@@ -173,6 +173,10 @@ def test_an_export_keeps_addresses_to_itself(tmp_path):
     write_frame(data, tmp_path / "export")
     assert "inside" not in (tmp_path / "export" / "study.json").read_text()
     assert read_frame(tmp_path / "export").spec == spec
+    aside = tmp_path / ".eggan-0123456789abcdef.tmp" / ".old"  # where a killed writer may leave it
+    aside.mkdir(parents=True)
+    (tmp_path / "export").rename(aside / "export")
+    assert read_frame(tmp_path / "export").spec == spec
 
 
 def test_a_frame_is_never_written_over_something_else(tmp_path):
@@ -186,6 +190,10 @@ def test_a_frame_is_never_written_over_something_else(tmp_path):
     write_frame(read_study(tmp_path / "s"), tmp_path / "export")
     (tmp_path / "export" / "trials.json").write_text("[{}]")
     with pytest.raises(UserError, match="is not a whole export"):
+        read_frame(tmp_path / "export")
+    write_frame(read_study(tmp_path / "s"), tmp_path / "export")
+    pd.DataFrame({"trial": []}).to_parquet(tmp_path / "export" / "reruns.parquet")
+    with pytest.raises(UserError, match=r"reruns\.parquet lacks the column 'state'"):
         read_frame(tmp_path / "export")
 
 
