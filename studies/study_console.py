@@ -1,14 +1,12 @@
 """What `eggan study` prints: plans and states. Functions return text; only the commands print."""
 
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING
 
 import optuna
 from optuna.trial import FrozenTrial
 
 from benchmarks.running.bench_console import table
-from benchmarks.running.cells import TRAINED, all_cells, read_status
 from eggan.errors import UserError
 from eggan.options import command
 from studies.sampling import expected_part
@@ -35,33 +33,14 @@ def trial_seconds(
         known = frame.loc[frame["state"] == "complete", "seconds"].dropna()
         if len(known):
             return float(known.median()), f"median of {len(known)} finished trials"
-    rate, source = _training_rate(study, bench)
-    return len(study.seeds) * study.images / rate, source
-
-
-def _training_rate(study: StudyConfig, bench: "BenchEnvironment") -> tuple[float, str]:
-    """Return images per second, and how they are known."""
-    from benchmarks.running.measured_speed import measured_rate
+    from benchmarks.running.measured_speed import TrainingRate, known_rate
     from benchmarks.suites.presets import resolve, trainable
 
-    rates = [rate for folder in all_cells(bench.runs) if (rate := _cell_rate(folder, study))]
-    if rates:
-        return median(rates), f"{len(rates)} finished {study.method} cells"
-    entry = trainable(study.method)
+    entry = trainable(study.method, bench.methods)
     settings = resolve(entry, study.preset, None, ())
-    precision = settings.training.autocast
-    measured = measured_rate(bench.runs, entry, settings.method, precision, bench.device)
-    if measured is not None:
-        return measured.images_per_second, measured.source
-    return GUESSED_RATE, f"a guess: {GUESSED_RATE:.0f} images per second"
-
-
-def _cell_rate(folder: Path, study: StudyConfig) -> float | None:
-    values = read_status(folder).values
-    if values.get("spec", {}).get("method") != study.method:
-        return None
-    rate = (values.get(TRAINED) or {}).get("cost/images_per_second")
-    return float(rate) if rate else None
+    found = known_rate(bench.runs, entry, settings.method, settings.training.autocast, bench.device)
+    speed = found or TrainingRate(GUESSED_RATE, f"a guess: {GUESSED_RATE:.0f} images per second")
+    return len(study.seeds) * study.images / speed.images_per_second, speed.source
 
 
 def plan_text(
@@ -93,14 +72,9 @@ def plan_text(
     return "\n".join(lines)
 
 
-def all_studies(runs: Path) -> list[Path]:
-    """Return the folders of all studies."""
-    return sorted(path.parent for path in (runs / "studies").glob(f"*/{SPEC_FILE}"))
-
-
 def studies_text(runs: Path) -> str:
     """Return one line per study; one whose storage does not answer says so."""
-    rows = [_study_row(folder) for folder in all_studies(runs)]
+    rows = [_study_row(path.parent) for path in sorted((runs / "studies").glob(f"*/{SPEC_FILE}"))]
     if not rows:
         return f"no study in {runs / 'studies'}: start with `{command('study run loss-weights --dry-run')}`"
     return table(["study", "objective", "done", "running", "waiting", "storage"], rows)

@@ -6,7 +6,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.running.cells import TRAINED, WEIGHTS_OF, CellStatus, all_cells, folder_mib, read_status
-from benchmarks.running.measured_speed import measured_rate
+from benchmarks.running.measured_speed import known_rate
 from benchmarks.suites.methods import find_method
 from benchmarks.suites.presets import preset_config
 from eggan.config import to_dict
@@ -30,9 +30,9 @@ class ExpectedCost:
 
 
 def expected_cost(row: "Row", bench: "BenchEnvironment", trains: bool = True) -> ExpectedCost:
-    """Return the medians of finished cells of the same row; before there are any, what `eggan bench speed`
-    measured on this device, else the suite's guess. A cell that does not train has its weights already, and
-    is only scored.
+    """Return the medians of finished cells of the same row; before there are any, what the method's speed on
+    this device says, where it is known, else the suite's guess. A cell that does not train has its weights
+    already, and is only scored.
     """
     statuses = {folder: read_status(folder) for folder in all_cells(bench.runs)}
     alike = {folder: status.values for folder, status in statuses.items() if _is_of(row, status)}
@@ -44,15 +44,15 @@ def expected_cost(row: "Row", bench: "BenchEnvironment", trains: bool = True) ->
     mib = TRAINED_MIB if row.training else REFERENCE_MIB
     if not trains:
         return ExpectedCost(SCORING_MINUTES, mib, "a guess")
-    return _of_measured_speed(row, bench, mib) or ExpectedCost(row.expected_minutes, mib, "a guess")
+    return _of_known_speed(row, bench, mib) or ExpectedCost(row.expected_minutes, mib, "a guess")
 
 
-def _of_measured_speed(row: "Row", bench: "BenchEnvironment", mib: float) -> ExpectedCost | None:
+def _of_known_speed(row: "Row", bench: "BenchEnvironment", mib: float) -> ExpectedCost | None:
     entry = find_method(row.method, bench.methods)
     if row.training is None or not isinstance(entry, MethodEntry):
         return None
     config = preset_config(entry, row)
-    rate = measured_rate(bench.runs, entry, config, row.training.autocast, bench.device)
+    rate = known_rate(bench.runs, entry, config, row.training.autocast, bench.device)
     if rate is None:
         return None
     minutes = row.training.images / rate.images_per_second / 60

@@ -1,13 +1,16 @@
-"""What `eggan bench speed` measured here: how fast a method trains, before a cell of it has shown that."""
+"""How fast a method trains here, as its finished cells or `eggan bench speed` have shown."""
 
 import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+from benchmarks.running.cells import TRAINED, all_cells, read_status
 from benchmarks.suites.presets import sized_preset
 from eggan import tracking
+from eggan.config import from_dict
 from eggan.errors import UserError
 from eggan.method import MethodEntry
 from eggan.tracking.record import RECORD_FILE, RunRecord, logged_values, read_record
@@ -18,10 +21,40 @@ MACHINE = ("machine.system", "machine.device", "machine.accelerator", "machine.c
 
 @dataclass(frozen=True)
 class TrainingRate:
-    """Images per second of a method's training steps, and which measurement says so."""
+    """Images per second of a method's training steps, and what says so."""
 
     images_per_second: float
     source: str
+
+
+def known_rate(
+    runs: Path, entry: MethodEntry, config: Any, precision: str, device: str
+) -> TrainingRate | None:
+    """Return how fast a method trains with such networks on this machine: the median of its finished cells,
+    whatever they trained on, else what was measured; None where neither is known.
+    """
+    folders = all_cells(runs)
+    here = tracking.describe_machine(device) if folders else {}
+    rates = [rate for folder in folders if (rate := _cell_rate(folder, entry, config, precision, here))]
+    if rates:
+        cells = f"finished {entry.name} cell{'s' if len(rates) > 1 else ''}"
+        return TrainingRate(median(rates), f"{len(rates)} {cells}")
+    return measured_rate(runs, entry, config, precision, device)
+
+
+def _cell_rate(
+    folder: Path, entry: MethodEntry, config: Any, precision: str, here: dict[str, str]
+) -> float | None:
+    values = read_status(folder).values
+    spec, rate = values.get("spec", {}), (values.get(TRAINED) or {}).get("cost/images_per_second")
+    if not rate or spec["method"] != entry.name or spec["training"]["autocast"] != precision:
+        return None
+    try:
+        record = read_record(folder)
+        alike = _what_costs(from_dict(entry.config, spec["config"])) == _what_costs(config)
+    except UserError:  # a damaged record, or a config of another version
+        return None
+    return float(rate) if alike and record is not None and _is_of_machine(record, here) else None
 
 
 def measured_rate(
@@ -36,7 +69,7 @@ def measured_rate(
     here = tracking.describe_machine(device) if found else {}
     for folder in reversed(found):
         record = read_record(folder)
-        if record is None or not _is_from_here(record, here):
+        if record is None or not _is_measurement(record) or not _is_of_machine(record, here):
             continue
         values = {name: value for line in logged_values(folder) for name, value in line["values"].items()}
         rate = values.get(f"{entry.name}/images_per_second", 0.0)
@@ -46,9 +79,12 @@ def measured_rate(
     return None
 
 
-def _is_from_here(record: RunRecord, here: dict[str, str]) -> bool:
-    same_machine = all(record.tags.get(name) == here.get(name) for name in MACHINE)
-    return same_machine and record.tags.get("kind") == SPEED and record.state == "finished"
+def _is_measurement(record: RunRecord) -> bool:
+    return record.tags.get("kind") == SPEED and record.state == "finished"
+
+
+def _is_of_machine(record: RunRecord, here: dict[str, str]) -> bool:
+    return all(record.tags.get(name) == here.get(name) for name in MACHINE)
 
 
 def _is_alike(record: RunRecord, entry: MethodEntry, config: Any, precision: str) -> bool:

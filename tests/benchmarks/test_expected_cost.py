@@ -94,6 +94,41 @@ def test_a_finished_cell_goes_before_a_measured_speed_and_that_before_a_guess(tm
     assert (finished.minutes, finished.source) == (7.0, "1 finished cell")
 
 
+def finished_cell(bench, key: str, rate: float, tags=None, training=ROW.training, **config) -> None:
+    """Leave a trained cell of EGGAN as a suite does, with its record."""
+    folder = bench.cell_folder(key)
+    settings = to_dict(dataclasses.replace(EGGAN.presets["minutes"], **config))
+    spec = {"method": "eggan", "training": to_dict(training), "config": settings}
+    values = {"state": "finished", "spec": spec, "seconds": 60.0, TRAINED: {"cost/images_per_second": rate}}
+    record = tracking.RunRecord("eggan/x/s0", tags or tracking.describe_machine("cpu"), state="finished")
+    folder.mkdir(parents=True)
+    write_json(values, folder / "cell.json")
+    write_json(dataclasses.asdict(record), folder / "run.json")
+
+
+def test_cells_that_trained_on_more_images_say_how_fast_the_method_is(tmp_path):
+    bench = dataclasses.replace(make_bench(tmp_path), methods=METHODS)
+    longer = dataclasses.replace(ROW.training, images=10 * ROW.training.images)
+    finished_cell(bench, "a" * 20, 50.0, training=longer)
+    finished_cell(bench, "b" * 20, 30.0, training=longer, rec_warm_steps=7)
+    measure(bench.runs, "20261126-100000", 99.0)
+    cost = expected_cost(ROW, bench)
+    assert cost.minutes == pytest.approx(ROW.training.images / 40 / 60 + SCORING_MINUTES)
+    assert cost.source == "2 finished eggan cells"
+
+
+def test_cells_of_another_machine_and_of_other_networks_say_nothing_of_this_speed(tmp_path):
+    bench = dataclasses.replace(make_bench(tmp_path), methods=METHODS)
+    longer = dataclasses.replace(ROW.training, images=10 * ROW.training.images)
+    elsewhere = {**tracking.describe_machine("cpu"), "machine.accelerator": "H100"}
+    finished_cell(bench, "a" * 20, 5000.0, elsewhere, longer)
+    finished_cell(bench, "b" * 20, 1.0, training=longer, weight_ssim=0.0)
+    finished_cell(bench, "c" * 20, 1.0, training=dataclasses.replace(longer, autocast="off"))
+    (bench.cell_folder("d" * 20)).mkdir()
+    write_json({"state": "failed"}, bench.cell_folder("d" * 20) / "cell.json")
+    assert expected_cost(ROW, bench).source == "a guess"
+
+
 def test_dry_runs_of_suites_and_studies_say_what_they_know_it_from(eggan, tmp_path):
     places = ("--runs", tmp_path / "runs", "--data", tmp_path / "data", "--device", "cpu")
     measure(tmp_path / "runs", "20261126-100000", 50.0)
