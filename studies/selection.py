@@ -14,7 +14,7 @@ from benchmarks.running.bench_console import table
 from eggan.errors import UserError
 from eggan.options import command
 from eggan.outputs import sealed
-from studies.study_config import ACCURACY, ERROR, SKILL, StudyConfig
+from studies.study_config import ACCURACY, ERROR, PRINTED_SCORES, SKILL, StudyConfig
 from studies.study_export import StudyData
 
 
@@ -105,7 +105,7 @@ def best_text(data: StudyData, row: pd.Series) -> str:
     for name, number in references(data.trials).items():
         if number != row["number"]:
             compared[f"{name} (trial {number})"] = row_of(data.trials, number)
-    rows = [[name, *(f"{line[name]:.4g}" for line in compared.values())] for name in (SKILL, ERROR, ACCURACY)]
+    rows = [[name, *(f"{line[name]:.4g}" for line in compared.values())] for name in PRINTED_SCORES]
     for name in data.spec.space.distributions:
         rows.append([name, *(f"{line[f'params_{name}']:.4g}" for line in compared.values())])
     return table(["", *compared], rows)
@@ -119,7 +119,7 @@ def config_text(data: StudyData, row: pd.Series, only_searched: bool) -> str:
     """
     spec, params = data.spec, data.study.trials[int(row["number"])].params
     searched = {parameter.field: params[parameter.name] for parameter in spec.space.parameters}
-    scores = ", ".join(f"{name} {row[name]:.4f}" for name in (SKILL, ERROR, ACCURACY))
+    scores = ", ".join(f"{name} {row[name]:.4f}" for name in PRINTED_SCORES)
     study = spec.study
     lines = [
         f"study {spec.name}, trial {row['number']}: {study.objective}, {study.images} images, "

@@ -14,6 +14,7 @@ from studies.space import Space, find_space
 
 SPEC_FILE = "study.json"
 ERROR, SKILL, ACCURACY = "val/au/mse", "val/au/skill", "val/identity/accuracy"  # accuracy in percent
+PRINTED_SCORES = (SKILL, ERROR, ACCURACY)  # of a trial, by commands
 # May differ when a study is continued: they say how much is run and how it is watched, not what a trial is.
 FREE = ("trials", "max_retries", "beat_seconds", "stale_seconds")
 

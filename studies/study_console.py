@@ -1,19 +1,19 @@
 """What `eggan study` prints: plans and states. Functions return text; only the commands print."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.trial import FrozenTrial
 
 from benchmarks.running.bench_console import table
 from eggan.errors import UserError
-from eggan.options import command
-from studies.sampling import expected_part
+from eggan.options import command, this_command
 from studies.storage.liveness import REASON, Watch, why_dead
 from studies.storage.study_storage import open_study
 from studies.storage.trials import STATES, count_trials, retried_numbers, trial_frame
-from studies.study_config import SPEC_FILE, StudyConfig, read_spec
+from studies.study_config import PRINTED_SCORES, SPEC_FILE, StudyConfig, read_spec
 
 if TYPE_CHECKING:  # it brings torch, and a state is read without it
     from benchmarks.running.environment import BenchEnvironment
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # it brings torch, and a state is read without it
 GUESSED_RATE = 70.0  # images per second of two CPU cores with the presets `quick` and `cpu`
 RUNNING_MIB = 60.0  # training state of a trial on its way
 TRIAL_MIB, WEIGHTS_MIB = 0.2, 15.0
-SHOWN = ("val/au/skill", "val/au/mse", "val/identity/accuracy")
+SCORE_TITLES = [name.removeprefix("val/") for name in PRINTED_SCORES]
 
 
 def trial_seconds(
@@ -43,33 +43,17 @@ def trial_seconds(
     return len(study.seeds) * study.images / speed.images_per_second, speed.source
 
 
-def plan_text(
-    name: str,
-    study: StudyConfig,
-    existing: optuna.Study | None,
-    bench: "BenchEnvironment",
-    workers: int,
-    keep: bool,
-    warm_images: int,
-) -> str:
-    """Return what a run of a study would do: trials, hours, disk. `warm_images`: before pruning can begin."""
-    settled = count_trials(existing)["settled"] if existing is not None else 0
-    left = max(0, study.trials - settled)
-    seconds, source = trial_seconds(study, existing, bench)
-    # Workers share the cores: side by side they take about as long as one after another.
-    part = expected_part(study, warm_images)
-    hours = left * seconds * part / 3600
-    pruning = f"; pruning leaves about {part:.0%} of it on average" if study.prunes else ""
-    disk = workers * RUNNING_MIB + left * (TRIAL_MIB + (WEIGHTS_MIB if keep else 0.0))
-    lines = [
-        f"study {name}: {study.objective}, {study.method} preset {study.preset}, "
-        f"{study.images} images x {len(study.seeds)} seed(s) per trial",
-        f"trials: {study.trials} in all, {settled} done, {left} to run with {workers} worker(s)",
-        f"time: about {hours:.1f} h on this machine "
-        f"({seconds / 60:.1f} min for a whole trial: {source}{pruning})",
-        f"disk: about {disk:.0f} MiB",
+def cost_lines(hours: float, each: str, at_once: int, left: int, keep_weights: bool) -> list[str]:
+    """Return the end of a plan: hours, with what `each` takes, disk, and the line to type that runs it.
+
+    `left` trainings are to be run, `at_once` of them side by side.
+    """
+    mib = at_once * RUNNING_MIB + left * (TRIAL_MIB + (WEIGHTS_MIB if keep_weights else 0.0))
+    return [
+        f"time: about {hours:.1f} h on this machine ({each})",
+        f"disk: about {mib:.0f} MiB",
+        f"run or continue it: {this_command()}",
     ]
-    return "\n".join(lines)
 
 
 def studies_text(runs: Path) -> str:
@@ -98,8 +82,7 @@ def status_text(folder: Path, storage: str | None = None) -> str:
     retried = retried_numbers(trials)
     watch = Watch(folder)
     rows = [_trial_row(trial, spec.study, watch, trial.number in retried) for trial in trials]
-    names = [name.removeprefix("val/") for name in SHOWN]
-    return table(["trial", "state", "reference", *names, "reason"], rows)
+    return table(["trial", "state", "reference", *SCORE_TITLES, "reason"], rows)
 
 
 def _trial_row(trial: FrozenTrial, study: StudyConfig, watch: Watch, retried: bool) -> list[str]:
@@ -109,5 +92,9 @@ def _trial_row(trial: FrozenTrial, study: StudyConfig, watch: Watch, retried: bo
         reason = why_dead(trial, study, watch) or ""
     if retried:
         reason = f"{reason} (repeated by another trial)"
-    scores = [f"{attrs[name]:.3f}" if name in attrs else "-" for name in SHOWN]
-    return [str(trial.number), state, attrs.get("reference", ""), *scores, reason]
+    return [str(trial.number), state, attrs.get("reference", ""), *score_texts(attrs), reason]
+
+
+def score_texts(scores: Mapping[str, Any]) -> list[str]:
+    """Return the scores under `SCORE_TITLES`, "-" for one that is not there."""
+    return [f"{scores[name]:.3f}" if name in scores else "-" for name in PRINTED_SCORES]

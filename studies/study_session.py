@@ -22,6 +22,7 @@ from eggan.options import AUTO, resolve_device, this_command
 from eggan.signals import resumable, stop_as_interrupt
 from eggan.tracking import Store
 from eggan.training import TrainingConfig
+from studies.sampling import expected_part
 from studies.storage.liveness import Watch, close_stale
 from studies.storage.study_storage import (
     STORAGE_ERRORS,
@@ -35,7 +36,7 @@ from studies.storage.study_storage import (
 from studies.storage.trial_tracking import open_study_run, settle_all
 from studies.storage.trials import count_trials, queue_forgotten
 from studies.study_config import SPEC_FILE, StudyConfig, StudySpec, read_spec, study_folder, write_spec
-from studies.study_console import plan_text, status_text
+from studies.study_console import cost_lines, status_text, trial_seconds
 from studies.study_context import (
     StudyContext,
     check_settings,
@@ -157,10 +158,23 @@ class StudySession(StudyCommand):
     def plan(self) -> str:
         """Return what `run` would do, and the line that does it again; nothing is rendered or created."""
         _, base, training = self._resolved()
+        study = self.study
         existing = open_study(self.folder, self.url) if self._exists() else None
-        warm, keep = warm_images(base, training), self.keep_weights
-        text = plan_text(self.name, self.study, existing, self.bench, self.workers, keep, warm)
-        return f"{text}\nrun or continue it: {this_command()}"
+        settled = count_trials(existing)["settled"] if existing is not None else 0
+        left = max(0, study.trials - settled)
+        seconds, source = trial_seconds(study, existing, self.bench)
+        # Workers share the cores: side by side they take about as long as one after another.
+        part = expected_part(study, warm_images(base, training))
+        pruning = f"; pruning leaves about {part:.0%} of it on average" if study.prunes else ""
+        hours = left * seconds * part / 3600
+        each = f"{seconds / 60:.1f} min for a whole trial: {source}{pruning}"
+        lines = [
+            f"study {self.name}: {study.objective}, {study.method} preset {study.preset}, "
+            f"{study.images} images x {len(study.seeds)} seed(s) per trial",
+            f"trials: {study.trials} in all, {settled} done, {left} to run with {self.workers} worker(s)",
+            *cost_lines(hours, each, self.workers, left, self.keep_weights),
+        ]
+        return "\n".join(lines)
 
     def _exists(self) -> bool:
         return (self.folder / SPEC_FILE).exists()
@@ -241,12 +255,9 @@ def _address(storage: str | None, workers: int) -> str:
 
 def study_config(arguments: argparse.Namespace) -> StudyConfig:
     """Return the study's settings: options first, then `--set study.FIELD=VALUE`."""
-    named = {
-        name: value
-        for name in ("objective", "method", "preset", "trials", "images", "identity_floor")
-        if (value := getattr(arguments, name)) is not None
-    }
-    texts = [f"{name}={value}" for name, value in named.items()]
+    options = ("objective", "method", "preset", "trials", "images", "identity_floor")
+    given = {name: getattr(arguments, name) for name in options}
+    texts = [f"{name}={value}" for name, value in given.items() if value is not None]
     texts += [
         text.removeprefix(STUDY_GROUP) for text in arguments.assignments if text.startswith(STUDY_GROUP)
     ]

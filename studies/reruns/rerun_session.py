@@ -13,7 +13,6 @@ from benchmarks.running.bench_console import table
 from eggan import tracking
 from eggan.errors import UserError
 from eggan.files import check_writable
-from eggan.options import this_command
 from eggan.signals import resumable
 from eggan.tracking import Store
 from studies import selection
@@ -21,8 +20,8 @@ from studies.reruns.rerun import Rerun, plan_reruns, read_result, run_reruns
 from studies.storage.study_storage import open_study
 from studies.storage.trial_tracking import open_study_run
 from studies.storage.trials import trial_frame
-from studies.study_config import ACCURACY, ERROR, SKILL, StudyConfig, StudySpec, read_spec, study_folder
-from studies.study_console import RUNNING_MIB, TRIAL_MIB, WEIGHTS_MIB, trial_seconds
+from studies.study_config import StudyConfig, StudySpec, read_spec, study_folder
+from studies.study_console import SCORE_TITLES, cost_lines, score_texts, trial_seconds
 from studies.study_context import StudyContext, reopen_study_context
 from studies.study_session import StudyCommand, outcome, shared_choices
 
@@ -76,15 +75,12 @@ class RerunSession(StudyCommand):
         left = [rerun for rerun in reruns if read_result(rerun.folder(self.folder)) is None]
         whole, source = trial_seconds(spec.study, study, self.bench)
         seconds = whole / len(spec.study.seeds) * self.images / spec.study.images
-        disk = RUNNING_MIB + len(left) * (TRIAL_MIB + (WEIGHTS_MIB if self.keep_weights else 0.0))
+        hours, each = len(left) * seconds / 3600, f"{seconds / 60:.1f} min each: {source}"
         lines = [
             f"study {self.name}: trials {_words({r.trial for r in reruns})} again on {self.images} images "
             f"with seeds {_words(self.seeds)}",
             f"trainings: {len(reruns)} in all, {len(reruns) - len(left)} done, {len(left)} to run",
-            f"time: about {len(left) * seconds / 3600:.1f} h on this machine "
-            f"({seconds / 60:.1f} min each: {source})",
-            f"disk: about {disk:.0f} MiB",
-            f"run or continue it: {this_command()}",
+            *cost_lines(hours, each, 1, len(left), self.keep_weights),
         ]
         return "\n".join(lines)
 
@@ -127,12 +123,9 @@ def _words(values: Sequence[int] | set[int]) -> str:
 
 def results_text(folder: Path, reruns: Sequence[Rerun]) -> str:
     """Return one line per re-run: its state and scores."""
-    names = (SKILL, ERROR, ACCURACY)
     rows = []
     for rerun in reruns:
         result = read_result(rerun.folder(folder)) or {"state": "open", "reason": "", "scores": {}}
-        scores = [f"{result['scores'][n]:.3f}" if n in result["scores"] else "-" for n in names]
         keys = [str(rerun.trial), str(rerun.seed), str(rerun.images)]
-        rows.append([*keys, result["state"], *scores, result["reason"]])
-    header = ["trial", "seed", "images", "state", *(name.removeprefix("val/") for name in names), "reason"]
-    return table(header, rows)
+        rows.append([*keys, result["state"], *score_texts(result["scores"]), result["reason"]])
+    return table(["trial", "seed", "images", "state", *SCORE_TITLES, "reason"], rows)
