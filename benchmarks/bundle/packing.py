@@ -1,4 +1,7 @@
-"""Packing the results of a runs folder into an archive; weights come last, smallest first, as many as fit."""
+"""Packing results into an archive: records and scores, then what fits of pictures, then of weights.
+
+Pictures come seed by seed, as a report shows those of a method's lowest one; weights come smallest first.
+"""
 
 import hashlib
 import io
@@ -25,7 +28,8 @@ from benchmarks.running.cells import all_cells, read_status
 from eggan.errors import UserError
 from eggan.files import read_json
 
-DEFLATED = (".json", ".jsonl", ".csv")  # the rest is compressed already, or hardly to be
+SHOWN = f"{SHOWCASE}.safetensors"
+DEFLATED = (".json", ".jsonl", ".csv", SHOWN)  # the rest is compressed already, or hardly to be
 MARGIN_BYTES = 200_000  # for the names, the manifest and the end of the zip file
 TRACEBACK = "traceback.txt"
 PLANNED = "planned.json"  # the names of all cells of the suite, begun or not
@@ -34,7 +38,9 @@ TRACEBACK_CHARACTERS = 20_000
 
 @dataclass
 class Packed:
-    """The files of an archive, which weights are not in it for want of space, and which cells never began."""
+    """The files of an archive, which pictures and weights are not in it for want of space, and which cells
+    never began.
+    """
 
     parts: list[Path] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
@@ -42,7 +48,9 @@ class Packed:
 
 
 def pack(out: Path) -> Packed:
-    """Pack the results below `out / "runs"` into files in `out`; too many for 8 parts are a `UserError`."""
+    """Pack the results below `out / "runs"` into files in `out`; scores too large for 8 parts are a
+    `UserError`.
+    """
     runs, packed, room = (
         out / "runs",
         Packed(not_begun=_not_begun(out)),
@@ -60,12 +68,11 @@ def pack(out: Path) -> Packed:
             add(name, content)
         if buffer.tell() > room:
             raise UserError(f"the results are too large for an archive: copy the folder {runs} itself")
-        for path in sorted(runs.glob("cells/*/weights.safetensors"), key=lambda path: path.stat().st_size):
-            name = path.relative_to(runs).as_posix()
-            if buffer.tell() + path.stat().st_size > room:
+        for name, content in (*_pictures(runs), *_weights(runs)):
+            if buffer.tell() + len(content) > room:
                 packed.left_out.append(name)
             else:
-                add(name, path.read_bytes())
+                add(name, content)
         manifest = {
             "files": digests,
             "left_out": packed.left_out,
@@ -86,13 +93,31 @@ def _not_begun(out: Path) -> list[str]:
 
 
 def _results(runs: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of everything but weights."""
+    """Yield name and content of everything but pictures and weights."""
     for path in sorted(runs.rglob("*")):
         name = path.relative_to(runs).as_posix()
-        if path.name == f"{Path(SHOWCASE).name}.npz":
-            yield name.removesuffix(".npz") + ".safetensors", _showcase(path)
-        elif MEMBER.fullmatch(name) and path.is_file() and path.name != "weights.safetensors":
+        if MEMBER.fullmatch(name) and path.suffix not in (".png", ".safetensors") and path.is_file():
             yield name, path.read_bytes()
+
+
+def _pictures(runs: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of what the cells show, the lowest seeds first."""
+    for cell in sorted(all_cells(runs), key=_seed):
+        name = cell.relative_to(runs).as_posix()
+        if (cell / f"{SHOWCASE}.npz").is_file():
+            yield f"{name}/{SHOWN}", _showcase(cell / f"{SHOWCASE}.npz")
+        for path in sorted(cell.glob("images/*.png")):
+            yield f"{name}/images/{path.name}", path.read_bytes()
+
+
+def _seed(cell: Path) -> int:
+    return int(read_status(cell).values.get("spec", {}).get("seed", 0))
+
+
+def _weights(runs: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of the weights, the smallest first."""
+    for path in sorted(runs.glob("cells/*/weights.safetensors"), key=lambda path: path.stat().st_size):
+        yield path.relative_to(runs).as_posix(), path.read_bytes()
 
 
 def _showcase(path: Path) -> bytes:

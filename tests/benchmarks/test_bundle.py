@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.bundle import archive_format, cell_workers, node, node_suite
+from benchmarks.bundle import archive_format, cell_workers, node, node_suite, packing
 from benchmarks.bundle import budget as budget_module
 from benchmarks.bundle.archive_format import MANIFEST, read_parts, write_parts
 from benchmarks.bundle.bringing_home import bring_home
@@ -281,6 +281,34 @@ def test_weights_that_have_no_room_are_named(node_results, monkeypatch):
         pack_again = pack(node_results)
     assert packed.left_out == [weights.relative_to(node_results / "runs").as_posix()]
     assert not pack_again.left_out
+
+
+def test_pictures_that_have_no_room_are_named_and_the_scores_come_home(node_results, tmp_path, monkeypatch):
+    shutil.copytree(node_results / "runs", tmp_path / "runs")
+    shown = sorted((tmp_path / "runs").glob("cells/*/scores/showcase.npz"))
+    later = shown[0].parents[1]  # as if it were of another seed
+    cell = json.loads((later / "cell.json").read_text())
+    (later / "cell.json").write_text(json.dumps(cell | {"spec": cell["spec"] | {"seed": 1}}))
+    pictures = {name: len(content) for name, content in packing._pictures(tmp_path / "runs")}
+    (whole,) = pack(tmp_path).parts
+    monkeypatch.setattr(packing, "MOST_PARTS", 1)
+    monkeypatch.setattr(packing, "PART_BYTES", packing.MARGIN_BYTES + whole.stat().st_size - 1_000)
+    packed = pack(tmp_path)
+    assert list(pictures)[-2:] == [
+        f"cells/{later.name}/scores/showcase.safetensors",
+        f"cells/{later.name}/images/probe_sheet.png",
+    ]
+    assert f"cells/{later.name}/scores/showcase.safetensors" in packed.left_out
+    assert set(packed.left_out) <= set(pictures) | {name for name, _ in packing._weights(tmp_path / "runs")}
+    ((_, content),) = read_parts(packed.parts)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        there = set(archive.namelist())
+    assert {name for name, _ in packing._results(tmp_path / "runs")} < there
+    assert there & set(pictures)
+    assert not there & set(packed.left_out)
+    monkeypatch.setattr(packing, "PART_BYTES", packing.MARGIN_BYTES + 10_000)
+    with pytest.raises(UserError, match="too large for an archive: copy the folder"):
+        pack(tmp_path)
 
 
 @pytest.mark.parametrize(
