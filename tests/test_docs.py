@@ -48,6 +48,12 @@ def test_the_map_of_the_code_is_short_and_answers_the_likely_questions():
     assert sum(line.startswith("| ") and "`" in line for line in answers) >= 12
 
 
+def test_every_picture_of_the_documents_is_shown_in_one():
+    shown = {Path(link).name for path in DOCUMENTS for link in LINK.findall(path.read_text(encoding="utf-8"))}
+    pictures = {path.name for path in (ROOT / "docs").iterdir() if path.suffix in (".png", ".jpg")}
+    assert pictures - shown == set()
+
+
 def shell_commands(text: str) -> list[list[str]]:
     """Return the words of every `eggan` command in the shell blocks of a document."""
     lines = [
@@ -86,9 +92,18 @@ def test_a_command_that_is_not_there_is_found(parser):
 
 
 def test_the_readme_is_short_and_its_first_command_is_near_the_top():
-    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    """One picture, one table, two commands, five links: the rest is in the pages."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = text.splitlines()
     assert len(lines) <= 150
     assert lines.index("make quickstart") < 30
+    assert len(re.findall(r"!\[[^\]]+\]\(", text)) == 1
+    assert sum(line.startswith("| ---") for line in lines) == 1
+    commands = [
+        line for block in re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL) for line in block.splitlines()
+    ]
+    assert len(commands) == 2
+    assert len(re.findall(r"(?<!!)\[[^\]]+\]\(", text)) == 5
 
 
 def pages_of(nav: list) -> list[str]:
