@@ -65,15 +65,15 @@ class UnpairedConfig:
     classifier: Literal["vgg19", "narrow"] = setting("vgg19", "paper, Sec. 3.3: inspired by VGG19")
     classifier_width: float = setting(1.0, OPEN + "VGG19's own widths")
     # Losses
-    weight_adv_img: float = setting(1.0, "paper, Eq. 7")
+    weight_adv_img: float = setting(5.0, "ours: with the paper's 1 skin is tinted to please C_exp")
     weight_au: float = setting(40.0, AS_CROWD)
     weight_id: float = setting(10.0, AS_CROWD)
     weight_per: float = setting(20.0, "paper, Sec. 4.1")
     weight_rec: float = setting(100.0, "paper, Sec. 4.1")
     weight_ssim: float = setting(1.0, "paper, Eq. 6")
     weight_gp: float = setting(20.0, "paper, Sec. 4.1")
-    weight_rough: float = setting(1.0, "ours: EGGAN-W's 0.01, times the paper's weight of reconstructions")
-    weight_paint: float = setting(1.0, "ours: EGGAN-W's 0.01, times the paper's weight of reconstructions")
+    weight_rough: float = setting(20.0, "ours: with 1 the flow zigzags from pixel to pixel")
+    weight_paint: float = setting(10.0, "ours: with 1 a sixth of each pixel is painted")
     ms_ssim_window: int = setting(7, "ours: the largest odd window that pytorch-msssim takes at 128 px")
     augment_shift: float = setting(1.5, AS_CROWD + ": pixels, of what the classifiers see")
     augment_blur: float = setting(0.5, AS_CROWD)
@@ -82,7 +82,9 @@ class UnpairedConfig:
     learning_rate: float = setting(3e-4, AS_CROWD)
     learning_rate_cexp: float = setting(5e-4, AS_CROWD)
     beta1: float = setting(0.5, OPEN + "as StarGAN and GANimation")
-    beta2: float = setting(0.999, OPEN + "as StarGAN and GANimation")
+    beta2: float = setting(0.999, OPEN + "as StarGAN and GANimation; critic and C_exp")
+    beta2_editor: float = setting(0.99, AS_EGGAN_W)
+    clip_norm: float = setting(1.0, AS_EGGAN_W + ": of the editor's gradient; without it the flow ran away")
     ema_decay: float = setting(0.995, AS_CROWD)
     cid_epochs: int = setting(5, AS_CROWD)
     cexp_warm_steps: int = setting(2000, AS_CROWD)
@@ -142,13 +144,16 @@ class UnpairedEGGANW(TrainedNetworks):
             "image_critic": self.image_critic,
             "c_exp": self.c_exp,
         }
-        rates = {"c_exp": config.learning_rate_cexp}
         betas = (config.beta1, config.beta2)
 
         def optimizers() -> dict[str, torch.optim.Adam]:
+            editor = adam(self.editor, config.learning_rate, (config.beta1, config.beta2_editor))
+            # after the gradients of all processes came together
+            editor.register_step_pre_hook(lambda *_: self._clip_gradient())
             return {
-                name: adam(network, rates.get(name, config.learning_rate), betas)
-                for name, network in networks.items()
+                "editor": editor,
+                "image_critic": adam(self.image_critic, config.learning_rate, betas),
+                "c_exp": adam(self.c_exp, config.learning_rate_cexp, betas),
             }
 
         title = "EGGAN-W without true edits"
@@ -193,6 +198,9 @@ class UnpairedEGGANW(TrainedNetworks):
         score.
         """
         return expected_intensity(self.c_exp.eval()(images))
+
+    def _clip_gradient(self) -> None:
+        nn.utils.clip_grad_norm_(self.editor.parameters(), self.config.clip_norm)
 
     def _critic_step(self, batch: Batch, edit: Tensor) -> dict[str, Tensor]:
         """Update D_img (Eq. 2)."""
