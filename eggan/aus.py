@@ -26,6 +26,7 @@ AU_NAMES: dict[int, str] = {
     26: "jaw drop",
     45: "blink",
 }
+UPPER_FACE: tuple[int, ...] = (1, 2, 4, 5, 6, 7, 45)  # brows, lids, cheeks: upper face AUs of FACS
 AU_COUNT = len(AU_NUMBERS)
 AU_COLUMNS: tuple[str, ...] = tuple(f"au{number:02d}" for number in AU_NUMBERS)
 MAX_INTENSITY = 5.0

@@ -116,7 +116,7 @@ def test_an_edit_with_the_shipped_weights_needs_less(tmp_path):
     assert used == {"torch", "numpy", "PIL"}
 
 
-@pytest.mark.parametrize(("photograph", "files"), [(False, 25), (True, 38)])
+@pytest.mark.parametrize(("photograph", "files"), [(False, 25), (True, 40)])
 def test_an_edit_with_the_shipped_weights_reads_few_of_our_files(tmp_path, photograph, files):
     """A story of few files; those of other methods, of training and of scoring are none of them."""
     Image.new("RGB", (64, 64), (120, 100, 90)).save(tmp_path / "face.png")

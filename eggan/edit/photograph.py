@@ -7,8 +7,9 @@ out towards the square's border.
 
 A network that was taught by renders does not give a photograph back unchanged, whatever it is asked for. So
 what it would do at the AUs that the photograph shows is subtracted from what it does at the wanted ones.
-Where the two differ much, such as a mouth that closes, the edit stands alone: what was there would shine
-through.
+Where an edit changes much, such as a lid or a mouth that closes, it stands alone: what was there would shine
+through. There the network is asked for what it sees itself (`eggan.edit.as_rendered`) in all AUs that nobody
+changes: a brow that it takes for a low one would be drawn over the lid otherwise.
 """
 
 from collections.abc import Iterator
@@ -22,13 +23,14 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from eggan.aus import AU_COUNT
+from eggan.aus import AU_COUNT, AU_NUMBERS, UPPER_FACE
 from eggan.edit.editing import Model
 from eggan.errors import UserError
 from eggan.method import EditRequest, EditsLarge
 from eggan.warp import Parts, compose, warp
 
 if TYPE_CHECKING:
+    from eggan.edit.as_rendered import AsRendered
     from eggan.faces.face import Face
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
@@ -43,6 +45,9 @@ SMALL_CHANGE, LARGE_CHANGE = 0.15, 0.4
 LITTLE_PAINT, MUCH_PAINT = 0.1, 0.4
 HALF = 127.5  # of 255 levels
 SPREAD = 1 / 32  # of a side: what changes much takes its surroundings along
+# Where AUs of the upper face end, from the square's top, and the change of another AU from which the whole
+# face is edited
+NOSE, NOSE_TIP, OTHER_CHANGE = 0.56, 0.66, 0.5
 
 
 class PhotographEditor:
@@ -131,17 +136,35 @@ class PhotographEditor:
         method = self._model.method
         if not isinstance(method, EditsLarge):
             return self._redrawn(method.edit(request))
-        parts = method.parts(self._small, request.target_aus)
-        flow, added, lost = parts.flow, _added(parts), _between(parts.paint, LITTLE_PAINT, MUCH_PAINT)
-        moved = parts.moved
-        if self._as_is is not None:
-            alone = _alone(parts, self._as_is)
-            flow = flow - (1 - alone) * self._as_is.flow
-            added = added - (1 - alone) * _added(self._as_is)
-            lost = lost * alone
-            moved = warp(self._small, flow)
-        painted = lost * (moved + 1) + added
+        if self._known is None:
+            parts = method.parts(self._small, request.target_aus)
+            flow, added, lost = parts.flow, _added(parts), _lost(parts)
+        else:
+            flow, added, lost = self._difference(self._known, request.target_aus)
+        painted = lost * (warp(self._small, flow) + 1) + added
         return torch.cat([flow, 1 - lost, painted * HALF], 1).float().cpu()
+
+    def _difference(self, known: "AsRendered", target_aus: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return flow, what is added to the moved pixels, and how much of these is lost."""
+        from eggan.edit.as_rendered import rescaled
+
+        assert self._as_is is not None
+        wanted, own = self._twice(known, target_aus, rescaled(target_aus, self._source_aus, known.aus))
+        as_is, own_as_is = self._as_is
+        alone = _alone(own, own_as_is)
+        flow = torch.lerp(wanted.flow - as_is.flow, own.flow, alone)
+        added = torch.lerp(_added(wanted) - _added(as_is), _added(own), alone) / known.gain
+        seen = self._seen(target_aus)
+        return flow * seen, added * seen, _lost(own) * alone * seen
+
+    def _seen(self, target_aus: Tensor) -> Tensor:
+        """Return where an edit is seen (1, 1, S, 1): above the mouth if it is of the upper face alone."""
+        upper = torch.tensor([number in UPPER_FACE for number in AU_NUMBERS], device=target_aus.device)
+        other = (target_aus - self._source_aus).abs().masked_fill(upper, 0).amax()
+        side = self._small.shape[-1]
+        down = (torch.arange(side, device=target_aus.device) + 0.5) / side
+        below = _between(down, NOSE, NOSE_TIP) * (1 - _between(other, 0, OTHER_CHANGE))
+        return 1 - below.view(1, 1, side, 1)
 
     @staticmethod
     def _redrawn(edited: Tensor) -> Tensor:
@@ -149,12 +172,25 @@ class PhotographEditor:
         return torch.cat([torch.zeros_like(edited), (edited + 1) * HALF], 1).float().cpu()
 
     @cached_property
-    def _as_is(self) -> Parts | None:
-        """What the network would do to show what the photograph shows already."""
-        method = self._model.method
-        if not (self._differs and isinstance(method, EditsLarge)):
+    def _known(self) -> "AsRendered | None":
+        """The photograph as a network that learnt from renders knows it, where a difference is composed."""
+        if not (self._differs and isinstance(self._model.method, EditsLarge)):
             return None
-        return method.parts(self._small, self._source_aus)
+        from eggan.edit.as_rendered import as_rendered  # framed faces do without
+
+        return as_rendered(self._small)
+
+    @cached_property
+    def _as_is(self) -> tuple[Parts, Parts] | None:
+        """What the network would do to show what the photograph shows already, and what it sees itself."""
+        return None if self._known is None else self._twice(self._known, self._source_aus, self._known.aus)
+
+    def _twice(self, known: "AsRendered", *aus: Tensor) -> tuple[Parts, Parts]:
+        """Return the parts of the edits to two vectors of AUs, both (1, 17), in one pass."""
+        assert isinstance(self._model.method, EditsLarge)
+        parts = self._model.method.parts(known.square.expand(2, -1, -1, -1), torch.cat(aus))
+        pairs = [part.chunk(2) for part in (parts.flow, parts.moved, parts.colour, parts.paint)]
+        return Parts(*(first for first, _ in pairs)), Parts(*(second for _, second in pairs))
 
     # --- at the photograph's size
 
@@ -255,6 +291,11 @@ def _centre_square(photograph: np.ndarray) -> tuple[int, int, int]:
 def _added(parts: Parts) -> Tensor:
     """Return what painting adds to the moved picture."""
     return parts.paint * (parts.colour - parts.moved)
+
+
+def _lost(parts: Parts) -> Tensor:
+    """Return how much of the moved picture, from 0 to 1, gives way to what is painted."""
+    return _between(parts.paint, LITTLE_PAINT, MUCH_PAINT)
 
 
 def _alone(wanted: Parts, as_is: Parts) -> Tensor:

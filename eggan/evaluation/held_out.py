@@ -12,7 +12,7 @@ from eggan.aus import AU_COLUMNS
 from eggan.data.dataset import Dataset
 from eggan.data.images import to_network_range
 from eggan.evaluation import metrics
-from eggan.evaluation.instruments import read_aus
+from eggan.evaluation.instrument_networks import read_aus
 
 BATCH = 256
 

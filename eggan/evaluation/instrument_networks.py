@@ -10,9 +10,10 @@ from typing import cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from eggan.aus import AU_COUNT, MAX_INTENSITY
+
 INPUT_SIZE = 64
 ROWS, COLUMNS = slice(8, 64), slice(8, 56)  # forehead to chin, cheek to cheek; the rest is hair and wall
-AU_COUNT = 17
 
 
 def to_input_size(images: Tensor) -> Tensor:
@@ -59,6 +60,15 @@ def residual_trunk(inputs: int, widths: tuple[int, int, int], blocks: int) -> nn
         layers.extend(BatchNormBlock(width) for _ in range(blocks))
         inputs = width
     return nn.Sequential(*layers)
+
+
+def read_aus(network: nn.Module, images: Tensor) -> Tensor:
+    """Return the mean reading of each image and its mirror image, (B, 17) in [0, 5].
+
+    AU intensities are left-right means, so both show the same; their errors are partly independent.
+    """
+    mean = (network(images) + network(images.flip(-1))) / 2
+    return cast(Tensor, mean.float().clamp(0.0, MAX_INTENSITY))
 
 
 class ResidualAUNet(nn.Module):

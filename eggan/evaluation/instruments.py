@@ -12,16 +12,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from eggan.aus import MAX_INTENSITY
 from eggan.errors import UserError
 from eggan.evaluation.instrument_cards import CARD_VERSION, WEIGHTS, read_card
-from eggan.evaluation.instrument_networks import FaceEmbedder, MixerAUNet, ResidualAUNet
+from eggan.evaluation.instrument_networks import FaceEmbedder, MixerAUNet, ResidualAUNet, read_aus
 from eggan.evaluation.instrument_weights import load_network, to_storage
 from eggan.evaluation.landmark_network import LandmarkRegression
 from eggan.files import check_writable, files_in, hash_files, refuse_foreign, replaced_folder
@@ -76,15 +75,6 @@ class NetworkVerifier:
     def false_accept_rate(self) -> float:
         """Share of impostor pairs accepted at the threshold, in [0, 1], on the pairs that fixed it."""
         return float(self.card["threshold"]["false_accept_rate"])
-
-
-def read_aus(network: nn.Module, images: Tensor) -> Tensor:
-    """Return the mean reading of each image and its mirror image, (B, 17) in [0, 5].
-
-    AU intensities are left-right means, so both show the same; their errors are partly independent.
-    """
-    mean = (network(images) + network(images.flip(-1))) / 2
-    return cast(Tensor, mean.float().clamp(0.0, MAX_INTENSITY))
 
 
 def load_au_estimator(

@@ -9,14 +9,15 @@ import torch
 from PIL import Image
 
 from benchmarks.suites.methods import installed_method
-from eggan.aus import AU_COUNT
+from eggan.aus import AU_COUNT, AU_NUMBERS
 from eggan.data.images import to_network_range
 from eggan.data.synfacs.nuisance import draw_nuisance
 from eggan.data.synfacs.picture import render
 from eggan.data.synfacs.plan import person
-from eggan.edit import photograph
+from eggan.edit import as_rendered, photograph
+from eggan.edit.as_rendered import FACE, RENDERED_MEAN, RENDERED_SPREAD, AsRendered
 from eggan.edit.editing import Model, load_shipped_model
-from eggan.edit.photograph import PhotographEditor
+from eggan.edit.photograph import NOSE_TIP, PhotographEditor
 from eggan.errors import UserError
 from eggan.faces.face import Face
 from eggan.faces.framing import EYE_DISTANCE, EYE_LINE
@@ -60,11 +61,14 @@ class Drawn:
         self.draw = draw
 
     def parts(self, source: torch.Tensor, target_aus: torch.Tensor) -> Parts:
-        x, y, colour, paint = (torch.as_tensor(value, dtype=torch.float32) for value in self.draw(target_aus))
         field = torch.zeros(1, 1, SIDE, SIDE)
-        flow = torch.cat([field + x, field + y], 1)
-        moved = photograph.warp(source, flow)
-        return Parts(flow, moved, (field + colour).expand(-1, 3, -1, -1), field + paint)
+        drawn = []
+        for picture, aus in zip(source.split(1), target_aus, strict=True):
+            x, y, colour, paint = (torch.as_tensor(value, dtype=torch.float32) for value in self.draw(aus))
+            flow = torch.cat([field + x, field + y], 1)
+            moved = photograph.warp(picture, flow)
+            drawn.append((flow, moved, (field + colour).expand(-1, 3, -1, -1), field + paint))
+        return Parts(*map(torch.cat, zip(*drawn, strict=True)))
 
 
 def drawing(*parts: float) -> Model:
@@ -148,8 +152,17 @@ def test_full_paint_hides_what_was_there_and_a_little_keeps_its_detail():
     assert tinted[100:200, 90:200].mean() > picture[100:200, 90:200].mean() + 2
 
 
-def test_a_small_change_is_a_difference_and_a_large_one_stands_alone():
+def known(aus: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let photographs have the tones of renders already, and the network see these AUs (17,) in them."""
+    seen = torch.from_numpy(np.asarray(aus, np.float32))[None]
+    monkeypatch.setattr(
+        as_rendered, "as_rendered", lambda square: AsRendered(square, torch.ones(1, 3, 1, 1), seen)
+    )
+
+
+def test_a_small_change_is_a_difference_and_a_large_one_stands_alone(monkeypatch):
     """Of what the network would do at the AUs that are shown, where it changes little."""
+    known(np.zeros(AU_COUNT), monkeypatch)
     picture = texture(300, 300)
     face = face_of_square(50, 60, 192)
     shown = np.zeros(AU_COUNT)
@@ -164,6 +177,65 @@ def test_a_small_change_is_a_difference_and_a_large_one_stands_alone():
     inner = (slice(100, 210), slice(90, 200))
     difference = np.abs(editor.edit(SMILE + 1)[inner].astype(int) - own[inner])
     assert np.median(difference) == 0
+
+
+def test_what_stands_alone_is_drawn_with_the_aus_that_the_network_sees(monkeypatch):
+    """But for those that change: they are asked for, on the scale on which what is shown is what is seen."""
+    shown, seen, wanted = (np.full(AU_COUNT, value, np.float32) for value in (4, 1, 4))
+    wanted[[0, 3]] = 2, 4.5
+    known(seen, monkeypatch)
+    asked = []
+
+    def draw(aus: torch.Tensor) -> tuple:
+        asked.append(aus.numpy().copy())
+        return (0, 0, 0.9, float(aus[3] > 2))
+
+    model = Model("drawn", Drawn(draw), SIDE, ("source", "target_aus"))
+    editor = PhotographEditor(model, texture(300, 300), face_of_square(50, 60, 192), shown)
+    edited = editor.edit(wanted)
+    own = np.where(wanted == 4, 1, wanted / 4)
+    own[3] = 3
+    for expected, drawn in zip((shown, seen, wanted, own), asked, strict=True):
+        assert drawn == pytest.approx(expected)
+    assert (edited[100:150, 100:200] == round(1.9 * 127.5)).all()
+
+
+def test_an_edit_of_the_upper_face_leaves_the_mouth(shipped):
+    picture = np.array(Image.fromarray(rendered(256)))
+    editor = PhotographEditor(shipped, picture, face_of_square(0, 0, 256), np.zeros(AU_COUNT))
+    blink = np.zeros(AU_COUNT, np.float32)
+    blink[AU_NUMBERS.index(45)] = 5
+    mouth = slice(round(256 * NOSE_TIP) + 8, 256)
+    edited = editor.edit(blink)
+    assert np.array_equal(edited[mouth], picture[mouth])
+    assert np.abs(edited.astype(int) - picture)[90:130].max() > 40
+    blink[AU_NUMBERS.index(26)] = 5
+    assert np.abs(editor.edit(blink).astype(int) - picture)[mouth].max() > 40
+
+
+def test_a_photograph_in_other_light_is_edited_as_that_one(shipped):
+    """Less light and less contrast: what is painted has less of both, too."""
+    bright = rendered(256)
+    dark = np.rint(bright * [0.5, 0.55, 0.6] + [40, 20, 10]).astype(np.uint8)
+    face, shown = face_of_square(0, 0, 256), np.zeros(AU_COUNT)
+    of_bright, of_dark = (PhotographEditor(shipped, one, face, shown).edit(SMILE) for one in (bright, dark))
+    expected = of_bright * [0.5, 0.55, 0.6] + [40, 20, 10]
+    inner = slice(40, 216)
+    assert np.abs(of_dark - expected)[inner, inner].mean() < 1
+    assert np.abs(of_dark.astype(int) - dark)[inner, inner].max() > 40
+
+
+def test_what_is_painted_is_as_far_from_the_face_as_it_is_in_renders():
+    """In spreads of each colour: three and a half below the mean of the photograph's own face, here."""
+    picture = rendered(256)
+    colour = (torch.tensor(RENDERED_MEAN) - 3.5 * torch.tensor(RENDERED_SPREAD)).view(1, 3, 1, 1)
+    model = Model("drawn", Drawn(lambda aus: (0, 0, colour, float(aus.sum() > 20))), SIDE, ("target_aus",))
+    face = face_of_square(0, 0, 256)
+    edited = PhotographEditor(model, picture, face, np.zeros(AU_COUNT)).edit(SMILE + 1)
+    top, bottom, left, right = (round(SIDE * part) for part in FACE)
+    seen = photograph.framed(picture, face, SIDE)[top:bottom, left:right]
+    expected = (seen.mean((0, 1)) - 3.5 * seen.std((0, 1))).clip(0, 255)
+    assert np.abs(edited[90:210, 80:180] - expected).max() < 2
 
 
 def test_a_framed_face_of_the_networks_size_is_edited_as_the_network_edits_it(shipped):

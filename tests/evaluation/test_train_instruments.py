@@ -16,7 +16,8 @@ from eggan.errors import UserError
 from eggan.evaluation import held_out, metrics
 from eggan.evaluation.augmentation import augment
 from eggan.evaluation.instrument_data import DataRecipe, Faces, in_memory
-from eggan.evaluation.instruments import NETWORKS, read_aus
+from eggan.evaluation.instrument_networks import read_aus
+from eggan.evaluation.instruments import NETWORKS
 from eggan.evaluation.make_instruments import differing, measure, stored
 from eggan.evaluation.train_instruments import (
     Average,

@@ -1,0 +1,72 @@
+"""A photographed face as networks that learnt from renders know faces: in their tones, with the AUs they see.
+
+Renders have one kind of light. A face in the shade, or one of much contrast, is nothing that these networks
+have seen: what they paint on it is dark, and what they should leave alone they draw anew. So each colour of
+the face gets the mean and the spread that it has in renders, and what the networks add is scaled back.
+
+Landmarks say what a face shows beside faces in general, pixels what these networks take it to show: brows
+that are heavy are lowered ones to the former. Asked for what the latter say, EGGAN-W leaves a photograph as
+it is.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from eggan.aus import MAX_INTENSITY
+from eggan.evaluation.instrument_networks import ResidualAUNet, read_aus
+from eggan.evaluation.instrument_weights import load_network
+
+ESTIMATOR = "au_a"
+FACE = (0.31, 0.86, 0.27, 0.73)  # of the square: top, bottom, left, right of brows to chin
+# Of the face in pictures of SynFACS' `crowd` at 128 px, in [-1, 1], by colour
+RENDERED_MEAN = (0.339, 0.0, -0.157)
+RENDERED_SPREAD = (0.231, 0.214, 0.187)
+LARGEST_GAIN = 2.5  # either way: the grain of a face without contrast stays small
+
+
+@dataclass(frozen=True)
+class AsRendered:
+    """`square` (1, 3, S, S) in the tones of renders, `gain` (1, 3, 1, 1) by which it has more contrast than
+    the photograph, `aus` (1, 17) in [0, 5] that are seen in it.
+    """
+
+    square: Tensor
+    gain: Tensor
+    aus: Tensor
+
+
+@torch.no_grad()
+def as_rendered(square: Tensor) -> AsRendered:
+    """Return a framed face (1, 3, S, S) in [-1, 1] as it would be if it were rendered."""
+    square, gain = in_rendered_tones(square)
+    return AsRendered(square, gain, read_aus(_estimator(square.device), square.clamp(-1, 1)))
+
+
+def in_rendered_tones(square: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the square with the mean and spread of renders in each colour of the face, and the gain."""
+    top, bottom, left, right = (round(part * square.shape[-1]) for part in FACE)
+    face = square[..., top:bottom, left:right]
+    mean, spread = face.mean((2, 3), keepdim=True), face.std((2, 3), keepdim=True)
+    wanted_mean, wanted_spread = (
+        square.new_tensor(colours).view(1, 3, 1, 1) for colours in (RENDERED_MEAN, RENDERED_SPREAD)
+    )
+    gain = (wanted_spread / spread).clamp(1 / LARGEST_GAIN, LARGEST_GAIN)
+    return (square - mean) * gain + wanted_mean, gain
+
+
+def rescaled(wanted: Tensor, shown: Tensor, seen: Tensor) -> Tensor:
+    """Return wanted AUs on the scale on which what is `shown` reads `seen`, all (1, 17) in [0, 5].
+
+    0 stays 0 and 5 stays 5, where they are not what is shown; in between it is linear to both sides of it.
+    """
+    less = seen * wanted / shown
+    more = seen + (MAX_INTENSITY - seen) * (wanted - shown) / (MAX_INTENSITY - shown)
+    return torch.where(wanted == shown, seen, torch.where(wanted < shown, less, more))
+
+
+@lru_cache(maxsize=1)
+def _estimator(device: torch.device) -> ResidualAUNet:
+    return load_network(ESTIMATOR, ResidualAUNet, device)[1]
