@@ -141,7 +141,12 @@ def former_cells(runs: Path) -> int:
     """Return how many trained cells below `runs` are of the suite that had the name `standard` before."""
     specs = (read_status(folder).values.get("spec", {}) for folder in all_cells(runs))
     return sum(
-        is_of_twin(spec.get("suite", ""), bool(spec.get("training")), spec.get("datasets", ()))
+        is_of_twin(
+            spec.get("suite", ""),
+            spec.get("method", ""),
+            bool(spec.get("training")),
+            spec.get("datasets", ()),
+        )
         for spec in specs
     )
 

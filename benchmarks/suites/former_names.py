@@ -15,9 +15,11 @@ def present_method(name: str) -> str:
     return FORMER_METHODS.get(name, name)
 
 
-def is_of_twin(suite: str, trained: bool, data: Collection[str]) -> bool:
+def is_of_twin(suite: str, method: str, trained: bool, data: Collection[str]) -> bool:
     """Return whether a cell is of the former suite `standard`, which is called `twin` now.
 
-    `data`: the names or roles of the cell's datasets. What `standard` trains now learns from the crowd.
+    `data`: the names or roles of the cell's datasets. What `standard` trains now learns from the crowd,
+    but for rows whose name says that they learn from the twin.
     """
-    return suite == STANDARD and trained and not any("crowd" in name for name in data)
+    crowd = any("crowd" in name for name in data)
+    return suite == STANDARD and trained and not crowd and not method.endswith(f"-{TWIN_SUITE}")

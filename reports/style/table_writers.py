@@ -88,10 +88,12 @@ def csv_lines(lines: Iterable[Sequence[str]]) -> str:
 
 
 def terminal(table: Table) -> str:
-    """Return the table as aligned plain text for an 80-120 column terminal."""
+    """Return the table as aligned plain text for an 80-120 column terminal: why something was not measured
+    stands in the other forms.
+    """
     header = [table.corner, *table.columns, *(("n", "seeds") if table.has_evidence else ())]
     body = [
-        [row.label, *(e.text for e in row.entries), *_evidence(row)[: 2 * table.has_evidence]]
+        [row.label, *map(_short, row.entries), *_evidence(row)[: 2 * table.has_evidence]]
         for row in table.rows
     ]
     widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
@@ -103,6 +105,10 @@ def terminal(table: Table) -> str:
         lines.append(_aligned(cells, widths))
         previous = row.group
     return "\n".join([*lines, rule])
+
+
+def _short(entry: Entry) -> str:
+    return entry.text if entry.measured else entry.number.partition(": ")[0]
 
 
 def _header(table: Table) -> list[str]:

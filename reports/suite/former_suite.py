@@ -53,7 +53,9 @@ def _is_trained(cell: TrackedCell) -> bool:
 
 
 def _is_former(cell: TrackedCell) -> bool:
-    return is_of_twin(cell.tags.get("suite", ""), _is_trained(cell), cell.datasets)
+    return is_of_twin(
+        cell.tags.get("suite", ""), cell.tags.get("method", ""), _is_trained(cell), cell.datasets
+    )
 
 
 def _is_present(cell: TrackedCell) -> bool:
@@ -62,10 +64,14 @@ def _is_present(cell: TrackedCell) -> bool:
 
 def with_present_name(frame: "Frame") -> "Frame":
     """Return a frame under the suite's name of now: `twin` for a `standard` whose runs know no crowd."""
-    cells = frame.cells
-    trained = cells["run_id"].isin(frame.settings.loc[_starts(frame.settings), "run_id"])
-    data = set(cells.loc[trained, "dataset_digest"].fillna(""))
-    if not len(cells) or not is_of_twin(frame.suite, bool(trained.any()), data):
+    ran = set(frame.settings.loc[_starts(frame.settings), "run_id"])
+    trained = frame.cells[frame.cells["run_id"].isin(ran)]
+    data = trained["dataset_digest"].fillna("")
+    former = [
+        is_of_twin(frame.suite, method, True, [digest])
+        for method, digest in zip(trained["method"], data, strict=True)
+    ]
+    if not former or not all(former):
         return frame
     names = [field.name for field in dataclasses.fields(frame)]
     tables: dict[str, Any] = {

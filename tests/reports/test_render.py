@@ -56,6 +56,8 @@ def test_csv_has_full_precision_evidence_and_words(table):
 def test_terminal_aligns_columns(table):
     lines = [line for line in table_writers.terminal(table).splitlines() if line.startswith("EGGAN")]
     assert lines[0].index("2/3") + 2 == lines[1].rindex("–")
+    assert "not measured" in lines[0]
+    assert "weights_x" not in lines[0]  # the reason is longer than a line
 
 
 def test_undefined_value_is_never_blank():
