@@ -73,7 +73,7 @@ class UnpairedConfig:
     weight_ssim: float = setting(1.0, "paper, Eq. 6")
     weight_gp: float = setting(20.0, "paper, Sec. 4.1")
     weight_rough: float = setting(20.0, "ours: with 1 the flow zigzags from pixel to pixel")
-    weight_paint: float = setting(10.0, "ours: with 1 a sixth of each pixel is painted")
+    weight_paint: float = setting(10.0, "ours: with 1 or 3 a sixth of each pixel is painted, a tint")
     ms_ssim_window: int = setting(7, "ours: the largest odd window that pytorch-msssim takes at 128 px")
     augment_shift: float = setting(1.5, AS_CROWD + ": pixels, of what the classifiers see")
     augment_blur: float = setting(0.5, AS_CROWD)
