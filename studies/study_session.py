@@ -107,6 +107,7 @@ class StudySession(StudyCommand):
         study = study_config(arguments)
         if arguments.workers < 1:
             raise UserError("--workers must be at least 1")
+        url = check_address(arguments.storage, arguments.workers) if arguments.storage else ""
         cluster = None if arguments.as_worker else ClusterChoice.of(arguments, arguments.workers)
         name = arguments.name or f"{study.space}-{study.objective}"
         if Path(name).name != name or name.startswith("."):
@@ -124,7 +125,7 @@ class StudySession(StudyCommand):
             **shared,
             study=study,
             assignments=tuple(word for word in arguments.assignments if not word.startswith(STUDY_GROUP)),
-            url=_address(arguments.storage, arguments.workers),
+            url=full_address(stored_address(url), url),  # with the password that the environment may hold
             workers=arguments.workers,
             arguments=arguments,
             cluster=cluster,
@@ -243,14 +244,6 @@ def outcome(study: optuna.Study, settings: StudyConfig) -> tuple[str, str]:
     if left <= 0:
         return "finished", ""
     return "interrupted", f"{left} of {settings.trials} trials are not done here: the same command goes on"
-
-
-def _address(storage: str | None, workers: int) -> str:
-    """Return the database's address, with the password that the environment may hold."""
-    if not storage:
-        return ""
-    url = check_address(storage, workers)
-    return full_address(stored_address(url), url)
 
 
 def study_config(arguments: argparse.Namespace) -> StudyConfig:

@@ -6,7 +6,7 @@ how it ended, and it is an MLflow run under the study's.
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pandas as pd
+from optuna.trial import FrozenTrial
 
 from benchmarks.scoring.pair_columns import au_matrix, read_mask, row_means
 from eggan import tracking
@@ -119,8 +120,7 @@ def run_reruns(
             elif read_result(folder) is not None:
                 _settle(folder, store, keep_weights)
             else:
-                trial = trials[rerun.trial]
-                _run(context, rerun, trial.params, trial.user_attrs.get(RUN_ID, {}), store, keep_weights)
+                _run(context, rerun, trials[rerun.trial], store, keep_weights)
     return held
 
 
@@ -136,27 +136,22 @@ def _settle(folder: Path, store: Store | None, keep_weights: bool) -> None:
 
 
 def _run(
-    context: StudyContext,
-    rerun: Rerun,
-    params: Mapping[str, Any],
-    link: Mapping[str, str],
-    store: Store | None,
-    keep_weights: bool,
+    context: StudyContext, rerun: Rerun, trial: FrozenTrial, store: Store | None, keep_weights: bool
 ) -> None:
     folder, started = rerun.folder(context.folder()), time.time()
-    config = context.spec.space.apply(context.base, params)
+    config = context.spec.space.apply(context.base, trial.params)
     training = dataclasses.replace(context.training, images=rerun.images)
     if not any(folder.glob(f"s*/{STATE_FILE}")):
         tracking.put_aside(folder)
     settings = {
-        "params": dict(params),
+        "params": trial.params,
         "config": to_dict(config),
         "training": to_dict(training),
         "seed": rerun.seed,
     }
     tags = {
         "trial": str(rerun.trial),
-        "trial_run_id": link.get("run_id", ""),
+        "trial_run_id": trial.user_attrs.get(RUN_ID, {}).get("run_id", ""),
         "seed": str(rerun.seed),
         "images": str(rerun.images),
     }
@@ -168,7 +163,7 @@ def _run(
 
     def end(state: str, reason: str, scores: dict[str, float]) -> None:
         run_id = tracking.run_id_in(folder, store.uri) if store else None
-        result = dataclasses.asdict(rerun) | {"params": dict(params), "state": state, "reason": reason}
+        result = dataclasses.asdict(rerun) | {"params": trial.params, "state": state, "reason": reason}
         result |= {"scores": scores, "seconds": time.time() - started, "run_id": run_id}
         write_json(result, folder / RESULT)
         _settle(folder, store, keep_weights)
