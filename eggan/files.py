@@ -75,6 +75,14 @@ def read_json(path: Path) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
+def read_whole_json(path: Path) -> Any:
+    """Return what a JSON file holds; None where there is none, or it is broken, as after a crash."""
+    try:
+        return read_json(path)
+    except (OSError, ValueError):
+        return None
+
+
 def drop_torn_line(path: Path) -> None:
     """Cut off a last line that a kill or a full disk left half-written in a file of JSON lines.
 

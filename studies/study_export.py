@@ -17,7 +17,7 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
 
 from eggan.errors import UserError, one_line
-from eggan.files import files_in, read_json, replaced_folder, restore_folder, write_json
+from eggan.files import files_in, read_json, read_whole_json, replaced_folder, restore_folder, write_json
 from eggan.options import command
 from eggan.tables import read_table
 from studies.reruns.rerun import KEYS, read_reruns
@@ -121,9 +121,9 @@ def _is_earlier(folder: Path) -> bool:
     """Return whether a folder holds what an export writes, as far as its two JSON files tell."""
     try:
         read_spec(folder)
-        return isinstance(read_json(folder / TRIALS_JSON), list)
-    except (UserError, OSError, ValueError):
+    except UserError:
         return False
+    return isinstance(read_whole_json(folder / TRIALS_JSON), list)
 
 
 def read_frame(folder: Path) -> StudyData:

@@ -103,6 +103,17 @@ def test_a_kill_at_any_step_leaves_the_old_file_or_the_new_one(tmp_path):
     assert set(found) == {"old", "new"}
 
 
+@pytest.mark.parametrize("content", [None, b"", b'{"a": ', b"\xff", b"[" * 100_000])
+def test_json_that_is_missing_or_broken_is_none_where_that_is_asked_for(tmp_path, content):
+    path = tmp_path / "x.json"
+    files.write_json({"a": 1}, path)
+    assert files.read_whole_json(path) == {"a": 1}
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    assert files.read_whole_json(path) is None
+
+
 @pytest.mark.parametrize(
     ("content", "kept"),
     [

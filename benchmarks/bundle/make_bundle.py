@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.bundle import run_here
 from eggan.errors import UserError
-from eggan.files import files_in, read_json, refuse_foreign, replaced_folder, write_json
+from eggan.files import files_in, read_whole_json, refuse_foreign, replaced_folder, write_json
 from eggan.progress import working
 from eggan.tracking.provenance import SOURCE, STAMP, code_version
 
@@ -89,10 +89,7 @@ def _refuse_what_is_no_bundle(out: Path) -> None:
     refuse_foreign(out, OURS)
     if not out.is_dir() or not files_in(out):
         return
-    try:
-        stamp = read_json(out / "source" / STAMP)
-    except (OSError, ValueError):
-        stamp = None
+    stamp = read_whole_json(out / "source" / STAMP)
     if not isinstance(stamp, dict) or not {"python", "platform", "packages"} <= set(stamp):
         raise UserError(f"{out} exists and is not a bundle: choose another folder with --out")
 

@@ -16,7 +16,7 @@ import benchmarks
 import eggan
 import reports
 import studies
-from eggan.files import files_in, hash_files, read_json
+from eggan.files import files_in, hash_files, read_whole_json
 
 RECORD = "report.json"
 PACKAGES = (eggan, baselines, benchmarks, studies, reports)
@@ -67,10 +67,7 @@ def has_record(folder: Path) -> bool:
 
 
 def _read(folder: Path) -> Mapping[str, object] | None:
-    try:
-        record = read_json(folder / RECORD)
-    except (OSError, ValueError):
-        return None
+    record = read_whole_json(folder / RECORD)
     ours = isinstance(record, dict) and record.keys() == {"inputs", "summary", "files"}
     return record if ours else None
 

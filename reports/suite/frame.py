@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from eggan.errors import UserError, one_line
-from eggan.files import files_in, read_json, replaced_folder, restore_folder
+from eggan.files import files_in, read_json, read_whole_json, replaced_folder, restore_folder
 from eggan.options import command
 from eggan.tables import read_table
 from eggan.tracking.read import TrackedCell, download_artifacts, metric_history
@@ -304,10 +304,7 @@ def write_frame(frame: Frame, folder: Path) -> Path:
 
 
 def _has_head(folder: Path) -> bool:
-    try:
-        head = read_json(folder / HEAD)
-    except (OSError, ValueError):
-        return False
+    head = read_whole_json(folder / HEAD)
     return isinstance(head, dict) and {"format_version", "instruments"} <= head.keys()
 
 

@@ -20,11 +20,11 @@ from benchmarks.scoring.pair_columns import au_matrix, read_mask, row_means
 from eggan import tracking
 from eggan.checkpoint import STATE_FILE
 from eggan.config import to_dict
-from eggan.files import try_lock, write_atomically, write_json
+from eggan.files import read_whole_json, try_lock, write_atomically, write_json
 from eggan.tables import read_table
 from eggan.tracking import Store, TrackedRun
 from eggan.training import Interrupted, TrainingFailed
-from studies.storage.trial_tracking import RUN_ID, drop_training_files, read_whole_json, run_record
+from studies.storage.trial_tracking import RUN_ID, drop_training_files, run_record
 from studies.storage.trials import SCORES
 from studies.study_context import StudyContext, check_finite
 

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial
 from eggan import tracking
 from eggan.checkpoint import CONFIG_FILE, STATE_FILE, WEIGHTS_FILE
 from eggan.config import to_dict
-from eggan.files import read_json, sweep, write_atomically, write_json
+from eggan.files import read_whole_json, sweep, write_atomically, write_json
 from eggan.tracking import RunRecord, Store, Synced, TrackedRun
 from eggan.tracking.record import METRICS_FILE
 from studies.storage.liveness import REASON
@@ -178,14 +178,6 @@ def settle(
         constraints = {f"constraint/{name}": value for name, value in values["constraints"].items()}
         run.log(0, values["scores"] | constraints)
         run.finish(state, reason)
-
-
-def read_whole_json(path: Path) -> Any:
-    """Return what a JSON file holds; None where there is none, or a crash left it broken."""
-    try:
-        return read_json(path)
-    except (OSError, ValueError):
-        return None
 
 
 def settle_all(study: optuna.Study, folder: Path, store: Store | None, keep_weights: bool = False) -> None:

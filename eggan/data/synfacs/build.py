@@ -17,7 +17,7 @@ from eggan.data.synfacs.plan import LABEL_TOOL, DatasetRequest, make_manifest, m
 from eggan.data.synfacs.raster import rasterise
 from eggan.data.workers import spread, worker_count
 from eggan.errors import UserError
-from eggan.files import check_writable, read_json, restore_folder
+from eggan.files import check_writable, read_whole_json, restore_folder
 from eggan.progress import Progress, progress_bar, working
 
 CHUNK = 24  # pictures of one person per task: the person's shared parts are prepared once per task
@@ -99,10 +99,7 @@ def is_built(folder: Path, parameters: dict[str, object], seed: int) -> bool:
     restore_folder(folder)
     if not folder.exists():
         return False
-    try:
-        info = read_json(folder / "dataset.json")
-    except (OSError, ValueError):
-        info = None
+    info = read_whole_json(folder / "dataset.json")
     if not isinstance(info, dict):
         raise UserError(
             f"{folder} is there but is no dataset: move it away or choose another place with --out"
