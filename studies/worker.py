@@ -23,7 +23,6 @@ from eggan.method import Method
 from eggan.tracking import Store
 from eggan.training import Interrupted, TrainingFailed
 from eggan.training_run import Log
-from studies.sampling import KeyedSampler, make_pruner
 from studies.storage.liveness import (
     CLOSED_ERRORS,
     REASON,
@@ -129,8 +128,6 @@ class Worker:
 
     def run(self) -> int:
         """Run trials until the study has as many as it should; return how many were run here."""
-        self.study.pruner = make_pruner(self.context.study)
-        self.study.sampler = KeyedSampler(self.context.study)
         done = 0
         while (trial := self._next()) is not None:
             self._run(trial)
@@ -148,7 +145,7 @@ class Worker:
                 return None
             if count["settled"] >= settings.trials:
                 return None
-            return begin_trial(study, self.context.spec.space.distributions)
+            return begin_trial(study, settings)
 
     def _run(self, trial: Trial) -> None:
         """Run one trial and record its end, whatever that is; interruptions and full disks are raised."""

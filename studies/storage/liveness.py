@@ -9,19 +9,20 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from eggan.files import write_json
 from eggan.process_owner import owner_lives, owner_of_this_process, this_host
 from eggan.tracking.presence import DIED
+from studies.sampling import standing_study
+from studies.space import find_space
 from studies.storage.study_storage import STORAGE_ERRORS, set_trial_attr, set_trial_running
 from studies.storage.trials import AGAIN, ATTEMPT, Attempts, queue_again
 from studies.study_config import StudyConfig
@@ -71,7 +72,7 @@ class Watch:
             write_json({"host": this_host(), "seen": self._seen}, self._path)
 
 
-def begin_trial(study: optuna.Study, distributions: Mapping[str, BaseDistribution]) -> Trial:
+def begin_trial(study: optuna.Study, config: StudyConfig) -> Trial:
     """Return the waiting trial whose turn it is, a new one where none waits; its parameters are drawn.
 
     Optuna's own `ask` takes a repeat after all that waited before it, and runs a new trial before it has an
@@ -86,8 +87,8 @@ def begin_trial(study: optuna.Study, distributions: Mapping[str, BaseDistributio
         attempts = Attempts(trials)
         for trial in sorted(waiting, key=lambda known: (attempts.first(known).number, known.number)):
             if _take(study, trial, taker):
-                begun = Trial(study, trial._trial_id)
-                for name, distribution in distributions.items():
+                begun = Trial(standing_study(study, config, trial), trial._trial_id)
+                for name, distribution in find_space(config.space, config.also).distributions.items():
                     begun._suggest(name, distribution)
                 return begun
 

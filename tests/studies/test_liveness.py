@@ -8,7 +8,7 @@ import pytest
 from optuna.trial import TrialState
 
 from eggan.tracking import DIED
-from studies.sampling import KeyedSampler, trial_key
+from studies.sampling import trial_key
 from studies.storage import liveness
 from studies.storage.liveness import (
     BEAT,
@@ -146,15 +146,13 @@ def test_silence_is_counted_over_several_commands_of_one_machine(study, tmp_path
 
 def test_a_trial_that_died_before_it_had_parameters_is_drawn_again_as_it_would_have_been(study, watch):
     config = fake_spec().study
-    study.sampler = KeyedSampler(config)
     trial = study.ask()
     trial.set_user_attr(OWNER, DEAD)
     assert close_stale(study, config, watch) == [0]
     assert count_trials(study) == {"settled": 0, "running": 0, "waiting": 1}
-    again = study.ask(DISTRIBUTIONS)
+    again = begin_trial(study, config)
     other = create_study(fake_spec("other"), watch._path.parent / "other", "", {})
-    other.sampler = KeyedSampler(config)
-    assert again.params == other.ask(DISTRIBUTIONS).params
+    assert again.params == begin_trial(other, config).params
 
 
 def die_after(monkeypatch, study, writes):
@@ -181,21 +179,19 @@ def test_a_trial_that_died_while_it_was_drawn_is_drawn_as_it_would_have_been(
     for name, dies in (("whole", False), ("killed", True)):
         config = fake_spec(startup_trials=startup_trials).study
         study = create_study(fake_spec(name, startup_trials=startup_trials), tmp_path / name, "", {})
-        study.sampler = KeyedSampler(config)
         for value in (0.1, 0.3, 0.2):
-            study.tell(begin_trial(study, DISTRIBUTIONS), value)
+            study.tell(begin_trial(study, config), value)
         if dies:
             with monkeypatch.context() as patch:
                 patch.setattr(liveness, "owner_of_this_process", lambda: DEAD)
                 die_after(patch, study, writes)
                 with pytest.raises(KeyboardInterrupt):
-                    begin_trial(study, DISTRIBUTIONS)
+                    begin_trial(study, config)
             study = open_study_again(study)
-            study.sampler = KeyedSampler(config)
             close_stale(study, config, Watch(tmp_path / name))
-        again = begin_trial(study, DISTRIBUTIONS)
+        again = begin_trial(study, config)
         study.tell(again, 0.0)
-        drawn.append([again.params, begin_trial(study, DISTRIBUTIONS).params])
+        drawn.append([again.params, begin_trial(study, config).params])
     assert drawn[0] == drawn[1]
     assert len(drawn[0][0]) == 5
 
@@ -209,11 +205,11 @@ def test_a_reference_that_died_while_it_was_drawn_is_that_reference(tmp_path, wa
         patch.setattr(liveness, "owner_of_this_process", lambda: DEAD)
         die_after(patch, study, 4)  # taken, started, two of five parameters
         with pytest.raises(KeyboardInterrupt):
-            begin_trial(study, DISTRIBUTIONS)
+            begin_trial(study, spec.study)
     study = open_study_again(study)
     assert len(study.trials[0].params) == 2
     assert close_stale(study, spec.study, watch) == [0]
-    first, second = begin_trial(study, DISTRIBUTIONS), begin_trial(study, DISTRIBUTIONS)
+    first, second = begin_trial(study, spec.study), begin_trial(study, spec.study)
     assert first.params == paper
     assert first.user_attrs["reference"] == "paper"
     assert second.params == preset  # the repeat did not wait for it
@@ -223,8 +219,10 @@ def test_no_two_trials_share_their_random_numbers_and_a_repeat_has_those_of_its_
     config = fake_spec().study
     drawn = []
     for _ in range(8):
-        study.sampler = KeyedSampler(config)  # as each worker on each machine has its own
-        drawn.append(start(study, DEAD).params)
+        trial = begin_trial(open_study_again(study), config)  # as each worker on each machine has its own
+        trial.set_user_attr(OWNER, DEAD)
+        drawn.append(trial.params)
+    study = open_study_again(study)
     assert len({tuple(params.values()) for params in drawn}) == 8
     assert close_stale(study, config, watch) == list(range(8))
     trials = study.get_trials(deepcopy=False)
@@ -239,9 +237,8 @@ def test_a_study_that_stops_and_goes_on_draws_what_it_would_have_drawn(tmp_path)
         study = create_study(fake_spec(name), tmp_path / name, "", {})
         drawn = []
         for _ in range(6):
-            if restarts or not drawn:
-                study.sampler = KeyedSampler(config)
-            drawn.append(study.ask(DISTRIBUTIONS).params)
+            study = open_study_again(study) if restarts else study
+            drawn.append(begin_trial(study, config).params)
         return drawn
 
     assert draw("one", restarts=False) == draw("two", restarts=True)
