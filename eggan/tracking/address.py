@@ -9,8 +9,6 @@ import textwrap
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from requests.utils import get_environ_proxies, select_proxy
-
 from eggan.errors import UserError
 
 PROBE_SECONDS = 5.0
@@ -87,6 +85,8 @@ def check_answers(uri: str) -> None:
     parts = urlsplit(uri)
     host, port = parts.hostname, parts.port or PORTS.get(parts.scheme.partition("+")[0], 80)
     if parts.scheme in ("http", "https"):
+        from requests.utils import get_environ_proxies, select_proxy  # brings urllib3: a tenth of a second
+
         proxy = select_proxy(uri, get_environ_proxies(uri))  # none for a host that no_proxy names
         if proxy:
             proxy_parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")

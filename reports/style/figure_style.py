@@ -15,11 +15,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from eggan.files import write_atomically
+from reports.style.figure_font import families
 
 DPI = 200
 INK, FAINT = "#1f2933", "#cbd2d9"
 STYLE: dict[str, Any] = {
-    "font.family": "DejaVu Sans",
     "font.size": 8.0,
     "text.color": INK,
     "axes.labelcolor": INK,
@@ -89,7 +89,7 @@ def legend_columns(entries: int, most: int) -> int:
 @contextmanager
 def style() -> Iterator[None]:
     """Draw under the house style inside the block."""
-    settings: Any = _defaults() | STYLE  # the stubs want literal names
+    settings: Any = _defaults() | STYLE | {"font.family": families()}  # the stubs want literal names
     with mpl.rc_context(settings):
         yield
 

@@ -116,10 +116,29 @@ class Frame:
         names = pd.concat([self.metrics["metric"], self.not_measured["metric"]])
         return set(names.str.removeprefix(f"{split}/"))
 
+    def values(self, run_ids: Iterable[str], metric: str) -> list[float]:
+        """Return the values of a metric that these of the finished runs have."""
+        return [self._values[run, metric] for run in run_ids if (run, metric) in self._values]
+
+    @cached_property
+    def _values(self) -> Mapping[tuple[str, str], float]:
+        """By run and metric: tables ask for some hundred of them."""
+        done = self.metrics[self.metrics["state"] == "finished"].dropna(subset=["value"])
+        keys = zip(done["run_id"], done["metric"], strict=True)
+        return dict(zip(keys, done["value"].astype(float), strict=True))
+
     def reasons(self, run_ids: Iterable[str], split: str) -> pd.Series:
         """Return why some metrics of these runs have no value, by metric without the name of this split."""
-        mine = self.not_measured[self.not_measured["run_id"].isin(list(run_ids))]
-        return mine.set_index(mine["metric"].str.removeprefix(f"{split}/"))["reason"].astype(str)
+        key = (tuple(run_ids), split)
+        if key not in self._reasons:
+            mine = self.not_measured[self.not_measured["run_id"].isin(key[0])]
+            names = mine["metric"].str.removeprefix(f"{split}/")
+            self._reasons[key] = mine.set_index(names)["reason"].astype(str)
+        return self._reasons[key]
+
+    @cached_property
+    def _reasons(self) -> dict[tuple[tuple[str, ...], str], pd.Series]:
+        return {}
 
 
 def read_store(

@@ -22,6 +22,9 @@ from reports.suite.sections import Section
 
 ROWS = 8  # of images in one figure, about
 PANELS_ACROSS = 5
+CLOCKS = ("train/images_seen", "train/seconds")  # logged beside the terms; what they come to is in the costs
+TERM, TERM_MARGIN = (1.95, 1.45), (0.42, 0.24)  # panel of a term; at its left and beneath it; in inches
+LEGEND_LINE = 0.3  # height of a line of a legend, in inches
 SAME_FACES = "Faces and targets are the protocol's, the same for every method; lowest finished seed."
 Showcase = Mapping[str, np.ndarray]
 
@@ -219,24 +222,43 @@ def _heat(axes: Axes, table: np.ndarray, limit: float) -> mpl.image.AxesImage:
 def curves(frame: Frame, dataset: str) -> Picture | None:
     """Return the training curves, one panel per logged term; None where none were logged."""
     runs = frame.cells[frame.cells["dataset"] == dataset][["run_id", "method", "seed"]]
-    logged = frame.curves.merge(runs, on="run_id")
+    logged = frame.curves[~frame.curves["metric"].isin(CLOCKS)].merge(runs, on="run_id")
     counts = logged.groupby("metric")["step"].nunique()
     terms = sorted(map(str, counts.index[counts > 1]))
     if not terms:
         return None
+    methods = sorted(set(logged["method"]), key=method_rank)
+    columns = legend_columns(len(methods), 8)
     with style():
-        figure, grid = _panels(len(terms), (1.95, 1.45), (0, 0.35))
-        for axes, term in zip(grid.ravel(), terms, strict=False):
+        figure, panels = _term_panels(len(terms), LEGEND_LINE * -(-len(methods) // columns))
+        for axes, term in zip(panels, terms, strict=True):
             _curve_panel(axes, logged[logged["metric"] == term], term.removeprefix("train/"), frame.names)
-        methods = sorted(set(logged["method"]), key=method_rank)
         handles = [
             mpl.lines.Line2D([], [], color=frame.names.colour(m), label=literal(frame.names.short(m)))
             for m in methods
         ]
-        columns = legend_columns(len(methods), 8)
-        figure.legend(handles=handles, loc="outside upper center", ncols=columns, handlelength=1.4)
+        figure.legend(handles=handles, loc="upper center", ncols=columns, handlelength=1.4)
     caption = "Logged training terms against the step; one line per seed."
     return Picture(f"training-{dataset}", f"Training ({dataset})", caption, figure)
+
+
+def _term_panels(count: int, legend: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure with a panel for each of `count` terms under a legend of this height in inches.
+
+    Panels have one size and place, whatever stands at their ticks: to measure the text of some dozen panels
+    takes longer than to draw them.
+    """
+    across = min(PANELS_ACROSS, count)
+    down = -(-count // across)
+    width, height = TERM[0] * across, TERM[1] * down + legend
+    figure = Figure(figsize=(width, height))
+    panels = []
+    for place in range(count):
+        left = TERM[0] * (place % across) + TERM_MARGIN[0]
+        bottom = TERM[1] * (down - 1 - place // across) + TERM_MARGIN[1]
+        size = (TERM[0] - TERM_MARGIN[0] - 0.1, TERM[1] - TERM_MARGIN[1] - 0.24)
+        panels.append(figure.add_axes((left / width, bottom / height, size[0] / width, size[1] / height)))
+    return figure, panels
 
 
 def _curve_panel(axes: Axes, rows: pd.DataFrame, title: str, names: MethodNames) -> None:

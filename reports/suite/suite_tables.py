@@ -253,11 +253,11 @@ def _real_row(frame: Frame, section: Section) -> TableRow:
 def seed_entry(frame: Frame, group: Group, key: str, digits: int) -> Entry:
     """Return a tracked metric as mean over seeds ± standard deviation (ddof = 1), or why there is none."""
     tracked = key if key.startswith("cost/") else f"{group.split}/{key}"
-    mine = frame.metrics[frame.metrics["run_id"].isin(group.evidence.run_ids)]
-    values = mine.loc[(mine["state"] == "finished") & (mine["metric"] == tracked), "value"].dropna()
-    if not len(values):
+    values = frame.values(group.evidence.run_ids, tracked)
+    if not values:
         return Entry(words=_why_absent(frame, group, key))
-    return Entry(float(values.mean()), spread=float(values.std()), digits=digits)
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+    return Entry(float(np.mean(values)), spread=spread, digits=digits)
 
 
 def _why_absent(frame: Frame, group: Group, key: str) -> str:

@@ -1,12 +1,15 @@
-"""Files of figures: laid out once, the same places in all of them."""
+"""Files of figures: laid out once, the same places in all of them, in a font that is read fast."""
 
 import re
+import warnings
+import zlib
 
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from reports.style import figure_style
-from reports.style.figure_style import Picture, save, style
+from reports.style.figure_font import LEAN, WHOLE, families
+from reports.style.figure_style import Picture, legend_columns, save, style
 
 
 def labelled() -> Figure:
@@ -50,3 +53,42 @@ def test_text_in_a_pdf_keeps_its_font(tmp_path, monkeypatch):
     monkeypatch.setitem(figure_style.STYLE, "pdf.fonttype", 42)
     save(Picture("key", "title", "caption", labelled()), tmp_path)
     assert re.search(rb"/FontFile2 ", (tmp_path / "key.pdf").read_bytes())
+
+
+def test_the_lean_font_draws_what_the_whole_one_does(tmp_path, monkeypatch):
+    text = "AVA To fi 0123456789 (é, ß): α ± 0.5 − × “Fig. 2” … ↓ ↑ ≤ | τ-b"
+    assert families() == [LEAN, WHOLE]
+    for family in (LEAN, WHOLE):
+        monkeypatch.setattr(figure_style, "families", lambda family=family: [family])
+        with style():
+            figure = Figure(figsize=(6, 1))
+            figure.text(0.05, 0.5, text)
+        save(Picture(family, "title", "caption", figure), tmp_path)
+    assert (tmp_path / f"{LEAN}.png").read_bytes() == (tmp_path / f"{WHOLE}.png").read_bytes()
+
+
+def fonts_in(path) -> set[str]:
+    streams = re.findall(rb"stream\r?\n(.*?)endstream", path.read_bytes(), flags=re.DOTALL)
+    unpacked = [path.read_bytes()]
+    for stream in streams:
+        try:
+            unpacked.append(zlib.decompress(stream))
+        except zlib.error:
+            continue
+    return {name.decode() for part in unpacked for name in re.findall(rb"/BaseFont /(?:\w+\+)?(\S+)", part)}
+
+
+def test_other_signs_are_drawn_by_the_whole_font(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a sign that no font has is a warning
+        for name, text in (("plain", "AU 12"), ("other", "AU 12 Жизнь")):
+            with style():
+                figure = Figure(figsize=(3, 1))
+                figure.text(0.1, 0.5, text)
+            save(Picture(name, "title", "caption", figure), tmp_path)
+    assert fonts_in(tmp_path / "plain.pdf") == {"DejaVuSansLean"}
+    assert fonts_in(tmp_path / "other.pdf") == {"DejaVuSansLean", "DejaVuSans"}
+
+
+def test_the_lines_of_a_legend_are_filled_evenly():
+    assert [legend_columns(entries, 8) for entries in (0, 1, 8, 9, 16, 17)] == [1, 1, 8, 5, 8, 6]
