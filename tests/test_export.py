@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -15,10 +16,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from baselines import ganimation, homointerpgan, stargan
 from benchmarks.suites.methods import METHODS, installed_method
-from eggan import model, progress, warp
+from eggan import model, progress, warp, warp_unpaired
 from eggan.aus import AU_NUMBERS, EXPRESSIONS
 from eggan.checkpoint import model_card, save_checkpoint
 from eggan.cli import main
@@ -30,18 +32,22 @@ from eggan.edit import editing
 from eggan.errors import UserError
 from eggan.export import onnx_file
 from eggan.files import hash_files
-from eggan.method import EditRequest, MethodEntry
+from eggan.method import EditRequest, Method, MethodEntry
 from eggan.shipped.weights import DEFAULT, FOLDER, read_card
 from tests.tiny import narrow_config
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "edit_onnx.py"
 CPU = torch.device("cpu")
+UNPAIRED = {
+    **{"channels": (8, 16), "blocks": 1, "detail_channels": 8, "embedding": 8},
+    **{"image_critic_channels": (4, 8, 8, 8, 8, 1), "classifier_width": 0.25},
+}
 FILM = narrow_config(conditioning="film")
 NARROW = {
     "eggan": (model.EGGAN, FILM),
-    "eggan-w": (
-        warp.EGGANW,
-        replace(warp.ENTRY.presets["cpu"], channels=(8, 16), blocks=1, detail_channels=8, embedding=8),
+    "eggan-w-unpaired": (
+        warp_unpaired.UnpairedEGGANW,
+        replace(warp_unpaired.ENTRY.presets["cpu"], **UNPAIRED),
     ),
     "stargan": (stargan.StarGAN, replace(stargan.ENTRY.presets["cpu"], width=8, residual_blocks=1)),
     "ganimation": (
@@ -72,19 +78,27 @@ def session_of(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 
-def request(count: int) -> EditRequest:
+def request(count: int, size: int = 64) -> EditRequest:
     random = torch.Generator().manual_seed(count)
 
     def drawn(*shape: int) -> torch.Tensor:
         return torch.rand(count, *shape, generator=random)
 
-    faces, aus = drawn(3, 64, 64) * 2 - 1, drawn(17) * 5
+    faces, aus = drawn(3, size, size) * 2 - 1, drawn(17) * 5
     labels = torch.arange(count) % len(EXPRESSIONS)
-    return EditRequest(faces, 5 - aus, aus, labels, drawn(3, 64, 64) * 2 - 1)
+    return EditRequest(faces, 5 - aus, aus, labels, drawn(3, size, size) * 2 - 1)
 
 
 def test_every_method_with_weights_is_tested_here():
-    assert {name for name, entry in METHODS.items() if isinstance(entry, MethodEntry)} == set(NARROW)
+    assert {name for name, entry in METHODS.items() if isinstance(entry, MethodEntry)} == {*NARROW, "eggan-w"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def operators_are_read_once() -> Iterator[None]:
+    """Every export reads three thousand operators anew: a second that a user waits for once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(cache(ONNXRegistry.from_torchlib)))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -108,14 +122,23 @@ def beside(folder: Path) -> Path:
 @pytest.mark.parametrize("name", NARROW)
 def test_a_methods_file_answers_as_torch_at_any_batch(name, exported):
     folder = exported(name)
-    session = session_of(beside(folder))
+    method = editing.load_model(folder, installed_method, "cpu").method
+    check_answers(name, session_of(beside(folder)), method)
+
+
+@pytest.mark.slow
+def test_so_does_the_file_of_the_shipped_weights(shipped):
+    model = editing.load_shipped_model(installed_method, "cpu")
+    check_answers(model.name, session_of(shipped), model.method, model.image_size)
+
+
+def check_answers(name: str, session: onnxruntime.InferenceSession, method: Method, size: int = 64) -> None:
     assert [given.name for given in session.get_inputs()] == [
         field for field in EditRequest.__annotations__ if field in METHODS[name].reads
     ]
     assert all(value.shape[0] == "batch" for value in [*session.get_inputs(), *session.get_outputs()])
-    method = editing.load_model(folder, installed_method, "cpu").method
     for count in (1, 5):
-        asked = request(count)
+        asked = request(count, size)
         given = {field.name: getattr(asked, field.name).numpy() for field in session.get_inputs()}
         (edit,) = session.run(["edit"], given)
         assert np.abs(edit - method.edit(asked).numpy()).max() <= 1e-4
