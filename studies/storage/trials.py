@@ -63,7 +63,7 @@ def _row(trial: FrozenTrial) -> dict[str, Any]:
         "reason": attrs.get("reason", ""),
         "reference": attrs.get("reference", ""),
         "is_paper": attrs.get("reference") == "paper",
-        "feasible": feasible(trial),
+        "feasible": all(value <= 0 for value in trial.constraints.values()) if trial.constraints else None,
         "retry_of": attrs.get("retry_of"),
         "seconds": attrs.get("seconds"),
         **{f"params_{name}": value for name, value in params_of(trial).items()},
@@ -74,11 +74,6 @@ def _row(trial: FrozenTrial) -> dict[str, Any]:
 def params_of(trial: FrozenTrial) -> dict[str, Any]:
     """Return a trial's parameters; those it was queued with where it has not drawn them (all) yet."""
     return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-
-
-def feasible(trial: FrozenTrial) -> bool | None:
-    """Return whether the trial kept the floor; None where that was never read."""
-    return all(value <= 0 for value in trial.constraints.values()) if trial.constraints else None
 
 
 def retried_numbers(trials: Iterable[FrozenTrial]) -> set[int]:
