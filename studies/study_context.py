@@ -9,13 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.protocol.edit_requests import split_data
 from benchmarks.protocol.protocol_config import Protocol
-from benchmarks.protocol.true_edits import TruthCache
-from benchmarks.running.environment import BenchEnvironment, open_instruments
+from benchmarks.running.environment import BenchEnvironment, open_instruments, open_scoring
 from benchmarks.scoring.evaluate import Editor, ScoringContext, score_pairs
 from benchmarks.scoring.pair_columns import au_matrix
 from benchmarks.suites.presets import trainable
+from benchmarks.suites.suite import TWIN
 from eggan.config import from_dict, to_dict
 from eggan.data.dataset import Dataset, load_dataset
 from eggan.errors import UserError
@@ -176,9 +175,7 @@ def _scoring_context(
     protocol = Protocol(
         name="study", splits=(SPLIT,), pairs=pairs, seed=study.pairs_seed, target_splits=("train",)
     )
-    data = split_data(protocol, SPLIT, dataset, dataset)
-    truth = TruthCache(bench.cache, bench.workers, bench.render)
-    return ScoringContext(protocol, [data], instruments, truth, bench.device, bench.progress)
+    return open_scoring(protocol, bench, {TWIN: dataset}, instruments)
 
 
 def validate(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.protocol.edit_requests import split_data
+from benchmarks.protocol.protocol_config import Protocol
 from benchmarks.protocol.true_edits import TruthCache, made_once, render_synfacs
 from benchmarks.running.showcase import true_showcase
 from benchmarks.scoring.evaluate import ScoringContext
@@ -134,13 +135,12 @@ def suite_datasets(suite: Suite, bench: BenchEnvironment, build: bool = True) ->
 
 
 def open_scoring(
-    suite: Suite, bench: BenchEnvironment, datasets: Mapping[str, Dataset], instruments: Instruments
+    protocol: Protocol, bench: BenchEnvironment, datasets: Mapping[str, Dataset], instruments: Instruments
 ) -> ScoringContext:
-    """Return protocol, pairs, instruments and true-edit cache of a suite."""
-    protocol, targets = suite.protocol, datasets[TWIN]
+    """Return a protocol with its pairs, instruments and true-edit cache; `datasets` are by role."""
     with working("drawing the pairs"):
         splits = [
-            split_data(protocol, split, datasets[SPLIT_DATASETS[split]], targets)
+            split_data(protocol, split, datasets[SPLIT_DATASETS[split]], datasets[TWIN])
             for split in protocol.splits
             if SPLIT_DATASETS[split] in datasets
         ]
@@ -198,5 +198,5 @@ def open_suite(
     """Return a suite with its instruments and datasets; missing ones are rendered where `build` says so."""
     instruments = open_instruments(bench)  # first: one that is missing is said before anything is rendered
     datasets = suite_datasets(suite, bench, build)
-    scoring = open_scoring(suite, bench, datasets, instruments)
+    scoring = open_scoring(suite.protocol, bench, datasets, instruments)
     return OpenSuite(suite, bench, datasets, scoring, store, suite.budget)

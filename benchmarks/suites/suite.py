@@ -16,7 +16,8 @@ from eggan.errors import UserError
 from eggan.training import TrainingConfig
 
 TWIN, CROWD = "twin", "crowd"
-SPLIT_DATASETS = {"test": TWIN, "wide": "wide"}  # protocol split -> which SynFACS build holds its sources
+# Protocol split -> which SynFACS build holds its sources.
+SPLIT_DATASETS = {"val": TWIN, "test": TWIN, "wide": "wide"}
 CROWD_IMAGES = 88_000
 MINUTES_IMAGES = 8_000  # three minutes of two quiet cores without bf16
 QUICK_IMAGES = 38_400

@@ -129,7 +129,9 @@ class TestUnread:
         bench = dataclasses.replace(make_bench(tmp_path), dataset=rafd.folder)
         chosen = choose(InstrumentChoice("openface", "synfacs", openface), rafd, tmp_path)
         suite = dataclasses.replace(tiny_suite(), protocol=PROTOCOL)
-        return environment.open_scoring(suite, bench, environment.suite_datasets(suite, bench), chosen)
+        return environment.open_scoring(
+            suite.protocol, bench, environment.suite_datasets(suite, bench), chosen
+        )
 
     def test_they_are_left_out_and_counted(self, scoring):
         answer = evaluate(Editor(lambda request, truth: request.reference, ("reference",)), scoring)

@@ -144,7 +144,9 @@ def test_the_same_images_have_the_same_numbers_on_synfacs_and_as_photographs(tmp
         choice = InstrumentChoice(au="openface", verifier=f"lightcnn:{folder}", openface=openface)
         chosen = choose_instruments(choice, faces, "cpu", tmp_path / "cache", fake_instruments, silent)
         bench = dataclasses.replace(make_bench(tmp_path), dataset=faces.folder)
-        scoring = environment.open_scoring(SUITE, bench, environment.suite_datasets(SUITE, bench), chosen)
+        scoring = environment.open_scoring(
+            SUITE.protocol, bench, environment.suite_datasets(SUITE, bench), chosen
+        )
         passthrough = METHODS["target-passthrough"]
         results[name] = evaluate(Editor(passthrough.edit, passthrough.reads), scoring)
     rendered, photographed = results["synfacs-fake"], results["rafd"]
@@ -174,7 +176,7 @@ class TestWithoutExpressions:
         faces = write_photographs(tmp_path / "d", "mine", expression="unlabelled")
         bench = dataclasses.replace(make_bench(tmp_path), dataset=faces.folder)
         scoring = environment.open_scoring(
-            SUITE, bench, environment.suite_datasets(SUITE, bench), fake_instruments()
+            SUITE.protocol, bench, environment.suite_datasets(SUITE, bench), fake_instruments()
         )
         sources = faces.aus(np.unique(scoring.splits[0].pairs["source_row"]))
         assert (sources == 0).all()
@@ -185,7 +187,7 @@ class TestWithoutExpressions:
         faces = write_photographs(tmp_path / "d", "mine", expression="unlabelled")
         bench = dataclasses.replace(make_bench(tmp_path), dataset=faces.folder)
         scoring = environment.open_scoring(
-            SUITE, bench, environment.suite_datasets(SUITE, bench), fake_instruments()
+            SUITE.protocol, bench, environment.suite_datasets(SUITE, bench), fake_instruments()
         )
         shown = showcase(Editor(lambda request, truth: request.reference, ("reference",)), scoring)
         assert shown["names"].tolist() == [f"target {k}" for k in range(1, 9)]

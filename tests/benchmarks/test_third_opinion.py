@@ -65,7 +65,7 @@ def opened(bench, **changes):
     own = dataclasses.replace(bench, **changes)
     suite = tiny_suite()
     return environment.open_scoring(
-        suite, own, environment.suite_datasets(suite, own), environment.open_instruments(own)
+        suite.protocol, own, environment.suite_datasets(suite, own), environment.open_instruments(own)
     )
 
 
