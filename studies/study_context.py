@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.protocol.protocol_config import Protocol
-from benchmarks.running.environment import BenchEnvironment, open_instruments, open_scoring
+from benchmarks.running.environment import BenchEnvironment, open_instruments, open_scoring, render_once
 from benchmarks.scoring.evaluate import Editor, ScoringContext, score_pairs
 from benchmarks.scoring.pair_columns import au_matrix
 from benchmarks.suites.presets import trainable
@@ -103,10 +103,7 @@ def study_dataset(bench: BenchEnvironment, config: Any) -> Dataset:
     """Return the dataset of a study: the one that was named, or SynFACS, rendered where it is missing."""
     if bench.dataset is not None:
         return load_dataset(bench.dataset)
-    size = int(getattr(config, "image_size", 64))
-    folder = bench.data / f"synfacs-twin-{size}px-s0"
-    bench.build("twin", size, 0, bench.workers, folder)  # keeps one that is there
-    return load_dataset(folder)
+    return load_dataset(render_once(bench, TWIN, int(getattr(config, "image_size", 64)), 0))
 
 
 def reopen_study_context(folder: Path, bench: BenchEnvironment) -> StudyContext:

@@ -79,7 +79,11 @@ class BenchEnvironment:
 
     def dataset_folder(self, suite: Suite, role: str) -> Path:
         """Where a SynFACS build of a suite lies."""
-        return self.data / f"synfacs-{role}-{suite.image_size}px-s{suite.dataset_seed}"
+        return self.synfacs_folder(role, suite.image_size, suite.dataset_seed)
+
+    def synfacs_folder(self, role: str, size: int, seed: int) -> Path:
+        """Where a SynFACS build lies."""
+        return self.data / f"synfacs-{role}-{size}px-s{seed}"
 
 
 def named_dataset(name: Path | None, data: Path, image_size: int) -> Path | None:
@@ -107,6 +111,14 @@ def open_instruments(bench: BenchEnvironment) -> Instruments:
     )
 
 
+def render_once(bench: BenchEnvironment, role: str, size: int, seed: int) -> Path:
+    """Render a SynFACS build where it is missing, one process at a time, and return its folder."""
+    folder = bench.synfacs_folder(role, size, seed)
+    with nullcontext() if folder.exists() else made_once(folder, str(folder)):
+        bench.build(role, size, seed, bench.workers, folder)  # keeps one that has the same parameters
+    return folder
+
+
 def suite_datasets(suite: Suite, bench: BenchEnvironment, build: bool = True) -> dict[str, Dataset]:
     """Return the datasets of a suite by role, rendering missing ones; a role that cannot be had is left out.
 
@@ -126,9 +138,8 @@ def suite_datasets(suite: Suite, bench: BenchEnvironment, build: bool = True) ->
     found = {}
     for role in suite.roles:
         folder = bench.dataset_folder(suite, role)
-        if build:  # keeps a folder that was built with the same parameters
-            with nullcontext() if folder.exists() else made_once(folder, str(folder)):
-                bench.build(role, suite.image_size, suite.dataset_seed, bench.workers, folder)
+        if build:
+            render_once(bench, role, suite.image_size, suite.dataset_seed)
         if folder.exists():
             found[role] = load_dataset(folder)
     return found

@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache as artifact_repositories
@@ -12,9 +14,10 @@ from studies.storage.study_storage import open_study
 from studies.storage.trial_tracking import RUN_ID, open_study_run, settle_all, ship_study, trial_folder
 from studies.storage.trials import AGAIN, RETRY_OF, queue_forgotten, trial_frame
 from studies.study_config import read_spec
-from studies.study_context import check_settings
+from studies.study_context import check_settings, study_dataset
 from studies.study_export import read_study
 from studies.worker import Worker
+from tests.benchmarks.fakes import make_bench, make_dataset
 from tests.studies.fakes import fake_study
 from tests.studies.study_context import SMALL, TRAINING, PainterConfig, make_context, make_study
 
@@ -245,6 +248,23 @@ def test_a_budget_in_which_the_weights_do_nothing_is_refused(tmp_path):
     with pytest.raises(UserError, match="only 32 images"):
         check_settings(study, PainterConfig(), TRAINING)
     assert SMALL["min_resource"] < 32
+
+
+def test_two_studies_that_want_a_missing_dataset_render_it_once(tmp_path):
+    rendered = []
+
+    def build(split, size, seed, workers, out):
+        if not out.exists():  # the renderer, too, keeps one that is there
+            rendered.append((split, size, seed))
+            time.sleep(0.2)
+            make_dataset(out, {"train": 2, "val": 1, "test": 1})
+        return out
+
+    bench = dataclasses.replace(make_bench(tmp_path), dataset=None, build=build)
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda _: study_dataset(bench, PainterConfig()), range(2))
+    assert rendered == [("twin", 64, 0)]
+    assert one.folder == other.folder == bench.data / "synfacs-twin-64px-s0"
 
 
 def test_every_trial_is_a_run_under_the_studys_run(tmp_path):
