@@ -20,6 +20,7 @@ LIBRARIES = (
     *(
         "matplotlib",
         "mlflow",
+        "requests",
         "optuna",
         "sqlalchemy",
         "numpy",

