@@ -127,7 +127,7 @@ def cell_records(frame: Frame) -> list[dict[str, Any]]:
                 ("Machine", row["machine"]),
                 ("Data", row["dataset_digest"]),
                 ("Instruments", row["instruments"]),
-                ("Learns from", row["learns_from"]),
+                *([("Learns from", row["learns_from"])] if row["learns_from"] else []),
                 ("Protocol version", row["protocol_version"]),
             ],
             "settings": [(item.setting, item.value) for item in by_run.get(row["run_id"], [])],
