@@ -47,11 +47,11 @@ def _cell_rate(
 ) -> float | None:
     values = read_status(folder).values
     spec, rate = values.get("spec", {}), (values.get(TRAINED) or {}).get("cost/images_per_second")
-    if not rate or spec["method"] != entry.name or spec["training"]["autocast"] != precision:
+    if not rate or spec.get("method") != entry.name or spec.get("training", {}).get("autocast") != precision:
         return None
     try:
         record = read_record(folder)
-        alike = _what_costs(from_dict(entry.config, spec["config"])) == _what_costs(config)
+        alike = _what_costs(from_dict(entry.config, spec.get("config", {}))) == _what_costs(config)
     except UserError:  # a damaged record, or a config of another version
         return None
     return float(rate) if alike and record is not None and _is_of_machine(record, here) else None

@@ -124,8 +124,10 @@ def test_cells_of_another_machine_and_of_other_networks_say_nothing_of_this_spee
     finished_cell(bench, "a" * 20, 5000.0, elsewhere, longer)
     finished_cell(bench, "b" * 20, 1.0, training=longer, weight_ssim=0.0)
     finished_cell(bench, "c" * 20, 1.0, training=dataclasses.replace(longer, autocast="off"))
-    (bench.cell_folder("d" * 20)).mkdir()
-    write_json({"state": "failed"}, bench.cell_folder("d" * 20) / "cell.json")
+    for name, values in (("d", {}), ("e", {"spec": {"method": "eggan"}})):  # failed, and of an older version
+        bench.cell_folder(name * 20).mkdir()
+        trained = {"state": "failed", TRAINED: {"cost/images_per_second": 1.0}}
+        write_json(trained | values, bench.cell_folder(name * 20) / "cell.json")
     assert expected_cost(ROW, bench).source == "a guess"
 
 
