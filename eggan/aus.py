@@ -26,7 +26,9 @@ AU_NAMES: dict[int, str] = {
     26: "jaw drop",
     45: "blink",
 }
-UPPER_FACE: tuple[int, ...] = (1, 2, 4, 5, 6, 7, 45)  # brows, lids, cheeks: upper face AUs of FACS
+# What FACS calls upper and lower face AUs; 9 wrinkles the nose and takes brows and lip along
+UPPER_FACE: tuple[int, ...] = (1, 2, 4, 5, 6, 7, 45)
+LOWER_FACE: tuple[int, ...] = (10, 12, 14, 15, 17, 20, 23, 25, 26)
 AU_COUNT = len(AU_NUMBERS)
 AU_COLUMNS: tuple[str, ...] = tuple(f"au{number:02d}" for number in AU_NUMBERS)
 MAX_INTENSITY = 5.0

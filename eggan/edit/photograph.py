@@ -12,6 +12,7 @@ through. There the network is asked for what it sees itself (`eggan.edit.as_rend
 changes: a brow that it takes for a low one would be drawn over the lid otherwise.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -23,7 +24,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from eggan.aus import AU_COUNT, AU_NUMBERS, UPPER_FACE
+from eggan.aus import AU_COUNT, AU_NUMBERS, LOWER_FACE, UPPER_FACE
 from eggan.edit.editing import Model
 from eggan.errors import UserError
 from eggan.method import EditRequest, EditsLarge
@@ -37,7 +38,7 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 FEATHER = 0.12  # of half the square: where an edit fades out
 ROUNDING = 1e-3  # pixels: landmarks are float32
 KERNEL = 2  # pixels around a place that a bicubic kernel reads
-SMOOTH = 4  # the network's fields are enlarged by this much with a smooth kernel, the rest linearly
+SMOOTH = 4  # the network's fields are enlarged by up to this much with a smooth kernel, the rest linearly
 BAND = 1 << 20  # pixels that are composed at once: bounds memory
 # The change (of 2, the mean over colours) between which an edit turns from a difference into one of its own
 SMALL_CHANGE, LARGE_CHANGE = 0.15, 0.4
@@ -45,9 +46,9 @@ SMALL_CHANGE, LARGE_CHANGE = 0.15, 0.4
 LITTLE_PAINT, MUCH_PAINT = 0.1, 0.4
 HALF = 127.5  # of 255 levels
 SPREAD = 1 / 32  # of a side: what changes much takes its surroundings along
-# Where AUs of the upper face end, from the square's top, and the change of another AU from which the whole
-# face is edited
-NOSE, NOSE_TIP, OTHER_CHANGE = 0.56, 0.66, 0.5
+# Where AUs of the lower face begin and those of the upper face end, from the square's top, and the share of
+# the largest change from which another one counts in full
+BELOW_EYES, ABOVE_MOUTH, LITTLE_CHANGE = (0.46, 0.54), (0.56, 0.66), 0.2
 
 
 class PhotographEditor:
@@ -158,13 +159,19 @@ class PhotographEditor:
         return flow * seen, added * seen, _lost(own) * alone * seen
 
     def _seen(self, target_aus: Tensor) -> Tensor:
-        """Return where an edit is seen (1, 1, S, 1): above the mouth if it is of the upper face alone."""
-        upper = torch.tensor([number in UPPER_FACE for number in AU_NUMBERS], device=target_aus.device)
-        other = (target_aus - self._source_aus).abs().masked_fill(upper, 0).amax()
+        """Return where an edit is seen (1, 1, S, 1), from 0 to 1: not at the eyes if nothing but AUs of the
+        lower face changes, not at the mouth if nothing but AUs of the upper face does.
+        """
+        change = (target_aus - self._source_aus).abs()[0]
+        share = change / change.amax().clamp(min=torch.finfo(change.dtype).tiny)
+        eyes, mouth = (
+            1 - _between(share[[number not in others for number in AU_NUMBERS]].amax(), 0, LITTLE_CHANGE)
+            for others in (LOWER_FACE, UPPER_FACE)
+        )
         side = self._small.shape[-1]
-        down = (torch.arange(side, device=target_aus.device) + 0.5) / side
-        below = _between(down, NOSE, NOSE_TIP) * (1 - _between(other, 0, OTHER_CHANGE))
-        return 1 - below.view(1, 1, side, 1)
+        down = (torch.arange(side, device=change.device) + 0.5) / side
+        seen = 1 - eyes * (1 - _between(down, *BELOW_EYES)) - mouth * _between(down, *ABOVE_MOUTH)
+        return seen.view(1, 1, side, 1)
 
     @staticmethod
     def _redrawn(edited: Tensor) -> Tensor:
@@ -196,7 +203,8 @@ class PhotographEditor:
 
     def _compose(self, fields: Tensor) -> np.ndarray:
         left, top, right, bottom = self.box
-        fields = F.interpolate(fields, scale_factor=SMOOTH, mode="bicubic", align_corners=False)
+        scale = min(SMOOTH, math.ceil(self.side / fields.shape[-1]))
+        fields = F.interpolate(fields, scale_factor=scale, mode="bicubic", align_corners=False)
         rows = max(1, BAND // (right - left))
         patch = np.empty((bottom - top, right - left, 3), np.uint8)
         for start in range(top, bottom, rows):

@@ -17,7 +17,7 @@ from eggan.data.synfacs.plan import person
 from eggan.edit import as_rendered, photograph
 from eggan.edit.as_rendered import FACE, RENDERED_MEAN, RENDERED_SPREAD, AsRendered
 from eggan.edit.editing import Model, load_shipped_model
-from eggan.edit.photograph import NOSE_TIP, PhotographEditor
+from eggan.edit.photograph import ABOVE_MOUTH, BELOW_EYES, PhotographEditor
 from eggan.errors import UserError
 from eggan.faces.face import Face
 from eggan.faces.framing import EYE_DISTANCE, EYE_LINE
@@ -200,17 +200,35 @@ def test_what_stands_alone_is_drawn_with_the_aus_that_the_network_sees(monkeypat
     assert (edited[100:150, 100:200] == round(1.9 * 127.5)).all()
 
 
-def test_an_edit_of_the_upper_face_leaves_the_mouth(shipped):
+@pytest.mark.parametrize(("au", "other"), [(45, 26), (26, 45)])
+def test_an_edit_of_the_upper_face_leaves_the_mouth_and_one_of_the_mouth_the_eyes(shipped, au, other):
     picture = np.array(Image.fromarray(rendered(256)))
     editor = PhotographEditor(shipped, picture, face_of_square(0, 0, 256), np.zeros(AU_COUNT))
-    blink = np.zeros(AU_COUNT, np.float32)
-    blink[AU_NUMBERS.index(45)] = 5
-    mouth = slice(round(256 * NOSE_TIP) + 8, 256)
-    edited = editor.edit(blink)
-    assert np.array_equal(edited[mouth], picture[mouth])
-    assert np.abs(edited.astype(int) - picture)[90:130].max() > 40
-    blink[AU_NUMBERS.index(26)] = 5
-    assert np.abs(editor.edit(blink).astype(int) - picture)[mouth].max() > 40
+    wanted = np.zeros(AU_COUNT, np.float32)
+    wanted[AU_NUMBERS.index(au)] = 5
+    eyes, mouth = slice(0, round(256 * BELOW_EYES[0]) - 8), slice(round(256 * ABOVE_MOUTH[1]) + 8, 256)
+    changed, kept = (eyes, mouth) if au == 45 else (mouth, eyes)
+    edited = editor.edit(wanted)
+    assert np.array_equal(edited[kept], picture[kept])
+    assert np.abs(edited.astype(int) - picture)[changed].max() > 40
+    wanted[AU_NUMBERS.index(other)] = 5
+    assert np.abs(editor.edit(wanted).astype(int) - picture)[kept].max() > 40
+
+
+@pytest.mark.parametrize("largest", [5, 1e-3])
+def test_what_is_seen_of_an_edit_depends_on_shares_of_its_largest_change(shipped, largest):
+    """A nose wrinkles both halves; a change of a fifth counts in full, and the least one hardly."""
+    editor = PhotographEditor(shipped, rendered(128), face_of_square(0, 0, 128), np.zeros(AU_COUNT))
+    rows = {}
+    for name, changes in {"both": {9: 1}, "also": {45: 1, 26: 0.21}, "hardly": {45: 1, 26: 1e-4}}.items():
+        aus = torch.zeros(1, AU_COUNT)
+        for au, share in changes.items():
+            aus[0, AU_NUMBERS.index(au)] = share * largest
+        rows[name] = editor._seen(aus).flatten()
+    assert (rows["both"] == 1).all()
+    assert (rows["also"] == 1).all()
+    assert (rows["hardly"][: round(128 * ABOVE_MOUTH[0])] == 1).all()
+    assert (rows["hardly"][round(128 * ABOVE_MOUTH[1]) :] < 1e-5).all()
 
 
 def test_a_photograph_in_other_light_is_edited_as_that_one(shipped):
