@@ -1,12 +1,10 @@
 """`eggan instruments train | card | check`."""
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from eggan.errors import UserError
-from eggan.machine import default_workers
 from eggan.outputs import add_force_argument
 from eggan.progress import loading
 
@@ -73,31 +71,32 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 def run_train(args: argparse.Namespace) -> int:
     """Train the chosen instruments one after the other and print their cards."""
     with loading():
+        from eggan.data.workers import worker_count
         from eggan.evaluation.instruments import check_place
 
+    workers = worker_count(args.workers)
     check_place(CHOICES[args.which], args.out, args.force)
     for kind in CHOICES[args.which]:
-        card = _make_landmark_reader(args) if kind == LANDMARK_READER else _make_network(kind, args)
+        if kind == LANDMARK_READER:
+            card = _make_landmark_reader(args, workers)
+        else:
+            card = _make_network(kind, args, workers)
         print(describe(card))
     return 0
 
 
-def _make_network(kind: "Kind", args: argparse.Namespace) -> dict[str, Any]:
+def _make_network(kind: "Kind", args: argparse.Namespace, workers: int) -> dict[str, Any]:
     from eggan.config import override
     from eggan.evaluation.instrument_data import DataRecipe
     from eggan.evaluation.make_instruments import make_instrument
     from eggan.evaluation.train_instruments import RECIPES
 
-    data, workers = DataRecipe(), args.workers or default_workers()
-    if args.identities is not None:
-        data = replace(data, identities=args.identities)
-    recipe = override(RECIPES[kind], args.set)
-    if args.epochs is not None:
-        recipe = replace(recipe, epochs=args.epochs)
+    data = override(DataRecipe(), _named("identities", args.identities))
+    recipe = override(RECIPES[kind], args.set + _named("epochs", args.epochs))
     return make_instrument(kind, recipe, data, args.seed, args.data, workers, args.out)
 
 
-def _make_landmark_reader(args: argparse.Namespace) -> dict[str, Any]:
+def _make_landmark_reader(args: argparse.Namespace, workers: int) -> dict[str, Any]:
     from eggan.config import override
     from eggan.evaluation.landmark_data import LandmarkData
     from eggan.evaluation.make_landmark_reader import make_landmark_reader
@@ -105,11 +104,14 @@ def _make_landmark_reader(args: argparse.Namespace) -> dict[str, Any]:
 
     if args.which == "landmarks" and args.epochs is not None:
         raise UserError("the landmark reader is fitted in closed form: it has no --epochs")
-    data, workers = LandmarkData(), args.workers or default_workers()
-    if args.identities is not None:
-        data = replace(data, people=args.identities)
+    data = override(LandmarkData(), _named("people", args.identities))
     recipe = override(LandmarkRecipe(), args.set)
     return make_landmark_reader(recipe, data, args.seed, args.data, workers, args.out)
+
+
+def _named(field: str, value: int | None) -> list[str]:
+    """Return an option's value as a recipe's setting; none where it was not given."""
+    return [] if value is None else [f"{field}={value}"]
 
 
 def run_card(args: argparse.Namespace) -> int:
@@ -124,12 +126,13 @@ def run_card(args: argparse.Namespace) -> int:
 def run_check(args: argparse.Namespace) -> int:
     """Measure the shipped instruments again; status 1 when a figure is not the card's."""
     with loading():
+        from eggan.data.workers import worker_count
         from eggan.evaluation.make_instruments import check_instrument
         from eggan.evaluation.make_landmark_reader import check_landmark_reader
 
     differences: list[str] = []
+    wanted = args.data, worker_count(args.workers), args.renew
     for kind in CHOICES[args.which]:
-        wanted = args.data, args.workers or default_workers(), args.renew
         if kind == LANDMARK_READER:
             differences += check_landmark_reader(*wanted)
         else:

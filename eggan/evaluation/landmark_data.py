@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # importing the renderer compiles it
 
 VIEWS = ("tile-192", "tile-64", "turned-256", "turned-128", "tile-128")
 TILE, TURNED = "tile", "turned"
+PICTURES = 16  # of each person that is learnt from: eight as a tile, eight turned
 DRAWN = {TILE: 192, TURNED: 256}  # px
 LEARNT_FROM = {TILE: (192, 64), TURNED: (256, 128)}  # px: the sizes of pictures in turn
 MEASURED_ON = {TILE: (192, 128, 64), TURNED: (256, 128)}  # px: the sizes of every picture

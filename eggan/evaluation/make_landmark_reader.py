@@ -9,11 +9,12 @@ import torch
 
 from eggan.config import from_dict, to_dict
 from eggan.data.dataset import Dataset
+from eggan.errors import UserError
 from eggan.evaluation.held_out import outputs, reading_figures
 from eggan.evaluation.instrument_data import benchmark_split, dataset_hashes
 from eggan.evaluation.instrument_weights import from_storage, to_storage
 from eggan.evaluation.instruments import save_instrument
-from eggan.evaluation.landmark_data import VIEWS, LandmarkData, LandmarkTable, landmark_table
+from eggan.evaluation.landmark_data import PICTURES, VIEWS, LandmarkData, LandmarkTable, landmark_table
 from eggan.evaluation.landmark_network import LandmarkRegression
 from eggan.evaluation.landmark_reader import NAME, LandmarkReader, load_landmark_reader
 from eggan.evaluation.make_instruments import BENCHMARK_SEED, differing
@@ -25,7 +26,15 @@ TITLE = "landmark reader, ridge regression on 468 landmarks"
 def make_landmark_reader(
     recipe: LandmarkRecipe, data: LandmarkData, seed: int, folder: Path, workers: int, out: Path | None
 ) -> dict[str, Any]:
-    """Render, fit, measure and save the landmark reader; return its card."""
+    """Render, fit, measure and save the landmark reader; return its card.
+
+    Fewer pictures to learn from than components are a `UserError`.
+    """
+    if recipe.components >= data.people * PICTURES:
+        raise UserError(
+            f"{data.people} people are {data.people * PICTURES} pictures, too few for {recipe.components} "
+            "components: draw more --identities, or --set components=N"
+        )
     tables = {purpose: landmark_table(purpose, data, folder, workers) for purpose in data.populations}
     network, card = make_card(tables, recipe, data, seed, benchmark_sets(folder, workers))
     return save_instrument(NAME, network, card, out)

@@ -37,6 +37,12 @@ class LandmarkRecipe:
     )
     least_pcc: float = setting(0.5, "ours: an AU below it on validation people, in any view, is not read")
 
+    def __post_init__(self) -> None:
+        if self.features < 1 or not 1 <= self.components <= COORDINATES:
+            raise ValueError(f"features must be at least 1, and components 1 to {COORDINATES}")
+        if not self.penalties or min(self.penalties) <= 0 or self.width <= 0:
+            raise ValueError("penalties, at least one of them, and width must be above 0")
+
 
 def fit(
     training: LandmarkTable, validation: LandmarkTable, recipe: LandmarkRecipe, seed: int

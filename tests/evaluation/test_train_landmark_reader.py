@@ -10,13 +10,14 @@ import torch
 from eggan.aus import AU_COLUMNS, AU_COUNT
 from eggan.data.synfacs.plan import CROWDS, SPLIT_NAMES
 from eggan.errors import UserError
-from eggan.evaluation import instruments, metrics
+from eggan.evaluation import instrument_cards, instrument_weights, instruments, make_landmark_reader, metrics
 from eggan.evaluation.instrument_commands import describe
 from eggan.evaluation.instrument_data import DataRecipe
 from eggan.evaluation.landmark_data import (
     DRAWN,
     LEARNT_FROM,
     MEASURED_ON,
+    PICTURES,
     TILE,
     VIEWS,
     LandmarkData,
@@ -162,11 +163,82 @@ def test_epochs_are_refused(eggan, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.fixture
+def package(tables, tmp_path, monkeypatch):
+    """A package whose instruments are in a folder of the test; toy people take the place of rendered ones."""
+    drawn = dict(tables)
+    monkeypatch.setattr(
+        make_landmark_reader, "landmark_table", lambda purpose, data, folder, workers: drawn[purpose]
+    )
+    monkeypatch.setattr(make_landmark_reader, "benchmark_sets", lambda folder, workers: {})
+    for module in (instruments, instrument_cards, instrument_weights):
+        monkeypatch.setattr(module, "WEIGHTS", tmp_path / "weights")
+    return drawn
+
+
+def test_eggan_instruments_train_and_check(package, eggan, tmp_path):
+    settings = ("--identities", 20, "--set", "components=40", "--set", "features=60", "--seed", 3)
+    where = ("--which", "landmarks", "--data", tmp_path / "data")
+    status, output, error = eggan("instruments", "train", *where, *settings)
+    assert (status, error) == (0, "")
+    assert "au_landmarks: landmark reader" in output
+    card = load_landmark_reader(tmp_path / "weights").card
+    assert (card["seed"], card["data_recipe"]["people"], card["recipe"]["features"]) == (3, 20, 60)
+    assert eggan("instruments", "check", *where) == (0, "the cards hold\n", "")
+
+    package["held_out"] = toy_table(5, first=300)
+    status, output, _ = eggan("instruments", "check", *where)
+    assert status == 1
+    assert output.startswith(f"{NAME}: landmarks is another dataset than the card's\n{NAME}.tile-192.")
+    assert output.endswith(" figures differ from the cards\n")
+    assert eggan("instruments", "check", *where, "--renew")[0] == 1  # what it found, before it wrote
+    assert eggan("instruments", "check", *where) == (0, "the cards hold\n", "")
+
+
+def test_a_folder_of_ones_own_is_trained_into_and_kept(package, eggan, tmp_path):
+    words = ("instruments", "train", "--which", "landmarks", "--set", "components=40", "--set", "features=60")
+    where = ("--data", tmp_path / "data", "--out", tmp_path / "own")
+    assert eggan(*words, *where)[0] == 0
+    assert {file.name for file in (tmp_path / "own").iterdir()} == {f"{NAME}.json", f"{NAME}.safetensors"}
+    assert not (tmp_path / "weights").exists()
+    status, _, error = eggan("instruments", "train", "--which", "landmarks", "--set", "width=wide", *where)
+    assert status == 2
+    assert "width" in error
+    assert len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("--identities 1", "people, validation_people and held_out_people must be at least 2"),
+        ("--identities 3 --set components=48", "3 people are 48 pictures, too few for 48 components"),
+        ("--set components=0", "components 1 to 1404"),
+        ("--set penalties=[]", "penalties, at least one of them, and width must be above 0"),
+        ("--workers 0", "--workers must be at least 1, not 0"),
+        ("--which a --epochs 0", "epochs and batch_size must be at least 1"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_anything_is_drawn(eggan, tmp_path, words, line):
+    where = ("--data", tmp_path / "data", "--out", tmp_path / "own")
+    status, _, error = eggan("instruments", "train", "--which", "landmarks", *where, *words.split())
+    assert status == 2
+    assert line in error
+    assert len(error.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_check_of_no_workers_is_refused(eggan, tmp_path):
+    words = ("--which", "landmarks", "--workers", 0, "--data", tmp_path / "data")
+    assert eggan("instruments", "check", *words)[0] == 2
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_unseen_person_is_drawn_and_read_at_every_size():
     data, reader = LandmarkData(), load_landmark_reader()
     population, people = data.populations["held_out"]
     table = landmarks_of_person(data, population, True, people[0])
     assert table.lost == 0
+    assert len(table) == PICTURES // 2 * len(VIEWS)
     by_size = [
         reader.read(table.rows(table.view == VIEWS.index(f"tile-{size}")).landmarks)[:, reader.readable]
         for size in (192, 128, 64)
