@@ -12,7 +12,7 @@ from eggan.aus import AU_COLUMNS, EXPRESSIONS
 from eggan.data.dataset import Dataset, load_dataset, write_dataset
 from tests.copied_tables import tables_are_made_once  # noqa: F401
 from tests.fake_device import fake  # noqa: F401
-from tests.spared_work import fonts_are_drawn, no_wait_for_the_disk, spare_old_garbage  # noqa: F401
+from tests.spared_work import no_wait_for_the_disk, spare_old_garbage  # noqa: F401
 
 TINY_TRAINING = [
     word

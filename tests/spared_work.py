@@ -1,9 +1,8 @@
-"""What a test process spares and users do not: waiting for the disk, old garbage, fonts cut out of files."""
+"""What a test process spares and users do not: waiting for the disk, and looking for old garbage."""
 
 import gc
 import os
 import sqlite3
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -32,15 +31,3 @@ def no_wait_for_the_disk() -> Iterator[None]:
 def _wait_for_nothing(connection: object, _: object) -> None:
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA synchronous = OFF")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def fonts_are_drawn() -> Iterator[None]:
-    """Let a PDF hold glyphs as drawings (Type 3): to cut out a font takes five times the rest of a file."""
-    module = sys.modules.get("reports.style.figure_style")
-    if module is None:
-        yield
-        return
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(module.STYLE, "pdf.fonttype", 3)
-        yield

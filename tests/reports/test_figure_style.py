@@ -49,8 +49,7 @@ def test_a_file_shows_what_its_engine_would_have_shown(tmp_path):
     assert (tmp_path / "own.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
 
 
-def test_text_in_a_pdf_keeps_its_font(tmp_path, monkeypatch):
-    monkeypatch.setitem(figure_style.STYLE, "pdf.fonttype", 42)
+def test_text_in_a_pdf_keeps_its_font(tmp_path):
     save(Picture("key", "title", "caption", labelled()), tmp_path)
     assert re.search(rb"/FontFile2 ", (tmp_path / "key.pdf").read_bytes())
 
