@@ -1,5 +1,6 @@
 """Processes for tests that are killed or meet: forked from one that has loaded what takes three seconds."""
 
+import gc
 import multiprocessing
 from collections.abc import Callable
 from contextlib import chdir
@@ -17,10 +18,15 @@ def started(work: Callable[..., object], *given: object) -> BaseProcess:
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(LOADED))
-    process = context.Process(target=work, args=given, daemon=True)
+    process = context.Process(target=_without_old_garbage, args=(work, *given), daemon=True)
     with chdir(ROOT):
         process.start()
     return process
+
+
+def _without_old_garbage(work: Callable[..., object], *given: object) -> None:
+    gc.freeze()  # a search for garbage would copy every page that is shared with the server
+    work(*given)
 
 
 def ended(process: BaseProcess) -> int:

@@ -3,18 +3,20 @@
 import dataclasses
 import inspect
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import ClassVar
 from unittest.mock import patch
 
 import pytest
 import torch
-import torch.multiprocessing
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -37,6 +39,7 @@ from eggan.distributed import (
 from eggan.errors import UserError
 from eggan.training import TrainingConfig, make_batch
 from tests.conftest import TINY_TRAINING
+from tests.forked import ended, started
 from tests.test_conformance import TINY, TRAINED
 from tests.tiny import context, tiny_dataset
 
@@ -90,11 +93,23 @@ def gradients(name: str, folder: Path, ours: Processes, draws=lambda step: nullc
     return list(Recorded.gradients)
 
 
-def one_of_two(rank: int, folder: Path, ports: tuple[int, int]) -> None:
-    """What each process does: join, train every method, keep its gradients; train as the command does."""
+def in_two_processes(work: Callable[..., None], *given: object) -> list[BaseProcess]:
+    """Start `work(*given)` in two processes that know of each other as torchrun's do."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return [started(one_of_two, rank, port, work, given) for rank in range(COUNT)]
+
+
+def one_of_two(rank: int, port: int, work: Callable[..., None], given: tuple[object, ...]) -> None:
     torch.set_num_threads(1)
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(ports[0]), WORLD_SIZE=str(COUNT))
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), WORLD_SIZE=str(COUNT))
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), GLOO_SOCKET_IFNAME="lo")
+    work(rank, *given)
+
+
+def work_together(rank: int, folder: Path) -> None:
+    """Train every method with the other process, and keep the gradients and what was exchanged."""
     with joined("cpu") as device:
         assert (device, processes()) == ("cpu", Processes(rank, COUNT))
         found = {name: gradients(name, folder, processes()) for name in TRAINED}
@@ -103,9 +118,11 @@ def one_of_two(rank: int, folder: Path, ports: tuple[int, int]) -> None:
         found["copied"] = torch.full((2, 3), float(rank))
         copy_from_leader(iter([found["copied"]]))
     torch.save(found, folder / f"{rank}.pt")
+
+
+def train_by_command(rank: int, folder: Path, out: str) -> None:
     os.chdir(folder)
-    os.environ["MASTER_PORT"] = str(ports[1])
-    assert main([*TRAINING, "--out", "whole"]) == 0
+    sys.exit(main([*TRAINING, "--out", out]))
 
 
 class DrawsOfBoth(TorchFunctionMode):
@@ -154,9 +171,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def both(folder):
     """What two processes have after training every method together."""
-    with socket.socket() as one, socket.socket() as other:
-        ports = tuple(free.bind(("127.0.0.1", 0)) or free.getsockname()[1] for free in (one, other))
-    torch.multiprocessing.spawn(one_of_two, (folder, ports), nprocs=COUNT)
+    assert [ended(process) for process in in_two_processes(work_together, folder)] == [0] * COUNT
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(COUNT)]
 
 
@@ -207,18 +222,22 @@ def saved_step(folder: Path) -> int:
 
 
 @pytest.mark.slow
-def test_torchrun_trains_tracks_once_and_goes_on_after_an_interruption(folder, both):
-    halves = torchrun(*TRAINING, "--out", "halves", cwd=folder)
+def test_torchrun_tracks_once_and_goes_on_after_an_interruption(folder):
+    """Each process gets the signal that torchrun hands on; what it then starts goes on from there."""
+    whole = in_two_processes(train_by_command, folder, "whole")
+    halves = in_two_processes(train_by_command, folder, "halves")
     deadline = time.monotonic() + 300
     while saved_step(folder / "halves") < 3 and time.monotonic() < deadline:
         time.sleep(0.05)
-    halves.terminate()
-    halves.communicate(timeout=60)
+    for process in halves:
+        process.terminate()
+    assert all(ended(process) not in (0, -signal.SIGTERM) for process in halves)  # they stopped by themselves
     assert 3 <= saved_step(folder / "halves") < TRAINED_STEPS
     rest = torchrun(*TRAINING, "--out", "halves", "--resume", cwd=folder)
     printed, _ = rest.communicate(timeout=300)
     assert rest.returncode == 0, printed
     assert printed.count(f"{COUNT * TRAINED_STEPS} images in") == 1  # the leader speaks for both
     assert len(list((folder / "halves").glob("**/metrics*"))) == 1
+    assert [ended(process) for process in whole] == [0] * COUNT
     ends = [(folder / name / "weights.safetensors").read_bytes() for name in ("whole", "halves")]
     assert ends[0] == ends[1]

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from baselines.lightcnn import build_network, embed, load_lightcnn, to_grey
 from eggan.checkpoint import ModelCard, save_checkpoint
 from eggan.errors import UserError
-from eggan.networks import parameter_count
+from eggan.networks import channels_last, parameter_count
 from tests.baselines.filling import agrees, fill, filled
 
 GREY = (filled(2, 1, 128, 128) + 1) / 2
@@ -49,7 +49,7 @@ def test_an_imported_folder_loads_frozen(tmp_path):
     save_checkpoint(tmp_path, ModelCard("lightcnn", 1, {"variant": "9"}, 128), network.state_dict())
     loaded = load_lightcnn(tmp_path)
     assert not any(p.requires_grad for p in loaded.parameters())
-    assert torch.equal(loaded(GREY), network(GREY))
+    assert torch.equal(loaded(GREY), channels_last(network)(GREY))
 
 
 def test_other_folders_are_refused(tmp_path):
