@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from reports.style.figure_style import literal, style
 
-LABEL_CHARACTERS = 24  # in one line of the label of a row
-TILE, LABEL, GAP, TOP = 0.82, 1.15, 0.12, 0.26  # the parts of a figure, in inches
+LABEL_CHARACTERS = 18  # in one line of the label of a row
+TILE, LABEL, GAP, TOP = 0.82, 1.36, 0.12, 0.26  # the parts of a figure, in inches
 ImageRow = tuple[str, list[np.ndarray | None]]  # its label and images, None where a place stays empty
 
 

@@ -10,6 +10,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from reports.style import figure_style
 from reports.style.figure_font import LEAN, WHOLE, families
 from reports.style.figure_style import Picture, legend_columns, save, style
+from reports.style.image_rows import LABEL_CHARACTERS, TILE, image_rows
+from reports.suite.method_names import METHOD_TITLES
 
 
 def labelled() -> Figure:
@@ -87,6 +89,20 @@ def test_other_signs_are_drawn_by_the_whole_font(tmp_path):
             save(Picture(name, "title", "caption", figure), tmp_path)
     assert fonts_in(tmp_path / "plain.pdf") == {"DejaVuSansLean"}
     assert fonts_in(tmp_path / "other.pdf") == {"DejaVuSansLean", "DejaVuSans"}
+
+
+def test_no_methods_name_leaves_its_place_beside_a_row_of_images():
+    labels = [
+        *METHOD_TITLES.values(),
+        "IMG_20261126_181512"[:LABEL_CHARACTERS],
+        "a method with a very long name of five lines at least",
+    ]
+    figure = image_rows([(label, [None]) for label in labels], ["source"], 1)
+    with style():
+        figure.draw_without_rendering()
+        boxes = [text.get_window_extent() for text in figure.texts[: len(labels)]]
+    assert min(box.x0 for box in boxes) >= 0
+    assert all(box.height <= TILE * figure.dpi for box in boxes)
 
 
 def test_the_lines_of_a_legend_are_filled_evenly():
