@@ -224,6 +224,8 @@ def test_results_come_home_into_cells_tracking_and_reports(node_results, tmp_pat
     frame = read_store(tracking.open_store(None, runs), "tiny", {}, silent)
     assert set(frame.cells["state"]) == {"finished"}
     assert len(frame.cells) == 5
+    assert "train/val/au_mse" in set(frame.curves["metric"])  # what says whether a curve has flattened
+    assert len(frame.showcases) == 4  # of all but the mean AU, which answers with no image
     head = dict(facts(frame))
     assert f"{read_budget(node_results, 'tiny').images:,} images per method" in head["Budget"]
     assert head["Budget"].startswith("1.66667 minutes in all, ")
