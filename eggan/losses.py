@@ -8,12 +8,15 @@ functions return what the discriminator *minimises*, the `*_generator` functions
 
 import warnings
 from collections.abc import Callable, Sequence
+from functools import reduce
 from types import MappingProxyType
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from pytorch_msssim import ms_ssim, ssim
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from eggan.aus import LEVELS
 from eggan.networks import au_levels
@@ -122,7 +125,21 @@ def eq6_ms_ssim(rebuilt: Tensor, image: Tensor, window: int) -> Tensor:
         weights = constants(MS_SSIM_WEIGHTS, a.device)
         with warnings.catch_warnings():  # the package copies them, and would rather be given a list
             warnings.filterwarnings("ignore", "To copy construct from a tensor")
-            return 1 - ms_ssim(a, b, data_range=1.0, win=_gaussian(a, window), weights=weights)
+            with _ProductOnDevice():
+                return 1 - ms_ssim(a, b, data_range=1.0, win=_gaussian(a, window), weights=weights)
+
+
+class _ProductOnDevice(TorchFunctionMode):
+    """Multiplies factors one by one: the gradient of `torch.prod` asks the host whether one of them is 0,
+    which makes a GPU's queue of work wait, and keeps a step from being recorded.
+    """
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if function is torch.prod:
+            return reduce(torch.mul, args[0].unbind(**kwargs))
+        return function(*args, **(kwargs or {}))
 
 
 def _gaussian(images: Tensor, size: int) -> Tensor:

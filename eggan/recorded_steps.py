@@ -114,10 +114,9 @@ class Steps:
         inputs = self.inputs
         try:
             self.recordings[kind] = self.record(lambda: self._launch(inputs, kind), self.generator)
-        except RuntimeError as error:
-            print(
-                f"a step ({kind}) cannot be recorded, so all are launched kernel by kernel: {one_line(error)}"
-            )
+        except RuntimeError as error:  # what ends a recording comes after what broke it
+            why = one_line(error.__context__ or error)
+            print(f"a step ({kind}) cannot be recorded, so all are launched kernel by kernel: {why}")
             self.recordings, self.generator = {}, None
             for network in getattr(self.method, "networks", {}).values():
                 network.zero_grad(set_to_none=True)  # gradients may lie in memory of the broken recording

@@ -3,6 +3,7 @@
 An installation without pyarrow, such as that of a GPU node, keeps its tables as CSV in the place of parquet.
 """
 
+import json
 from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:  # both take a while to import
 
 CSV = ".csv"
 TEXT = "text"  # a column's kind in CSV, where it is none of numpy's
+PANDAS = "3.1.1"  # named in every file, whatever wrote it: datasets are known by the hash of their files
 KINDS = ("int64", "int32", "float64", "float32", "bool", "boolean")  # the last one may lack values
 
 
@@ -26,12 +28,23 @@ def write_table(frame: "pd.DataFrame", path: Path) -> Path:
     CSV has the same name with another ending, and the kind of each column in its heading: `score:float64`.
     """
     if find_spec("pyarrow") is not None:
-        write_atomically(path, lambda staged: frame.to_parquet(staged, index=False))
+        write_atomically(path, lambda staged: _write_parquet(frame, staged))
         return path
     headings = [f"{name}:{_kind(frame, name)}" for name in frame.columns]
     path = path.with_suffix(CSV)
     write_atomically(path, lambda staged: frame.to_csv(staged, index=False, header=headings))
     return path
+
+
+def _write_parquet(frame: "pd.DataFrame", path: Path) -> None:
+    """Write as pandas does, but for the version of pandas, which would change the hash of equal data."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    notes = dict(table.schema.metadata)
+    notes[b"pandas"] = json.dumps(json.loads(notes[b"pandas"]) | {"pandas_version": PANDAS}).encode()
+    pq.write_table(table.replace_schema_metadata(notes), path)
 
 
 def _kind(frame: "pd.DataFrame", name: str) -> str:

@@ -141,6 +141,21 @@ def test_eq6_of_a_change_of_contrast_is_its_closed_form(contrast):
     assert losses.eq6_l1(contrast * image, image).item() == pytest.approx((1 - contrast) * 0.8, rel=1e-5)
 
 
+def test_the_gradient_of_eq6_asks_the_host_for_nothing():
+    """That of `torch.prod` and `cumprod` asks whether a factor is 0; no tool sees it on a CPU."""
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    rebuilt = (0.9 * image).requires_grad_()
+    waiting, seen = [losses.eq6_ms_ssim(rebuilt, image, 3).grad_fn], set()
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            waiting.extend(following for following, _ in node.next_functions)
+    names = {node.name() for node in seen}
+    assert "MulBackward0" in names
+    assert not any("prod" in name.lower() for name in names)
+
+
 def test_eq6_ms_ssim_ignores_autocast():
     torch.manual_seed(0)
     image = torch.rand(2, 3, 64, 64) * 2 - 1

@@ -4,15 +4,28 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.pandas_compat
 import pyarrow.parquet as pq
 import pytest
 
 from eggan.errors import UserError
-from eggan.tables import read_csv_table, read_table, table_file, write_table
+from eggan.tables import PANDAS, read_csv_table, read_table, table_file, write_table
 
 PLAIN = pd.DataFrame(
     {"name": ["a", None, "\u00e9"], "count": [1, 2, 3], "score": [0.5, float("nan"), -1.0], "is": [True] * 3}
 )
+
+
+class OtherPandas:
+    """What pyarrow asks pandas for, of a pandas of another version."""
+
+    version = "2.0.9"
+
+    def __init__(self, own):
+        self._own = own
+
+    def __getattr__(self, name):
+        return getattr(self._own, name)
 
 
 def written(path: Path, **columns: pa.Array) -> Path:
@@ -115,6 +128,21 @@ def test_without_pyarrow_a_table_is_csv_and_the_same_table_again(tmp_path, monke
     pd.testing.assert_frame_equal(read_csv_table(written), TYPED, check_exact=True)
     with pytest.raises(ValueError, match="the column 'name' holds other things than text or numbers"):
         write_table(PLAIN, tmp_path / "t.parquet")
+
+
+def test_equal_tables_are_equal_files_whatever_pandas_wrote_them(tmp_path, monkeypatch):
+    frame = pd.DataFrame({"name": ["a", "b"], "value": [0.5, 1.5], "group": [1, 2]})
+    other = tmp_path / "other.parquet"
+    with monkeypatch.context() as patch:
+        patch.setattr(pyarrow.pandas_compat, "_pandas_api", OtherPandas(pyarrow.pandas_compat._pandas_api))
+        frame.to_parquet(tmp_path / "theirs.parquet", index=False)
+        write_table(frame, other)
+    assert b"2.0.9" in (tmp_path / "theirs.parquet").read_bytes()
+    ours = write_table(frame, tmp_path / "ours.parquet")
+    assert ours.read_bytes() == other.read_bytes()
+    if pd.__version__ == PANDAS:
+        frame.to_parquet(tmp_path / "plain.parquet", index=False)
+        assert ours.read_bytes() == (tmp_path / "plain.parquet").read_bytes()
 
 
 def test_with_pyarrow_a_table_is_parquet(tmp_path):
