@@ -50,6 +50,9 @@ SPREAD = 1 / 32  # of a side: what changes much takes its surroundings along
 # seen in full from the second one. Lower brows are at 0.33 to 0.37 there, lids at 0.39 to 0.44
 BROWS, EYES, MOUTH = (0.355, 0.395), (0.46, 0.54), (0.66, 0.56)
 REACH = (((1, 2, 4, 9), *BROWS), ((*UPPER_FACE, 9), *EYES), ((*LOWER_FACE, 9), *MOUTH))
+# How far below a place skin lies, in half squares (x, y): the cheek below a lid, the chin below lips; and the
+# levels of 255 beyond which detail is an edge
+SKIN_BELOW, GRAIN = (0.0, 0.26), 12
 LITTLE_CHANGE = 0.2  # the share of the largest change from which another one counts in full
 
 
@@ -133,8 +136,8 @@ class PhotographEditor:
     # --- at the network's size
 
     def _fields(self, request: EditRequest) -> Tensor:
-        """Return what is composed, (1, 6, S, S) on the CPU: flow (2, half squares), how much is kept of the
-        moved pixels (1), and what is added to them (3, of 255 levels).
+        """Return what is composed, (1, 7, S, S) on the CPU: flow (2, half squares), how much is kept of the
+        moved pixels (1), what is added to them (3, of 255 levels), and how much grain this gets (1).
         """
         method = self._model.method
         if not isinstance(method, EditsLarge):
@@ -142,10 +145,12 @@ class PhotographEditor:
         if self._known is None:
             parts = method.parts(self._small, request.target_aus)
             flow, added, lost = parts.flow, _added(parts), _lost(parts)
+            grain = torch.zeros_like(lost)
         else:
             flow, added, lost = self._difference(self._known, request.target_aus)
+            grain = lost
         painted = lost * (warp(self._small, flow) + 1) + added
-        return torch.cat([flow, 1 - lost, painted * HALF], 1).float().cpu()
+        return torch.cat([flow, 1 - lost, painted * HALF, grain], 1).float().cpu()
 
     def _difference(self, known: "AsRendered", target_aus: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return flow, what is added to the moved pixels, and how much of these is lost."""
@@ -176,7 +181,8 @@ class PhotographEditor:
     @staticmethod
     def _redrawn(edited: Tensor) -> Tensor:
         """Return what is composed of an edit (1, 3, S, S) that shows the whole square anew."""
-        return torch.cat([torch.zeros_like(edited), (edited + 1) * HALF], 1).float().cpu()
+        nothing = torch.zeros_like(edited)
+        return torch.cat([nothing, (edited + 1) * HALF, nothing[:, :1]], 1).float().cpu()
 
     @cached_property
     def _known(self) -> "AsRendered | None":
@@ -203,8 +209,7 @@ class PhotographEditor:
 
     def _compose(self, fields: Tensor) -> np.ndarray:
         left, top, right, bottom = self.box
-        scale = min(SMOOTH, math.ceil(self.side / fields.shape[-1]))
-        fields = F.interpolate(fields, scale_factor=scale, mode="bicubic", align_corners=False)
+        fields = self._enlarged(fields)
         rows = max(1, BAND // (right - left))
         patch = np.empty((bottom - top, right - left, 3), np.uint8)
         for start in range(top, bottom, rows):
@@ -212,13 +217,19 @@ class PhotographEditor:
             patch[start - top : stop - top] = self._compose_band(fields, (left, start, right, stop))
         return patch
 
+    def _enlarged(self, fields: Tensor) -> Tensor:
+        scale = min(SMOOTH, math.ceil(self.side / fields.shape[-1]))
+        return F.interpolate(fields, scale_factor=scale, mode="bicubic", align_corners=False)
+
     def _compose_band(self, fields: Tensor, box: Box) -> np.ndarray:
         left, top, right, bottom = box
         grid, window = self._grid(box)
         fields = F.grid_sample(fields, grid, padding_mode="border", align_corners=False)
-        flow, kept, painted = fields.split((2, 1, 3), 1)
+        flow, kept, painted, grain = fields.split((2, 1, 3, 1), 1)
         source = _levels(self._photograph[top:bottom, left:right])
         edited = kept * self._moved(grid, flow * window) + painted
+        if grain.any():
+            edited = edited + grain.clamp(0, 1) * self._detail(grid)
         faded = source + window * (edited - source)
         return faded[0].permute(1, 2, 0).round_().clamp_(0, 255).to(torch.uint8).numpy()
 
@@ -247,6 +258,20 @@ class PhotographEditor:
         read = _levels(self._photograph[top:bottom, left:right])
         places = (places - corner) / size * 2 - 1
         return F.grid_sample(read, places, mode="bicubic", padding_mode="border", align_corners=False)
+
+    def _detail(self, grid: Tensor) -> Tensor:
+        """Return (1, 3, h, w), of 255 levels, what the photograph holds that the network is too small to see,
+        from skin below each place: what is painted has none of it.
+        """
+        below = grid.new_tensor(SKIN_BELOW)
+        coarse = F.grid_sample(self._coarse, grid + below, padding_mode="border", align_corners=False)
+        fine = self._moved(grid, below.view(1, 2, 1, 1)) - coarse
+        return fine.clamp(-GRAIN, GRAIN)
+
+    @cached_property
+    def _coarse(self) -> Tensor:
+        """What the network sees, enlarged: (1, 3, h, w) on the CPU, of 255 levels."""
+        return self._enlarged((self._small.float().cpu() + 1) * HALF)
 
     def _box_around(self, low: Tensor, high: Tensor) -> Box:
         """Return the part of the photograph that is read for places from `low` to `high`, both (x, y)."""

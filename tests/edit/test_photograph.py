@@ -17,7 +17,7 @@ from eggan.data.synfacs.plan import person
 from eggan.edit import as_rendered, photograph
 from eggan.edit.as_rendered import FACE, RENDERED_MEAN, RENDERED_SPREAD, AsRendered
 from eggan.edit.editing import Model, load_shipped_model
-from eggan.edit.photograph import BROWS, EYES, MOUTH, PhotographEditor
+from eggan.edit.photograph import BROWS, EYES, GRAIN, MOUTH, PhotographEditor
 from eggan.errors import UserError
 from eggan.faces.face import Face
 from eggan.faces.framing import EYE_DISTANCE, EYE_LINE
@@ -161,8 +161,9 @@ def known(aus: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_small_change_is_a_difference_and_a_large_one_stands_alone(monkeypatch):
-    """Of what the network would do at the AUs that are shown, where it changes little."""
+    """Of what the network would do at the AUs that are shown, where it changes little; but for the grain."""
     known(np.zeros(AU_COUNT), monkeypatch)
+    monkeypatch.setattr(photograph, "GRAIN", 0)
     picture = texture(300, 300)
     face = face_of_square(50, 60, 192)
     shown = np.zeros(AU_COUNT)
@@ -191,8 +192,8 @@ def test_what_stands_alone_is_drawn_with_the_aus_that_the_network_sees(monkeypat
         return (0, 0, 0.9, float(aus[3] > 2))
 
     model = Model("drawn", Drawn(draw), SIDE, ("source", "target_aus"))
-    editor = PhotographEditor(model, texture(300, 300), face_of_square(50, 60, 192), shown)
-    edited = editor.edit(wanted)
+    picture = np.full((300, 300, 3), 90, np.uint8)
+    edited = PhotographEditor(model, picture, face_of_square(50, 60, 192), shown).edit(wanted)
     own = np.where(wanted == 4, 1, wanted / 4)
     own[3] = 3
     for expected, drawn in zip((shown, seen, wanted, own), asked, strict=True):
@@ -258,7 +259,25 @@ def test_what_is_painted_is_as_far_from_the_face_as_it_is_in_renders():
     top, bottom, left, right = (round(SIDE * part) for part in FACE)
     seen = photograph.framed(picture, face, SIDE)[top:bottom, left:right]
     expected = (seen.mean((0, 1)) - 3.5 * seen.std((0, 1))).clip(0, 255)
-    assert np.abs(edited[90:210, 80:180] - expected).max() < 2
+    painted = edited[90:210, 80:180]
+    assert np.abs(painted - expected).max() < GRAIN + 2
+    assert np.abs(painted.mean((0, 1)) - expected).max() < 1
+
+
+def test_what_is_painted_has_the_grain_of_the_skin_below(monkeypatch):
+    known(np.zeros(AU_COUNT), monkeypatch)
+    model = Model("drawn", Drawn(lambda aus: (0, 0, 0.9, float(aus.sum() > 20))), SIDE, ("target_aus",))
+    noise = np.random.default_rng(0).normal(0, 4, (400, 400, 1))
+    noise[:200] = 0
+    painted = {}
+    for name, grain in {"smooth": 0, "rough": noise}.items():
+        picture = np.rint(np.full((400, 400, 3), 90) + grain).astype(np.uint8)
+        editor = PhotographEditor(model, picture, face_of_square(8, 8, 384), np.zeros(AU_COUNT))
+        painted[name] = editor.edit(SMILE + 1)[100:300, 100:300].astype(float)
+    assert (painted["smooth"] == round(1.9 * 127.5)).all()
+    assert painted["rough"][:40].std() == 0  # 50 pixels further down there is none either
+    assert painted["rough"][60:, :, 0].std() == pytest.approx(4, rel=0.15)
+    assert painted["rough"].mean() == pytest.approx(round(1.9 * 127.5), abs=0.5)
 
 
 def test_a_framed_face_of_the_networks_size_is_edited_as_the_network_edits_it(shipped):
