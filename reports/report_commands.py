@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,28 +54,44 @@ def register(subparsers: Any) -> None:
 
 def run_build(args: argparse.Namespace) -> int:
     """Build a report, or keep one that was made of the same, and print its overview."""
-    with loading():
-        from reports.style.html import PAGE
-        from reports.style.report_record import kept_summary
-        from reports.suite.frame import read_frame
-        from reports.suite.report_inputs import inputs_digest
+    from reports.style.html import PAGE
+    from reports.style.report_record import kept_summary_of, remember_source
+    from reports.suite.store_source import source_digest
 
     if args.frame and (args.suite or args.tracking_uri):
         raise UserError("--frame holds one suite already: leave out --suite and --tracking-uri")
     out = args.out or args.runs / "report"
     check_writable(out)
-    frame = read_frame(args.frame) if args.frame else _tracked(args)
-    summary = kept_summary(out, inputs_digest(frame))
-    made = summary is None
-    if summary is None:
-        with loading():
-            from reports.suite.suite_report import build
-
-        summary = build(frame, out, progress_bar).summary
-    kept = "" if made else "  (kept: made of the same runs by the same code)"
+    cards = {} if args.frame else instrument_cards()
+    place = None if args.frame else (args.runs, args.tracking_uri, args.suite, cards)
+    source = place and source_digest(*place)
+    summary = source and kept_summary_of(out, source)
+    kept = bool(summary)
+    if not summary:
+        summary, kept = _made(args, cards, out)
+    if place and source and source == source_digest(*place):  # nobody wrote to the store meanwhile
+        remember_source(out, source)
+    note = "  (kept: made of the same runs by the same code)" if kept else ""
     page = (out / PAGE).resolve().as_uri()
-    print("\n".join(["", summary, "", f"report  {page}{kept}", f"runs    {command('ui')}"]))
+    print("\n".join(["", summary, "", f"report  {page}{note}", f"runs    {command('ui')}"]))
     return 0
+
+
+def _made(args: argparse.Namespace, cards: Mapping[str, Any], out: Path) -> tuple[str, bool]:
+    """Read the runs, build their report unless `out` holds it, and return its overview and whether it did."""
+    with loading():
+        from reports.style.report_record import kept_summary
+        from reports.suite.frame import read_frame
+        from reports.suite.report_inputs import inputs_digest
+
+    frame = read_frame(args.frame) if args.frame else _tracked(args, cards)
+    summary = kept_summary(out, inputs_digest(frame))
+    if summary is not None:
+        return summary, True
+    with loading():
+        from reports.suite.suite_report import build
+
+    return build(frame, out, progress_bar).summary, False
 
 
 def run_export(args: argparse.Namespace) -> int:
@@ -83,7 +100,7 @@ def run_export(args: argparse.Namespace) -> int:
         from reports.suite.frame import write_frame
 
     check_writable(args.folder)
-    print(f"frame written to {write_frame(_tracked(args), args.folder)}")
+    print(f"frame written to {write_frame(_tracked(args, instrument_cards()), args.folder)}")
     return 0
 
 
@@ -116,13 +133,13 @@ def run_photos(args: argparse.Namespace) -> int:
     return 0
 
 
-def _tracked(args: argparse.Namespace) -> "Frame":
+def _tracked(args: argparse.Namespace, cards: Mapping[str, Any]) -> "Frame":
     with loading():
         from eggan import tracking
         from reports.suite.frame import read_store
 
     store = tracking.read_store(args.tracking_uri, args.runs, suite=args.suite)
-    return read_store(store, args.suite, instrument_cards(), progress_bar)
+    return read_store(store, args.suite, cards, progress_bar)
 
 
 def instrument_cards() -> dict[str, dict[str, Any]]:

@@ -5,6 +5,7 @@ renamed or copied.
 """
 
 import atexit
+import hashlib
 import shutil
 import sqlite3
 import tempfile
@@ -13,11 +14,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from eggan.errors import UserError
-from eggan.files import is_writable, locked, write_atomically
+from eggan.files import hash_files, is_writable, locked, write_atomically
 from eggan.tracking.address import SQLITE
 
 BUSY_SECONDS = 60  # how long a writer waits for another one's lock; SQLite's own default is 5
 ARTIFACTS = "artifacts"
+DATABASE = "mlflow.db"
+JOURNALS = ("", "-wal", "-journal")  # SQLite's files: what is written stands in one of them
 LOCK = ".store.lock"
 TABLES = {"runs": ("run_uuid", "artifact_uri"), "logged_models": ("model_id", "artifact_location")}
 
@@ -25,6 +28,18 @@ TABLES = {"runs": ("run_uuid", "artifact_uri"), "logged_models": ("model_id", "a
 def artifact_place(runs: Path) -> str:
     """Return the URI of the folder of a local store's artifacts."""
     return (runs / ARTIFACTS).resolve().as_uri()
+
+
+def content_digest(runs: Path) -> str:
+    """Return a sha256 over what a runs folder's own store holds: its file, and the scores of its runs.
+
+    A file that cannot be read, or goes while it is read, is an `OSError`.
+    """
+    files = [Path(f"{runs / DATABASE}{ending}") for ending in JOURNALS]
+    files = [path for path in files if path.exists() or path.name == DATABASE]
+    files += sorted(path for path in (runs / ARTIFACTS).glob("*/artifacts/scores/*") if path.is_file())
+    listed = [(path.relative_to(runs).as_posix(), hash_files([path])) for path in files]
+    return hashlib.sha256(repr(listed).encode()).hexdigest()
 
 
 def is_own(database: Path, runs: Path) -> bool:

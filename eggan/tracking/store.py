@@ -38,7 +38,7 @@ EXPERIMENT = "eggan-benchmark"
 SINGLE = "eggan-single"  # single trainings and studies are apart, so that no report mixes them
 STUDIES = "eggan-studies"
 EXPERIMENTS = (EXPERIMENT, SINGLE, STUDIES)
-DATABASE = "mlflow.db"
+DATABASE = local.DATABASE
 STORE_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
 
 

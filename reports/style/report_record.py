@@ -16,7 +16,7 @@ import benchmarks
 import eggan
 import reports
 import studies
-from eggan.files import files_in, hash_files, read_whole_json
+from eggan.files import files_in, hash_files, read_whole_json, write_atomically
 
 RECORD = "report.json"
 PACKAGES = (eggan, baselines, benchmarks, studies, reports)
@@ -43,8 +43,7 @@ def code_digest() -> str:
 
 def write_record(folder: Path, inputs: str, summary: str) -> None:
     """Write into a finished report what it was made of, and what the terminal shows of it."""
-    record = {"inputs": inputs, "summary": summary, "files": _hashes(folder)}
-    (folder / RECORD).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    _write(folder, {"inputs": inputs, "summary": summary, "files": _hashes(folder)})
 
 
 def kept_summary(folder: Path, inputs: str) -> str | None:
@@ -61,6 +60,22 @@ def kept_summary(folder: Path, inputs: str) -> str | None:
         return None
 
 
+def kept_summary_of(folder: Path, source: str) -> str | None:
+    """Return what `kept_summary` does, where the report's runs lay in this very `source` when it was made."""
+    record = _read(folder)
+    known = record is not None and record.get("source") == source
+    return kept_summary(folder, str(record["inputs"])) if record is not None and known else None
+
+
+def remember_source(folder: Path, source: str) -> None:
+    """Add to a report's record where its runs lay: the next one need not read them to know that they are the
+    same.
+    """
+    record = _read(folder)
+    if record is not None and record.get("source") != source:
+        _write(folder, {**record, "source": source})
+
+
 def has_record(folder: Path) -> bool:
     """Return whether the folder's `report.json` is ours."""
     return _read(folder) is not None
@@ -68,8 +83,13 @@ def has_record(folder: Path) -> bool:
 
 def _read(folder: Path) -> Mapping[str, object] | None:
     record = read_whole_json(folder / RECORD)
-    ours = isinstance(record, dict) and record.keys() == {"inputs", "summary", "files"}
+    ours = isinstance(record, dict) and record.keys() - {"source"} == {"inputs", "summary", "files"}
     return record if ours else None
+
+
+def _write(folder: Path, record: Mapping[str, object]) -> None:
+    text = json.dumps(record, indent=1, sort_keys=True) + "\n"
+    write_atomically(folder / RECORD, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def _hashes(folder: Path) -> dict[str, str]:

@@ -3,6 +3,8 @@
 import dataclasses
 import itertools
 import re
+import sqlite3
+from contextlib import closing
 
 import matplotlib.colors
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 
 from benchmarks.running.bench_session import BenchSession
 from benchmarks.suites.added_rows import with_added_rows
+from reports import report_commands
 from reports.style import figure_style
 from reports.suite import estimates
 from reports.suite.frame import read_frame, read_store, write_frame
@@ -52,9 +55,13 @@ def runs(tmp_path_factory):
     return root / "runs"
 
 
-def test_added_rows_that_ran_have_their_titles_in_every_table_and_on_the_page(runs, eggan, tmp_path):
-    status, out, _ = eggan("report", "build", "--runs", runs, "--out", tmp_path / "report")
+def test_added_rows_that_ran_have_their_titles_in_every_table_and_on_the_page(
+    runs, eggan, tmp_path, monkeypatch
+):
+    words = ("report", "build", "--runs", runs, "--out", tmp_path / "report")
+    status, out, _ = eggan(*words)
     assert status == 0
+    check_reading(words, out, runs, eggan, monkeypatch)
     assert all(title in out for title in ("Painter", "EGGAN (twin)", ADDED["mine"]))
     page = (tmp_path / "report" / "index.html").read_text()
     assert "Mine | a_b &amp; $\\oops$ &lt;i&gt;" in page
@@ -67,6 +74,32 @@ def test_added_rows_that_ran_have_their_titles_in_every_table_and_on_the_page(ru
         assert "EGGAN (twin)" in text, name
         lines = [line for line in text.splitlines() if line.startswith("|")]
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1, name
+
+
+def check_reading(words, first, runs, eggan, monkeypatch):
+    """Runs are read again where their store or their scores differ, and where that cannot be seen."""
+    tracked, read = report_commands._tracked, []
+    monkeypatch.setattr(report_commands, "_tracked", lambda *given: read.append(1) or tracked(*given))
+    status, out, _ = eggan(*words)
+    assert (status, len(read)) == (0, 0)
+    kept = "  (kept: made of the same runs by the same code)"
+    assert out.replace(kept, "") == first
+    assert kept in out
+    with closing(sqlite3.connect(runs / "mlflow.db")) as store, store:
+        store.execute("UPDATE tags SET value = 'other' WHERE key = 'mlflow.runName'")
+    assert eggan(*words)[0] == 0
+    assert len(read) == 1
+    scores = next((runs / "artifacts").glob("*/artifacts/scores/summary.json"))
+    content = scores.read_bytes()
+    scores.write_bytes(content + b" ")
+    status, out, _ = eggan(*words)
+    assert (status, len(read)) == (0, 2)
+    assert kept in out  # no table shows what the file was changed by
+    assert eggan(*words)[0] == 0
+    assert len(read) == 2
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{runs / 'mlflow.db'}")
+    assert eggan(*words)[0] == 0
+    assert len(read) == 3
 
 
 def test_the_titles_survive_an_export(runs, tmp_path):
