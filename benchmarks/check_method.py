@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   eggan check-method mymethod                               an installed method, with its smallest preset
   eggan check-method mymethod --preset cpu --set width=8    with a preset of your choice, made smaller
-A method of a package of your own is named in the entry-point group eggan.methods: see the README."""
+A method of your own package is named in the entry-point group eggan.methods: see docs/add-a-method.md."""
 DEFAULT_SIZE = 64  # of the drawn faces, for a config that names no image size
 FAILED = 1
 
