@@ -1,7 +1,5 @@
 import dataclasses
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,6 +9,7 @@ import pytest
 from eggan import tracking
 from eggan.errors import UserError
 from eggan.tracking import RunRecord, TrackedRun, open_store, ship_folder
+from tests.forked import ended, started
 
 RECORD = RunRecord(
     name="painter/faces/s0",
@@ -233,24 +232,17 @@ def test_a_database_that_is_none_is_one_line(tmp_path):
         open_store(None, tmp_path)
 
 
+def open_and_note(runs: Path, note: Path) -> None:
+    note.write_text(open_store(None, runs).experiment_id)
+
+
 @pytest.mark.slow
 def test_two_processes_open_a_fresh_store_at_once(tmp_path):
-    program = (
-        "import sys, pathlib; from eggan.tracking import open_store; "
-        "print(open_store(None, pathlib.Path(sys.argv[1])).experiment_id)"
-    )
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", program, str(tmp_path)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    results = [process.communicate(timeout=60) for process in started]
-    assert [process.returncode for process in started] == [0, 0], results
-    assert results[0][0] == results[1][0]
+    notes = [tmp_path / "one", tmp_path / "other"]
+    processes = [started(open_and_note, tmp_path / "runs", note) for note in notes]
+    assert [ended(process) for process in processes] == [0, 0]
+    one, other = (note.read_text() for note in notes)
+    assert one == other != ""
 
 
 def test_describe_creates_nothing(tmp_path):
