@@ -12,7 +12,6 @@ through. There the network is asked for what it sees itself (`eggan.edit.as_rend
 changes: a brow that it takes for a low one would be drawn over the lid otherwise.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -218,7 +217,7 @@ class PhotographEditor:
         return patch
 
     def _enlarged(self, fields: Tensor) -> Tensor:
-        scale = min(SMOOTH, math.ceil(self.side / fields.shape[-1]))
+        scale = min(SMOOTH, max(1, round(self.side / fields.shape[-1])))
         return F.interpolate(fields, scale_factor=scale, mode="bicubic", align_corners=False)
 
     def _compose_band(self, fields: Tensor, box: Box) -> np.ndarray:
@@ -228,8 +227,10 @@ class PhotographEditor:
         flow, kept, painted, grain = fields.split((2, 1, 3, 1), 1)
         source = _levels(self._photograph[top:bottom, left:right])
         edited = kept * self._moved(grid, flow * window) + painted
-        if grain.any():
-            edited = edited + grain.clamp(0, 1) * self._detail(grid)
+        rows = grain[0, 0].any(dim=1).nonzero()
+        if len(rows):  # what is not painted takes no time
+            part = slice(int(rows[0]), int(rows[-1]) + 1)
+            edited[:, :, part] += grain[:, :, part].clamp(0, 1) * self._detail(grid[:, part])
         faded = source + window * (edited - source)
         return faded[0].permute(1, 2, 0).round_().clamp_(0, 255).to(torch.uint8).numpy()
 
