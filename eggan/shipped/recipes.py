@@ -95,6 +95,9 @@ FOR_PHOTOGRAPHS = (
     *_set("weight_changed=1.5", "change_full=0.2", "weight_mixed=0.2", "training.batch_size=16"),
 )
 FASTER = _set("learning_rate=0.0005", "warm_up_steps=100")
+OWN_COLOUR = _set(
+    *("colour_on_moved=false", "weight_paint=0.04", "disturbance.stain=0.35", "weight_features=0.5")
+)
 BESIDE_OTHERS = "CPU, one thread, bf16, beside other work"
 RECIPES = {
     "eggan_w_128": Recipe(
@@ -160,6 +163,23 @@ RECIPES = {
                 seconds=5_291,
                 code="commit b9e3bae",
                 difference="it began with part 3 as stored in fp16",
+            ),
+            Training(
+                folder="part-5",
+                settings=(
+                    *FOR_PHOTOGRAPHS,
+                    *OWN_COLOUR,
+                    *_set("learning_rate=0.0006", "warm_up_steps=100", "training.batch_size=64"),
+                    *_set("training.images=150000", "training.decay_from=0.2"),
+                ),
+                start="part-4",
+                images=150_000,
+                what="features of a reader of AUs, which learns beside, on the training pictures alone",
+                ran_on="one H100, bf16, beside seven other trainings",
+                seconds=300,
+                code="commit f3223fc",
+                difference="it began with part 4 as stored in fp16, was to see some 220,000 images and was "
+                "stopped by the clock at about 150,000, its learning rate at about half; stored as fp16",
             ),
         ),
     ),
