@@ -121,7 +121,7 @@ def test_processes_run_side_by_side_and_one_that_dies_ends_no_other(jobs, tmp_pa
 
 def test_what_stops_a_run_lets_processes_save_and_ends_those_that_do_not_stop(jobs, tmp_path):
     def stop(job: Job, status: int, seconds: float) -> None:
-        while begun(tmp_path) < {"saving", "stubborn"}:
+        while not begun(tmp_path) >= {"saving", "stubborn"}:
             time.sleep(0.01)
         raise KeyboardInterrupt
 
