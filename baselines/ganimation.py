@@ -43,6 +43,7 @@ from eggan.trained_networks import (
     TrainedNetworks,
     adam,
     check_dataset,
+    kind_of_adversarial_step,
     restore_for_editing,
     weighted_total,
 )
@@ -141,9 +142,7 @@ class GANimation(TrainedNetworks):
 
     def kind_of_step(self, step: int) -> str:
         """Return `warm`, `both` where the generator's turn has come, or `critic`."""
-        if step < self.config.warm_steps:
-            return "warm"
-        return "both" if (step + 1) % self.config.critic_steps == 0 else "critic"
+        return kind_of_adversarial_step(step, self.config.warm_steps, self.config.critic_steps)
 
     def take_step(self, batch: Batch, kind: str) -> dict[str, Tensor]:
         """Two critic steps (scores and AUs; penalty) and, every fifth time, one generator step.

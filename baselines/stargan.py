@@ -44,6 +44,7 @@ from eggan.trained_networks import (
     adam,
     check_dataset,
     check_warm_steps,
+    kind_of_adversarial_step,
     restore_for_editing,
     weighted_total,
 )
@@ -211,9 +212,7 @@ class StarGAN(TrainedNetworks):
 
     def kind_of_step(self, step: int) -> str:
         """Return `warm`, `both` where the generator's turn has come, or `critic`."""
-        if step < self.config.warm_steps:
-            return "warm"
-        return "both" if (step + 1) % self.config.critic_steps == 0 else "critic"
+        return kind_of_adversarial_step(step, self.config.warm_steps, self.config.critic_steps)
 
     def take_step(self, batch: Batch, kind: str) -> dict[str, Tensor]:
         """One critic step and, each `critic_steps`-th time, one generator step on the same batch and targets.

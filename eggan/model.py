@@ -41,6 +41,7 @@ from eggan.trained_networks import (
     TrainedNetworks,
     adam,
     check_dataset,
+    kind_of_adversarial_step,
     restore_for_editing,
     weighted_total,
 )
@@ -98,10 +99,8 @@ class EGGAN(TrainedNetworks):
             self.optimizers["main"].state.clear()
 
     def kind_of_step(self, step: int) -> str:
-        """Return `warm`, `main`, or `critic` between two main steps."""
-        if step < self.config.rec_warm_steps:
-            return "warm"
-        return "main" if (step + 1) % self.config.critic_steps == 0 else "critic"
+        """Return `warm`, `both` with a main step, or `critic` between two of these."""
+        return kind_of_adversarial_step(step, self.config.rec_warm_steps, self.config.critic_steps)
 
     def take_step(self, batch: Batch, kind: str) -> dict[str, Tensor]:
         """One critic step and, every `critic_steps`-th time, one main step; E and G run once for both.
@@ -119,7 +118,7 @@ class EGGAN(TrainedNetworks):
             terms = self._reconstruction_step(batch)
             self.move_average()
             return {name: term.detach() for name, term in terms.items()}
-        main = kind == "main"
+        main = kind == "both"
         with torch.set_grad_enabled(main):
             latent, edit, rebuilt = self._generate(batch)
         terms = self._critic_step(batch, latent.detach(), edit.detach())

@@ -37,6 +37,13 @@ def check_warm_steps(warm_steps: int) -> None:
         raise ValueError(f"warm_steps is {warm_steps}; it must be at least 0")
 
 
+def kind_of_adversarial_step(step: int, warm_steps: int, critic_steps: int) -> str:
+    """Return `warm` for the first steps, then `both` where the generator's turn has come, else `critic`."""
+    if step < warm_steps:
+        return "warm"
+    return "both" if (step + 1) % critic_steps == 0 else "critic"
+
+
 class TrainedNetworks:
     """Named networks, their Adams, one learning-rate schedule; `edits_with` are those that `edit` needs.
 

@@ -300,7 +300,26 @@ class Reader(nn.Module):
         return features, self.aus(images.mean((2, 3)))
 
 
-class EGGANW(TrainedNetworks):
+class Warps(TrainedNetworks):
+    """A method that edits with the average of an `Editor`."""
+
+    @torch.no_grad()
+    def edit(self, request: EditRequest) -> Tensor:
+        """Return the edits (B, 3, H, W) in [-1, 1]."""
+        return compose(self.parts(request.source, request.target_aus)).clamp(-1, 1)
+
+    @torch.no_grad()
+    def parts(self, source: Tensor, target_aus: Tensor) -> Parts:
+        """Return what the edits of pictures (B, 3, H, W) of the network's own size move and paint."""
+        return self.average["editor"](source, target_aus)
+
+    @torch.no_grad()
+    def reconstruct(self, request: ReconstructionRequest) -> Tensor:
+        """Return the edit to the source's own AUs: (B, 3, H, W) in [-1, 1]."""
+        return compose(self.parts(request.source, request.source_aus)).clamp(-1, 1)
+
+
+class EGGANW(Warps):
     """The method: one network, one optimiser, and an average of the weights, which edits."""
 
     def __init__(self, config: WarpConfig, seed: int, device: torch.device) -> None:
@@ -382,21 +401,6 @@ class EGGANW(TrainedNetworks):
         """Return the weight of each of `terms`."""
         own = {name: getattr(self.config, f"weight_{name}") for name in TERMS}
         return own | {"reader": 1.0}  # the reader's own loss reaches no other network
-
-    @torch.no_grad()
-    def edit(self, request: EditRequest) -> Tensor:
-        """Return the edits (B, 3, H, W) in [-1, 1]."""
-        return compose(self.parts(request.source, request.target_aus)).clamp(-1, 1)
-
-    @torch.no_grad()
-    def parts(self, source: Tensor, target_aus: Tensor) -> Parts:
-        """Return what the edits of pictures (B, 3, H, W) of the network's own size move and paint."""
-        return self.average["editor"](source, target_aus)
-
-    @torch.no_grad()
-    def reconstruct(self, request: ReconstructionRequest) -> Tensor:
-        """Return the edit to the source's own AUs: (B, 3, H, W) in [-1, 1]."""
-        return compose(self.average["editor"](request.source, request.source_aus)).clamp(-1, 1)
 
     def state(self) -> dict[str, Any]:
         """Return plain state, with the one optimiser under `optimizer`."""

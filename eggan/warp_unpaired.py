@@ -24,7 +24,7 @@ from eggan import losses
 from eggan.augment import shift_blur_noise
 from eggan.aus import AU_COUNT, LEVELS
 from eggan.config import setting
-from eggan.method import ON_A_GPU, Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
+from eggan.method import ON_A_GPU, Batch, BuildContext, MethodEntry
 from eggan.model_config import OPEN, EGGANConfig
 from eggan.networks import (
     Classifier,
@@ -36,13 +36,12 @@ from eggan.networks import (
 from eggan.pretraining import pretrained_identity_classifier, warm_expression_classifier
 from eggan.randomness import derive_seed
 from eggan.trained_networks import (
-    TrainedNetworks,
     adam,
     check_dataset,
     restore_for_editing,
     weighted_total,
 )
-from eggan.warp import FLOW_UNIT, Editor, Parts, WarpConfig, compose
+from eggan.warp import FLOW_UNIT, Editor, Parts, WarpConfig, Warps, compose
 
 VERSION = 1
 AS_EGGAN_W = "ours: as EGGAN-W"
@@ -126,7 +125,7 @@ class UnpairedConfig:
         )
 
 
-class UnpairedEGGANW(TrainedNetworks):
+class UnpairedEGGANW(Warps):
     """The method. `c_id` is frozen; without it (restored for editing) it edits but cannot be trained."""
 
     def __init__(
@@ -176,21 +175,6 @@ class UnpairedEGGANW(TrainedNetworks):
         self.descend(total, "editor")
         self.move_average()
         return {name: term.detach() for name, term in (terms | logged).items()}
-
-    @torch.no_grad()
-    def edit(self, request: EditRequest) -> Tensor:
-        """Return the edits (B, 3, H, W) in [-1, 1]."""
-        return compose(self.parts(request.source, request.target_aus)).clamp(-1, 1)
-
-    @torch.no_grad()
-    def parts(self, source: Tensor, target_aus: Tensor) -> Parts:
-        """Return what the edits of pictures (B, 3, H, W) of the network's own size move and paint."""
-        return self.average["editor"](source, target_aus)
-
-    @torch.no_grad()
-    def reconstruct(self, request: ReconstructionRequest) -> Tensor:
-        """Return the edit to the source's own AUs: (B, 3, H, W) in [-1, 1]."""
-        return compose(self.parts(request.source, request.source_aus)).clamp(-1, 1)
 
     @torch.no_grad()
     def read_aus(self, images: Tensor) -> Tensor:
