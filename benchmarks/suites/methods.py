@@ -53,7 +53,7 @@ METHODS = Methods(
 
 
 @cache
-def eggan_variants() -> dict[str, MethodEntry]:
+def varied_methods() -> dict[str, MethodEntry]:
     """Return EGGAN under other settings, tuned and taught by true edits, and the ablations of our methods.
 
     These methods' tests hold for them, so METHODS, which the tests go through, does without.
@@ -82,7 +82,7 @@ def _entries(names: Iterable[str]) -> dict[str, MethodEntry]:
 def all_methods() -> "dict[str, Entry]":
     """Return METHODS, their variants and packages' entries; a broken or doubled one is a `UserError`."""
     others = {point.name: _load(point) for point in entry_points(group=GROUP)}
-    return {**METHODS, **eggan_variants(), **shipped_rows(), **others}
+    return {**METHODS, **varied_methods(), **shipped_rows(), **others}
 
 
 def installed_method(name: str) -> "Entry":
@@ -91,7 +91,7 @@ def installed_method(name: str) -> "Entry":
 
 
 def _load(point: EntryPoint) -> MethodEntry:
-    if point.name in {*METHODS, *eggan_variants(), *shipped_rows()}:
+    if point.name in {*METHODS, *varied_methods(), *shipped_rows()}:
         raise UserError(f"the package entry {point.value} redefines the method {point.name!r}")
     try:
         entry = point.load()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.suites.ablated_methods import EGGAN, EGGAN_W, UNPAIRED, VARIANTS, variants_of
-from benchmarks.suites.methods import METHODS, eggan_variants
+from benchmarks.suites.methods import METHODS, varied_methods
 from benchmarks.suites.pairs_method import PAIRS
 from benchmarks.suites.presets import preset_config
 from benchmarks.suites.suite import find_suite
@@ -21,7 +21,7 @@ from tests.tiny import context, narrow_config, tiny_dataset
 BATCH = TrainingConfig(batch_size=4)
 OF_EGGAN, OF_EGGAN_W = variants_of(EGGAN), variants_of(EGGAN_W)
 NAMES = [variant.name for variant in VARIANTS]
-ABLATIONS = {name: entry for name, entry in eggan_variants().items() if name not in (NAME, PAIRS)}
+ABLATIONS = {name: entry for name, entry in varied_methods().items() if name not in (NAME, PAIRS)}
 # Terms that the full EGGAN reports and the variant does not.
 DROPPED = {
     "eggan-wtp": {"loss/per"},

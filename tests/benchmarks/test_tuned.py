@@ -4,13 +4,13 @@ from pathlib import Path
 
 import reports
 from benchmarks.suites import tuned_methods
-from benchmarks.suites.methods import METHODS, all_methods, eggan_variants, find_method
+from benchmarks.suites.methods import METHODS, all_methods, find_method, varied_methods
 from benchmarks.suites.suite import find_suite
 from eggan.config import from_dict, to_dict
 from studies import selection
 from studies.study_export import read_frame
 
-ENTRY = eggan_variants()[tuned_methods.NAME]
+ENTRY = varied_methods()[tuned_methods.NAME]
 
 
 def test_its_presets_are_eggans_but_for_the_weights():
