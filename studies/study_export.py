@@ -21,7 +21,7 @@ from eggan.files import files_in, read_json, read_whole_json, replaced_folder, r
 from eggan.options import command
 from eggan.tables import read_table
 from studies.reruns.rerun import KEYS, read_reruns
-from studies.storage.liveness import BEAT, OWNER
+from studies.storage.liveness import OF_PROCESSES
 from studies.storage.study_storage import open_study
 from studies.storage.trial_tracking import RUN_ID
 from studies.storage.trials import SCORES, trial_frame
@@ -30,7 +30,6 @@ from studies.study_config import SPEC_FILE, StudySpec, read_spec, write_spec
 TRIALS_JSON, TRIALS = "trials.json", "trials.parquet"
 RERUNS, RERUN_PAIRS = "reruns.parquet", "rerun_pairs.parquet"
 RERUN_TEXT, RERUN_NUMBERS = ("state", "reason", "run_id"), (*KEYS, "seconds", *SCORES)
-LOCAL = (OWNER, BEAT)  # trial attributes that mean nothing elsewhere
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def read_study(folder: Path, storage: str | None = None) -> StudyData:
 
 
 def _plain(trial: FrozenTrial) -> dict[str, Any]:
-    attrs = {name: value for name, value in trial.user_attrs.items() if name not in LOCAL}
+    attrs = {name: value for name, value in trial.user_attrs.items() if name not in OF_PROCESSES}
     if RUN_ID in attrs:
         attrs[RUN_ID] = {"run_id": attrs[RUN_ID]["run_id"]}
     return {

@@ -26,8 +26,10 @@ from studies.storage.study_storage import STORAGE_ERRORS, set_trial_attr, set_tr
 from studies.storage.trials import AGAIN, ATTEMPT, Attempts, queue_again
 from studies.study_config import StudyConfig
 
-OWNER, BEAT, REASON = "owner", "beat", "reason"
+REASON = "reason"
+OWNER, BEAT = "owner", "beat"
 TAKER = "taker"  # who is about to run a waiting trial: it may die before it is the owner
+OF_PROCESSES = (OWNER, TAKER, BEAT)  # attributes that mean nothing on another machine
 # What Optuna raises on a trial that was closed by somebody else.
 CLOSED_ERRORS = (ValueError, RuntimeError, KeyError)
 

@@ -1,5 +1,6 @@
 import copy
 import dataclasses
+import os
 import re
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from reports.study.study_report import build
 from reports.style import figure_style, html
 from reports.style.figure_style import save
 from studies import selection
+from studies.storage.liveness import Heartbeat, begin_trial, this_host
 from studies.storage.study_storage import create_study
 from studies.study_config import ACCURACY, ERROR, read_spec, write_spec
 from studies.study_export import read_frame, read_study, write_frame
@@ -165,13 +167,18 @@ def test_a_report_is_rebuilt_without_the_storage(reported, tmp_path):
     assert importances(exported) == importances(data)
 
 
-def test_an_export_keeps_addresses_to_itself(tmp_path):
-    fake_study(tmp_path / "s", trials=4)
+def test_an_export_keeps_addresses_and_machines_to_itself(tmp_path):
+    study = fake_study(tmp_path / "s", trials=4)
+    with Heartbeat(begin_trial(study, fake_spec().study), seconds=30.0):
+        pass
     spec = read_spec(tmp_path / "s")
     data = read_study(tmp_path / "s")
     object.__setattr__(data.spec, "storage", "postgresql+psycopg://me@inside/db")
     write_frame(data, tmp_path / "export")
     assert "inside" not in (tmp_path / "export" / "study.json").read_text()
+    written = b"".join(path.read_bytes() for path in (tmp_path / "export").iterdir())
+    assert this_host().encode() not in written
+    assert str(os.getpid()) not in (tmp_path / "export" / "trials.json").read_text()
     assert read_frame(tmp_path / "export").spec == spec
     aside = tmp_path / ".eggan-0123456789abcdef.tmp" / ".old"  # where a killed writer may leave it
     aside.mkdir(parents=True)
