@@ -58,8 +58,10 @@ class StudyConfig:
         for name in ("trials", "images", "batch_size", "pairs", "validation_pairs", "startup_trials"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if not self.seeds:
-            raise ValueError("seeds is empty: a trial trains with at least one seed")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds is {list(self.seeds)}; a trial needs one or more, each of them once")
+        if self.identity_floor > 100:
+            raise ValueError(f"identity_floor is {self.identity_floor:g} percent; no trial can reach it")
         if self.reduction_factor < 2 or self.min_resource < 1:
             raise ValueError("reduction_factor must be at least 2 and min_resource at least 1")
         if self.validate_every < self.batch_size:

@@ -57,7 +57,7 @@ def cost_lines(hours: float, each: str, at_once: int, left: int, keep_weights: b
 
 
 def studies_text(runs: Path) -> str:
-    """Return one line per study; one whose storage does not answer says so."""
+    """Return one line per study; one that cannot be read, or whose storage does not answer, says so."""
     rows = [_study_row(path.parent) for path in sorted((runs / "studies").glob(f"*/{SPEC_FILE}"))]
     if not rows:
         return f"no study in {runs / 'studies'}: start with `{command('study run loss-weights --dry-run')}`"
@@ -65,9 +65,10 @@ def studies_text(runs: Path) -> str:
 
 
 def _study_row(folder: Path) -> list[str]:
-    spec = read_spec(folder)
-    labels = [spec.name, spec.study.objective]
+    labels = [folder.name, "?"]
     try:
+        spec = read_spec(folder)
+        labels = [spec.name, spec.study.objective]
         count = count_trials(open_study(folder))
     except UserError as error:
         return [*labels, "?", "?", "?", str(error)]

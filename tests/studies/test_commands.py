@@ -54,6 +54,8 @@ def test_the_printed_command_means_the_same_study():
         (["--workers", "0"], "--workers"),
         (["--name", "../x"], "not a plain name"),
         (["--method", "copy-source"], "learns nothing"),
+        (["--set", "study.seeds=[1,1]"], "each of them once"),
+        (["--identity-floor", "101"], "no trial can reach it"),
     ],
 )
 def test_mistakes_are_one_line(eggan, tmp_path, words, message):
@@ -74,6 +76,19 @@ def test_status_lists_studies_and_trials(eggan, tmp_path):
     assert "paper" in lines[1]
     assert "not finite" in lines[3]
     assert "pruned after" in lines[4]
+
+
+def test_a_study_that_cannot_be_read_does_not_hide_the_others(eggan, tmp_path):
+    for name in ("broken", "older", "whole"):
+        fake_study(tmp_path / "studies" / name, trials=2)
+    (tmp_path / "studies" / "broken" / "study.json").write_text("{")
+    (tmp_path / "studies" / "older" / "study.json").write_text('{"name": "older"}')
+    status, out, _ = eggan("study", "status", "--runs", tmp_path)
+    lines = {line.split()[0]: line for line in out.splitlines()}
+    assert status == 0
+    assert "is corrupted" in lines["broken"]
+    assert "another version" in lines["older"]
+    assert "2/2" in lines["whole"]
 
 
 def test_status_of_nothing(eggan, tmp_path):
