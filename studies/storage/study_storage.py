@@ -16,6 +16,7 @@ from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.storages.journal._file import BaseJournalFileLock, get_lock_file
 from optuna.storages.journal._storage import JournalStorageReplayResult
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from eggan.errors import UserError
@@ -166,6 +167,12 @@ def full_address(stored: str, given: str | None = None) -> str:
     return stored
 
 
+def _file_of(url: str) -> Path | None:
+    """Return the file of an sqlite database, as seen from here; None for a server's, or one in memory."""
+    database = make_url(url).database if url.startswith("sqlite") else None
+    return Path(database) if database and database != ":memory:" else None
+
+
 def open_study(folder: Path, storage: str | None = None) -> optuna.Study:
     """Open the study of a folder (`runs/studies/NAME`); `storage` may give the database's address again.
 
@@ -174,8 +181,9 @@ def open_study(folder: Path, storage: str | None = None) -> optuna.Study:
     """
     spec = read_spec(folder)
     url = full_address(spec.storage, storage)
-    if not url and not (Path(folder) / JOURNAL_FILE).exists():
-        raise UserError(f"{folder} holds no {JOURNAL_FILE}: run the study's command first")
+    file = _file_of(url) if url else Path(folder) / JOURNAL_FILE
+    if file is not None and not file.exists():  # it would be made, empty, where somebody only looks
+        raise UserError(f"{spec.name}: there is no {file}: bring it back, or run the study's command first")
     try:
         with working(f"opening the study {spec.name}"):
             return optuna.load_study(study_name=spec.name, storage=connect(Path(folder), url))

@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 
@@ -86,8 +87,13 @@ def test_passwords_are_never_written_and_found_again(monkeypatch):
 
 def test_what_cannot_be_opened_says_why_on_one_line(tmp_path):
     write_spec(fake_spec(), tmp_path)
-    with pytest.raises(UserError, match=r"holds no journal\.log"):
+    with pytest.raises(UserError, match=r"there is no .*journal\.log"):
         open_study(tmp_path)
+    database = tmp_path / "studies.db"
+    write_spec(dataclasses.replace(fake_spec(), storage=f"sqlite:///{database}"), tmp_path / "other")
+    with pytest.raises(UserError, match=f"there is no {database}"):
+        open_study(tmp_path / "other")
+    assert not database.exists()
     with pytest.raises(UserError, match="cannot use the study storage") as caught:
         create_study(fake_spec(), tmp_path, "postgresql+psycopg://me:secret@127.0.0.1:1/x", ROWS)
     assert "secret" not in str(caught.value)
