@@ -3,6 +3,7 @@
 A trial that died is closed and repeated by a later trial, which stands for it.
 """
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:  # the state of a study is listed without tables
 
 ATTEMPT, RETRY_OF = "attempt", "retry_of"
 AGAIN = "again"  # on a closed trial: it is owed another try, because nothing was wrong with it
+CLOSING_SECONDS = 3.0  # between a trial's end and its repeat in the queue, at most
 PROBES = "probes"  # trial attribute: [[images, {score: value}], ...]
 FLOOR = "identity_floor"  # name of the constraint: percent by which the accuracy misses the floor
 STATES = {
@@ -125,12 +127,20 @@ def queue_again(study: optuna.Study, settings: StudyConfig, trial: FrozenTrial, 
 
 
 def queue_forgotten(study: optuna.Study, settings: StudyConfig) -> None:
-    """Queue trials that were closed but not queued again, because whoever closed them died in between."""
+    """Queue trials that were closed but not queued again, because whoever closed them died in between.
+
+    A living one, of whatever machine, does it at once: it is given time, or the trial would be run twice.
+    """
+    if _forgotten(study):
+        time.sleep(CLOSING_SECONDS)
+        for trial in _forgotten(study):
+            queue_again(study, settings, trial, int(trial.user_attrs[AGAIN]))
+
+
+def _forgotten(study: optuna.Study) -> list[FrozenTrial]:
     trials = study.get_trials(deepcopy=False)
     retried = retried_numbers(trials)
-    for trial in trials:
-        if is_owed_another(trial) and trial.number not in retried:
-            queue_again(study, settings, trial, int(trial.user_attrs[AGAIN]))
+    return [trial for trial in trials if is_owed_another(trial) and trial.number not in retried]
 
 
 def count_trials(study: optuna.Study) -> dict[str, int]:

@@ -2,6 +2,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -9,7 +10,7 @@ from optuna.trial import TrialState
 
 from eggan.tracking import DIED
 from studies.sampling import trial_key
-from studies.storage import liveness
+from studies.storage import liveness, trials
 from studies.storage.liveness import (
     BEAT,
     OWNER,
@@ -25,7 +26,7 @@ from studies.storage.liveness import (
     why_dead,
 )
 from studies.storage.study_storage import create_study, open_journal
-from studies.storage.trials import AGAIN, ATTEMPT, count_trials, queue_forgotten, trial_frame
+from studies.storage.trials import AGAIN, ATTEMPT, count_trials, queue_again, queue_forgotten, trial_frame
 from tests.studies.fakes import REFERENCES, fake_spec
 
 DISTRIBUTIONS = fake_spec().space.distributions
@@ -225,9 +226,9 @@ def test_no_two_trials_share_their_random_numbers_and_a_repeat_has_those_of_its_
     study = open_study_again(study)
     assert len({tuple(params.values()) for params in drawn}) == 8
     assert close_stale(study, config, watch) == list(range(8))
-    trials = study.get_trials(deepcopy=False)
-    assert [trial_key(trials, trial) for trial in trials] == [*range(8), *range(8)]
-    assert trial_key(trials, study.trials[8]) == 0
+    known = study.get_trials(deepcopy=False)
+    assert [trial_key(known, trial) for trial in known] == [*range(8), *range(8)]
+    assert trial_key(known, study.trials[8]) == 0
 
 
 def test_a_study_that_stops_and_goes_on_draws_what_it_would_have_drawn(tmp_path):
@@ -244,10 +245,17 @@ def test_a_study_that_stops_and_goes_on_draws_what_it_would_have_drawn(tmp_path)
     assert draw("one", restarts=False) == draw("two", restarts=True)
 
 
-def test_a_reaper_that_died_halfway_is_made_good(study):
+@pytest.mark.parametrize("reaper", ["dead", "alive"])
+def test_a_reaper_that_died_halfway_is_made_good_and_a_living_one_left_alone(study, monkeypatch, reaper):
     trial = study.ask(DISTRIBUTIONS)
     trial.set_user_attr(AGAIN, 1)
     study.tell(trial, state=TrialState.FAIL)
+
+    def meanwhile(seconds):
+        if reaper == "alive":
+            queue_again(study, fake_spec().study, study.trials[0], 1)
+
+    monkeypatch.setattr(trials, "time", SimpleNamespace(sleep=meanwhile))
     queue_forgotten(study, fake_spec().study)
     queue_forgotten(study, fake_spec().study)
     assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.WAITING]
