@@ -63,14 +63,14 @@ def _there(context: StudyContext, own: dict[str, Any], spec: str) -> Job:
     scorings, configs = (context.final, context.interim), [context.spec.method_config]
     files, there = travelling_files(context.bench, [dataset], scorings, configs, own["verifier"], runs)
     folder = study_folder(runs, context.spec.name)
-    files[(folder / SPEC_FILE).as_posix()] = context.folder() / SPEC_FILE
+    files[(folder / SPEC_FILE).as_posix()] = context.folder / SPEC_FILE
     there["dataset"] = there["data"] / dataset.folder.resolve().name
     return Job(
         "",
         argparse.Namespace(**(own | there)),
         needs=needs_of(context.entry, Row(context.entry.name, context.study.preset), own["device"]),
         files=files,
-        folder=context.folder() / TRIALS,
+        folder=context.folder / TRIALS,
         place=(folder / TRIALS).as_posix(),
         brought=(METRICS_FILE, RECORD_FILE, RECORD),
     )

@@ -24,16 +24,20 @@ from eggan.training import TrainingConfig, TrainingFailed
 from eggan.training_run import Log, Probe, TrainingRun, run_training
 from studies.space import find_space
 from studies.storage.trials import SCORES
-from studies.study_config import ACCURACY, ERROR, SKILL, StudyConfig, StudySpec, read_spec, study_folder
+from studies.study_config import ACCURACY, ERROR, SKILL, StudyConfig, StudySpec, read_spec
 
 SPLIT = "val"
 
 
 @dataclass(frozen=True)
 class StudyContext:
-    """The shared things of a study. `final` and `interim` hold the pairs of both kinds of validation."""
+    """The shared things of a study, whose results lie in `folder`.
+
+    `final` and `interim` hold the pairs of both kinds of validation.
+    """
 
     spec: StudySpec
+    folder: Path
     entry: MethodEntry
     base: Any
     training: TrainingConfig
@@ -56,10 +60,6 @@ class StudyContext:
     def warm_images(self) -> int:
         """Images of the method's warm start."""
         return warm_images(self.base, self.training)
-
-    def folder(self) -> Path:
-        """Return the study's folder."""
-        return study_folder(self.bench.runs, self.spec.name)
 
     def training_run(self, config: Any, training: TrainingConfig, seed: int) -> TrainingRun:
         """Return a training on the study's dataset."""
@@ -120,16 +120,17 @@ def reopen_study_context(folder: Path, bench: BenchEnvironment) -> StudyContext:
     instruments = open_instruments(bench)
     if instruments.hashes != spec.instruments:
         raise UserError("the study used other instruments than the ones here: its scores cannot be compared")
-    return open_study_context(spec, bench, dataset, instruments)
+    return open_study_context(spec, folder, bench, dataset, instruments)
 
 
 def open_study_context(
-    spec: StudySpec, bench: BenchEnvironment, dataset: Dataset, instruments: Instruments
+    spec: StudySpec, folder: Path, bench: BenchEnvironment, dataset: Dataset, instruments: Instruments
 ) -> StudyContext:
     """Return the context of a study; pairs are drawn from validation identities and training targets only."""
     entry = trainable(spec.study.method, bench.methods)
     return StudyContext(
         spec=spec,
+        folder=folder,
         entry=entry,
         base=from_dict(entry.config, spec.method_config, "method"),
         training=from_dict(TrainingConfig, spec.training, "training"),

@@ -2,6 +2,8 @@
 
 import argparse
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -138,8 +140,8 @@ class StudySession(StudyCommand):
         dataset = study_dataset(self.bench, base)
         storage = stored_address(self.url)
         spec = make_spec(self.name, self.study, entry, base, training, dataset, instruments, storage)
-        self._check_storage(spec)
-        return open_study_context(spec, self.bench, dataset, instruments)
+        self._check_place(spec)
+        return open_study_context(spec, self.folder, self.bench, dataset, instruments)
 
     def _resolved(self) -> tuple[MethodEntry, Any, TrainingConfig]:
         """Return the method, its config before a trial's parameters, and a trial's training."""
@@ -149,11 +151,17 @@ class StudySession(StudyCommand):
         check_settings(self.study, resolved.method, training)
         return entry, resolved.method, training
 
-    def _check_storage(self, spec: StudySpec) -> None:
-        if self._exists() and read_spec(self.folder).storage != spec.storage:
-            known = read_spec(self.folder).storage or "its journal file"
+    def _check_place(self, spec: StudySpec) -> None:
+        """Refuse a folder with another study in it, and a study that is kept elsewhere."""
+        known = read_spec(self.folder) if self._exists() else spec
+        if known.name != spec.name:
             raise UserError(
-                f"the study {self.name} is kept in {known}: give the same --storage, or a new --name"
+                f"{self.folder} holds the study {known.name}: name the folder so, or take a new --name"
+            )
+        if known.storage != spec.storage:
+            raise UserError(
+                f"the study {self.name} is kept in {known.storage or 'its journal file'}: give the same "
+                "--storage, or a new --name"
             )
 
     def plan(self) -> str:
@@ -186,11 +194,16 @@ class StudySession(StudyCommand):
 
     def run(self) -> int:
         """Run the study to its number of trials; return 0, or 1 where a worker ended before that."""
-        with resumable():
-            try:
-                return self._run()
-            except STORAGE_ERRORS as error:
-                raise UserError(f"{unusable(self.url, error)}; the same command goes on") from None
+        with resumable(), self._storage_named():
+            return self._run()
+
+    @contextmanager
+    def _storage_named(self) -> Iterator[None]:
+        """Say on one line that the storage went away in the middle."""
+        try:
+            yield
+        except STORAGE_ERRORS as error:
+            raise UserError(f"{unusable(self.url, error)}; the same command goes on") from None
 
     def _run(self) -> int:
         store = self.store()
@@ -231,7 +244,7 @@ class StudySession(StudyCommand):
     def work(self) -> int:
         """Be one worker of a study that the launching process has prepared."""
         end_with_parent()
-        with stop_as_interrupt():
+        with stop_as_interrupt(), self._storage_named():
             context = self.context()
             study = open_study(self.folder, self.url)
             Worker(context, study, self.store(), self.keep_weights).run()

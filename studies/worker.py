@@ -33,6 +33,7 @@ from studies.storage.liveness import (
     close_stale,
     close_trial,
 )
+from studies.storage.study_storage import STORAGE_ERRORS
 from studies.storage.trial_tracking import RUN_ID, open_trial_run, settle, trial_folder
 from studies.storage.trials import ATTEMPT, FLOOR, PROBES, Attempts, count_trials
 from studies.study_config import ACCURACY, ERROR, SKILL
@@ -124,7 +125,7 @@ class Worker:
     keep_weights: bool = False
 
     def __post_init__(self) -> None:
-        self._watch = Watch(self.context.folder())
+        self._watch = Watch(self.context.folder)
 
     def run(self) -> int:
         """Run trials until the study has as many as it should; return how many were run here."""
@@ -139,7 +140,7 @@ class Worker:
         study, settings = self.study, self.context.study
         for number in close_stale(study, settings, self._watch):
             self._settle(number)
-        with locked(self.context.folder() / ".ask.lock"):  # or the workers of a machine would begin too many
+        with locked(self.context.folder / ".ask.lock"):  # or the workers of a machine would begin too many
             count = count_trials(study)
             if not count["waiting"] and count["settled"] + count["running"] >= settings.trials:
                 return None
@@ -148,8 +149,8 @@ class Worker:
             return begin_trial(study, settings)
 
     def _run(self, trial: Trial) -> None:
-        """Run one trial and record its end, whatever that is; interruptions and full disks are raised."""
-        started = time.time()
+        """Run one trial and record its end; a stop, a full disk and a storage that is away are raised."""
+        started = time.monotonic()
         try:
             with Heartbeat(trial, self.context.study.beat_seconds) as heartbeat:
                 self._work(trial, heartbeat, started)
@@ -165,6 +166,8 @@ class Worker:
         except Exception as error:
             if is_disk_full(error):
                 self._give_back(trial, "the disk is full")
+            elif isinstance(error, STORAGE_ERRORS):
+                self._give_back(trial, "the study's storage did not answer")
             raise
         self._settle(trial.number)
 
@@ -179,12 +182,12 @@ class Worker:
             if is_disk_full(known):
                 raise
             self._record_end(trial, started, str(known), TrialState.FAIL)
-        except (LostTrial, UpdateFinishedTrialError, Interrupted, KeyboardInterrupt):
+        except (LostTrial, UpdateFinishedTrialError, Interrupted, *STORAGE_ERRORS):
             raise
         except Exception as bug:  # a bug that some parameters hit must not take the study with it
             if is_disk_full(bug):
                 raise
-            folder = trial_folder(self.context.folder(), trial.number)
+            folder = trial_folder(self.context.folder, trial.number)
             (folder / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
             self._record_end(trial, started, f"{type(bug).__name__}: {bug}", TrialState.FAIL)
         else:
@@ -229,7 +232,7 @@ class Worker:
     ) -> None:
         try:
             trial.set_user_attr(REASON, reason)
-            trial.set_user_attr("seconds", time.time() - started)
+            trial.set_user_attr("seconds", time.monotonic() - started)
             self.study.tell(trial, values, state=state)
         except CLOSED_ERRORS as error:
             raise LostTrial(f"trial {trial.number} was closed by another worker ({error})") from None
@@ -244,4 +247,4 @@ class Worker:
     def _settle(self, number: int) -> None:
         """Bring folder and run of a closed trial up to date."""
         trials = self.study.get_trials(deepcopy=False)
-        settle(trials[number], trials, self.context.folder(), self.store, self.keep_weights)
+        settle(trials[number], trials, self.context.folder, self.store, self.keep_weights)

@@ -113,7 +113,7 @@ def run_reruns(
     trials = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
     held = []
     for rerun in reruns:
-        folder = rerun.folder(context.folder())
+        folder = rerun.folder(context.folder)
         with try_lock(folder / ".lock") as alone:
             if not alone:
                 held.append(rerun)
@@ -138,7 +138,7 @@ def _settle(folder: Path, store: Store | None, keep_weights: bool) -> None:
 def _run(
     context: StudyContext, rerun: Rerun, trial: FrozenTrial, store: Store | None, keep_weights: bool
 ) -> None:
-    folder, started = rerun.folder(context.folder()), time.time()
+    folder, started = rerun.folder(context.folder), time.monotonic()
     config = context.spec.space.apply(context.base, trial.params)
     training = dataclasses.replace(context.training, images=rerun.images)
     if not any(folder.glob(f"s*/{STATE_FILE}")):
@@ -164,7 +164,7 @@ def _run(
     def end(state: str, reason: str, scores: dict[str, float]) -> None:
         run_id = tracking.run_id_in(folder, store.uri) if store else None
         result = dataclasses.asdict(rerun) | {"params": trial.params, "state": state, "reason": reason}
-        result |= {"scores": scores, "seconds": time.time() - started, "run_id": run_id}
+        result |= {"scores": scores, "seconds": time.monotonic() - started, "run_id": run_id}
         write_json(result, folder / RESULT)
         _settle(folder, store, keep_weights)
 

@@ -52,7 +52,7 @@ def trial_values(trial: FrozenTrial) -> dict[str, Any]:
 
 def open_study_run(context: StudyContext, study: optuna.Study, store: Store | None) -> TrackedRun:
     """Return the study's run, the parent of its trials' runs; all machines with one store share it."""
-    spec, folder = context.spec, context.folder()
+    spec, folder = context.spec, context.folder
     known = study.user_attrs.get(RUN_ID, {})
     if store is not None and known.get("uri") == store.uri:
         tracking.adopt_run(folder, store, known["run_id"])
@@ -78,8 +78,8 @@ def open_trial_run(
     store: Store | None,
 ) -> TrackedRun:
     """Return the run of a trial that begins, after taking over what `earlier` attempts at it had done."""
-    folder = trial_folder(context.folder(), trial.number)
-    take_over([trial_folder(context.folder(), attempt.number) for attempt in earlier], folder)
+    folder = trial_folder(context.folder, trial.number)
+    take_over([trial_folder(context.folder, attempt.number) for attempt in earlier], folder)
     write_json(trial_values(trial), folder / RECORD)
     params = {
         "params": params_of(trial),

@@ -295,12 +295,12 @@ def study(shared: Path) -> Work:
         store = tracking.open_store(None, root / "runs", STUDIES)
         context = small.make_context(root, **settings)
         opened = small.make_study(context)
-        close_stale(opened, context.study, Watch(context.folder()))
+        close_stale(opened, context.study, Watch(context.folder))
         queue_forgotten(opened, context.study)
-        settle_all(opened, context.folder(), None)
+        settle_all(opened, context.folder, None)
         record = open_study_run(context, opened, store)
         Worker(context, opened, store).run()
-        settle_all(opened, context.folder(), store)
+        settle_all(opened, context.folder, store)
         record.finish("finished")
         return 0
 

@@ -64,7 +64,7 @@ def test_workers_of_this_machine_work_in_the_studys_own_folder_with_its_journal(
     context = make_context(Path(), trials=2)
     make_study(context)
     run_on_cluster(ClusterChoice("local:2"), context, arguments_of(Path(), None), 2)
-    study = open_study(context.folder())
+    study = open_study(context.folder)
     assert list(trial_frame(study)["state"]) == ["complete", "complete"]
     assert os.getpid() not in {trial.user_attrs["owner"]["pid"] for trial in study.trials}
     assert "study-" not in capfd.readouterr().err  # both ended well
@@ -78,11 +78,11 @@ def test_trials_of_a_worker_without_our_disk_come_back(machines, tmp_path):
     machines.scheduler()
     machines.worker("one")
     run_on_cluster(ClusterChoice(str(machines.file)), context, arguments_of(tmp_path, url), 1)
-    study = open_study(context.folder(), url)
+    study = open_study(context.folder, url)
     assert list(trial_frame(study)["state"]) == ["complete", "complete"]
-    settle_all(study, context.folder(), None)
+    settle_all(study, context.folder, None)
     for number in (0, 1):
-        folder = context.folder() / "trials" / f"{number:04d}"
+        folder = context.folder / "trials" / f"{number:04d}"
         assert json.loads((folder / "trial.json").read_text())["state"] == "complete"
         assert json.loads((folder / "run.json").read_text())["state"] == "finished"
         assert "train/loss" in (folder / "metrics.jsonl").read_text()

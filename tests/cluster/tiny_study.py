@@ -29,7 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
     add_space()
     bench = bench_of(arguments.runs, arguments.dataset)
     bench = dataclasses.replace(bench, methods={**METHODS, "painter": painter_entry()})
-    spec = read_spec(study_folder(arguments.runs, "small"))
-    context = open_study_context(spec, bench, load_dataset(arguments.dataset), fake_instruments())
-    Worker(context, open_study(context.folder(), arguments.storage)).run()
+    folder = study_folder(arguments.runs, "small")
+    dataset = load_dataset(arguments.dataset)
+    context = open_study_context(read_spec(folder), folder, bench, dataset, fake_instruments())
+    Worker(context, open_study(context.folder, arguments.storage)).run()
     return 0

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from optuna.storages.journal import JournalFileBackend
 
-from studies.storage import liveness
+from studies.storage import liveness, trials
 from studies.storage.liveness import Watch, close_stale, this_host
 from studies.storage.trial_tracking import settle_all
 from studies.storage.trials import queue_forgotten
@@ -65,15 +65,16 @@ def command(root: Path, fatal: int | None = None, keep_weights: bool = False, **
     with pytest.MonkeyPatch.context() as patch:
         often = dataclasses.replace(small.TRAINING, checkpoint_every_seconds=0.0)
         patch.setattr(small, "TRAINING", often)
+        patch.setattr(trials, "CLOSING_SECONDS", 0.0)
         context = small.make_context(root, beat_seconds=30.0, **settings)
         with mortal(steps):
             try:
                 study = small.make_study(context)
-                close_stale(study, context.study, Watch(context.folder()))
+                close_stale(study, context.study, Watch(context.folder))
                 queue_forgotten(study, context.study)
-                settle_all(study, context.folder(), None, keep_weights)
+                settle_all(study, context.folder, None, keep_weights)
                 Worker(context, study, keep_weights=keep_weights).run()
-                settle_all(study, context.folder(), None, keep_weights)
+                settle_all(study, context.folder, None, keep_weights)
             except Killed:
                 pass
     return steps.names

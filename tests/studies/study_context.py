@@ -13,7 +13,7 @@ from eggan.training import TrainingConfig
 from studies import space as spaces
 from studies.space import Parameter
 from studies.storage.study_storage import create_study
-from studies.study_config import StudyConfig, write_spec
+from studies.study_config import StudyConfig, study_folder, write_spec
 from studies.study_context import StudyContext, make_spec, open_study_context, resolved_training
 from tests.benchmarks import fakes
 
@@ -79,10 +79,10 @@ def make_context(root: Path, storage: str = "", **settings) -> StudyContext:
     base = entry.presets[study.preset]
     training = resolved_training(study, TRAINING)
     spec = make_spec("small", study, entry, base, training, dataset, instruments, storage)
-    context = open_study_context(spec, bench, dataset, instruments)
-    write_spec(spec, context.folder())
+    context = open_study_context(spec, study_folder(bench.runs, spec.name), bench, dataset, instruments)
+    write_spec(spec, context.folder)
     return context
 
 
 def make_study(context: StudyContext, url: str = "") -> optuna.Study:
-    return create_study(context.spec, context.folder(), url, context.references())
+    return create_study(context.spec, context.folder, url, context.references())

@@ -55,17 +55,17 @@ def test_the_same_command_continues_a_study_whose_worker_was_killed(tmp_path, mo
     settings = {"trials": 3}
     context, _ = prepare(tmp_path, monkeypatch, **settings)
     assert ended(worker(tmp_path, 0, settings, kill_at=5)) == -signal.SIGKILL
-    assert list(trial_frame(open_study(context.folder()))["state"]) == ["running", "waiting"]
-    assert (context.folder() / "trials" / "0000" / "s0" / "training_state.pt").exists()
+    assert list(trial_frame(open_study(context.folder))["state"]) == ["running", "waiting"]
+    assert (context.folder / "trials" / "0000" / "s0" / "training_state.pt").exists()
     assert ended(worker(tmp_path, 0, settings)) == 0
-    study = open_study(context.folder())
+    study = open_study(context.folder)
     frame = trial_frame(study)
     assert (frame["state"][0], frame["reason"][0]) == ("failed", DIED)
     (repeated,) = frame.index[frame["retry_of"] == 0]
     assert frame["state"][repeated] == "complete"
     assert frame["is_paper"][repeated]
     check_complete(study, 3)
-    lines = (context.folder() / "trials" / f"{repeated:04d}" / "metrics.jsonl").read_text().splitlines()
+    lines = (context.folder / "trials" / f"{repeated:04d}" / "metrics.jsonl").read_text().splitlines()
     logged = [json.loads(line)["step"] for line in lines if "train/loss" in line]
     assert logged == [2, 4, 6, 8]  # it went on after step 5 with what the dead trial had logged
     assert sorted(study.trials[repeated].intermediate_values) == [8, 16, 24, 32]
@@ -76,7 +76,7 @@ def test_two_workers_share_a_journal(tmp_path, monkeypatch):
     context, _ = prepare(tmp_path, monkeypatch, **settings)
     both = [worker(tmp_path, number, settings, together=2) for number in (0, 1)]
     assert [ended(process) for process in both] == [0, 0]
-    study = open_study(context.folder())
+    study = open_study(context.folder)
     check_complete(study, 6)
     assert len({trial.user_attrs["owner"]["pid"] for trial in study.trials}) == 2
 
@@ -149,7 +149,7 @@ def test_workers_share_postgresql_and_survive_a_kill(tmp_path, monkeypatch, post
     assert ended(worker(tmp_path, 0, settings, postgresql, kill_at=5)) == -signal.SIGKILL
     both = [worker(tmp_path, number, settings, postgresql) for number in (0, 1)]
     assert [ended(process) for process in both] == [0, 0]
-    study = open_study(context.folder())
+    study = open_study(context.folder)
     check_complete(study, 5)
     assert trial_frame(study)["reason"][0] == DIED
-    assert not (context.folder() / "journal.log").exists()
+    assert not (context.folder / "journal.log").exists()

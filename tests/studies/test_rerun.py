@@ -59,7 +59,7 @@ def test_every_trial_has_a_seed_before_one_has_two():
 def test_the_studys_own_seed_and_budget_give_its_own_score(finished):
     context, study = finished
     assert run_reruns(context, study, [Rerun(0, 0, context.study.images)], None) == []
-    reruns, pairs = read_reruns(context.folder())
+    reruns, pairs = read_reruns(context.folder)
     for name in ("val/au/skill", "val/au/mse", "val/identity/accuracy"):
         assert reruns[name][0] == study.trials[0].user_attrs[name]
     assert len(pairs) == context.study.pairs
@@ -70,7 +70,7 @@ def test_the_studys_own_seed_and_budget_give_its_own_score(finished):
 def test_a_smaller_budget_is_another_result(finished):
     context, study = finished
     run_reruns(context, study, [Rerun(0, 0, 8)], None)
-    result = read_result(Rerun(0, 0, 8).folder(context.folder()))
+    result = read_result(Rerun(0, 0, 8).folder(context.folder))
     assert result["state"] == "finished"
     assert result["scores"]["val/au/skill"] < study.trials[0].user_attrs["val/au/skill"] - 0.01
 
@@ -87,7 +87,7 @@ def test_what_was_stopped_goes_on_and_what_has_ended_is_not_run_again(finished, 
         return update(self, batch, step)
 
     monkeypatch.setattr(StudiedPainter, "update", stopped)
-    folder = Rerun(1, 9, 32).folder(context.folder())
+    folder = Rerun(1, 9, 32).folder(context.folder)
     with pytest.raises(KeyboardInterrupt):
         run_reruns(context, study, [Rerun(1, 9, 32)], None)
     assert tracking.read_record(folder).state == "interrupted"
@@ -104,7 +104,7 @@ def test_one_whose_process_was_killed_after_its_result_is_settled_by_the_next_co
     """Nothing is left of its training, and its run says how it ended."""
     context, study = finished
     rerun = Rerun(1, 9, 8)
-    folder = rerun.folder(context.folder())
+    folder = rerun.folder(context.folder)
     steps = dying.Steps(None)
     with dying.mortal(steps):
         run_reruns(context, study, [rerun], None)
@@ -127,7 +127,7 @@ def test_a_training_that_fails_is_recorded_and_the_next_one_runs(finished):
     context, study = finished
     broken = dataclasses.replace(context, base=dataclasses.replace(context.base, fail_from=0.9))
     run_reruns(broken, study, [Rerun(1, 9, 32), Rerun(0, 9, 32)], None)
-    reruns, pairs = read_reruns(context.folder())
+    reruns, pairs = read_reruns(context.folder)
     assert list(reruns["state"]) == ["finished", "failed"]
     assert "loss not finite" in reruns["reason"][1]
     assert set(pairs["trial"]) == {0}
@@ -136,7 +136,7 @@ def test_a_training_that_fails_is_recorded_and_the_next_one_runs(finished):
 def test_two_processes_do_not_run_the_same(finished):
     context, study = finished
     rerun = Rerun(1, 9, 32)
-    folder = rerun.folder(context.folder())
+    folder = rerun.folder(context.folder)
     folder.mkdir(parents=True)
     with (folder / ".lock").open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
@@ -153,29 +153,37 @@ def test_a_rerun_is_a_run_under_the_studys_with_a_link_to_its_trial(tmp_path):
     Worker(context, study, store).run()
     parent.finish("finished")
     run_reruns(context, study, [Rerun(0, 9, 32)], store)
-    folder = Rerun(0, 9, 32).folder(context.folder())
+    folder = Rerun(0, 9, 32).folder(context.folder)
     run_id = read_result(folder)["run_id"]
     run = store.client.get_run(run_id)
     assert run.data.tags["mlflow.parentRunId"] == study.user_attrs[RUN_ID]["run_id"]
     assert run.data.tags["trial_run_id"] == study.trials[0].user_attrs[RUN_ID]["run_id"]
     assert (run.data.tags["kind"], run.data.tags["state"]) == ("rerun", "finished")
     assert run.data.metrics["val/au/skill"] == pytest.approx(0.75, abs=1e-3)
-    assert len(ship_study(context.folder(), store).runs) == 3
+    assert len(ship_study(context.folder, store).runs) == 3
 
 
 def test_a_session_confirms_the_best_and_the_references(finished, capsys):
     context, _ = finished
     chosen = session(context, best=1, seeds=(7, 8), images=32)
     assert "4 in all, 0 done, 4 to run" in chosen.plan()
-    assert not (context.folder() / "reruns").exists()
+    assert not (context.folder / "reruns").exists()
     assert chosen.run() == 0
     assert "4 in all, 4 done, 0 to run" in chosen.plan()
     assert capsys.readouterr().out.count("finished") == 4
-    data = read_study(context.folder())
+    data = read_study(context.folder)
     assert sorted(set(data.reruns["trial"])) == [0, 1]
     assert (
-        tracking.read_record(context.folder()).state == "finished"
+        tracking.read_record(context.folder).state == "finished"
     )  # the study's run, made where it was missing
+
+
+def test_a_study_whose_folder_was_renamed_keeps_its_results_together(finished):
+    context, _ = finished
+    folder = context.folder.rename(context.folder.with_name("renamed"))
+    assert session(context, name="renamed", best=1, seeds=(7,), images=32).run() == 0
+    assert list(read_reruns(folder)[0]["state"]) == ["finished", "finished"]
+    assert not context.folder.exists()
 
 
 def test_a_failed_training_shows_in_the_status(finished):
@@ -191,22 +199,22 @@ def test_a_failed_training_shows_in_the_status(finished):
     )
     broken = dataclasses.replace(session(context, trials=(0,), seeds=(7, 8), images=32), bench=bench)
     assert broken.run() == 1
-    assert list(read_reruns(context.folder())[0]["state"]) == ["finished", "failed"]
+    assert list(read_reruns(context.folder)[0]["state"]) == ["finished", "failed"]
 
 
 def test_a_context_is_not_reopened_over_other_data_or_instruments(finished):
     context, _ = finished
-    assert reopen_study_context(context.folder(), context.bench).spec == context.spec
+    assert reopen_study_context(context.folder, context.bench).spec == context.spec
     instruments = context.bench.instruments("cpu")
     other = dataclasses.replace(instruments, a=dataclasses.replace(instruments.a, sha256="c" * 64))
     with pytest.raises(UserError, match="other instruments"):
         reopen_study_context(
-            context.folder(), dataclasses.replace(context.bench, instruments=lambda device: other)
+            context.folder, dataclasses.replace(context.bench, instruments=lambda device: other)
         )
     entry = dataclasses.replace(context.entry, version=2)
     with pytest.raises(UserError, match="version 1 of painter"):
         reopen_study_context(
-            context.folder(),
+            context.folder,
             dataclasses.replace(context.bench, methods={**context.bench.methods, "painter": entry}),
         )
     from tests.benchmarks.fakes import make_dataset
@@ -214,7 +222,7 @@ def test_a_context_is_not_reopened_over_other_data_or_instruments(finished):
     make_dataset(context.bench.runs / "others", {"train": 2, "val": 1, "test": 1}, seed=5)
     with pytest.raises(UserError, match="another dataset"):
         reopen_study_context(
-            context.folder(), dataclasses.replace(context.bench, dataset=context.bench.runs / "others")
+            context.folder, dataclasses.replace(context.bench, dataset=context.bench.runs / "others")
         )
 
 

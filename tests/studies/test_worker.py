@@ -1,18 +1,20 @@
 import dataclasses
+import itertools
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache as artifact_repositories
+from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 
 from eggan import tracking
 from eggan.errors import UserError
-from studies.reruns.rerun import Rerun, run_reruns
+from studies.reruns.rerun import Rerun, read_result, run_reruns
 from studies.storage.study_storage import open_study
 from studies.storage.trial_tracking import RUN_ID, open_study_run, settle_all, ship_study, trial_folder
-from studies.storage.trials import AGAIN, RETRY_OF, queue_forgotten, trial_frame
+from studies.storage.trials import AGAIN, RETRY_OF, queue_again, trial_frame
 from studies.study_config import read_spec
 from studies.study_context import check_settings, study_dataset
 from studies.study_export import read_study
@@ -36,7 +38,7 @@ def invent(monkeypatch, scores):
 
 
 def record(context, number):
-    return json.loads((trial_folder(context.folder(), number) / "trial.json").read_text())
+    return json.loads((trial_folder(context.folder, number) / "trial.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,7 @@ def test_bad_trials_are_pruned_and_say_so(finished):
     assert pruned["reason"].str.match(r"pruned after \d+ images").all()
     number = int(pruned["number"].iloc[0])
     assert record(context, number)["state"] == "pruned"
-    assert tracking.read_record(trial_folder(context.folder(), number)).state == "pruned"
+    assert tracking.read_record(trial_folder(context.folder, number)).state == "pruned"
     assert study.trials[number].constraints  # or it would count as keeping the floor
 
 
@@ -74,7 +76,7 @@ def test_what_is_kept_of_a_trial(finished):
     assert [images for images, _ in values["intermediate"]] == [8, 16, 24, 32]
     assert values["scores"]["val/identity/accuracy"] == 100.0
     assert [probe[0] for probe in study.trials[1].user_attrs["probes"]] == [8, 16, 24, 32]
-    assert not list(context.folder().glob("trials/*/s*"))  # weights and training states are gone
+    assert not list(context.folder.glob("trials/*/s*"))  # weights and training states are gone
 
 
 def test_one_worker_proposes_the_same_points_again(finished, tmp_path):
@@ -106,7 +108,7 @@ def test_a_bug_in_the_method_fails_its_trial_alone_and_keeps_the_traceback(tmp_p
     study = make_study(context)
     Worker(context, study).run()
     assert list(trial_frame(study)["reason"]) == ["RuntimeError: a bug in the method"] * 2
-    assert "a bug in the method" in (trial_folder(context.folder(), 0) / "traceback.txt").read_text()
+    assert "a bug in the method" in (trial_folder(context.folder, 0) / "traceback.txt").read_text()
 
 
 def test_scores_that_are_not_numbers_fail_the_trial(tmp_path, monkeypatch):
@@ -159,7 +161,7 @@ def test_an_interrupted_trial_goes_back_into_the_queue(tmp_path, monkeypatch):
         patch.setattr("studies.worker.TrialRun.scores", stopped)
         with pytest.raises(KeyboardInterrupt):
             Worker(context, study).run()
-    study = open_study(context.folder())
+    study = open_study(context.folder)
     Worker(context, study).run()
     frame = trial_frame(study)
     assert list(frame["state"]) == ["failed", "complete", "complete"]
@@ -190,10 +192,10 @@ def test_a_study_whose_folder_was_moved_in_the_middle_goes_on_as_if_it_had_staye
     artifact_repositories.clear()  # MLflow keeps them by run id for the life of a process
 
     context, store = opened(tmp_path / "new")
-    study = open_study(context.folder())
+    study = open_study(context.folder)
     run = open_study_run(context, study, store)
     Worker(context, study, store).run()
-    settle_all(study, context.folder(), store, False)
+    settle_all(study, context.folder, store, False)
     run.finish("finished")
     assert run_reruns(context, study, [Rerun(0, 101, context.study.images)], store) == []
     complete = [trial for trial in study.get_trials() if trial.state == TrialState.COMPLETE]
@@ -204,8 +206,8 @@ def test_a_study_whose_folder_was_moved_in_the_middle_goes_on_as_if_it_had_staye
     home = (tmp_path / "new").as_uri()
     assert all(run.info.artifact_uri.startswith(home) for run in runs)
     assert all(store.client.list_artifacts(run.info.run_id) for run in runs)
-    assert ship_study(context.folder(), store).left == {}
-    data = read_study(context.folder())
+    assert ship_study(context.folder, store).left == {}
+    data = read_study(context.folder)
     assert (len(data.trials), list(data.reruns["state"])) == (2, ["finished"])
     assert not (tmp_path / "old").exists()
 
@@ -216,7 +218,7 @@ def test_a_trial_that_another_worker_closed_is_dropped(tmp_path, monkeypatch, ca
     study = make_study(context)
 
     def closed(self):
-        open_study(context.folder()).tell(0, state=TrialState.FAIL)
+        open_study(context.folder).tell(0, state=TrialState.FAIL)
         if when == "before a probe":
             self._add_probe(8, {"val/au/mse": 1.0, "val/au/skill": 0.5, "val/identity/accuracy": 60.0})
         return {"val/au/mse": 1.0, "val/au/skill": 0.5, "val/identity/accuracy": 60.0}
@@ -225,22 +227,42 @@ def test_a_trial_that_another_worker_closed_is_dropped(tmp_path, monkeypatch, ca
     Worker(context, study).run()
     assert study.trials[0].state == TrialState.FAIL
     assert "closed by another worker" in capsys.readouterr().err
-    assert not (trial_folder(context.folder(), 0) / "traceback.txt").exists()
+    assert not (trial_folder(context.folder, 0) / "traceback.txt").exists()
     assert record(context, 0)["state"] == "failed"
 
 
-def test_a_full_disk_stops_the_worker_and_costs_no_trial(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(28, "No space left on device"), "the disk is full"),
+        (StorageInternalError("server closed the connection"), "the study's storage did not answer"),
+    ],
+)
+def test_what_a_trial_is_not_to_blame_for_stops_the_worker_and_costs_no_trial(
+    tmp_path, monkeypatch, error, reason
+):
     context = make_context(tmp_path, trials=1)
     study = make_study(context)
 
-    def full(self):
-        raise OSError(28, "No space left on device")
+    def fail(self):
+        raise error
 
-    monkeypatch.setattr("studies.worker.TrialRun.scores", full)
-    with pytest.raises(OSError, match="No space"):
+    monkeypatch.setattr("studies.worker.TrialRun.scores", fail)
+    with pytest.raises(type(error)):
         Worker(context, study).run()
     assert [t.state for t in study.trials][:2] == [TrialState.FAIL, TrialState.WAITING]
-    assert study.trials[0].user_attrs["reason"] == "the disk is full"
+    assert study.trials[0].user_attrs["reason"] == reason
+
+
+def test_a_clock_that_is_set_back_shortens_nothing(tmp_path, monkeypatch):
+    clock = itertools.count(time.time(), -3600.0)
+    monkeypatch.setattr(time, "time", lambda: next(clock))
+    context, study = run_study(tmp_path, trials=1)
+    run_reruns(context, study, [Rerun(0, 1, 8)], None)
+    again = read_result(Rerun(0, 1, 8).folder(context.folder))
+    attrs = study.trials[0].user_attrs
+    for seconds in (attrs["seconds"], attrs["train_seconds"], again["seconds"]):
+        assert 0 < seconds < 600
 
 
 def test_a_budget_in_which_the_weights_do_nothing_is_refused(tmp_path):
@@ -294,10 +316,10 @@ def test_a_store_that_was_down_gets_everything_later(tmp_path):
     Worker(context, study).run()
     parent.finish("finished")
     store = tracking.open_store(None, tmp_path / "store", tracking.STUDIES)
-    first, again = (ship_study(context.folder(), store).runs for _ in range(2))
+    first, again = (ship_study(context.folder, store).runs for _ in range(2))
     assert first == again
     assert len(first) == 3
-    run_id = tracking.run_id_in(trial_folder(context.folder(), 1), store.uri)
+    run_id = tracking.run_id_in(trial_folder(context.folder, 1), store.uri)
     assert store.client.get_run(run_id).data.tags["state"] == "finished"
 
 
@@ -307,7 +329,7 @@ def test_what_a_killed_worker_left_is_removed_but_for_what_somebody_needs(tmp_pa
     waiting = study.ask()
     waiting.set_user_attr(AGAIN, 1)
     study.tell(waiting, state=TrialState.FAIL)
-    queue_forgotten(study, read_spec(folder).study)
+    queue_again(study, read_spec(folder).study, study.trials[waiting.number], 1)
     seeds = {number: folder / "trials" / f"{number:04d}" / "s0" for number in (0, 2, waiting.number)}
     for seed in seeds.values():
         seed.mkdir(parents=True)

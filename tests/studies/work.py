@@ -40,4 +40,4 @@ def main(root: Path, number: int, settings: dict[str, Any], url: str, kill_at: i
     small.StudiedPainter.update = fatal
     small.TRAINING = dataclasses.replace(small.TRAINING, checkpoint_every_seconds=0.0)
     context = small.make_context(root, storage=url, **settings)
-    Worker(context, open_study(context.folder(), url)).run()
+    Worker(context, open_study(context.folder, url)).run()
