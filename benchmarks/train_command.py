@@ -92,6 +92,7 @@ def _lead(run: "TrainingRun", folder: Path, arguments: argparse.Namespace) -> in
     from eggan import tracking
 
     check_folder(folder, arguments.resume)
+    run.check_earlier(folder)  # before the record of the training that is there is written over
     store = None  # all that can be refused comes before the lock, which makes the folder
     if not arguments.offline:
         store = tracking.open_store(arguments.tracking_uri, arguments.runs, tracking.SINGLE)
@@ -118,15 +119,18 @@ def _assist(run: "TrainingRun", folder: Path) -> int:
 
 
 def _train_and_report(run: "TrainingRun", folder: Path, store: "Store | None", runs: Path) -> int:
-    from eggan.training import Interrupted
+    from eggan.training import TARGET_IGNORED, Interrupted
 
     try:
         result = _train_tracked(run, folder, store)
     except Interrupted as stopped:
         print(f"{stopped} (with --resume); the state is in {folder}")
         return 130
-    for alarm in result.alarms:
-        print(f"collapse alarm: {alarm}")
+    if TARGET_IGNORED in result.alarms:
+        print(
+            f"collapse alarm ({TARGET_IGNORED}): edits hardly differed between targets at some check; look "
+            "at edits before you rely on them, and train longer where they are copies of the source"
+        )
     print(
         f"{result.images_seen} images in {result.seconds:.0f} s ({result.images_per_second:.1f} per second)"
     )

@@ -5,7 +5,6 @@ has the weights of an uninterrupted one bit for bit (same machine, same thread c
 tracker: it hands numbers to `on_log`.
 """
 
-import dataclasses
 import math
 import signal
 import time
@@ -22,7 +21,7 @@ from torch import Tensor
 
 from eggan.augment import flip_some
 from eggan.checkpoint import STATE_FILE, ModelCard, load_training_state, save_checkpoint, save_training_state
-from eggan.config import content_hash, setting, to_dict
+from eggan.config import setting
 from eggan.data.dataset import Dataset
 from eggan.data.images import to_network_range
 from eggan.data.training_set import TrainingSet, load_training_set
@@ -35,8 +34,10 @@ from eggan.randomness import derive_seed, torch_generator
 from eggan.recorded_steps import Steps
 from eggan.signals import TERMINATION, handling
 from eggan.trained_networks import TrainedNetworks
+from eggan.training_identity import TrainingIdentity
 
 PROBE_FACES = 8
+TARGET_IGNORED = "target_ignored"  # the collapse alarm: edits hardly differ between targets
 
 
 @dataclass(frozen=True)
@@ -298,18 +299,14 @@ class _Run:
         self.window: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}
         self.seconds_before, self.started, self.saved = 0.0, time.monotonic(), time.monotonic()
-        # What must be equal for a resumed run to be the same; how often it logs or saves may change.
-        decisive = dataclasses.replace(config, log_every=1, checkpoint_every_seconds=0.0)
-        # The splits, which choose the dataset's images, are part of the config.
-        self.identity = content_hash([card.fields, to_dict(decisive), seed, data_hash])
+        self.identity = TrainingIdentity(card, config, seed, data_hash)
 
     def resume(self) -> None:
         """Load the state in the run folder, if there is one; all processes read the leader's."""
         state = load_training_state(self.folder, self.device)
         if state is None:
             return
-        if state.get("identity") != self.identity:
-            raise UserError(f"{self.folder} holds {self._what(state)}: choose another folder or delete it")
+        self.identity.check(state, self.folder)
         missing = [name for name, fits in STATE_FIELDS.items() if name not in state or not fits(state[name])]
         if missing:
             raise UserError(
@@ -320,14 +317,6 @@ class _Run:
         self.step, self.precision, self.alarms = state["step"], state["precision"], list(state["alarms"])
         self.window, self.counts = dict(state["window"]), dict(state["counts"])
         self.seconds_before = state["seconds"]
-
-    def _what(self, state: Mapping[str, Any]) -> str:
-        """Return what a training state that does not fit is."""
-        if "dataset" not in state:
-            return "a training of an earlier version, which kept no note of its dataset"
-        if state["dataset"] != self.data_hash:
-            return "a training with other images"
-        return "a training with other settings or another start"
 
     def after_step(self, terms: Mapping[str, Tensor], last: bool) -> None:
         """Count the step; log, probe and save when due."""
@@ -352,7 +341,7 @@ class _Run:
     def _write(self) -> None:
         self._means(self._sums())
         state = {
-            "identity": self.identity,
+            "identity": self.identity.digest,
             "dataset": self.data_hash,
             "method": self.method.state(),
             "step": self.step,
@@ -413,8 +402,8 @@ class _Run:
             self.on_log(self.step, {"alarm/target_response": response})
         total = self.config.total_images(len(self.data))
         armed = self.step * self.config.batch_size >= self.config.alarm_after * total
-        if armed and response < self.config.alarm_response and "target_ignored" not in self.alarms:
-            self.alarms.append("target_ignored")
+        if armed and response < self.config.alarm_response and TARGET_IGNORED not in self.alarms:
+            self.alarms.append(TARGET_IGNORED)
             if self.config.stop_on_alarm:
                 raise TrainingFailed(
                     f"edits ignore the target: they differ by {response:.5f} between targets"

@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
-from eggan.checkpoint import ModelCard, model_card
+from eggan.checkpoint import ModelCard, load_training_state, model_card
 from eggan.data.dataset import Dataset
 from eggan.distributed import leader_first
 from eggan.method import BuildContext, Method, MethodEntry
 from eggan.progress import progress_bar, working
 from eggan.training import TrainingConfig, TrainingResult, train
+from eggan.training_identity import TrainingIdentity
 from eggan.training_start import Start
 
 Log = Callable[[int, dict[str, float]], None]
@@ -45,6 +46,13 @@ class TrainingRun:
             "" if self.start is None else self.start.sha256,
         )
 
+    def check_earlier(self, folder: Path) -> None:
+        """Refuse a training state in `folder` that is another training's; what trains is not built for it."""
+        state = load_training_state(folder, "cpu")
+        if state is not None:
+            identity = TrainingIdentity(self.card, self.training, self.seed, self.dataset.content_hash)
+            identity.check(state, folder)
+
     def build(self) -> Method:
         """Return the method, ready to train; a start that does not fit is a `UserError`."""
         weights = None if self.start is None else self.start.weights_for(self.entry, self.config)
@@ -67,6 +75,7 @@ class Trained:
 
 def run_training(run: TrainingRun, folder: Path, on_log: Log, on_probe: Probe | None = None) -> Trained:
     """Build a method and train it to its budget, going on from what `folder` holds; errors as `train`."""
+    run.check_earlier(folder)  # before minutes of pre-training
     started = time.monotonic()
     with working(f"building {run.entry.title}"), leader_first():
         method = run.build()

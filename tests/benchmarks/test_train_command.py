@@ -8,6 +8,7 @@ import pytest
 
 from eggan.data.dataset import load_dataset, write_dataset
 from eggan.tracking import SINGLE, open_store
+from eggan.training_run import TrainingRun
 from tests.conftest import TINY_TRAINING, tiny_manifest
 
 
@@ -46,6 +47,31 @@ def test_resume_with_other_settings_or_without_a_training_is_refused(workplace, 
     status, _, err = eggan(*common, "--out", "nowhere")
     assert (status, "nothing to resume" in err) == (2, True)
     assert not (workplace / "nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("stargan", "--preset", "cpu"), "a training of eggan, not of stargan"),
+        (
+            ("eggan", "--preset", "quick", *TINY_TRAINING, "--set", "weight_au=50"),
+            "other settings (weight_au is 30.0 there, 50.0 here)",
+        ),
+        (
+            ("eggan", "--preset", "quick", *TINY_TRAINING, "--seed", "1"),
+            "other settings (the seed, or a field of `training`)",
+        ),
+    ],
+)
+def test_a_refused_resume_builds_nothing_and_leaves_the_record_of_what_is_there(
+    workplace, eggan, monkeypatch, words, said
+):
+    monkeypatch.setattr(TrainingRun, "build", lambda _: pytest.fail("pre-trained before it was refused"))
+    before = {path: path.read_bytes() for path in (workplace / "m").iterdir() if path.is_file()}
+    common = ("--dataset", "tiny", "--offline", "--out", "m", "--resume")
+    status, _, err = eggan("train", *words, *common)
+    assert (status, said in err, err.count("\n")) == (2, True, 1), err
+    assert {path: path.read_bytes() for path in (workplace / "m").iterdir() if path.is_file()} == before
 
 
 def write_people(folder: Path, seed: int) -> None:
