@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from baselines.references import Reference
 from benchmarks.suites.methods import find_method
 from benchmarks.suites.shipped_methods import ShippedMethod
-from benchmarks.suites.suite import Row, Suite
+from benchmarks.suites.suite import CROWD, LEARN_FROM_LABELS, Row, Suite
 from eggan.config import to_dict
 from eggan.errors import UserError
 from eggan.method import MethodEntry
@@ -32,17 +32,15 @@ def with_added_rows(suite: Suite, added: Sequence[str], methods: "Mapping[str, E
         entry = find_method(name, methods)
         if isinstance(entry, Reference):
             raise UserError(f"--add {text}: {name} is a reference, which every suite has already")
-        if any(row.name == name for row in rows):
-            raise UserError(f"--add {text}: {name} is in the suite {suite.name} already")
-        if isinstance(entry, ShippedMethod):
-            rows.append(_shipped(suite, entry))
-        else:
+        if any(row.name == entry.name for row in rows):
+            raise UserError(f"--add {text}: {entry.name} is in the suite {suite.name} already")
+        if not isinstance(entry, ShippedMethod):
             rows.append(_row(suite, entry, preset, text))
+        elif preset:
+            raise UserError(f"--add {text}: shipped weights have no presets: add {entry.name}")
+        else:
+            rows.append(Row(entry.for_size(suite.image_size).name))
     return dataclasses.replace(suite, rows=tuple(rows))
-
-
-def _shipped(suite: Suite, entry: ShippedMethod) -> Row:
-    return Row(entry.for_size(suite.image_size).name)
 
 
 def _row(suite: Suite, entry: MethodEntry, preset: str, text: str) -> Row:
@@ -57,8 +55,9 @@ def _row(suite: Suite, entry: MethodEntry, preset: str, text: str) -> Row:
             f"the suite {suite.name} has {suite.image_size} px"
         )
     minutes = max(row.expected_minutes for row in trained)
-    first = trained[0]
-    return Row(entry.name, chosen, first.training, minutes, learns_from=first.learns_from)
+    training, source = trained[0].training, trained[0].learns_from
+    labelled = source == CROWD and entry.name in LEARN_FROM_LABELS
+    return Row(entry.name, chosen, training, minutes, learns_from=source, labelled=labelled)
 
 
 def _default_preset(suite: Suite, entry: MethodEntry, trained: Sequence[Row], text: str) -> str:

@@ -66,6 +66,8 @@ def test_the_preset_is_the_suites_or_the_only_one_that_fits_or_the_one_named(sui
         ("mean-au", {}, "mean-au is a reference"),
         ("eggan", {}, "eggan is in the suite standard already"),
         ("eggan:quick", {}, "eggan is in the suite standard already"),
+        ("eggan-crowd", {}, "eggan is in the suite standard already"),
+        ("eggan-shipped:cpu", {}, "have no presets: add eggan-shipped"),
         ("mine:huge", {"cpu": 64}, r"mine has no preset 'huge' .known: cpu"),
         ("mine:paper", {"paper": 128}, "is for 128 px, the suite standard has 64 px"),
         ("mine", {"one": 64, "two": None}, r"say which preset .* --add mine:PRESET .known: one, two"),
@@ -80,6 +82,13 @@ def test_what_cannot_be_added_is_refused(text, presets, message):
 def test_a_method_is_added_once():
     with pytest.raises(UserError, match="already"):
         with_added_rows(find_suite("quick"), ["mine:a", "mine:b"], {"mine": entry({"a": 64, "b": None})})
+
+
+def test_a_method_that_learns_from_labels_is_added_as_the_suite_standard_has_it():
+    (own,) = (row for row in find_suite("standard").rows if row.name == "stargan")
+    for suite in ("ablations-crowd", "ablations-w"):
+        assert dataclasses.replace(added(suite, "stargan:cpu"), expected_minutes=own.expected_minutes) == own
+    assert not added("ablations", "stargan").labelled  # everybody of the twin has an expression's name
 
 
 def open_session(root, words=(), **options) -> BenchSession:
