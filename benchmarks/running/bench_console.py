@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.running.cells import CellStatus, PlannedCell, all_cells, read_status
+from eggan.errors import UserError
 from eggan.files import read_json
 from eggan.options import command
 
@@ -43,17 +44,19 @@ def status_text(runs: Path) -> str:
     if not folders:
         return f"no cells in {runs}: start with `{command('bench run quick')}`"
     statuses = [read_status(folder) for folder in folders]
-    statuses.sort(
-        key=lambda s: (s.values["spec"]["suite"], s.values.get("name", "")) if s.values else ("", s.key)
-    )
+    statuses.sort(key=lambda status: (_suite_of(status), status.values.get("name", ""), status.key))
     return table(["suite", "cell", "state", "minutes", "key", "reason"], [_status_row(s) for s in statuses])
 
 
 def _status_row(status: CellStatus) -> list[str]:
     values = status.values
     minutes = f"{values.get('seconds', 0) / 60:.1f}"
-    suite = values["spec"]["suite"] if values else "?"
-    return [suite, values.get("name", "?"), status.state, minutes, status.key, status.reason]
+    return [_suite_of(status), values.get("name", "?"), status.state, minutes, status.key, status.reason]
+
+
+def _suite_of(status: CellStatus) -> str:
+    """Return the suite that a cell was run for; "?" where a crash or a damaged disk left nothing of it."""
+    return str(status.values.get("spec", {}).get("suite", "?"))
 
 
 def summary_text(plans: Sequence[PlannedCell], bench: "BenchEnvironment") -> str:
@@ -69,8 +72,18 @@ def summary_text(plans: Sequence[PlannedCell], bench: "BenchEnvironment") -> str
 def _headline(folder: Path, status: CellStatus) -> list[str]:
     if status.state != "finished":
         return ["-"] * len(HEADLINE)
-    values = read_json(folder / "scores" / "summary.json")
+    values = _read_scores(folder, "summary")
     return ["-" if values.get(name) is None else f"{values[name]:.3f}" for name in HEADLINE.values()]
+
+
+def _read_scores(folder: Path, name: str) -> dict[str, Any]:
+    path = folder / "scores" / f"{name}.json"
+    try:
+        return dict(read_json(path))
+    except (OSError, ValueError, TypeError):
+        raise UserError(
+            f"{path} is missing or damaged: remove {folder}, and the suite's next run makes its cell again"
+        ) from None
 
 
 def unmeasured_lines(plans: Sequence[PlannedCell], bench: "BenchEnvironment") -> list[str]:
@@ -83,10 +96,10 @@ def unmeasured_lines(plans: Sequence[PlannedCell], bench: "BenchEnvironment") ->
         folder = bench.cell_folder(plan.spec.key)
         if read_status(folder).state != "finished":
             continue
-        for metric, reason in read_json(folder / "scores" / "not_measured.json").items():
+        for metric, reason in _read_scores(folder, "not_measured").items():
             if reason not in METHOD_REASONS:
                 reasons.setdefault(reason, []).append(metric.partition("/")[2])
-        unread += _unread_lines(plan, read_json(folder / "scores" / "summary.json"))
+        unread += _unread_lines(plan, _read_scores(folder, "summary"))
     lines = [f"not measured: {', '.join(dict.fromkeys(names))}: {why}" for why, names in reasons.items()]
     return lines + unread
 

@@ -3,11 +3,13 @@ import time
 
 import pytest
 
+from benchmarks.running.cells import settle
 from benchmarks.suites import methods
 from benchmarks.suites.suite import SUITES, find_suite
 from eggan.config import to_dict
 from eggan.errors import UserError
 from eggan.method import MethodEntry
+from eggan.tracking.record import RunRecord, write_record
 
 
 def test_list_names_suites_and_methods(eggan):
@@ -68,6 +70,17 @@ def test_status_of_an_empty_folder_says_how_to_start(eggan, tmp_path):
     status, out, _ = eggan("bench", "status", "--runs", tmp_path)
     assert status == 0
     assert "eggan bench run quick" in out
+
+
+def test_a_cell_of_which_little_is_left_is_listed_with_its_reason(eggan, tmp_path):
+    folder = tmp_path / "cells" / "damaged"
+    write_record(RunRecord("x", {"kind": "cell"}, state="finished"), folder)
+    (folder / "cell.json").write_text("{")
+    for _ in range(2):
+        status, out, _ = eggan("bench", "status", "--runs", tmp_path)
+        assert status == 0
+        assert "cell.json is corrupted" in out
+        settle(folder, None)  # as a sync does
 
 
 def test_ui_refuses_a_port_in_use(eggan, tmp_path):
