@@ -48,14 +48,14 @@ def _run(arguments: argparse.Namespace, began: float) -> int:
         raise UserError(f"--minutes {arguments.minutes:g} are too few: give more")
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
-    stop_after = began + seconds - reserve - time.monotonic()
-    arguments.until = time.time() + stop_after
+    arguments.until = began + seconds - reserve
     arguments.stopping = CELL_STOPPING_SHARE * STOPPING_SHARE * reserve
     arguments.run = work
     with tempfile.TemporaryDirectory(prefix="eggan-node-") as folder:
         call = Path(folder, "call.json")
         write_call(arguments, call)
-        status = _within(call_command(call), stop_after, STOPPING_SHARE * reserve)
+        left = arguments.until - time.monotonic()
+        status = _within(call_command(call), left, STOPPING_SHARE * reserve)
     if not all_cells(out / "runs"):
         print("no cell was begun: there is nothing to pack")
         return cli.USER_MISTAKE if status == cli.USER_MISTAKE else UNFINISHED

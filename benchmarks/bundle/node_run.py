@@ -21,7 +21,8 @@ OWN = "own"  # as many images as the suite has for each of its cells
 class NodeRun:
     """`images` are of every training: a number, `OWN`, or None for as many, equal for all, as fit.
 
-    `until` is when a run is over, in seconds since 1970; `minutes` is what it covers in all, for readers.
+    `until` is when a run is over, by `time.monotonic`, which all processes of a machine share and nobody
+    sets; `minutes` is what it covers in all, for readers.
     `only` and `seeds` choose cells, as in `eggan bench run`. Results go to `out`.
     """
 
@@ -104,7 +105,7 @@ class Pace:
 
     def refusal(self, plan: PlannedCell) -> str:
         """Return why a cell must not be begun any more, nothing for one that may."""
-        left, expected = self.until - time.time(), self.expected(plan)
+        left, expected = self.until - time.monotonic(), self.expected(plan)
         if expected < left:
             return ""
         return f"not begun, it would take {expected:.0f} s of the {max(0.0, left):.0f} s that are left"

@@ -84,7 +84,7 @@ def _measured(
     scoring = measured + workers.start_seconds
     seconds = {name: cost.seconds for name, cost in costs.items()}
     rows = [plan.row for plan in trained]
-    left = run.until - time.time()
+    left = run.until - time.monotonic()
     budget = divided(opened.suite.name, rows, run.minutes, left, scoring, seconds, workers.at_once)
     return with_ceiling(budget, costs, opened.bench.device)
 

@@ -167,7 +167,7 @@ def record_death(plan: PlannedCell, bench: BenchEnvironment, how: str) -> None:
 
 
 def _run_claimed(folder: Path, plan: PlannedCell, opened: OpenSuite) -> str:
-    started, device = time.time(), opened.bench.device
+    started, device = time.monotonic(), opened.bench.device
     before = float(read_status(folder).values.get("seconds", 0.0))
     if not is_trained(folder) and not (folder / STATE_FILE).is_file():
         tracking.put_aside(folder)
@@ -188,7 +188,7 @@ def _run_claimed(folder: Path, plan: PlannedCell, opened: OpenSuite) -> str:
     except Exception as unexpected:  # a bug in one method must not take the other cells with it
         state, reason, error = "failed", f"{type(unexpected).__name__}: {unexpected}", unexpected
         _keep_traceback(folder)
-    measured = {"seconds": before + time.time() - started, "peak_memory_mib": peak_memory_mib(device)}
+    measured = {"seconds": before + time.monotonic() - started, "peak_memory_mib": peak_memory_mib(device)}
     _conclude(folder, tracked, state, reason, measured, produced)
     if isinstance(error, Interrupted):
         raise KeyboardInterrupt from error

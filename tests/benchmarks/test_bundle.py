@@ -59,7 +59,7 @@ def run_here(out: Path, seconds: float = 100.0, **choice) -> bool:
     """Run the tiny suite as a node does; `out` has datasets and results."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cell_workers, "timed_cell", lambda plan, opened: Timed(SECONDS_PER_IMAGE))
-        run = NodeRun(out, seconds / 60, time.time() + seconds, **choice)
+        run = NodeRun(out, seconds / 60, time.monotonic() + seconds, **choice)
         return node_suite.run_within(SUITE, make_bench(out), run)
 
 
@@ -189,7 +189,7 @@ def test_a_method_that_cannot_be_trained_fails_alone_and_its_traceback_comes_hom
     suite = dataclasses.replace(tiny_suite(), rows=rows)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(node_suite, "divided", lambda *given: divided(*given[:3], 0.2, 0.0, given[5]))
-        assert not node_suite.run_within(suite, bench, NodeRun(tmp_path, 1.0, time.time() + 60))
+        assert not node_suite.run_within(suite, bench, NodeRun(tmp_path, 1.0, time.monotonic() + 60))
     assert "crasher cannot be timed: a bug in the method" in capsys.readouterr().out
     bring_home(pack(tmp_path).parts, tmp_path / "home")
     states = {read_status(cell).values["name"]: cell for cell in all_cells(tmp_path / "home")}

@@ -154,13 +154,13 @@ def test_jobs_that_begin_in_their_order_end_together_when_the_last_of_them_does(
     assert images_that_fit(100.0, [0.01, 0.03], 16, processes=2) == 2832  # 0.85 * 100 / 0.03 = 2833.3
 
 
-def test_a_cell_that_cannot_be_finished_is_not_begun(tmp_path):
+def test_a_cell_that_cannot_be_finished_is_not_begun(tmp_path, monkeypatch):
     """By the slowest of its row, or of all while none of its row has finished; references are short."""
     rows = (Row("painter", "good", TRAINING), Row("painter", "nan", TRAINING, variant="b"), Row("mean-au"))
     suite = tiny_suite(references=False)
     opened = open_suite(dataclasses.replace(suite, rows=rows), make_bench(tmp_path))
     painter, other, reference = plan_suite(opened)
-    pace = Pace(time.time() + 100)
+    pace = Pace(time.monotonic() + 100)
     assert [pace.refusal(plan) for plan in (painter, other, reference)] == ["", "", ""]
     pace.ended(painter, 20.0)
     pace.ended(reference, 500.0)
@@ -174,8 +174,10 @@ def test_a_cell_that_cannot_be_finished_is_not_begun(tmp_path):
     pace.ended(other, 50.0)
     assert pace.refusal(other) == ""
     assert pace.refusal(reference) == ""
-    assert Pace(time.time() - 1).refusal(reference)
+    assert Pace(time.monotonic() - 1).refusal(reference)
     assert Pace().until == inf
+    monkeypatch.setattr(time, "time", lambda: 4e9)  # the machine has just been told the time
+    assert Pace(time.monotonic() + 100).refusal(painter) == ""
 
 
 def test_cells_that_cannot_be_finished_any_more_are_named_and_the_rest_is_kept(tmp_path, capsys):
@@ -196,7 +198,7 @@ def test_cells_that_cannot_be_finished_any_more_are_named_and_the_rest_is_kept(t
     opened = open_suite(suite, dataclasses.replace(make_bench(tmp_path), render=counted))
     opened.render_true_edits()
     plans, before = plan_suite(opened), len(rendered)
-    InTurn().run(plans, opened, Slow(time.time() + 60))
+    InTurn().run(plans, opened, Slow(time.monotonic() + 60))
     states = [read_status(opened.bench.cell_folder(plan.spec.key)).state for plan in plans]
     assert states == ["finished", "pending", "pending"]
     assert len(rendered) == before  # a cell beside others finds all that it compares with
@@ -204,7 +206,9 @@ def test_cells_that_cannot_be_finished_any_more_are_named_and_the_rest_is_kept(t
     assert "[2/3] painter/synfacs-fake/s1: not begun, it would take 1000 s of the " in said
     own = {read_status(cell).values["spec"]["training"]["images"] for cell in all_cells(tmp_path / "runs")}
     assert own == {TRAINING.images}
-    InTurn().run(plans[:1], opened, Slow(time.time() - 1))  # what is finished is reused, and nothing is said
+    InTurn().run(
+        plans[:1], opened, Slow(time.monotonic() - 1)
+    )  # what is finished is reused, and nothing is said
     assert capsys.readouterr().out == ""
 
 
@@ -331,7 +335,7 @@ def test_a_process_that_is_killed_leaves_the_other_cell_to_be_trained_scored_and
     monkeypatch.setattr(cell_workers, "run_one", node_child.run_one)
     given = {"suite": "tiny", "out": tmp_path, "data": None, "device": "cpu", "workers": 1, "stopping": 9.0}
     workers = SideBySide(argparse.Namespace(**given), 2)
-    run = NodeRun(tmp_path, 2.0, time.time() + 120.0, images=8)
+    run = NodeRun(tmp_path, 2.0, time.monotonic() + 120.0, images=8)
     assert not run_within(node_child.suite(), node_child.bench_of(workers.arguments), run, workers)
     cells = {read_status(cell).values["name"]: read_status(cell) for cell in all_cells(tmp_path / "runs")}
     painter, killer = cells["painter/synfacs-fake/s0"], cells["killer/synfacs-fake/s0"]

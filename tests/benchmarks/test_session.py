@@ -1,5 +1,6 @@
 import argparse
 import dataclasses
+import itertools
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ from benchmarks.running.bench_session import BenchSession
 from benchmarks.running.cells import LOCK, read_status
 from eggan import tracking
 from eggan.cluster.connection import ClusterChoice
+from eggan.errors import UserError
 from reports.suite.frame import read_store
 from tests.benchmarks.fakes import TRAINING, PaintingMethod, make_bench, silent, tiny_suite
 
@@ -25,8 +27,13 @@ def session(root: Path, **options) -> BenchSession:
     return BenchSession(suite, make_bench(root), options.pop("only", []), [], [], **options)
 
 
-def test_a_suite_runs_and_its_second_run_reuses_everything(tmp_path, capsys):
-    assert session(tmp_path, offline=True).run() == 0
+def test_a_suite_runs_and_its_second_run_reuses_everything(tmp_path, capsys, monkeypatch):
+    clock = itertools.count(time.time(), -3600.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: next(clock))  # somebody sets it back again and again
+        assert session(tmp_path, offline=True).run() == 0
+    statuses = [read_status(folder) for folder in (tmp_path / "runs" / "cells").iterdir()]
+    assert all(0 < status.values["seconds"] < 600 for status in statuses)
     out = capsys.readouterr().out
     for method in ("painter", "copy-source", "target-passthrough", "mean-au", "oracle"):
         assert f"{method}/synfacs-fake/s0" in out
@@ -34,6 +41,11 @@ def test_a_suite_runs_and_its_second_run_reuses_everything(tmp_path, capsys):
     out = capsys.readouterr().out
     assert out.count("reused") == 5
     assert "about 0 minutes" in out
+    scores = tmp_path / "runs" / "cells" / statuses[0].key / "scores" / "summary.json"
+    for damage in (lambda: scores.write_text("{"), scores.unlink):
+        damage()
+        with pytest.raises(UserError, match=f"{scores} is missing or damaged: remove .*{statuses[0].key},"):
+            session(tmp_path, offline=True).run()
 
 
 def test_a_failed_cell_gives_status_1_and_a_failed_suite_run(tmp_path, capsys):
