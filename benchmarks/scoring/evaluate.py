@@ -39,6 +39,8 @@ REFERENCE_AS_IT_IS = "a reference redraws no face"
 NO_SECOND = "there is no second AU estimator for this dataset"
 NOTHING_READ = "the AU instrument found no face in one edit or more of every request"
 NO_IMAGE = "this reference answers with AU vectors, not with images"
+ALL_NEUTRAL = "every target of this split is neutral: there is no way to an expression"
+FEW_IMAGES = f"a kernel distance needs {realism.FEWEST_REAL} real images and {realism.FEWEST_EDITS} edits"
 NO_SINGLE_AU = (
     "this method does not read target AUs, so a single AU or a step along Eq. 8 cannot be asked for"
 )
@@ -346,7 +348,8 @@ def _score_realism(result: Scores, scoring: ScoringContext, data: SplitData, edi
     """Add KID, and the same distance on EfficientNet-Lite0's features under a name of its own."""
     real = data.sources.images[data.sources.rows(data.split)]
     for names, extractor in ((KID, inception), (LITE, efficientnet)):
-        missing = extractor.missing()
+        few = len(real) < realism.FEWEST_REAL or len(edits) < realism.FEWEST_EDITS
+        missing = extractor.missing() or (FEW_IMAGES if few else None)
         if missing:
             result.skip(data, "realism", missing, *names)
             continue
@@ -369,6 +372,9 @@ def _score_probes(result: Scores, editor: Editor, scoring: ScoringContext, data:
 
 def _score_control(result: Scores, editor: Editor, scoring: ScoringContext, data: SplitData) -> None:
     ends, alphas = control_request(scoring.protocol, data)
+    if not len(ends):
+        result.skip(data, "control", ALL_NEUTRAL)
+        return
     frames = scoring.edits(editor, path_request(ends, alphas), f"interpolate {data.split} pairs")
     readings = scoring.aus(frames, f"{data.split} interpolations")
     table = scores.control_table(readings, ends, alphas, data.split)

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+FEWEST_REAL, FEWEST_EDITS = 4, 2  # images: each half of the real ones, and the edits, need a pair
+
 
 def polynomial_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return (x . y / D + 1)^3 for all pairs: (N, D), (M, D) -> (N, M) (Binkowski et al. 2018, Sec. 4)."""

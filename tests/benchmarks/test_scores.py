@@ -6,10 +6,19 @@ import pytest
 
 from benchmarks.running import environment
 from benchmarks.scoring import scores
-from benchmarks.scoring.evaluate import NO_SECOND_IMAGE, NO_SINGLE_AU, Editor, evaluate, evaluate_answer
+from benchmarks.scoring.evaluate import (
+    ALL_NEUTRAL,
+    FEW_IMAGES,
+    NO_SECOND_IMAGE,
+    NO_SINGLE_AU,
+    Editor,
+    evaluate,
+    evaluate_answer,
+)
 from eggan.aus import AU_COLUMNS, AU_COUNT
 from eggan.data.dataset import write_dataset
 from eggan.errors import UserError
+from eggan.evaluation import inception
 from tests.benchmarks.fakes import make_bench, make_dataset, render, tiny_suite
 
 
@@ -131,6 +140,31 @@ def test_a_dataset_without_truth_says_so(bench, scoring):
         photographs.info["name"] = "synfacs-fake"
     assert "SynFACS" in result.not_measured["test/pixels/psnr"]
     assert "test/pixels/psnr" not in result.summary
+
+
+def scores_of(folder, **columns):
+    """Score copy-source on one test person's three images, all alike but for the gaze."""
+    data = make_dataset(folder / "all", {"train": 2, "val": 1, "test": 1}, **columns)
+    kept = np.flatnonzero((data.manifest["split"] != "test") | (data.manifest.index % 24 < 3))
+    manifest = data.manifest.iloc[kept].reset_index(drop=True)
+    write_dataset(folder / "few", "synfacs-fake", manifest, np.asarray(data.images)[kept], 0, {}, "1")
+    small = replace(make_bench(folder), dataset=folder / "few")
+    return evaluate(reference(small, "copy-source"), environment.open_suite(tiny_suite(), small).scoring)
+
+
+def test_a_split_of_few_images_has_no_kernel_distance_and_keeps_its_other_scores(tmp_path, monkeypatch):
+    monkeypatch.setattr(inception, "missing", lambda: None)
+    result = scores_of(tmp_path)
+    assert result.not_measured["test/realism/kid"] == FEW_IMAGES
+    assert result.summary["test/control/slope"] == pytest.approx(0, abs=0.02)
+
+
+def test_where_every_target_is_neutral_no_way_to_one_is_measured(tmp_path):
+    result = scores_of(tmp_path, expression="neutral")
+    assert result.not_measured["test/control/slope"] == ALL_NEUTRAL
+    assert result.summary["test/au/skill"] == pytest.approx(0)
+    result.write(tmp_path / "scores")
+    assert not (tmp_path / "scores" / "control.parquet").exists()
 
 
 class TestPeopleWithASingleImage:
