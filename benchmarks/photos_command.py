@@ -1,13 +1,13 @@
 """The command line of `eggan bench photos`."""
 
 import argparse
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.chosen_weights import add_weights_arguments, chosen_weights
 from eggan.errors import UserError
+from eggan.files import dated_folder
 from eggan.options import (
     add_data_argument,
     add_device_argument,
@@ -67,7 +67,7 @@ def run_photos(arguments: argparse.Namespace) -> int:
     print(photos_text(measured))
     for target in targets_of(measured.probes):
         print(f"{target.word}: {target.text}")
-    folder = arguments.runs / FOLDER / time.strftime("%Y%m%d-%H%M%S")
+    folder = dated_folder(arguments.runs / FOLDER)
     write_measured(measured, folder)
     track(folder, measured, chosen, store, shipped_only=arguments.folder is None)
     print(f"tracked in {folder}; page with all faces: {command('report photos')}")

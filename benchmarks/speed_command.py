@@ -1,12 +1,12 @@
 """The command line of `eggan bench speed`."""
 
 import argparse
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eggan.errors import UserError
+from eggan.files import dated_folder
 from eggan.options import add_device_argument, add_runs_argument, add_tracking_argument, resolve_device
 from eggan.progress import loading
 
@@ -69,7 +69,7 @@ def run_speed(arguments: argparse.Namespace) -> int:
     if official is not None:
         measured["official-stargan"] = speed.compare_with_official(official, settings, device)
     print(speed_text(measured, settings))
-    folder = arguments.runs / SPEED / time.strftime("%Y%m%d-%H%M%S")
+    folder = dated_folder(arguments.runs / SPEED)
     track(folder, measured, settings, device, store)
     print(f"measured on {device}; tracked in {folder}")
     return 0

@@ -139,6 +139,19 @@ def refuse_foreign(folder: Path, ours: Sequence[str]) -> None:
             )
 
 
+def dated_folder(parent: Path) -> Path:
+    """Make a folder in `parent` that is named by the time, and return it; no other process has the same."""
+    date, number = time.strftime("%Y%m%d-%H%M%S"), 1
+    while True:
+        folder = parent / (date if number == 1 else f"{date}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
 def files_in(folder: Path) -> list[str]:
     """Return the names of all files below a folder, relative to it, without what file managers left there."""
     names = [path.relative_to(folder) for path in folder.rglob("*") if path.is_symlink() or path.is_file()]

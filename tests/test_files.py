@@ -46,6 +46,13 @@ def leftovers(folder: Path) -> list[Path]:
     return list(folder.rglob(files.STAGING))
 
 
+def test_measurements_of_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "strftime", lambda form: "20260101-120000")
+    made = [files.dated_folder(tmp_path / "speed") for _ in range(3)]
+    assert [folder.name[15:] for folder in made] == ["", "-2", "-3"]
+    assert sorted((tmp_path / "speed").iterdir()) == sorted(made)
+
+
 def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path):
     path = tmp_path / "deep" / "x.json"
     files.write_json({"b": 1, "a": 2}, path)
