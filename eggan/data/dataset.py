@@ -150,6 +150,8 @@ def _check_info(info: Any, folder: Path) -> None:
     for key, kind in INFO.items():
         if not isinstance(info.get(key), kind) or isinstance(info[key], bool):
             raise UserError(f"{folder}: dataset.json has {key} = {info.get(key)!r}: build the dataset again")
+    if Path(info["name"]).name != info["name"]:  # folders of trainings are named by it
+        raise UserError(f"{folder}: dataset.json has name = {info['name']!r}, which is no plain name")
 
 
 def _check_images(images: Any, folder: Path) -> None:

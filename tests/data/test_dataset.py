@@ -124,6 +124,13 @@ def test_another_format_version_is_refused(dataset_folder):
         load_dataset(dataset_folder)
 
 
+def test_a_name_that_leads_elsewhere_is_refused(dataset_folder):
+    path = dataset_folder / "dataset.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"name": "x/../../../elsewhere"}))
+    with pytest.raises(UserError, match="is no plain name"):
+        load_dataset(dataset_folder)
+
+
 def test_objects_in_the_image_file_are_never_unpickled(dataset_folder):
     np.save(dataset_folder / "images.npy", np.array([{}] * 8, dtype=object), allow_pickle=True)
     with pytest.raises(UserError, match="cannot be read"):
