@@ -120,7 +120,9 @@ def _add_reruns(actions: Any) -> None:
         actions, "ranks", "train trials again on another budget and compare the ranks", EXAMPLES
     )
     add_study_arguments(ranks)
-    ranks.add_argument("--trials", type=int, nargs="+", required=True, metavar="N", help="at least two")
+    ranks.add_argument(
+        "--trials", type=int, nargs="+", required=True, metavar="N", help="two or more have ranks"
+    )
     ranks.add_argument("--images", type=int, required=True, help="the other budget of training images")
     ranks.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="default: the study's")
     ranks.set_defaults(run=run_reruns, action_name="ranks", best=0)

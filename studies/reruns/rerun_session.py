@@ -46,7 +46,7 @@ class RerunSession(StudyCommand):
         spec = read_spec(folder)
         check_writable(folder)
         images, seeds = arguments.images or spec.study.images, arguments.seeds or spec.study.seeds
-        _check(arguments.action_name, spec.study, images, seeds)
+        _check(arguments, spec.study, images, seeds)
         return cls(
             **shared_choices(arguments, arguments.name),
             trials=tuple(arguments.trials or ()),
@@ -105,8 +105,10 @@ class RerunSession(StudyCommand):
             open_study_run(context, study, store).finish(*outcome(study, context.study))
 
 
-def _check(action: str, study: StudyConfig, images: int, seeds: Sequence[int]) -> None:
-    stale = sorted(set(seeds) & set(study.seeds))
+def _check(arguments: argparse.Namespace, study: StudyConfig, images: int, seeds: Sequence[int]) -> None:
+    action, stale = arguments.action_name, sorted(set(seeds) & set(study.seeds))
+    if arguments.best < 0:
+        raise UserError(f"--best {arguments.best}: 0 or more of the best trials can be run again")
     if action == CONFIRM and stale:
         raise UserError(f"seed {stale[0]} is one that the study trained with: fresh ones show selection bias")
     if action == CONFIRM and images != study.images:
