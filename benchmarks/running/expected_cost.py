@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.running.cells import TRAINED, WEIGHTS_OF, CellStatus, all_cells, folder_mib, read_status
-from benchmarks.running.measured_speed import known_rate
+from benchmarks.running.measured_speed import known_rate, was_run_on
 from benchmarks.suites.methods import find_method
 from benchmarks.suites.presets import preset_config
+from eggan import tracking
 from eggan.config import to_dict
 from eggan.method import MethodEntry
 
@@ -30,12 +32,11 @@ class ExpectedCost:
 
 
 def expected_cost(row: "Row", bench: "BenchEnvironment", trains: bool = True) -> ExpectedCost:
-    """Return the medians of finished cells of the same row; before there are any, what the method's speed on
-    this device says, where it is known, else the suite's guess. A cell that does not train has its weights
-    already, and is only scored.
+    """Return the medians of finished cells of the same row on this machine; before there are any, what the
+    method's speed on this device says, where it is known, else the suite's guess. A cell that does not train
+    has its weights already, and is only scored.
     """
-    statuses = {folder: read_status(folder) for folder in all_cells(bench.runs)}
-    alike = {folder: status.values for folder, status in statuses.items() if _is_of(row, status)}
+    alike = _finished_here(row, bench)
     if alike:
         spent = [_seconds(values) for values in alike.values()]
         seconds = median(scoring + training if trains else scoring for training, scoring in spent)
@@ -45,6 +46,13 @@ def expected_cost(row: "Row", bench: "BenchEnvironment", trains: bool = True) ->
     if not trains:
         return ExpectedCost(SCORING_MINUTES, mib, "a guess")
     return _of_known_speed(row, bench, mib) or ExpectedCost(row.expected_minutes, mib, "a guess")
+
+
+def _finished_here(row: "Row", bench: "BenchEnvironment") -> dict[Path, dict[str, Any]]:
+    statuses = {folder: read_status(folder) for folder in all_cells(bench.runs)}
+    alike = {folder: status.values for folder, status in statuses.items() if _is_of(row, status)}
+    here = tracking.describe_machine(bench.device) if alike else {}
+    return {folder: values for folder, values in alike.items() if was_run_on(here, folder)}
 
 
 def _of_known_speed(row: "Row", bench: "BenchEnvironment", mib: float) -> ExpectedCost | None:

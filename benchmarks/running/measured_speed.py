@@ -50,11 +50,19 @@ def _cell_rate(
     if not rate or spec.get("method") != entry.name or spec.get("training", {}).get("autocast") != precision:
         return None
     try:
-        record = read_record(folder)
         alike = _what_costs(from_dict(entry.config, spec.get("config", {}))) == _what_costs(config)
-    except UserError:  # a damaged record, or a config of another version
+    except UserError:  # a config of another version
         return None
-    return float(rate) if alike and record is not None and _is_of_machine(record, here) else None
+    return float(rate) if alike and was_run_on(here, folder) else None
+
+
+def was_run_on(machine: dict[str, str], folder: Path) -> bool:
+    """Return whether a cell's record is of a machine like this one (of `tracking.describe_machine`)."""
+    try:
+        record = read_record(folder)
+    except UserError:  # it is damaged
+        return False
+    return record is not None and _is_of_machine(record, machine)
 
 
 def measured_rate(

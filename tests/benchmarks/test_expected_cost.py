@@ -90,8 +90,16 @@ def test_a_finished_cell_goes_before_a_measured_speed_and_that_before_a_guess(tm
     trained = {"cost/train_seconds": 300.0, "cost/build_seconds": 60.0}
     values = {"state": "finished", "reason": "", "spec": spec, "seconds": 420.0, TRAINED: trained}
     write_json(values, cell / "cell.json")
-    finished = expected_cost(ROW, bench)
-    assert (finished.minutes, finished.source) == (7.0, "1 finished cell")
+    elsewhere = {**tracking.describe_machine("cpu"), "machine.accelerator": "H100"}
+    for machine, source in (
+        (elsewhere, measured.source),
+        (tracking.describe_machine("cpu"), "1 finished cell"),
+    ):
+        record = tracking.RunRecord("eggan/x/s0", machine, state="finished")
+        write_json(dataclasses.asdict(record), cell / "run.json")
+        finished = expected_cost(ROW, bench)
+        assert finished.source == source
+    assert finished.minutes == 7.0
 
 
 def finished_cell(bench, key: str, rate: float, tags=None, training=ROW.training, **config) -> None:
