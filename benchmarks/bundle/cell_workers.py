@@ -17,12 +17,11 @@ from benchmarks.bundle.processes import Job, run_jobs
 from benchmarks.bundle.timing import Timed, is_ready, meeting, timed_cell
 from benchmarks.running.cells import PlannedCell, claim, read_status, settle
 from benchmarks.running.environment import BenchEnvironment, OpenSuite, load_instruments, open_suite
-from benchmarks.running.suite_run import plan_suite, record_death, run_cell
+from benchmarks.running.suite_run import plan_suite, record_death, run_cell, with_key
 from benchmarks.suites.suite import find_suite
 from eggan.child_process import end_with_parent, how_ended
 from eggan.config import to_dict
 from eggan.data.workers import kept_processes
-from eggan.errors import UserError
 from eggan.evaluation.reading import Instruments
 from eggan.files import read_json, write_json
 from eggan.progress import clock
@@ -205,7 +204,4 @@ def _open_cell(arguments: argparse.Namespace) -> tuple[PlannedCell, OpenSuite]:
     suite = suite if arguments.images is None else with_images(suite, arguments.images)
     opened = open_suite(suite, bench_of(arguments), build=False)
     opened = dataclasses.replace(opened, budget=arguments.budget)
-    for plan in plan_suite(opened):
-        if plan.spec.key == arguments.cell:
-            return plan, opened
-    raise UserError(f"the suite {suite.name} has no cell {arguments.cell}: its data have changed")
+    return with_key(plan_suite(opened), arguments.cell), opened

@@ -12,7 +12,6 @@ from benchmarks.running.bench_console import table
 from benchmarks.running.cells import PlannedCell
 from benchmarks.suites.former_names import present_method
 from benchmarks.suites.suite import Suite
-from eggan.errors import UserError
 
 OWN = "own"  # as many images as the suite has for each of its cells
 
@@ -39,10 +38,6 @@ class NodeRun:
         choice = {"images": arguments.images, "only": arguments.only, "seeds": arguments.seed}
         return cls(arguments.out, arguments.minutes, until, **choice)
 
-    def check(self, suite: Suite) -> None:
-        """Raise a `UserError` for a choice that the suite does not have."""
-        suite.check_choice(self.methods, self.seeds)
-
     @property
     def methods(self) -> list[str]:
         """The chosen methods by their present names, none for all."""
@@ -67,14 +62,7 @@ def in_running_order(plans: Sequence[PlannedCell]) -> list[PlannedCell]:
 
 def listed_cells(suite: Suite, run: NodeRun) -> str:
     """Return a line for each cell that a run would begin, in order; its datasets need not be there."""
-    run.check(suite)
-    cells = [
-        (row, seed)
-        for row, seed in sorted(suite.cells(), key=lambda cell: cell[0].training is not None)
-        if (not run.only or row.name in run.methods) and (not run.seeds or seed in run.seeds)
-    ]
-    if not cells:
-        raise UserError("no cell of this suite is left by --only and --seed")
+    cells = sorted(suite.chosen(run.methods, run.seeds), key=lambda cell: cell[0].training is not None)
     own = run.images == OWN
     rows = []
     for number, (row, seed) in enumerate(cells, start=1):

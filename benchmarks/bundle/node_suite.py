@@ -28,7 +28,7 @@ def run_within(
     Without `workers` this process runs them. Too few minutes are a `UserError`; an interruption is recorded
     and raised.
     """
-    run.check(suite)
+    suite.chosen(run.methods, run.seeds)
     workers = workers or InTurn()
     with stop_as_interrupt():
         opened = _rendered(suite, bench, run)
@@ -50,7 +50,7 @@ def _rendered(suite: Suite, bench: BenchEnvironment, run: NodeRun) -> OpenSuite:
 
 
 def _chosen(opened: OpenSuite, run: NodeRun) -> list[PlannedCell]:
-    return in_running_order(select(plan_suite(opened), run.methods, list(run.seeds)))
+    return in_running_order(select(opened.suite, plan_suite(opened), run.methods, run.seeds))
 
 
 def _with_images_that_fit(opened: OpenSuite, run: NodeRun, workers: CellWorkers) -> OpenSuite:

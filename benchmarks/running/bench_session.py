@@ -21,6 +21,7 @@ from benchmarks.running.suite_run import (
     run_cell,
     select,
     state_of_cells,
+    with_key,
 )
 from benchmarks.scoring.instrument_choice import InstrumentChoice
 from benchmarks.suites.added_rows import with_added_rows
@@ -73,7 +74,7 @@ class BenchSession:
         )
         suite = with_added_rows(suite, arguments.add, bench.methods)
         only = [present_method(name) for name in arguments.only]
-        suite.check_choice(only, arguments.seed)
+        suite.chosen(only, arguments.seed)
         return cls(
             suite=suite,
             bench=bench,
@@ -134,7 +135,9 @@ class BenchSession:
         """Return the chosen cells; a chosen method that this dataset leaves out is a `UserError`."""
         for name in sorted(set(self.only) - {plan.spec.method for plan in planned}):
             raise UserError(f"{name} needs the true edits, and {opened.datasets[TWIN].name} has {NO_TRUTH}")
-        return select(planned, self.only, self.seeds, self.keys)
+        if self.keys:
+            return [with_key(planned, key) for key in self.keys]
+        return select(opened.suite, planned, self.only, self.seeds)
 
     def _run_cells(self, plans: list[PlannedCell], opened: OpenSuite) -> None:
         if self.cluster is not None:

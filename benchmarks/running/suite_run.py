@@ -20,7 +20,7 @@ from benchmarks.running.environment import BenchEnvironment, OpenSuite
 from benchmarks.suites.methods import find_method
 from benchmarks.suites.presets import preset_config
 from benchmarks.suites.shipped_methods import ShippedMethod
-from benchmarks.suites.suite import CROWD, SPLIT_DATASETS, TWIN, Row
+from benchmarks.suites.suite import CROWD, SPLIT_DATASETS, TWIN, Row, Suite
 from eggan import tracking
 from eggan.checkpoint import STATE_FILE
 from eggan.config import to_dict
@@ -94,21 +94,20 @@ def _settings(entry: "Entry", row: Row) -> dict[str, Any]:
     return to_dict(preset_config(entry, row)) if isinstance(entry, MethodEntry) else {}
 
 
+def with_key(plans: Sequence[PlannedCell], key: str) -> PlannedCell:
+    """Return the cell with a key, which another process has named; one that is not there is a `UserError`."""
+    for plan in plans:
+        if plan.spec.key == key:
+            return plan
+    raise UserError(f"there is no cell {key}: the suite's data or instruments are others here")
+
+
 def select(
-    plans: list[PlannedCell], only: list[str], seeds: list[int], keys: list[str] | None = None
+    suite: Suite, plans: Sequence[PlannedCell], only: Sequence[str], seeds: Sequence[int]
 ) -> list[PlannedCell]:
-    """Return the cells of the given methods, seeds and keys (empty: all); nothing left is a `UserError`."""
-    chosen = [
-        plan
-        for plan in plans
-        if (not only or plan.spec.method in only)
-        and (not seeds or plan.spec.seed in seeds)
-        and (not keys or plan.spec.key in keys)
-    ]
-    if not chosen:
-        there = ", ".join(sorted({str(plan.spec.seed) for plan in plans}))
-        raise UserError(f"no cell of this suite is left by --only and --seed (seeds: {there})")
-    return chosen
+    """Return the cells of the given methods and seeds (none: all), as `Suite.chosen` says."""
+    chosen = suite.chosen(only, seeds)
+    return [plan for plan in plans if (plan.row, plan.spec.seed) in chosen]
 
 
 def open_suite_run(opened: OpenSuite, plans: list[PlannedCell]) -> TrackedRun:

@@ -89,16 +89,26 @@ class Suite:
     dataset_seed: int = 0
     budget: str = ""  # what bounds the number of training images, for readers of its report
 
-    def check_choice(self, methods: Sequence[str], seeds: Sequence[int]) -> None:
-        """Raise a `UserError` for a method or seed that the suite does not have."""
-        known = [row.name for row in self.rows]
+    def chosen(self, methods: Sequence[str], seeds: Sequence[int]) -> list[tuple[Row, int]]:
+        """Return the cells of the given methods and seeds (none: all), in order.
+
+        A method or seed that the suite does not have, and no cell with both, is a `UserError`.
+        """
+        known, there = [row.name for row in self.rows], ", ".join(map(str, self.all_seeds))
         for name in methods:
             if name not in known:
                 raise UserError(f"unknown method {name!r} in suite {self.name} (known: {', '.join(known)})")
         for seed in seeds:
             if seed not in self.all_seeds:
-                there = ", ".join(map(str, self.all_seeds))
                 raise UserError(f"suite {self.name} has no seed {seed} (known: {there})")
+        cells = [
+            (row, seed)
+            for row, seed in self.cells()
+            if (not methods or row.name in methods) and (not seeds or seed in seeds)
+        ]
+        if not cells:
+            raise UserError(f"no cell of this suite is left by --only and --seed (seeds: {there})")
+        return cells
 
     @property
     def roles(self) -> tuple[str, ...]:

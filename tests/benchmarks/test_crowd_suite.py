@@ -104,7 +104,7 @@ def test_headline_rows_have_five_seeds_and_the_other_methods_three():
         "ganimation",
     }
     assert {name for name, own in seeds.items() if own == [0]} == {PAIRS, UNPAIRED.name, "eggan-twin"}
-    find_suite("standard").check_choice([], [4])
+    find_suite("standard").chosen([], [4])
 
 
 def test_results_against_people_are_told_apart_by_people_alone():

@@ -12,7 +12,7 @@ from benchmarks.running import cells, environment, suite_run
 from benchmarks.running.bench_console import status_text, summary_text
 from benchmarks.running.cells import read_status, write_status
 from benchmarks.scoring.evaluate import Scores
-from benchmarks.suites.suite import SUITES
+from benchmarks.suites.suite import SUITES, find_suite
 from eggan import tracking
 from eggan.errors import UserError
 from eggan.tracking.read import search_cells
@@ -350,12 +350,17 @@ def test_a_store_that_dies_stops_no_training_and_loses_nothing(tmp_path, store, 
 
 
 def test_choosing_cells(tmp_path):
-    plans = SmallSuite(tmp_path).plans
-    assert [plan.spec.method for plan in suite_run.select(plans, ["oracle"], [])] == ["oracle"]
+    suite, plans = tiny_suite(), SmallSuite(tmp_path).plans
+    assert [plan.spec.method for plan in suite_run.select(suite, plans, ["oracle"], [])] == ["oracle"]
     with pytest.raises(UserError, match=r"unknown method 'magic'.*painter, copy-source"):
-        tiny_suite().check_choice(["magic"], [])
-    with pytest.raises(UserError, match="seeds: 0"):
-        suite_run.select(plans, [], [7])
+        suite.chosen(["magic"], [])
+    with pytest.raises(UserError, match=r"no seed 7 .known: 0"):
+        suite_run.select(suite, plans, [], [7])
+    with pytest.raises(UserError, match=r"no cell .* left by --only and --seed .seeds: 0, 1, 2, 3, 4"):
+        find_suite("standard").chosen(["copy-source"], [1])
+    assert suite_run.with_key(plans, plans[2].spec.key) is plans[2]
+    with pytest.raises(UserError, match="no cell 0123: the suite's data or instruments are others"):
+        suite_run.with_key(plans, "0123")
 
 
 def test_instruments_are_part_of_the_key(tmp_path, monkeypatch):
