@@ -9,7 +9,8 @@ The source's AUs are not asked for: the network sees them. At the start the edit
 and colour can be enlarged and composed at a photograph's own resolution (`eggan.edit.photograph`).
 
 Training compares the edit with the true one (a dataset with groups, such as SynFACS' `crowd`): L1, gradient
-L1 and SSIM, weighted towards what changes. No adversary, no classifier. What was tried:
+L1, SSIM, weighted towards what changes, and features of a reader of AUs that learns beside, from the training
+pictures and their labels alone. No adversary, and nothing scores how an edit reads. What was tried:
 docs/decisions/eggan-w.md.
 """
 
@@ -104,7 +105,7 @@ class WarpConfig:
     weight_mixed: float = setting(
         0.0, "ours: no half-transparent paint: what was there shines through it", later=True
     )
-    weight_features: float = setting(0.0, "ours: features of a reader of AUs, learnt beside; 0 does without")
+    weight_features: float = setting(0.5, "ours: features of a reader of AUs, learnt beside; 0 does without")
     reader_channels: tuple[int, ...] = setting((32, 64, 96, 128, 128), "ours")
     change_full: float = setting(0.3, "ours: the difference from which a pixel counts in full, of 2")
     change_floor: float = setting(0.003, "ours: share of pixels below which a change counts less")
@@ -479,7 +480,7 @@ ENTRY = MethodEntry(
     presets={
         "paper": PAPER,
         "cpu": CPU,
-        "quick": replace(CPU, disturb_share=0.0, ema_decay=0.995, warm_up_steps=100),
+        "quick": replace(CPU, weight_features=0.0, disturb_share=0.0, ema_decay=0.995, warm_up_steps=100),
     },
     build=build,
     restore=partial(restore_for_editing, EGGANW),

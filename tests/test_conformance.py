@@ -89,6 +89,7 @@ TINY: dict[str, Tiny] = {
             blocks=1,
             detail_channels=6,
             embedding=8,
+            reader_channels=(8, 8),
             disturb_after=2,
             warm_up_steps=0,
         ),

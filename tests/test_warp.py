@@ -15,8 +15,10 @@ from eggan.warp import EGGANW, ENTRY, FLOW_UNIT, DisturbConfig, Parts, WarpConfi
 from tests.tiny import context, tiny_dataset
 
 CPU = torch.device("cpu")
-SMALL = replace(
-    ENTRY.presets["cpu"], channels=(8, 16), blocks=1, detail_channels=8, embedding=8, warm_up_steps=0
+SMALL = replace(  # without the reader, so that 40 steps are the pixels' alone
+    ENTRY.presets["cpu"],
+    **{"channels": (8, 16), "blocks": 1, "detail_channels": 8, "embedding": 8},
+    **{"warm_up_steps": 0, "weight_features": 0.0},
 )
 
 

@@ -88,6 +88,7 @@ VARIANTS: tuple[Variant, ...] = (
     ),
     Variant("eggan-w-no-gradient", "no gradient", "no gradient L1", {"weight_gradient": 0.0}, of=EGGAN_W),
     Variant("eggan-w-no-ssim", "no SSIM", "L1 and gradient L1 alone", {"weight_ssim": 0.0}, of=EGGAN_W),
+    Variant("eggan-w-no-features", "no features", "no reader of AUs", {"weight_features": 0.0}, of=EGGAN_W),
     Variant(
         "eggan-w-free",
         "free parts",

@@ -40,6 +40,7 @@ WITHOUT = {
     "eggan-w-unweighted": {"changed", "gradient"},
     "eggan-w-no-gradient": {"gradient"},
     "eggan-w-no-ssim": {"ssim"},
+    "eggan-w-no-features": {"features"},
     "eggan-w-free": {"rough", "paint"},
 }
 # Networks that the variant has no use for: they never move.
@@ -154,7 +155,9 @@ def test_the_papers_variants_have_three_seeds_and_the_others_one():
 
 
 SMALL = dataclasses.replace(
-    warp.CPU, channels=(8, 8), blocks=1, detail_channels=6, embedding=8, disturb_after=0, disturb_share=1.0
+    warp.CPU,
+    **{"channels": (8, 8), "blocks": 1, "detail_channels": 6, "embedding": 8},
+    **{"reader_channels": (8, 8, 8), "disturb_after": 0, "disturb_share": 1.0},
 )
 
 
