@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eggan.errors import UserError
+from eggan.options import add_command
 from eggan.outputs import add_force_argument
 from eggan.progress import loading, working
 
@@ -24,13 +25,10 @@ SIDE = 128  # all of them work on 128 x 128 pixels
 
 def register(subparsers: Any) -> None:
     """Add `eggan import`."""
-    parser = subparsers.add_parser(
-        "import",
-        help="turn an official checkpoint of a baseline into ours",
-        description="Read checkpoints written by the baselines' official code. Nothing is downloaded.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = add_command(
+        subparsers, "import", "turn an official checkpoint of a baseline into ours", EXAMPLES
     )
+    parser.description = "Read checkpoints written by the baselines' official code. Nothing is downloaded."
     parser.add_argument("network", choices=NAMES, help="what the file holds")
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="official file(s)")
     parser.add_argument("-o", "--out", type=Path, help="folder to write (default: weights/NETWORK)")

@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eggan.errors import UserError
-from eggan.options import add_command, add_device_argument, resolve_device
+from eggan.errors import UserError, known_names
+from eggan.options import add_command, add_device_argument, add_setting_argument, resolve_device
 from eggan.progress import loading
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def register(subparsers: Any) -> None:
     parser = add_command(subparsers, "check-method", summary, EXAMPLES)
     parser.add_argument("method", metavar="METHOD", help="a trainable method: see `eggan bench list`")
     parser.add_argument("--preset", help="default: the one with the smallest images")
-    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", dest="assignments")
+    add_setting_argument(parser)
     add_device_argument(parser)
     parser.set_defaults(run=run_check_method)
 
@@ -43,7 +43,7 @@ def run_check_method(arguments: argparse.Namespace) -> int:
     entry = trainable(arguments.method)
     preset = arguments.preset or min(entry.presets, key=lambda name: _size(to_dict(entry.presets[name])))
     if preset not in entry.presets:
-        raise UserError(f"{entry.name} has no preset {preset!r} (known: {', '.join(entry.presets)})")
+        raise UserError(f"{entry.name} has no preset {preset!r}{known_names(preset, entry.presets)}")
     config = override(entry.presets[preset], arguments.assignments)
     device = resolve_device(arguments.device)
     print(f"{entry.title}, preset {preset}, on {device}")

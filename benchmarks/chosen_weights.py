@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eggan.errors import UserError
+from eggan.errors import UserError, known_names
 from eggan.options import add_runs_argument
 from eggan.progress import loading
 
@@ -52,6 +52,6 @@ def chosen_weights(arguments: argparse.Namespace, device: str) -> ChosenWeights:
         assert folder is not None
         return ChosenWeights(load_model(folder, installed_method, device), folder / WEIGHTS_FILE)
     if name not in NAMES:
-        raise UserError(f"no shipped weights are called {name!r} (known: {', '.join(NAMES)})")
+        raise UserError(f"no shipped weights are called {name!r}{known_names(name, NAMES)}")
     model = load_shipped_model(installed_method, device, name)
     return ChosenWeights(model, FOLDER / f"{name}.safetensors", name)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from eggan.errors import UserError
 from eggan.machine import allowed_cores
 from eggan.options import (
+    add_command,
     add_data_argument,
     add_openface_argument,
     add_runs_argument,
@@ -63,13 +64,18 @@ PACKAGES = {
         "pip install py-feat",
     ),
 }
+EXAMPLES = """examples:
+  eggan doctor                                     this machine, and the folders data and runs
+  eggan doctor --data /disk/data --runs scratch    other folders
+  eggan doctor --openface OpenFace/build/bin       is this OpenFace found, and which one is it
+"""
 BYTES_PER_GIB = 2**30
 Line = tuple[str, str]
 
 
 def register(subparsers: Any) -> None:
     """Add `eggan doctor`."""
-    parser = subparsers.add_parser("doctor", help="what works on this machine, in one screen")
+    parser = add_command(subparsers, "doctor", "what works on this machine, in one screen", EXAMPLES)
     add_data_argument(parser)
     add_tracking_argument(parser)
     add_runs_argument(parser)

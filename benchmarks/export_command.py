@@ -19,7 +19,9 @@ A program that edits with the file alone: docs/examples/edit_onnx.py"""
 
 def register(subparsers: Any) -> None:
     """Add `eggan export`."""
-    parser = subparsers.add_parser("export", help="write a trained method as a file for other programs")
+    parser = add_command(
+        subparsers, "export", "write a trained method as a file for other programs", ONNX_EXAMPLE
+    )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     parser = add_command(actions, "onnx", "write a trained method as one ONNX file", ONNX_EXAMPLE)
     add_weights_arguments(parser)

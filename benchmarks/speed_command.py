@@ -27,7 +27,12 @@ def add_speed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", default="cpu", help="networks and losses (default: cpu)")
     parser.add_argument("--size", type=int, default=64, help="pixels: 64 or 128 (default: 64)")
     parser.add_argument("--batch", type=int, help="images of a step (default: 16 at 64 px, 8 at 128 px)")
-    parser.add_argument("--precision", choices=["auto", "off", "bf16"], default="auto")
+    parser.add_argument(
+        "--precision",
+        choices=["auto", "off", "bf16"],
+        default="auto",
+        help="off is float32 (default: auto, as trainings choose)",
+    )
     parser.add_argument("--steps", type=int, default=5, help="training steps of a block (default: 5)")
     parser.add_argument("--rounds", type=int, default=5, help="blocks; their median counts (default: 5)")
     parser.add_argument(

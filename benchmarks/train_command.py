@@ -13,6 +13,7 @@ from eggan.options import (
     add_command,
     add_device_argument,
     add_runs_argument,
+    add_setting_argument,
     add_tracking_argument,
     command,
     resolve_device,
@@ -41,10 +42,14 @@ def register_train(subparsers: Any) -> None:
     parser = add_command(subparsers, "train", "train one method on one dataset", TRAIN_EXAMPLE)
     parser.add_argument("method", metavar="METHOD", help="a trainable method, such as eggan")
     parser.add_argument("--dataset", type=Path, required=True, help="dataset folder")
-    parser.add_argument("--preset", default="cpu", help="paper, cpu or quick (default: cpu)")
+    parser.add_argument(
+        "--preset",
+        default="cpu",
+        help="the method's own, such as paper, cpu or quick: a wrong one lists them (default: cpu)",
+    )
     parser.add_argument("--config", type=Path, help="TOML file whose values replace the preset's")
-    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", dest="assignments")
-    parser.add_argument("--seed", type=int, default=0)
+    add_setting_argument(parser, "change a setting; those of the loop are training.FIELD")
+    parser.add_argument("--seed", type=int, default=0, help="decides every draw (default: 0)")
     add_device_argument(parser)
     parser.add_argument("--out", type=Path, help="folder for the checkpoint (default: under runs/single)")
     parser.add_argument(

@@ -18,7 +18,7 @@ import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
-from eggan.errors import UserError
+from eggan.errors import UserError, known_names
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ def from_dict(kind: type[T], values: dict[str, Any], where: str = "config") -> T
     known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for key in values:
         if key not in known:
-            raise UserError(f"{where}: unknown key {key!r} (known: {', '.join(sorted(known))})")
+            raise UserError(f"{where}: unknown key {key!r}{known_names(key, sorted(known))}")
     parsed = {key: _coerce(hints[key], value, f"{where}.{key}") for key, value in values.items()}
     try:
         return kind(**parsed)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from eggan.command_parser import show_examples
 from eggan.errors import UserError
 
 PASSWORD = re.compile(r"(://[^/@:\s]+):[^@\s]+@")  # in an address, also as --option=ADDRESS
@@ -27,15 +28,22 @@ _words: list[str] = []
 
 
 def add_command(subparsers: Any, name: str, summary: str, examples: str) -> argparse.ArgumentParser:
-    """Add a command and return its parser; `examples` are printed below its options as they stand."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        name,
-        help=summary,
-        description=summary,
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    """Add a command and return its parser; its own ones of `examples` are printed below its options."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(name, help=summary, description=summary)
+    show_examples(parser, examples)
     return parser
+
+
+def add_setting_argument(parser: argparse.ArgumentParser, what: str = "change a setting") -> None:
+    """Add `--set`, which may be given several times."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        dest="assignments",
+        help=f"{what} (repeatable)",
+    )
 
 
 def add_data_argument(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from eggan.errors import UserError
 from eggan.files import check_writable
-from eggan.options import add_runs_argument, add_tracking_argument, command
+from eggan.options import add_command, add_runs_argument, add_tracking_argument, command
 from eggan.progress import loading, progress_bar
 
 if TYPE_CHECKING:  # pandas, matplotlib and MLflow take seconds to import; `eggan --help` must not
@@ -20,28 +20,35 @@ INSTRUMENTS = {
     "Landmark reader": "au_landmarks",
     "Face verifier": "verifier",
 }
+EXAMPLES = """examples:
+  eggan report build                                   of the suite that ran last
+  eggan report build --suite quick --out page          of another one, elsewhere
+  eggan report build --frame reports/results/twin      of results that come with the project; trains nothing
+  eggan report export results/here                     the facts themselves, to keep or to send
+  eggan report merge all results/here results/there    two sittings as one
+  eggan report photos                                  of the photographs that were measured last
+"""
 
 
 def register(subparsers: Any) -> None:
-    """Add `report` with its two actions."""
-    parser = subparsers.add_parser("report", help="tables, figures and an HTML page of the tracked runs")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    made = actions.add_parser("build", help="write the report of a suite")
+    """Add `report` with its actions."""
+    summary = "tables, figures and an HTML page of the tracked runs"
+    parser = add_command(subparsers, "report", summary, EXAMPLES)
+    actions = parser.add_subparsers(title="actions", dest="action", required=True, metavar="ACTION")
+    made = add_command(actions, "build", "write the report of a suite", EXAMPLES)
     made.add_argument("--out", type=Path, help="folder of the report (default: report in --runs)")
     made.add_argument("--frame", type=Path, help="build from an exported frame instead of tracked runs")
     made.set_defaults(run=run_build)
-    exported = actions.add_parser(
-        "export", help="write all facts of a suite's runs to a folder of parquet files"
-    )
-    exported.add_argument("folder", type=Path)
+    summary = "write all facts of a suite's runs to a folder of parquet files"
+    exported = add_command(actions, "export", summary, EXAMPLES)
+    exported.add_argument("folder", type=Path, help="new, or an earlier export")
     exported.set_defaults(run=run_export)
-    merged = actions.add_parser(
-        "merge", help="put exported frames of one suite together: sittings, seeds, machines"
-    )
+    summary = "put exported frames of one suite together: sittings, seeds, machines"
+    merged = add_command(actions, "merge", summary, EXAMPLES)
     merged.add_argument("folder", type=Path, help="where the merged frame is written")
-    merged.add_argument("frames", type=Path, nargs="+", metavar="FRAME")
+    merged.add_argument("frames", type=Path, nargs="+", metavar="FRAME", help="exported frames of one suite")
     merged.set_defaults(run=run_merge)
-    photos = actions.add_parser("photos", help="write the page of the last `eggan bench photos`")
+    photos = add_command(actions, "photos", "write the page of the last `eggan bench photos`", EXAMPLES)
     photos.add_argument("folder", type=Path, nargs="?", help="another one (default: the last in --runs)")
     photos.add_argument("--out", type=Path, help="folder of the page (default: report in that folder)")
     add_runs_argument(photos)

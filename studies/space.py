@@ -16,7 +16,7 @@ from optuna.distributions import (
 )
 
 from eggan.config import from_dict, to_dict
-from eggan.errors import UserError
+from eggan.errors import UserError, known_names
 
 FACTOR = 10.0  # ours: a weight is searched from a tenth to ten times the paper's
 
@@ -113,9 +113,9 @@ OPTIONS: Mapping[str, tuple[Parameter, ...]] = MappingProxyType(
 def find_space(name: str, also: Sequence[str] = ()) -> Space:
     """Return the space called `name` with the options `also`; an unknown name is a `UserError`."""
     if name not in SPACES:
-        raise UserError(f"unknown search space {name!r} (known: {', '.join(SPACES)})")
+        raise UserError(f"unknown search space {name!r}{known_names(name, SPACES)}")
     unknown = [option for option in also if option not in OPTIONS]
     if unknown:
-        raise UserError(f"unknown option {unknown[0]!r} of a space (known: {', '.join(OPTIONS)})")
+        raise UserError(f"unknown option {unknown[0]!r} of a space{known_names(unknown[0], OPTIONS)}")
     added = [parameter for option in OPTIONS if option in also for parameter in OPTIONS[option]]
     return Space(name, (*SPACES[name], *added))

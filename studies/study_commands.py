@@ -13,6 +13,7 @@ from eggan.options import (
     add_data_argument,
     add_device_argument,
     add_runs_argument,
+    add_setting_argument,
     add_tracking_argument,
     command,
 )
@@ -34,6 +35,8 @@ EXAMPLES = """examples:
   eggan study report loss-weights-constrained          figures, tables, one page
   eggan study best loss-weights-constrained --export tuned.toml
   eggan study dashboard loss-weights-constrained       optuna-dashboard on this machine
+  eggan study export loss-weights-constrained kept     all that its report needs, as files
+  eggan study sync loss-weights-constrained            ship what was tracked offline
 """
 RUN_NOTES = """
 The same command continues a study, whatever stopped it. Settings of the study are changed with
@@ -75,17 +78,32 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("space", help="search space: loss-weights")
     parser.add_argument("--name", help="the study's name (default: SPACE-OBJECTIVE)")
     parser.add_argument("--dry-run", action="store_true", help="print trials, hours and disk; run nothing")
-    parser.add_argument("--objective", choices=["constrained", "pareto"], help="default: constrained")
     parser.add_argument(
-        "--also", nargs="+", default=[], metavar="OPTION", help="critic_steps, latent_dim, learning_rate"
+        "--objective",
+        choices=["constrained", "pareto"],
+        help="AU skill above a floor of identity accuracy, or both against each other (default: constrained)",
+    )
+    parser.add_argument(
+        "--also",
+        nargs="+",
+        default=[],
+        metavar="OPTION",
+        help="search these too: critic_steps, latent_dim, learning_rate",
     )
     parser.add_argument("--trials", type=int, help="in all, over every worker and run (default: 30)")
     parser.add_argument("--images", type=int, help="a trial's budget of training images (default: 25600)")
-    parser.add_argument("--identity-floor", type=float, metavar="PERCENT", help="default: 30 (pareto: none)")
-    parser.add_argument("--method", help="default: eggan")
+    parser.add_argument(
+        "--identity-floor",
+        type=float,
+        metavar="PERCENT",
+        help="least identity accuracy of a trial that counts (default: 30; pareto: none)",
+    )
+    parser.add_argument("--method", help="the method whose settings are searched (default: eggan)")
     parser.add_argument("--preset", help="what the space leaves alone (default: quick)")
-    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", dest="assignments")
-    parser.add_argument("--workers", type=int, default=1, help="processes; they share the cores (default: 1)")
+    add_setting_argument(parser, "change a setting that the search leaves alone, or study.FIELD")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="trials at a time; they share the cores (default: 1)"
+    )
     parser.add_argument(
         "--storage", metavar="URL", help="database shared by machines (default: a journal file)"
     )
@@ -102,7 +120,9 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     add_instruments(parser)
     add_data_argument(parser)
     parser.add_argument("--keep-weights", action="store_true", help="keep the weights of every training")
-    parser.add_argument("--offline", action="store_true", help="track locally only; `sync` ships later")
+    parser.add_argument(
+        "--offline", action="store_true", help="track locally only; `eggan study sync` ships later"
+    )
 
 
 def _add_reruns(actions: Any) -> None:
@@ -114,7 +134,9 @@ def _add_reruns(actions: Any) -> None:
         "--best", type=int, default=3, metavar="K", help="and the paper's and preset's own (default: 3)"
     )
     which.add_argument("--trials", type=int, nargs="+", metavar="N", help="these trials and no others")
-    confirm.add_argument("--seeds", type=int, nargs="+", default=[101, 102, 103], metavar="SEED")
+    confirm.add_argument(
+        "--seeds", type=int, nargs="+", default=[101, 102, 103], metavar="SEED", help="default: 101 102 103"
+    )
     confirm.set_defaults(run=run_reruns, action_name="confirm", images=None)
     ranks = add_command(
         actions, "ranks", "train trials again on another budget and compare the ranks", EXAMPLES

@@ -47,7 +47,7 @@ def test_the_plain_form_round_trips():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"step": 3}, "unknown key 'step' .known: fast, inner"),
+        ({"step": 3}, "unknown key 'step': did you mean steps. .known: fast, inner"),
         ({"inner": {"rat": 1}}, r"config.inner: unknown key 'rat'"),
         ({"steps": 1.5}, "config.steps is 1.5; expected int"),
         ({"steps": True}, "expected int"),

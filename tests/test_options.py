@@ -3,6 +3,7 @@
 import argparse
 import re
 import shlex
+from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -36,7 +37,77 @@ def leaves(parser: argparse.ArgumentParser, name: str = "") -> dict[str, argpars
     return found
 
 
-COMMANDS = leaves(build_parser([], entry_points(group=GROUP)))
+PROGRAM = build_parser([], entry_points(group=GROUP))
+COMMANDS = leaves(PROGRAM)
+
+
+def every_parser(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """Yield a parser and all below it."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for child in action.choices.values():
+                yield from every_parser(child)
+
+
+def examples(help_text: str) -> list[str]:
+    """Return the commands among the examples of a help text, without what is said of them."""
+    lines = help_text.partition("\nexample")[2].splitlines()
+    return [re.split(r"\s{2,}", line.strip())[0] for line in lines if re.match(r"  (eggan|torchrun) ", line)]
+
+
+def test_the_help_of_every_command_says_what_it_does_and_has_examples_of_its_own_that_parse():
+    for parser in list(every_parser(PROGRAM))[1:]:
+        text = parser.format_help()
+        assert parser.description, parser.prog
+        lines = examples(text)
+        assert lines, f"{parser.prog} --help has no example"
+        for line in lines:
+            own = line.partition(" -m ")[2] if line.startswith("torchrun") else line
+            assert own.startswith(parser.prog), f"{parser.prog} --help has an example of another: {line}"
+            PROGRAM.parse_args(shlex.split(own)[1:])
+
+
+def test_every_option_says_what_it_is_for():
+    silent = {
+        (parser.prog, name)
+        for parser in every_parser(PROGRAM)
+        if parser.format_help()  # which learns arguments, too
+        for action in parser._actions
+        if not (isinstance(action, argparse._SubParsersAction) or action.help)
+        for name in action.option_strings or [action.dest]
+    }
+    assert silent == set()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("edti",), "did you mean edit?"),
+        (("data", "biuld"), "did you mean build?"),
+        (("edit", "a.jpg", "--strenght", "2"), "does not know --strenght 2: did you mean --strength?"),
+        (("edit", "a.jpg", "--strenght=2"), "did you mean --strength?"),
+        (("data", "sheet", "--knd", "aus"), "did you mean --kind?"),
+        (("edit", "a.jpg", "b.jpg", "--au", "12=4"), "does not know b.jpg;"),
+        (("edit",), "required: image"),
+        (("interpolate", "a.jpg", "--steps", "few"), "invalid int value: 'few'"),
+        (("train", "eggan"), "required: --dataset"),
+        (("bench", "run", "quick", "--seed"), "--seed: expected one argument"),
+        (("bench", "run", "quik"), "did you mean quick? (known: quick, standard"),
+        (("bench", "run", "quick", "--only", "egan", "--dry-run"), "did you mean eggan? (known"),
+        (("data", "build", "synfacs", "--split", "crwd"), "did you mean crowd? (known: twin"),
+        (("study", "run", "loss-wights", "--dry-run"), "did you mean loss-weights?"),
+        (("check-method", "egan"), "did you mean eggan? (known"),
+    ],
+)
+def test_a_word_typed_wrongly_is_one_line_that_says_what_may_have_been_meant(
+    eggan, tmp_path, monkeypatch, words, said
+):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = eggan(*words)
+    assert (status, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", [n for n in COMMANDS if not f"{n} ".startswith(WITHOUT_RESULTS)])

@@ -15,7 +15,7 @@ from pathlib import Path
 from baselines.lightcnn_verifier import lightcnn_verifier
 from eggan.data.dataset import Dataset
 from eggan.data.labels.pyfeat import REFUSED
-from eggan.errors import UserError
+from eggan.errors import UserError, known_names
 from eggan.evaluation.reading import AUEstimator, Instruments, Progress
 
 AUTO, SHIPPED, OPENFACE, LANDMARKS = "auto", "synfacs", "openface", "landmarks"
@@ -38,7 +38,7 @@ class InstrumentChoice:
             raise UserError(f"{REFUSED}; choose --au-instrument {OPENFACE}, {LANDMARKS} or {SHIPPED}")
         known = (AUTO, SHIPPED, OPENFACE, LANDMARKS)
         if self.au not in known:
-            raise UserError(f"unknown AU instrument {self.au!r} (known: {', '.join(known)})")
+            raise UserError(f"unknown AU instrument {self.au!r}{known_names(self.au, known)}")
         if self.au in (SHIPPED, LANDMARKS) and (self.openface or self.openface_version):
             raise UserError(f"--openface and --au-instrument {self.au} contradict each other")
         if self.verifier == "lightcnn" or self.verifier == LIGHTCNN:

@@ -13,7 +13,7 @@ from benchmarks.suites.methods import find_method
 from benchmarks.suites.shipped_methods import ShippedMethod
 from benchmarks.suites.suite import CROWD, LEARN_FROM_LABELS, Row, Suite
 from eggan.config import to_dict
-from eggan.errors import UserError
+from eggan.errors import UserError, known_names
 from eggan.method import MethodEntry
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ def _row(suite: Suite, entry: MethodEntry, preset: str, text: str) -> Row:
     trained = [row for row in suite.rows if row.training is not None]
     chosen = preset or _default_preset(suite, entry, trained, text)
     if chosen not in entry.presets:
-        known = ", ".join(entry.presets)
-        raise UserError(f"--add {text}: {entry.name} has no preset {chosen!r} (known: {known})")
+        known = known_names(chosen, entry.presets)
+        raise UserError(f"--add {text}: {entry.name} has no preset {chosen!r}{known}")
     if not _fits(suite, entry, chosen):
         raise UserError(
             f"--add {text}: the preset {chosen!r} is for {_image_size(entry, chosen)} px, "

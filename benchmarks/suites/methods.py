@@ -8,7 +8,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
-from eggan.errors import UserError
+from eggan.errors import UserError, known_names
 from eggan.method import MethodEntry
 
 if TYPE_CHECKING:
@@ -111,5 +111,5 @@ def find_method(name: str, methods: "Mapping[str, Entry]") -> "Entry":
 
         name = present_method(name)
     if name not in methods:
-        raise UserError(f"unknown method {name!r} (known: {', '.join(methods)})")
+        raise UserError(f"unknown method {name!r}{known_names(name, methods)}")
     return methods[name]

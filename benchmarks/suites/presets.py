@@ -9,7 +9,7 @@ from baselines.references import Reference
 from benchmarks.suites.methods import all_methods, find_method
 from benchmarks.suites.suite import BUDGETS, Row
 from eggan.config import from_dict, override, read_toml, to_dict
-from eggan.errors import UserError
+from eggan.errors import UserError, known_names
 from eggan.method import MethodEntry
 from eggan.training import TrainingConfig
 
@@ -34,7 +34,7 @@ def sized_preset(entry: MethodEntry, preset: str, image_size: int) -> Any:
 
 def _preset(entry: MethodEntry, preset: str | None) -> Any:
     if preset is None or preset not in entry.presets:
-        raise UserError(f"{entry.name} has no preset {preset!r} (known: {', '.join(entry.presets)})")
+        raise UserError(f"{entry.name} has no preset {preset!r}{known_names(preset or '', entry.presets)}")
     return entry.presets[preset]
 
 

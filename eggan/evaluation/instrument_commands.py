@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from eggan.errors import UserError
+from eggan.options import add_command
 from eggan.outputs import add_force_argument
 from eggan.progress import loading
 
@@ -22,18 +23,25 @@ CHOICES: dict[str, tuple[Instrument, ...]] = {
     "all": ("au_a", "au_b", LANDMARK_READER, "verifier"),
 }
 
+EXAMPLES = """examples:
+  eggan instruments card                                 hashes, recipes and figures of all four
+  eggan instruments card --which verifier                of one
+  eggan instruments check --which a                      draws the held-out faces again and reads them
+  eggan instruments train --which b --out my-weights     train one anew, beside those of the package
+"""
+
 
 def register(subparsers: Any) -> None:
     """Add `eggan instruments`."""
-    parser = subparsers.add_parser(
-        "instruments", help="train, show or check the AU estimators, the landmark reader and the verifier"
-    )
+    summary = "train, show or check the AU estimators, the landmark reader and the verifier"
+    parser = add_command(subparsers, "instruments", summary, EXAMPLES)
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     _register_train(actions)
-    card = actions.add_parser("card", help="print what the shipped instruments are and reach")
+    card = add_command(actions, "card", "print what the shipped instruments are and reach", EXAMPLES)
     _add_which(card)
     card.set_defaults(run=run_card)
-    check = actions.add_parser("check", help="render the held-out faces again and compare with the cards")
+    summary = "render the held-out faces again and compare with the cards"
+    check = add_command(actions, "check", summary, EXAMPLES)
     _add_which(check)
     _add_data(check)
     check.add_argument("--renew", action="store_true", help="write the new figures into the cards")
@@ -41,7 +49,8 @@ def register(subparsers: Any) -> None:
 
 
 def _register_train(actions: Any) -> None:
-    train = actions.add_parser("train", help="render dense faces, train, measure, write weights and cards")
+    summary = "render dense faces, train, measure, write weights and cards"
+    train = add_command(actions, "train", summary, EXAMPLES)
     _add_which(train)
     _add_data(train)
     train.add_argument("--seed", type=int, default=0, help="training seed (default 0)")

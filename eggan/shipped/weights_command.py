@@ -4,38 +4,29 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eggan.options import add_device_argument, add_runs_argument, resolve_device
+from eggan.options import add_command, add_device_argument, add_runs_argument, resolve_device
 from eggan.progress import loading, working
 
 if TYPE_CHECKING:
     from eggan.shipped.recipes import Recipe
 
-LIST_EXAMPLE = """example:
-  eggan weights list          a name stands for a folder: `eggan edit face.png --checkpoint eggan_64`"""
-CHECK_EXAMPLE = """example:
-  eggan weights check         hashes and one edit of a rendered face; exit status 1 when an AU stays"""
-
-TRAIN_EXAMPLE = """examples:
+EXAMPLES = """examples:
+  eggan weights list                              names for `eggan edit --checkpoint`, and held-out figures
+  eggan weights check                             one edit of a rendered face; exit status 1 when an AU stays
   eggan weights train eggan_w_128 --dry-run       the commands and what they cost
-  eggan weights train eggan_w_128                 runs them; stopped, the same command goes on"""
+  eggan weights train eggan_w_128                 runs them; stopped, the same command goes on
+"""
 
 
 def register(subparsers: Any) -> None:
     """Add `eggan weights`."""
-    parser = subparsers.add_parser(
-        "weights", help="list, check or make anew the weights that come with the package"
-    )
+    summary = "list, check or make anew the weights that come with the package"
+    parser = add_command(subparsers, "weights", summary, EXAMPLES)
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
-    _add(
-        actions,
-        "list",
-        "print the shipped weights, their held-out figures and hashes",
-        LIST_EXAMPLE,
-        run_list,
-    )
-    _add(actions, "check", "compare hashes, edit one rendered face, read its AUs", CHECK_EXAMPLE, run_check)
+    _add(actions, "list", "print the shipped weights, their held-out figures and hashes", run_list)
+    _add(actions, "check", "compare hashes, edit one rendered face, read its AUs", run_check)
     summary = "make shipped weights anew: render the people, train, keep the best on validation people"
-    train = _add(actions, "train", summary, TRAIN_EXAMPLE, run_train)
+    train = _add(actions, "train", summary, run_train)
     train.add_argument("name", metavar="NAME", help="name of shipped weights: `eggan weights list`")
     train.add_argument("--out", type=Path, help="folder for all of it (default: weights/NAME in --runs)")
     train.add_argument("--dry-run", action="store_true", help="print the commands and their cost only")
@@ -43,11 +34,8 @@ def register(subparsers: Any) -> None:
     add_runs_argument(train)
 
 
-def _add(actions: Any, name: str, summary: str, examples: str, run: Any) -> argparse.ArgumentParser:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser: argparse.ArgumentParser = actions.add_parser(
-        name, help=summary, description=summary, epilog=examples, formatter_class=raw
-    )
+def _add(actions: Any, name: str, summary: str, run: Any) -> argparse.ArgumentParser:
+    parser = add_command(actions, name, summary, EXAMPLES)
     parser.set_defaults(run=run)
     return parser
 

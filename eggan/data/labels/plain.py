@@ -8,7 +8,7 @@ import pandas as pd
 from eggan.aus import AU_COLUMNS
 from eggan.data.labels.csv_rows import CsvRow, read_rows
 from eggan.data.labels.table import LabelTable, key_of, make_table
-from eggan.errors import UserError
+from eggan.errors import UserError, known_names
 
 KNOWN = (
     "file",
@@ -66,7 +66,7 @@ def _check_header(path: Path, header: list[str]) -> None:
             raise UserError(f"{path} lacks the column {name!r}{hint}")
     unknown = [name for name in header if name not in KNOWN]
     if unknown:
-        raise UserError(f"{path} has the unknown column {unknown[0]!r} (known: {', '.join(KNOWN)})")
+        raise UserError(f"{path} has the unknown column {unknown[0]!r}{known_names(unknown[0], KNOWN)}")
 
 
 def _same(path: Path, rows: Sequence[CsvRow], name: str) -> str:

@@ -7,7 +7,7 @@ from eggan.data.labels import openface, plain, pyfeat
 from eggan.data.labels.csv_rows import read_rows
 from eggan.data.labels.openface import Mode
 from eggan.data.labels.table import LabelTable
-from eggan.errors import UserError
+from eggan.errors import UserError, known_names
 
 Kind = Literal["auto", "openface", "csv"]
 KINDS = ("auto", "openface", "csv")
@@ -25,7 +25,7 @@ def read_labels(
     if not path.exists():
         raise UserError(f"no such label file or folder: {path}")
     if kind not in KINDS:
-        raise UserError(f"unknown kind of labels {kind!r} (known: {', '.join(KINDS)})")
+        raise UserError(f"unknown kind of labels {kind!r}{known_names(kind, KINDS)}")
     found = _kind(path)
     if kind not in ("auto", found):
         raise UserError(f"{path} holds labels of kind {found}, not {kind}")

@@ -9,7 +9,7 @@ from eggan.data.dataset import SPLITS
 from eggan.data.file_tree import comparable, printable
 from eggan.data.labels.table import LabelTable
 from eggan.data.photos.records import UNLABELLED, Photographs, PhotoRecord, Problem, inside
-from eggan.errors import UserError
+from eggan.errors import UserError, known_names
 
 OTHER = "no image file of that name"
 
@@ -62,7 +62,7 @@ def split_column(records: list[PhotoRecord], labels: LabelTable) -> dict[str, st
             continue
         part = str(labels.table.at[key, "split"])
         if part not in SPLITS:
-            raise UserError(f"{record.source_file}: unknown split {part!r} (known: {', '.join(SPLITS)})")
+            raise UserError(f"{record.source_file}: unknown split {part!r}{known_names(part, SPLITS)}")
         if split.setdefault(record.identity, part) != part:
             raise UserError(f"{record.identity!r} is in the splits {split[record.identity]!r} and {part!r}")
     return split
@@ -111,7 +111,7 @@ def _record(root: Path, file: str, labels: LabelTable) -> PhotoRecord:
 def _known(row: Mapping[Any, Any], column: str, known: tuple[str, ...], file: str) -> str:
     value = str(row.get(column, "") or UNLABELLED)
     if value not in (*known, UNLABELLED):
-        raise UserError(f"{file}: unknown {column} {value!r} (known: {', '.join(known)})")
+        raise UserError(f"{file}: unknown {column} {value!r}{known_names(value, known)}")
     return value
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from eggan.aus import EXPRESSIONS, GAZES
 from eggan.data.photos.records import Photographs, PhotoRecord, Problem
-from eggan.errors import UserError
+from eggan.errors import UserError, known_names
 
 CAMERAS = ("000", "045", "090", "135", "180")
 FRONTAL = "090"
@@ -39,7 +39,7 @@ def read_rafd(
     """
     unknown = sorted(set(cameras) - set(CAMERAS))
     if unknown:
-        raise UserError(f"RaFD has no camera {unknown[0]!r} (known: {', '.join(CAMERAS)})")
+        raise UserError(f"RaFD has no camera {unknown[0]!r}{known_names(unknown[0], CAMERAS)}")
     records, problems = [], list(found.problems)
     for file in found.files:
         record = parse(file)

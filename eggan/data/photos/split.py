@@ -6,7 +6,7 @@ from pathlib import Path
 from eggan.data.dataset import SPLITS
 from eggan.data.file_tree import comparable
 from eggan.data.labels.csv_rows import read_rows
-from eggan.errors import UserError
+from eggan.errors import UserError, known_names
 from eggan.randomness import numpy_generator
 
 
@@ -37,7 +37,7 @@ def read_split(path: Path) -> dict[str, str]:
     for row in rows:
         name, where = comparable(row["identity"]), row["split"]
         if where not in SPLITS:
-            raise UserError(f"{row.where}: unknown split {where!r} (known: {', '.join(SPLITS)})")
+            raise UserError(f"{row.where}: unknown split {where!r}{known_names(where, SPLITS)}")
         if split.setdefault(name, where) != where:
             raise UserError(f"{row.where}: {name!r} is in two splits")
     return split

@@ -24,7 +24,7 @@ from eggan.data.dataset import GROUP_COLUMN
 from eggan.data.synfacs.head import load_head
 from eggan.data.synfacs.identity import Identity, make_identity
 from eggan.data.synfacs.picture import RENDERER_VERSION
-from eggan.errors import UserError
+from eggan.errors import UserError, known_names
 from eggan.randomness import numpy_generator
 
 LABEL_TOOL = "synfacs"
@@ -71,7 +71,7 @@ def make_request(
 ) -> DatasetRequest:
     """Check and complete what a user asked for; every mistake is a `UserError`."""
     if split not in SPLIT_NAMES:
-        raise UserError(f"unknown split {split!r}: choose one of {', '.join(SPLIT_NAMES)}")
+        raise UserError(f"unknown split {split!r}{known_names(split, SPLIT_NAMES)}")
     if size not in SIZES:
         raise UserError(f"size {size} is not offered: choose 64 or 128")
     if identities is not None and identities < 1:

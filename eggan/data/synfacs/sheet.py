@@ -9,7 +9,7 @@ from eggan.aus import AU_COUNT, AU_NAMES, AU_NUMBERS, EXPRESSIONS, LEVELS
 from eggan.data.synfacs.nuisance import draw_nuisance
 from eggan.data.synfacs.picture import render, render_group
 from eggan.data.synfacs.plan import SIZES, person, posed_pictures
-from eggan.errors import UserError
+from eggan.errors import UserError, known_names
 from eggan.pictures import save_picture
 from eggan.progress import progress_bar
 
@@ -21,7 +21,7 @@ LABEL_WIDTH, LABEL_HEIGHT = 118, 16
 def write_sheet(kind: str, size: int, seed: int, path: Path) -> Path:
     """Draw a sheet of the kind `aus` or `expressions` into a PNG and return its path."""
     if kind not in SHEETS:
-        raise UserError(f"unknown sheet {kind!r}: choose one of {', '.join(SHEETS)}")
+        raise UserError(f"unknown sheet {kind!r}{known_names(kind, SHEETS)}")
     if size not in SIZES:
         raise UserError(f"size {size} is not offered: choose 64 or 128")
     sheet = au_sheet(size, seed) if kind == "aus" else expression_sheet(size, seed)

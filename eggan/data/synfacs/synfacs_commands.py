@@ -19,7 +19,8 @@ BUILD_EXAMPLES = """examples:
   eggan data build synfacs --split small-crowd --size 64    208 other people, alike, within a minute
 
 The same arguments give the same bytes. An equal dataset that is there already is kept."""
-HEAD_EXAMPLE = "example: eggan data head --out eggan/data/synfacs/head.npz --force"
+HEAD_EXAMPLE = """example:
+  eggan data head --out eggan/data/synfacs/head.npz --force"""
 SHEET_EXAMPLES = """examples:
   eggan data sheet --kind aus --out aus.png                 17 AUs x 6 intensities on three people
   eggan data sheet --kind expressions --out people.png      20 people x 8 expressions"""
