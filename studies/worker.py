@@ -34,7 +34,7 @@ from studies.storage.liveness import (
     close_trial,
 )
 from studies.storage.study_storage import STORAGE_ERRORS
-from studies.storage.trial_tracking import RUN_ID, open_trial_run, settle, trial_folder
+from studies.storage.trial_tracking import RUN_ID, TRACEBACK, open_trial_run, settle, trial_folder
 from studies.storage.trials import ATTEMPT, FLOOR, PROBES, Attempts, count_trials
 from studies.study_config import ACCURACY, ERROR, SKILL
 from studies.study_context import StudyContext, check_finite, validate
@@ -188,7 +188,7 @@ class Worker:
             if is_disk_full(bug):
                 raise
             folder = trial_folder(self.context.folder, trial.number)
-            (folder / "traceback.txt").write_text(traceback.format_exc(), encoding="utf-8")
+            (folder / TRACEBACK).write_text(traceback.format_exc(), encoding="utf-8")
             self._record_end(trial, started, f"{type(bug).__name__}: {bug}", TrialState.FAIL)
         else:
             self._complete(trial, started, scores)

@@ -141,22 +141,9 @@ def _run(
     folder, started = rerun.folder(context.folder), time.monotonic()
     config = context.spec.space.apply(context.base, trial.params)
     training = dataclasses.replace(context.training, images=rerun.images)
-    if not any(folder.glob(f"s*/{STATE_FILE}")):
-        tracking.put_aside(folder)
-    settings = {
-        "params": trial.params,
-        "config": to_dict(config),
-        "training": to_dict(training),
-        "seed": rerun.seed,
-    }
-    tags = {
-        "trial": str(rerun.trial),
-        "trial_run_id": trial.user_attrs.get(RUN_ID, {}).get("run_id", ""),
-        "seed": str(rerun.seed),
-        "images": str(rerun.images),
-    }
-    record = run_record(context, "rerun", f"rerun-{rerun.name}", tags, settings, ARTIFACTS)
-    tracked = TrackedRun(folder, record, store)
+    tracked = _open_run(
+        context, rerun, trial, store, {"config": to_dict(config), "training": to_dict(training)}
+    )
 
     def log(step: int, values: dict[str, float]) -> None:
         tracked.log(step, {f"train/{name}": value for name, value in values.items()})
@@ -182,3 +169,21 @@ def _run(
     else:
         write_atomically(folder / PAIRS, pair_scores(frame).to_parquet)
         end("finished", "", scores)
+
+
+def _open_run(
+    context: StudyContext, rerun: Rerun, trial: FrozenTrial, store: Store | None, settings: dict[str, Any]
+) -> TrackedRun:
+    """Return the run of a training that begins, or goes on from the state in its folder."""
+    folder = rerun.folder(context.folder)
+    if not any(folder.glob(f"s*/{STATE_FILE}")):
+        tracking.put_aside(folder)
+    tags = {
+        "trial": str(rerun.trial),
+        "trial_run_id": trial.user_attrs.get(RUN_ID, {}).get("run_id", ""),
+        "seed": str(rerun.seed),
+        "images": str(rerun.images),
+    }
+    params = {"params": trial.params, **settings, "seed": rerun.seed}
+    record = run_record(context, "rerun", f"rerun-{rerun.name}", tags, params, ARTIFACTS)
+    return TrackedRun(folder, record, store)

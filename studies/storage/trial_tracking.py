@@ -27,7 +27,8 @@ from studies.study_context import StudyContext
 
 RUN_ID = "mlflow_run_id"
 RECORD = "trial.json"
-ARTIFACTS = [RECORD, "traceback.txt", "s*/weights.safetensors", "s*/config.json"]
+TRACEBACK = "traceback.txt"
+ARTIFACTS = [RECORD, TRACEBACK, "s*/weights.safetensors", "s*/config.json"]
 TRACKED_STATE = {"complete": "finished", "pruned": "pruned", "failed": "failed", "running": "running"}
 
 
@@ -79,6 +80,7 @@ def open_trial_run(
 ) -> TrackedRun:
     """Return the run of a trial that begins, after taking over what `earlier` attempts at it had done."""
     folder = trial_folder(context.folder, trial.number)
+    _put_aside(folder)
     take_over([trial_folder(context.folder, attempt.number) for attempt in earlier], folder)
     write_json(trial_values(trial), folder / RECORD)
     params = {
@@ -95,6 +97,14 @@ def open_trial_run(
     }
     record = run_record(context, "trial", f"trial-{trial.number:04d}", tags, params, ARTIFACTS)
     return TrackedRun(folder, record, store)
+
+
+def _put_aside(folder: Path) -> None:
+    """Clear the folder of a trial that begins: what lies there another study left, whose journal is gone."""
+    if folder.exists():
+        tracking.put_aside(folder)
+        drop_training_files(folder)
+        (folder / TRACEBACK).unlink(missing_ok=True)
 
 
 def run_record(

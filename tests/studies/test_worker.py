@@ -289,6 +289,21 @@ def test_two_studies_that_want_a_missing_dataset_render_it_once(tmp_path):
     assert one.folder == other.folder == bench.data / "synfacs-twin-64px-s0"
 
 
+def test_a_study_that_begins_anew_beside_what_another_left_mixes_nothing_with_it(tmp_path):
+    context, _ = run_study(tmp_path, trials=1)
+    folder = trial_folder(context.folder, 0)
+    before = (folder / "metrics.jsonl").read_bytes()
+    (folder / "traceback.txt").write_text("of the one before")
+    (context.folder / "journal.log").unlink()  # as a message advises where it cannot be read
+    run_study(tmp_path, trials=1)
+    (aside,) = folder.glob("before/*/metrics.jsonl")
+    assert aside.read_bytes() == before
+    steps, again = ([json.loads(line)["step"] for line in path.read_text().splitlines()]
+                    for path in (aside, folder / "metrics.jsonl"))  # fmt: skip
+    assert steps == again
+    assert not (folder / "traceback.txt").exists()
+
+
 def test_every_trial_is_a_run_under_the_studys_run(tmp_path):
     store = tracking.open_store(None, tmp_path / "store", tracking.STUDIES)
     context = make_context(tmp_path, trials=4)
