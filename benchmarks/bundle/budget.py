@@ -89,8 +89,6 @@ def divided(
     """Divide the seconds that are left among the trained cells of a suite, given by their rows, `processes`
     of which run at a time; too few seconds are a `UserError`.
     """
-    if not trained:
-        raise UserError(f"nothing that was chosen of the suite {suite} is trained: choose another one")
     if not any(costs.values()):
         raise UserError(f"no method of the suite {suite} can be trained here; it has been said why")
     batch = max(row.training.batch_size for row in trained if row.training is not None)

@@ -57,10 +57,12 @@ def _with_images_that_fit(opened: OpenSuite, run: NodeRun, workers: CellWorkers)
     """Return the suite with as many images for all as fit, once its cells without training have been run."""
     plans = _chosen(opened, run)
     untrained = [plan for plan in plans if plan.row.training is None]
+    trained = [plan for plan in plans if plan.row.training is not None]
     workers.run(untrained, opened, Pace())
+    if not trained:
+        return opened
     budget = read_budget(run.out, opened.suite.name)
     if budget is None:
-        trained = [plan for plan in plans if plan.row.training is not None]
         budget = _measured(opened, untrained, trained, run, workers)
         write_budget(budget, run.out)
     print(budget, flush=True)

@@ -1,5 +1,6 @@
 """Suites on a node without a network: minutes hold, images are equal, archives come home or are refused."""
 
+import argparse
 import dataclasses
 import hashlib
 import io
@@ -28,6 +29,7 @@ from benchmarks.bundle.budget import (
     read_budget,
     with_ceiling,
 )
+from benchmarks.bundle.cell_workers import InTurn, SideBySide
 from benchmarks.bundle.node_run import NodeRun, with_images
 from benchmarks.bundle.packing import pack
 from benchmarks.bundle.timing import Timed
@@ -178,6 +180,17 @@ def test_a_process_that_does_not_stop_when_asked_is_ended_in_time(capfd):
 
 def test_a_process_that_ends_by_itself_is_not_waited_for():
     assert node._within([sys.executable, "-c", "raise SystemExit(3)"], 60.0, 60.0) == 3
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_cells_that_need_no_training_are_a_run_of_their_own(tmp_path, monkeypatch, at_once):
+    given = argparse.Namespace(stopping=1.0)
+    workers = InTurn() if at_once == 1 else SideBySide(given, at_once)
+    monkeypatch.setattr(SideBySide, "run", InTurn.run)  # what they run is tested beside
+    run = NodeRun(tmp_path, 1.0, time.monotonic() + 60, only=["copy-source", "mean-au"])
+    assert node_suite.run_within(SUITE, make_bench(tmp_path), run, workers)
+    assert len(all_cells(tmp_path / "runs")) == 2
+    assert not (tmp_path / "budget.json").exists()
 
 
 def test_a_method_that_cannot_be_trained_fails_alone_and_its_traceback_comes_home(tmp_path, capsys):
