@@ -117,7 +117,7 @@ def mask_smoothness(mask: Tensor) -> Tensor:
 
 
 class GANimation(TrainedNetworks):
-    """The method: two critic steps per iteration, one generator step per five iterations."""
+    """The method: two critic steps at every step, and one of the generator at each `critic_steps`-th."""
 
     def __init__(self, config: GANimationConfig, seed: int, device: torch.device) -> None:
         self.config = config
@@ -145,7 +145,7 @@ class GANimation(TrainedNetworks):
         return kind_of_adversarial_step(step, self.config.warm_steps, self.config.critic_steps)
 
     def take_step(self, batch: Batch, kind: str) -> dict[str, Tensor]:
-        """Two critic steps (scores and AUs; penalty) and, every fifth time, one generator step.
+        """Two critic steps (scores and AUs; penalty) and, each `critic_steps`-th time, one generator step.
 
         Beside the loss terms it returns `mask/mean`: near 1 the method copies its source, a known failure.
         The first `warm_steps` are of another kind: D reads AUs of real images, G's colour rebuilds its input.

@@ -191,7 +191,7 @@ class Discriminator(nn.Module):
 
 
 class StarGAN(TrainedNetworks):
-    """The method: five critic steps per generator step."""
+    """The method: `critic_steps` steps of the critic, the last of them with one of the generator."""
 
     def __init__(self, config: StarGANConfig, seed: int, device: torch.device) -> None:
         self.config = config

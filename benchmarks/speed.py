@@ -264,7 +264,7 @@ def _faces(folder: Path, size: int) -> Dataset:
 
 
 def _request(count: int, size: int, device: str) -> EditRequest:
-    rng = np.random.default_rng(count)
+    rng = numpy_generator("speed", "request", count)
     images = torch.from_numpy(rng.uniform(-1, 1, (count, 3, size, size)).astype(np.float32)).to(device)
     aus = torch.from_numpy(rng.uniform(0, 5, (2, count, AU_COUNT)).astype(np.float32)).to(device)
     return EditRequest(images, aus[0], aus[1], torch.ones(count, dtype=torch.int64, device=device), images)

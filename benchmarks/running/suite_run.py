@@ -169,6 +169,7 @@ def _run_claimed(folder: Path, plan: PlannedCell, opened: OpenSuite) -> str:
     started, device = time.monotonic(), opened.bench.device
     before = float(read_status(folder).values.get("seconds", 0.0))
     if not is_trained(folder) and not (folder / STATE_FILE).is_file():
+        before = 0.0  # nothing of what was done is used
         tracking.put_aside(folder)
     write_status(folder, "running", spec=dataclasses.asdict(plan.spec), name=plan.spec.name)
     tracked = TrackedRun(folder, _record(plan, opened), opened.store)

@@ -1,6 +1,6 @@
 """Suites: named, immutable lists of cells and the protocol that scores them.
 
-Times are of two CPU cores; they serve `--dry-run` until a finished cell of the same row has a measured one.
+Times are of two CPU cores; they serve `--dry-run` until this machine has finished a cell of the same row.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -96,9 +96,11 @@ def test_a_failed_cell_stays_visible_and_is_tried_again(tmp_path):
     assert "loss not finite" in status_text(small.bench.runs)
     assert "failed" in summary_text(small.plans, small.bench)
     started = json.loads((small.folder() / "run.json").read_text())["ended_ms"]
+    write_status(small.folder(), "failed", seconds=1e6)
     time.sleep(0.01)
     assert small.run() == "failed"
     assert json.loads((small.folder() / "run.json").read_text())["ended_ms"] > started
+    assert read_status(small.folder()).values["seconds"] < 1e6  # it was trained from the start
 
 
 def test_a_crash_in_a_method_fails_its_cell_alone_and_keeps_the_traceback(tmp_path):
