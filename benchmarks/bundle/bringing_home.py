@@ -39,7 +39,8 @@ from eggan.tracking import CELL_LIST, read_record
 from eggan.tracking.record import logged_values, write_record
 
 ENDED = ("finished", "failed", "interrupted")
-MOST_ROWS = 2_000_000  # of a table
+MOST_ROWS, MOST_VALUES = 2_000_000, 50_000_000  # of a table
+MOST_WORDS, MOST_CHARACTERS = 1_000, 200  # that name pictures, and of each
 MOST_PIXELS = 16_000_000
 
 
@@ -153,10 +154,10 @@ def _check_parquet(path: Path) -> None:
     import pyarrow.parquet as pq
 
     try:
-        rows = pq.read_metadata(path).num_rows
+        found = pq.read_metadata(path)
     except Exception:  # on damaged files pyarrow raises anything
         raise ValueError from None
-    if rows > MOST_ROWS:
+    if found.num_rows > MOST_ROWS or found.num_rows * found.num_columns > MOST_VALUES:
         raise _Refused(f"{path.name} is too long a table")
     read_table(path)
 
@@ -164,10 +165,17 @@ def _check_parquet(path: Path) -> None:
 def _showcase(path: Path) -> dict[str, np.ndarray]:
     with safe_open(path, framework="np") as file:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
-        text = {name: np.array(json.loads(value)) for name, value in (file.metadata() or {}).items()}
-    if any(array.dtype.kind != "U" for array in text.values()):
-        raise ValueError
+        text = {name: _words(json.loads(value)) for name, value in (file.metadata() or {}).items()}
     return arrays | text
+
+
+def _words(values: object) -> np.ndarray:
+    """Return a few short texts as an array, in which the longest one's length is that of all."""
+    if not isinstance(values, list) or len(values) > MOST_WORDS:
+        raise ValueError
+    if not all(isinstance(word, str) and len(word) <= MOST_CHARACTERS for word in values):
+        raise ValueError
+    return np.array(values)
 
 
 def _check_cell(folder: Path) -> None:

@@ -14,8 +14,11 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
+from pyarrow import parquet
+from safetensors.numpy import save
 
 from benchmarks.bundle import archive_format, cell_workers, node, node_suite, packing
 from benchmarks.bundle import budget as budget_module
@@ -419,6 +422,16 @@ def a_large_picture() -> bytes:
     return buffer.getvalue()
 
 
+def named(names: list[str]) -> bytes:
+    return save({"x": np.zeros(1)}, {"names": json.dumps(names)})
+
+
+def a_wide_table(members: Members, extra) -> None:
+    buffer = io.BytesIO()
+    parquet.write_table(pa.table({f"c{k}": pa.nulls(100_000, pa.int8()) for k in range(501)}), buffer)
+    replaced("pairs-test.parquet", buffer.getvalue())(members, extra)
+
+
 HOSTILE = {
     "outside": (put("../evil.json"), "no file of results"),
     "absolute": (put("/tmp/evil.json"), "no file of results"),
@@ -439,7 +452,9 @@ HOSTILE = {
     "deep json": (replaced("config.json", b"[" * 100_000), "config.json of .* is damaged"),
     "weights": (replaced("weights.safetensors", b"\x80\x04}"), "weights.safetensors of .* is damaged"),
     "pictures": (replaced("showcase.safetensors", b"\xff" * 64), "showcase.safetensors of .* is damaged"),
+    "long names": (replaced("showcase.safetensors", named(["x" * 10**5, *"y" * 10**5])), "is damaged"),
     "table": (replaced("pairs-test.parquet", b"PAR1"), "pairs-test.parquet of .* is damaged"),
+    "wide table": (a_wide_table, "is too long a table"),
     "png": (replaced("probe_sheet.png", b"\x89PNG"), "probe_sheet.png of .* is damaged"),
     "large png": (replaced("probe_sheet.png", a_large_picture()), "is too large a picture|is damaged"),
     "log": (replaced("metrics.jsonl", b'{"step": "a"}\n'), "is no logged value"),
