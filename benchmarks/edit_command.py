@@ -263,7 +263,7 @@ def _faces(arguments: argparse.Namespace, pixels: "np.ndarray", model: "Model") 
     path, number, every = arguments.image, arguments.face, arguments.all_faces
     if arguments.framed:
         return [None]
-    if not number and not every and _is_framed(path, pixels, model):
+    if number is None and not every and _is_framed(path, pixels, model):
         return [None]
     from eggan.edit.photo_faces import choose_faces
 

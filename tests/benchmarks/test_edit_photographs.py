@@ -113,6 +113,11 @@ class TestFaces:
             f"eggan: --face {number}: pair.png shows 2 faces, numbered from the largest\n",
         )
 
+    def test_nor_is_it_left_unread_on_a_picture_as_datasets_hold_them(self, eggan):
+        portrait().resize((64, 64)).save("framed.png")
+        status, _, err = eggan("edit", "framed.png", *SMILE, "--face", 0, "-o", "out.png")
+        assert (status, "framed.png" in err, err.count("\n")) == (2, True, 1)
+
 
 def test_a_photograph_without_a_face_is_refused(workplace, eggan):
     Image.new("RGB", (300, 200), (90, 120, 150)).save("sky.png")
