@@ -57,7 +57,7 @@ def run_speed(arguments: argparse.Namespace) -> int:
         arguments.methods or (METHODS if official is None else ()),
         arguments.preset,
         arguments.size,
-        arguments.batch or speed.BATCHES.get(arguments.size, 16),
+        speed.BATCHES.get(arguments.size, 16) if arguments.batch is None else arguments.batch,
         arguments.precision,
         arguments.steps,
         arguments.rounds,

@@ -30,8 +30,10 @@ def run_report(arguments: argparse.Namespace) -> int:
 
     if (arguments.name is None) == (arguments.frame is None):
         raise UserError("name a study, or an exported one with --frame FOLDER")
+    if arguments.best < 0:
+        raise UserError(f"--best {arguments.best}: a report shows 0 or more of the best trials")
     data = read_frame(arguments.frame) if arguments.frame else opened_study(arguments)
-    out = arguments.out or study_folder(arguments.runs, data.spec.name) / "report"
+    out = arguments.out or study_folder(arguments.runs, arguments.name or data.spec.name) / "report"
     check_writable(out)
     report = build(data, out, arguments.best, progress_bar)
     for finding in report.findings:

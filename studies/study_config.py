@@ -149,6 +149,8 @@ def read_spec(folder: Path) -> StudySpec:
     path = Path(folder) / SPEC_FILE
     try:
         values = read_json(path)
+        if Path(values["name"]).name != values["name"]:  # folders are named by it
+            raise UserError(f"{path} has the name {values['name']!r}, which is no plain name")
         return StudySpec(**{**values, "study": from_dict(StudyConfig, values["study"], str(path))})
     except (TypeError, KeyError, AttributeError):
         raise UserError(f"{path} is not a study's specification, or one of another version") from None

@@ -68,7 +68,7 @@ def _study_row(folder: Path) -> list[str]:
     labels = [folder.name, "?"]
     try:
         spec = read_spec(folder)
-        labels = [spec.name, spec.study.objective]
+        labels = [folder.name, spec.study.objective]
         count = count_trials(open_study(folder))
     except UserError as error:
         return [*labels, "?", "?", "?", str(error)]

@@ -45,7 +45,8 @@ class RerunSession(StudyCommand):
         folder = study_folder(arguments.runs, arguments.name)
         spec = read_spec(folder)
         check_writable(folder)
-        images, seeds = arguments.images or spec.study.images, arguments.seeds or spec.study.seeds
+        images = spec.study.images if arguments.images is None else arguments.images
+        seeds = arguments.seeds or spec.study.seeds
         _check(arguments, spec.study, images, seeds)
         return cls(
             **shared_choices(arguments, arguments.name),

@@ -141,6 +141,7 @@ def test_the_command_measures_prints_and_tracks(eggan, tmp_path, monkeypatch):
     [
         (("--size", "96"), "--size 96: choose 64 or 128"),
         (("--rounds", "0"), "--batch, --steps and --rounds must be at least 1"),
+        (("--batch", "0"), "--batch, --steps and --rounds must be at least 1"),
         (("--official", "somewhere"), "write stargan=FOLDER"),
     ],
 )

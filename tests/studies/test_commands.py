@@ -89,6 +89,9 @@ def test_a_study_that_cannot_be_read_does_not_hide_the_others(eggan, tmp_path):
     assert "is corrupted" in lines["broken"]
     assert "another version" in lines["older"]
     assert "2/2" in lines["whole"]
+    (tmp_path / "studies" / "whole").rename(tmp_path / "studies" / "renamed")
+    assert "2/2" in next(line for line in eggan("study", "status", "--runs", tmp_path)[1].splitlines()
+                         if line.startswith("renamed "))  # fmt: skip
 
 
 def test_status_of_nothing(eggan, tmp_path):

@@ -255,6 +255,15 @@ def test_report_and_export_from_the_command_line(eggan, tmp_path, undrawn):
     status, out, _ = eggan("study", "report", "--frame", tmp_path / "export", "--out", tmp_path / "page")
     assert status == 0
     assert (tmp_path / "page" / "index.html").as_uri() in out
+    (tmp_path / "studies" / "s").rename(tmp_path / "studies" / "renamed")
+    status, out, _ = eggan("study", "report", "renamed", "--runs", tmp_path)
+    assert (tmp_path / "studies" / "renamed" / "report" / "index.html").as_uri() in out
+    assert not (tmp_path / "studies" / "s").exists()
+    assert eggan("study", "report", "renamed", "--runs", tmp_path, "--best", "-1")[0] == 2
+    spec = tmp_path / "export" / "study.json"
+    spec.write_text(spec.read_text().replace('"name": "s"', '"name": "../../outside"'))
+    status, _, err = eggan("study", "report", "--frame", tmp_path / "export", "--runs", tmp_path)
+    assert (status, "is no plain name" in err) == (2, True)
     assert eggan("study", "report", "--runs", tmp_path)[0] == 2
     assert eggan("study", "report", "s", "--frame", tmp_path / "export", "--runs", tmp_path)[0] == 2
 
