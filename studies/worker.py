@@ -15,6 +15,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial, TrialState
 
+from benchmarks.scoring.scores import NothingRead
 from eggan import tracking
 from eggan.checkpoint import STATE_FILE
 from eggan.errors import UserError, is_disk_full
@@ -88,7 +89,10 @@ class TrialRun:
     def _probe(self, step: int, method: Method) -> None:
         """Validate in between; outside the warm start the value goes to the pruner."""
         images = step * self.context.training.batch_size
-        values, _ = validate(method, self.context.entry, self.context.interim)
+        try:
+            values, _ = validate(method, self.context.entry, self.context.interim)
+        except NothingRead:  # what is drawn early may show no face to a reader of photographs
+            return
         self.log(step, {f"interim/{name}": value for name, value in values.items()})
         if images not in [probe[0] for probe in self.probes]:  # else a trial saw it that this one repeats
             self._add_probe(images, values)

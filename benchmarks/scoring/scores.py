@@ -24,6 +24,10 @@ ESTIMATORS = {
 RECONSTRUCTION = "reconstruction"  # group of its summary metrics
 
 
+class NothingRead(UserError):
+    """An AU instrument found no face in any edit: at the end there is nothing to score, before it not yet."""
+
+
 def pair_frame(data: SplitData, readings: dict[str, np.ndarray], source_readings: np.ndarray) -> pd.DataFrame:
     """Return the pair manifest with the readings (N, 17) of the edits by estimator, and a's readings of the
     sources.
@@ -79,13 +83,13 @@ def compare_pixels(
 
 def au_summary(frame: pd.DataFrame) -> dict[str, float]:
     """Return Table 1's means over the AUs that an estimator reads, over the pairs that it read; a second or
-    third one that read none has no metrics.
+    third one that read none has no metrics, and where the first did it is `NothingRead`.
 
     `au/skill` compares the mean MSE with copy-source's, so that rare AUs weigh little.
     """
     read = frame[read_mask(frame, "a")]
     if not len(read):
-        raise UserError(
+        raise NothingRead(
             "the AU instrument found no face in any edit of this split: there is nothing to score"
         )
     summary = {"n_pairs": float(len(frame)), "n_failed_readings": float(len(frame) - len(read))}

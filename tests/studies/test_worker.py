@@ -9,6 +9,7 @@ from mlflow.tracking._tracking_service.utils import _artifact_repos_cache as art
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 
+from benchmarks.scoring.scores import NothingRead
 from eggan import tracking
 from eggan.errors import UserError
 from studies.reruns.rerun import Rerun, read_result, run_reruns
@@ -16,7 +17,7 @@ from studies.storage.study_storage import open_study
 from studies.storage.trial_tracking import RUN_ID, open_study_run, settle_all, ship_study, trial_folder
 from studies.storage.trials import AGAIN, RETRY_OF, queue_again, trial_frame
 from studies.study_config import read_spec
-from studies.study_context import check_settings, study_dataset
+from studies.study_context import check_settings, study_dataset, validate
 from studies.study_export import read_study
 from studies.worker import Worker
 from tests.benchmarks.fakes import make_bench, make_dataset
@@ -117,6 +118,20 @@ def test_scores_that_are_not_numbers_fail_the_trial(tmp_path, monkeypatch):
     _, study = run_study(tmp_path, trials=1, objective="pareto")
     assert "val/au/mse not finite" in study.trials[0].user_attrs["reason"]
     assert study.trials[0].state == TrialState.FAIL
+
+
+def test_edits_in_which_no_face_is_found_yet_cost_no_trial(tmp_path, monkeypatch):
+    calls = itertools.count()
+
+    def blind_at_first(*scoring):
+        if next(calls) < 2:
+            raise NothingRead("no face in any edit")
+        return validate(*scoring)
+
+    monkeypatch.setattr("studies.worker.validate", blind_at_first)
+    _, study = run_study(tmp_path, trials=1)
+    assert study.trials[0].state == TrialState.COMPLETE
+    assert [images for images, _ in study.trials[0].user_attrs["probes"]] == [24, 32]
 
 
 def test_several_objectives_are_not_pruned(tmp_path):
