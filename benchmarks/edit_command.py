@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eggan.errors import UserError
+from eggan.errors import UserError, nearest
 from eggan.options import add_command, add_device_argument, add_runs_argument, resolve_device
 from eggan.outputs import add_force_argument
-from eggan.progress import loading
+from eggan.progress import loading, working
 
 if TYPE_CHECKING:  # torch takes more than a second to import; `eggan --help` must not
     import numpy as np
@@ -115,7 +115,8 @@ def run_edit(arguments: argparse.Namespace) -> int:
     photo = asked.photo
     for face in asked.faces:
         editor, target = asked.editor(face)
-        photo.put(editor.box, editor.patch(**target))
+        with working("editing"):
+            photo.put(editor.box, editor.patch(**target))
         _warn_of_detail(asked.model, editor)
     note = save_result(photo.image, photo.pixels, arguments.output, photo.exif, photo.icc)
     print(f"wrote {arguments.output}" + (f" {note}" if note else ""))
@@ -141,8 +142,9 @@ def run_interpolate(arguments: argparse.Namespace) -> int:
     patches: list[list[Any]] = [[] for _ in range(steps)]
     for face in asked.faces:
         editor, target = asked.editor(face)
-        for frame, patch in zip(patches, editor.interpolation(steps=steps, **target), strict=True):
-            frame.append((editor.box, patch))
+        with working("editing"):
+            for frame, patch in zip(patches, editor.interpolation(steps=steps, **target), strict=True):
+                frame.append((editor.box, patch))
         _warn_of_detail(asked.model, editor)
     frames = Frames(asked.photo.pixels, patches)
     if kind:
@@ -215,14 +217,15 @@ def _prepare(arguments: argparse.Namespace, endings: dict[str, str], moving: boo
     targets.check()
     inputs = [arguments.image, *([targets.like] if targets.like else [])]
     check_result(arguments.output, endings, inputs, arguments.force)
-    with loading():
-        from eggan.edit.photo_file import load_photo_file
-    device = resolve_device(arguments.device)
+    from eggan.edit.photo_file import load_photo_file
+
+    if targets.like is not None and not targets.like.is_file():
+        raise UserError(f"no such image: {targets.like}")
+    photo = load_photo_file(arguments.image)  # the file before the method: torch takes seconds to load
     folder = arguments.checkpoint and trained_folder(arguments.checkpoint, arguments.runs)
-    model = _load(folder, device)
+    model = _load(folder, arguments.device)
     targets.check_read(model.name, model.reads)
     print(f"{model.name} of {folder or 'the shipped weights'}, {model.description}")
-    photo = load_photo_file(arguments.image)
     for note in photo.notes:
         print(f"note: {arguments.image} was {note}")
     faces = _faces(arguments, photo.pixels, model)
@@ -239,19 +242,35 @@ def _targets(arguments: argparse.Namespace) -> "Targets":
 
 
 def trained_folder(given: Path, runs: Path) -> Path:
-    """Return the folder `given`; where there is none, that of a training of this name in `runs`."""
+    """Return the folder `given`; where there is none, that of a training of this name in `runs`.
+
+    The name of shipped weights is returned as it is; any other that stands for nothing is a `UserError`.
+    """
     from benchmarks.train_command import TRAININGS
 
     named = runs / TRAININGS / given
-    return named if named.is_dir() and not given.exists() else given
+    if given.exists():
+        return given
+    if named.is_dir():
+        return named
+    from eggan.shipped.weights import NAMES
+
+    if str(given) not in NAMES:
+        there = sorted(path.name for path in named.parent.glob("*/"))
+        raise UserError(
+            f"{given} is not a checkpoint{nearest(str(given), [*there, *NAMES])}: there is no such folder, "
+            f"no training of this name in {named.parent}, and shipped weights are called {', '.join(NAMES)}"
+        )
+    return given
 
 
 def _load(folder: Path | None, device: str) -> "Model":
-    from benchmarks.suites.methods import installed_method
-    from eggan.edit.editing import load_model, load_shipped_model
-    from eggan.shipped.weights import shipped_name
+    with loading():
+        from benchmarks.suites.methods import installed_method
+        from eggan.edit.editing import load_model, load_shipped_model
+        from eggan.shipped.weights import shipped_name
 
-    name = shipped_name(folder)
+    name, device = shipped_name(folder), resolve_device(device)
     if name is not None:
         return load_shipped_model(installed_method, device, name)
     assert folder is not None

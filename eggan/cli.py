@@ -11,7 +11,6 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from eggan import __version__, options, progress, startup
-from eggan.command_parser import CommandParser
 from eggan.errors import UserError, is_disk_full
 
 GROUP = "eggan.commands"
@@ -59,7 +58,7 @@ def reported(work: Callable[[], int]) -> int:
 
 def build_parser(arguments: Sequence[str], entries: Iterable[EntryPoint]) -> argparse.ArgumentParser:
     """Return the parser with the sub-command that `arguments` name, or with all when they name none."""
-    parser = CommandParser(
+    parser = options.CommandParser(
         prog="eggan",
         description="Edit facial expressions by action units (EGGAN) and benchmark such methods.",
         epilog=EXAMPLES,

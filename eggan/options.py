@@ -1,4 +1,6 @@
-"""Options that commands share, and the commands that they print: those run as they are printed.
+"""The parser and the options that commands share, and the commands that they print: those run as printed.
+
+A mistake in what was typed is one line that says what to do; help shows a command's own examples.
 
 Torch is imported only when a device is asked for, so that `eggan --help` does not wait for it.
 """
@@ -6,15 +8,16 @@ Torch is imported only when a device is asked for, so that `eggan --help` does n
 import argparse
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from eggan.command_parser import show_examples
-from eggan.errors import UserError
+from eggan.errors import UserError, nearest
 
 PASSWORD = re.compile(r"(://[^/@:\s]+):[^@\s]+@")  # in an address, also as --option=ADDRESS
+CHOICE = re.compile(r"invalid choice: '(?P<word>[^']*)' \(choose from (?P<known>.*)\)$")
+EXAMPLE = "  eggan "  # how an example begins, which may be another command's
 AUTO = "auto"
 RUNS = Path("runs")
 # What takes --tracking-uri:
@@ -25,6 +28,57 @@ TRACKED = (
 
 _given: dict[str, str] = {}
 _words: list[str] = []
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser whose mistakes are one line each; it may learn its arguments when it is used.
+
+    `learn`, if set, adds arguments whose modules take seconds to load.
+    """
+
+    learn: Callable[[argparse.ArgumentParser], None] | None = None
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse; words that are left over are a mistake of this command, not of the program."""
+        self._learn_once()
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"does not know {' '.join(unknown)}{self._meant(unknown[0])}")
+        return found, unknown
+
+    def format_help(self) -> str:
+        """Return the help, with the arguments that are learnt late."""
+        self._learn_once()
+        return super().format_help()
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line and exit with status 2."""
+        chosen = CHOICE.search(message)
+        if chosen:
+            known = [name.strip("' ") for name in chosen["known"].split(",")]
+            message += nearest(chosen["word"], known)
+        text = " ".join(f"{self.prog}: {message}; `{self.prog} --help` shows what it takes".split())
+        self.exit(2, f"{text}\n")
+
+    def _learn_once(self) -> None:
+        learn, self.learn = self.learn, None
+        if learn is not None:
+            learn(self)
+
+    def _meant(self, word: str) -> str:
+        return nearest(word.partition("=")[0], list(self._option_string_actions)) if word[:1] == "-" else ""
+
+
+def show_examples(parser: argparse.ArgumentParser, examples: str) -> None:
+    """Print below a command's help those lines of `examples` that are its own, and all that are no command.
+
+    Commands of a group share their examples; the group itself shows all of them.
+    """
+    own = f"  {parser.prog} "
+    lines = examples.splitlines()
+    kept = [line for line in lines if not line.startswith(EXAMPLE) or f"{line} ".startswith(own)]
+    parser.epilog = "\n".join(kept)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
 
 
 def add_command(subparsers: Any, name: str, summary: str, examples: str) -> argparse.ArgumentParser:

@@ -6,8 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from eggan.command_parser import CommandParser
-from eggan.options import add_command
+from eggan.options import CommandParser, add_command
 from eggan.progress import loading, working
 
 PHOTOS = {

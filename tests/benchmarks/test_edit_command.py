@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +87,23 @@ def test_edit_refuses_in_one_line(workplace, eggan, arguments, message):
     assert status == 2
     assert message in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [("edit", "none.png"), ("edit", "face.png", "--like", "none.png")])
+def test_a_file_that_is_not_there_is_named_before_torch_is_loaded(workplace, words):
+    code = "import sys; from eggan.cli import main; print(main(sys.argv[1:]), 'torch' in sys.modules)"
+    words = (*words, *(() if "--like" in words else ("--au", "12=4")))
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("2 False\n", "eggan: no such image: none.png\n")
+
+
+def test_a_name_that_stands_for_no_weights_says_which_there_are(workplace, eggan):
+    (workplace / "runs" / "single" / "first").mkdir(parents=True, exist_ok=True)
+    for given, meant in (("egan_64", "eggan_64"), ("frist", "first")):
+        status, _, err = eggan("edit", "face.png", "--au", "12=4", "--neutral", "--checkpoint", given)
+        assert (status, err.count("\n")) == (2, 1)
+        assert f"{given} is not a checkpoint: did you mean {meant}?" in err
+        assert "eggan_w_128" in err
 
 
 class TestCheckpoints:
