@@ -142,10 +142,10 @@ def run_photos(args: argparse.Namespace) -> int:
 
 def _tracked(args: argparse.Namespace, cards: Mapping[str, Any]) -> "Frame":
     with loading():
-        from eggan import tracking
+        from eggan.tracking.read import open_to_read
         from reports.suite.frame import read_store
 
-    store = tracking.read_store(args.tracking_uri, args.runs, suite=args.suite)
+    store = open_to_read(args.tracking_uri, args.runs, suite=args.suite)
     return read_store(store, args.suite, cards, progress_bar)
 
 

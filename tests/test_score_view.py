@@ -4,7 +4,8 @@ import json
 
 from benchmarks.scoring.evaluate import image_metrics
 from eggan.tracking import open_store, score_view
-from eggan.tracking.store import SINGLE, sibling_store
+from eggan.tracking.address import SINGLE
+from eggan.tracking.store import sibling_store
 from reports.style.metric_catalogue import METRICS
 
 

@@ -14,17 +14,14 @@ from typing import TYPE_CHECKING, Any
 from eggan.progress import working
 
 if TYPE_CHECKING:
-    from eggan.tracking.address import first_line
+    from eggan.tracking.address import EXPERIMENT, SINGLE, STUDIES, first_line
     from eggan.tracking.presence import DIED, close_dead
     from eggan.tracking.provenance import code_version, describe_machine
     from eggan.tracking.record import CELL_LIST, RunRecord, flat_params, read_record
     from eggan.tracking.run import TrackedRun, put_aside, ship_or_warn
     from eggan.tracking.ship import adopt_run, missing_artifacts, run_id_in, ship_folder
     from eggan.tracking.store import (
-        EXPERIMENT,
-        SINGLE,
         STORE_ERRORS,
-        STUDIES,
         Store,
         default_uri,
         describe,
@@ -36,17 +33,14 @@ if TYPE_CHECKING:
     from eggan.tracking.syncing import Synced, sync
 
 MODULES = {
-    "address": ("first_line",),
+    "address": ("EXPERIMENT", "SINGLE", "STUDIES", "first_line"),
     "provenance": ("code_version", "describe_machine"),
     "presence": ("DIED", "close_dead"),
     "record": ("CELL_LIST", "RunRecord", "flat_params", "read_record"),
     "run": ("TrackedRun", "put_aside", "ship_or_warn"),
     "ship": ("adopt_run", "missing_artifacts", "run_id_in", "ship_folder"),
     "store": (
-        "EXPERIMENT",
-        "SINGLE",
         "STORE_ERRORS",
-        "STUDIES",
         "Store",
         "default_uri",
         "describe",

@@ -1,4 +1,4 @@
-"""Where a tracking store is: what its URI may be, and that it answers.
+"""Where a tracking store is: what its URI may be, that it answers, and what its experiments are called.
 
 MLflow itself finds some mistakes only after two minutes, and takes others for a database somewhere else.
 """
@@ -11,6 +11,10 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from eggan.errors import UserError
 
+EXPERIMENT = "eggan-benchmark"
+SINGLE = "eggan-single"  # single trainings and studies are apart, so that no report mixes them
+STUDIES = "eggan-studies"
+EXPERIMENTS = (EXPERIMENT, SINGLE, STUDIES)
 PROBE_SECONDS = 5.0
 SQLITE = "sqlite:///"
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}

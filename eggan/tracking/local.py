@@ -6,6 +6,8 @@ renamed or copied.
 
 import atexit
 import hashlib
+import importlib.util
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -22,6 +24,7 @@ ARTIFACTS = "artifacts"
 DATABASE = "mlflow.db"
 JOURNALS = ("", "-wal", "-journal")  # SQLite's files: what is written stands in one of them
 LOCK = ".store.lock"
+QUOTED = re.compile(r"""["'](\w+)["']""")
 TABLES = {"runs": ("run_uuid", "artifact_uri"), "logged_models": ("model_id", "artifact_location")}
 
 
@@ -73,7 +76,7 @@ def check_schema(database: Path) -> bool:
         return False
     try:
         mode = "rw" if is_writable(database) else "ro"  # a killed writer's transaction has to be undone first
-        with closing(_connect(database, mode)) as connection:
+        with closing(connect(database, mode)) as connection:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
             versions = (
                 "SELECT version_num FROM alembic_version" if "alembic_version" in tables else "SELECT ''"
@@ -81,13 +84,10 @@ def check_schema(database: Path) -> bool:
             (found,) = next(connection.execute(versions), ("",))
     except sqlite3.Error as error:
         raise UserError(f"cannot use the tracking store {database}: {error}") from None
-    from mlflow.store.db.utils import _get_latest_schema_revision, _get_package_dir
-
-    expected = _get_latest_schema_revision()
+    expected = newest_schema()
     if not tables or found == expected:
         return bool(tables)
-    known = Path(_get_package_dir(), "store", "db_migrations", "versions").glob(f"{found}_*.py")
-    if found and any(known):
+    if found and any(_migrations().glob(f"{found}_*.py")):
         remedy = f"keep a copy of it, then run `mlflow db upgrade {SQLITE}{database.resolve()}`"
     else:
         remedy = "open it with the MLflow that wrote it, or use another store"
@@ -97,7 +97,34 @@ def check_schema(database: Path) -> bool:
     )
 
 
-def _connect(database: Path, mode: str) -> sqlite3.Connection:
+def newest_schema() -> str:
+    """Return the version of the tables that this MLflow reads: the migration that no other one follows.
+
+    Its files are read and not imported: MLflow takes most of the time of whatever is done with a store.
+    """
+    lines = [
+        line
+        for path in _migrations().glob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.startswith(("revision =", "down_revision ="))
+    ]
+    named, followed = (
+        {version for line in lines if line.startswith(start) for version in QUOTED.findall(line)}
+        for start in ("revision", "down")
+    )
+    (newest,) = named - followed
+    return newest
+
+
+def _migrations() -> Path:
+    found = importlib.util.find_spec("mlflow")
+    if found is None or found.origin is None:
+        raise UserError("MLflow is not installed: results are tracked by it")
+    return Path(found.origin).parent / "store" / "db_migrations" / "versions"
+
+
+def connect(database: Path, mode: str) -> sqlite3.Connection:
+    """Open a store's file: `rw` where it may be written to, else `ro`; a lock of another is waited for."""
     return sqlite3.connect(
         f"{database.resolve().as_uri()}?mode={mode}", uri=True, timeout=BUSY_SECONDS, isolation_level=None
     )
@@ -119,7 +146,7 @@ def follow_move(database: Path, runs: Path, experiments: tuple[str, ...]) -> Non
     """
     place = artifact_place(runs)
     names = ", ".join("?" * len(experiments))
-    with closing(_connect(database, "rw")) as connection:
+    with closing(connect(database, "rw")) as connection:
         query = f"SELECT experiment_id, artifact_location FROM experiments WHERE name IN ({names})"
         moved = [row for row in connection.execute(query, experiments) if _is_another(row[1], place)]
         if not moved:
@@ -151,10 +178,11 @@ def _move_rows(connection: sqlite3.Connection, experiment: int, old: str, new: s
             if not (location or "").startswith(f"{old}/"):
                 continue
             moved = new + location.removeprefix(old)
-            if _path(location).exists() and not _path(moved).exists():
+            if path_of(location).exists() and not path_of(moved).exists():
                 continue
             connection.execute(f"UPDATE {table} SET {column} = ? WHERE {key} = ?", (moved, name))
 
 
-def _path(uri: str) -> Path:
+def path_of(uri: str) -> Path:
+    """Return the path of a `file:` URI."""
     return Path(unquote(urlsplit(uri).path))

@@ -16,6 +16,8 @@ from eggan.options import command
 from eggan.progress import working
 from eggan.tracking import local, score_view
 from eggan.tracking.address import (
+    EXPERIMENT,
+    EXPERIMENTS,
     SQLITE,
     check_address,
     check_answers,
@@ -34,10 +36,6 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
-EXPERIMENT = "eggan-benchmark"
-SINGLE = "eggan-single"  # single trainings and studies are apart, so that no report mixes them
-STUDIES = "eggan-studies"
-EXPERIMENTS = (EXPERIMENT, SINGLE, STUDIES)
 DATABASE = local.DATABASE
 STORE_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
 

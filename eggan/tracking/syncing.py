@@ -6,18 +6,11 @@ from pathlib import Path
 
 from eggan.errors import UserError
 from eggan.progress import progress_bar
-from eggan.tracking.address import first_line
+from eggan.tracking.address import EXPERIMENT, SINGLE, STUDIES, first_line
 from eggan.tracking.presence import close_dead
 from eggan.tracking.record import RECORD_FILE, RunRecord, read_record
 from eggan.tracking.ship import missing_artifacts, ship_folder
-from eggan.tracking.store import (
-    EXPERIMENT,
-    SINGLE,
-    STORE_ERRORS,
-    STUDIES,
-    Store,
-    sibling_store,
-)
+from eggan.tracking.store import STORE_ERRORS, Store, sibling_store
 
 EXPERIMENT_OF_KIND = {"suite": EXPERIMENT, "cell": EXPERIMENT} | dict.fromkeys(
     ("study", "trial", "rerun"), STUDIES

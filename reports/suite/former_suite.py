@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from benchmarks.suites.former_names import STANDARD, TWIN_SUITE, is_of_twin
-from eggan.tracking.read import TrackedCell, search_cells
+from eggan.tracking.read import search_cells
+from eggan.tracking.tracked_cell import TrackedCell
 
-if TYPE_CHECKING:  # brings MLflow; a frame is made without this module's help
-    from eggan.tracking.store import Store
+if TYPE_CHECKING:  # a frame is made without this module's help
+    from eggan.tracking.read import Readable
     from reports.suite.frame import Frame
 
 TRAINED = "training."  # the parameters of a run that was trained begin with it
 
 
-def cells_of(store: "Store", suite: str | None) -> tuple[str | None, list[TrackedCell]]:
+def cells_of(store: "Readable", suite: str | None) -> tuple[str | None, list[TrackedCell]]:
     """Return a suite's name of now and its runs, newest first; without a name those of the suite that ran
     last. No name and no runs: the store has none.
     """

@@ -18,14 +18,15 @@ from eggan.errors import UserError, one_line
 from eggan.files import files_in, read_json, read_whole_json, replaced_folder, restore_folder
 from eggan.options import command
 from eggan.tables import read_table
-from eggan.tracking.read import TrackedCell, download_artifacts, metric_history
+from eggan.tracking.read import download_artifacts, metric_history
+from eggan.tracking.tracked_cell import TrackedCell
 from reports.suite.former_suite import cells_of, with_present_name
 from reports.suite.instrument_names import all_cards
 from reports.suite.method_names import MethodNames, names_in
 from reports.suite.superseded import FIRST_VERSION, superseded_records, without_superseded
 
-if TYPE_CHECKING:  # brings MLflow
-    from eggan.tracking.store import Store
+if TYPE_CHECKING:
+    from eggan.tracking.read import Readable
 
 Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
 FORMAT_VERSION = 2
@@ -142,7 +143,7 @@ class Frame:
 
 
 def read_store(
-    store: "Store", suite: str | None, instruments: Mapping[str, Any], progress: Progress
+    store: "Readable", suite: str | None, instruments: Mapping[str, Any], progress: Progress
 ) -> Frame:
     """Return the frame of a suite, or of the suite that ran last; no runs at all is a `UserError`."""
     chosen, cells = cells_of(store, suite)
@@ -188,7 +189,7 @@ class _CellPart:
     instruments: Mapping[str, Mapping[str, Any]]
 
 
-def _read_cell(store: "Store", suite: str, cell: TrackedCell, scratch: Path) -> _CellPart:
+def _read_cell(store: "Readable", suite: str, cell: TrackedCell, scratch: Path) -> _CellPart:
     head = _cell_row(suite, cell)
     values = {k: v for k, v in sorted(cell.metrics.items()) if not k.startswith(("train/", "system/"))}
     logged = [name for name in sorted(cell.metrics) if name.startswith("train/")]
@@ -215,7 +216,7 @@ def _read_cell(store: "Store", suite: str, cell: TrackedCell, scratch: Path) -> 
     return _CellPart(tables, head["state"] == "finished", showcase, basis.get("instruments", {}))
 
 
-def _scores(store: "Store", cell: TrackedCell, scratch: Path) -> Path:
+def _scores(store: "Readable", cell: TrackedCell, scratch: Path) -> Path:
     """Return the folder with a finished cell's scores."""
     folder = download_artifacts(store, cell.run_id, "scores", scratch / cell.run_id)
     if folder is None:

@@ -275,7 +275,7 @@ def bench(shared: Path) -> Work:
 def study(shared: Path) -> Work:
     """A study of four trials, as `eggan study run` runs it: create or open, put right, work, settle."""
     from eggan import tracking
-    from eggan.tracking.store import STUDIES
+    from eggan.tracking.address import STUDIES
     from studies.sampling import StandingStudy
     from studies.storage.liveness import Watch, close_stale
     from studies.storage.trial_tracking import open_study_run, settle_all
