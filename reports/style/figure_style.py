@@ -37,9 +37,9 @@ STYLE: dict[str, Any] = {
     "svg.hashsalt": "eggan",
     "figure.dpi": DPI,
 }
-# No dates inside. Level 4 takes less than half the time of the default, for files that are 8 % larger.
+# No dates inside. Level 2 takes a third of the time of the default, for files that are a quarter larger.
 FORMATS: dict[str, dict[str, Any]] = {
-    "png": {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 4}},
+    "png": {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 2}},
     "pdf": {"metadata": {"CreationDate": None, "Producer": None}},
 }
 

@@ -152,17 +152,30 @@ def skill_statistic(pairs: pd.DataFrame) -> Statistic:
 def column_interval(group: Group, column: str, scale: float = 1.0) -> Interval | None:
     """Return the mean of a pair column times `scale` with its interval; None where it was not measured."""
     if (column, scale) not in group.columns:
-        statistic = column_statistic(group.pairs, column, scale)
-        group.columns[column, scale] = None if statistic is None else interval(group, statistic, column)
+        group.columns[column, scale] = _column_interval(group, column, scale)
     return group.columns[column, scale]
+
+
+def _column_interval(group: Group, column: str, scale: float) -> Interval | None:
+    values = _column_values(group.pairs, column)
+    if values is None:
+        return None
+    if (values == values[0]).all():  # whatever is drawn of them has this mean
+        mean = np.asarray(scale * values[0])
+        return Interval(mean, mean, mean, LEVEL, RESAMPLES)
+    return interval(group, weighted_mean(scale * values), column)
 
 
 def column_statistic(pairs: pd.DataFrame, column: str, scale: float = 1.0) -> Statistic | None:
     """Return the statistic "mean of a pair column times `scale`", (R,); None where it was not measured."""
+    values = _column_values(pairs, column)
+    return None if values is None else weighted_mean(scale * values)
+
+
+def _column_values(pairs: pd.DataFrame, column: str) -> np.ndarray | None:
+    """Return a pair column as float64, (N,), None where it holds no number."""
     values = pd.to_numeric(pairs.get(column, pd.Series(dtype=float)), errors="coerce").to_numpy(np.float64)
-    if not len(values) or np.isnan(values).all():
-        return None
-    return weighted_mean(scale * values)
+    return None if np.isnan(values).all() else values
 
 
 def margin_interval(group: Group, passthrough: Group) -> Interval | None:

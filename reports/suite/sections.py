@@ -17,7 +17,7 @@ from reports.suite.estimates import (
 )
 from reports.suite.frame import Frame, Progress
 from reports.suite.instrument_names import Readers, readers_of
-from reports.suite.method_names import MethodNames
+from reports.suite.method_names import ABLATIONS, MethodNames, method_kind
 
 SPLIT_TITLES = {  # in the order of the page: the headline first
     "wide": "wide test split (headline)",
@@ -36,7 +36,8 @@ class Section:
     """Groups of one dataset and split with their intervals.
 
     `intervals`: (method, `mse` | `pcc` | `mse-b` | `pcc-b`) -> (18,) values, the mean last. `skills`: method
-    -> skill over copy-source. `margins`: method -> margin over mixtures of the two trivial references.
+    -> skill over copy-source. `margins`: trained method -> margin over mixtures of the two trivial
+    references; of a variant without a part none.
     `readers` names the instruments that scored the section. What no instrument read has no interval.
     """
 
@@ -97,7 +98,8 @@ def _estimates(section: Section, group: Group) -> tuple[dict[str, Interval], Int
     if read_mask(group.pairs, "b").any():
         intervals |= {"mse-b": au_interval(group, "mse", "b"), "pcc-b": au_interval(group, "pcc", "b")}
     _, passthrough = trivial(section.groups)
-    margin = None if passthrough is None else margin_interval(group, passthrough)
+    judged = method_kind(group.method) == "method" and group.method not in ABLATIONS
+    margin = margin_interval(group, passthrough) if judged and passthrough is not None else None
     for column, scale in {(m.pair_column, m.scale) for m in METRICS.values() if m.pair_column}:
         column_interval(group, column, scale)  # the group keeps it
     return intervals, skill_interval(group), margin

@@ -6,7 +6,6 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.image
 import matplotlib.lines
-import matplotlib.ticker
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 from eggan.aus import AU_COUNT, AU_NUMBERS, EXPRESSIONS
 from reports.style.figure_style import FAINT, INK, Picture, legend_columns, literal, style
 from reports.style.image_rows import ImageRow, image_rows
+from reports.style.line_panels import Line, Panel, line_panels
 from reports.suite.estimates import AUMetric
 from reports.suite.frame import Frame
 from reports.suite.method_names import ABLATIONS, ORACLE, MethodNames, method_kind, method_rank
@@ -23,7 +23,6 @@ from reports.suite.sections import Section
 ROWS = 8  # of images in one figure, about
 PANELS_ACROSS = 5
 CLOCKS = ("train/images_seen", "train/seconds")  # logged beside the terms; what they come to is in the costs
-TERM, TERM_MARGIN = (1.95, 1.45), (0.42, 0.24)  # panel of a term; at its left and beneath it; in inches
 LEGEND_LINE = 0.3  # height of a line of a legend, in inches
 SAME_FACES = "Faces and targets are the protocol's, the same for every method; lowest finished seed."
 Showcase = Mapping[str, np.ndarray]
@@ -229,10 +228,9 @@ def curves(frame: Frame, dataset: str) -> Picture | None:
         return None
     methods = sorted(set(logged["method"]), key=method_rank)
     columns = legend_columns(len(methods), 8)
+    panels = [_panel(term, logged[logged["metric"] == term], frame.names) for term in terms]
     with style():
-        figure, panels = _term_panels(len(terms), LEGEND_LINE * -(-len(methods) // columns))
-        for axes, term in zip(panels, terms, strict=True):
-            _curve_panel(axes, logged[logged["metric"] == term], term.removeprefix("train/"), frame.names)
+        figure = line_panels(panels, PANELS_ACROSS, LEGEND_LINE * -(-len(methods) // columns))
         handles = [
             mpl.lines.Line2D([], [], color=frame.names.colour(m), label=literal(frame.names.short(m)))
             for m in methods
@@ -242,30 +240,9 @@ def curves(frame: Frame, dataset: str) -> Picture | None:
     return Picture(f"training-{dataset}", f"Training ({dataset})", caption, figure)
 
 
-def _term_panels(count: int, legend: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure with a panel for each of `count` terms under a legend of this height in inches.
-
-    Panels have one size and place, whatever stands at their ticks: to measure the text of some dozen panels
-    takes longer than to draw them.
-    """
-    across = min(PANELS_ACROSS, count)
-    down = -(-count // across)
-    width, height = TERM[0] * across, TERM[1] * down + legend
-    figure = Figure(figsize=(width, height))
-    panels = []
-    for place in range(count):
-        left = TERM[0] * (place % across) + TERM_MARGIN[0]
-        bottom = TERM[1] * (down - 1 - place // across) + TERM_MARGIN[1]
-        size = (TERM[0] - TERM_MARGIN[0] - 0.1, TERM[1] - TERM_MARGIN[1] - 0.24)
-        panels.append(figure.add_axes((left / width, bottom / height, size[0] / width, size[1] / height)))
-    return figure, panels
-
-
-def _curve_panel(axes: Axes, rows: pd.DataFrame, title: str, names: MethodNames) -> None:
-    for (method, _), line in rows.sort_values("step").groupby(["method", "seed"]):
-        axes.plot(line["step"], line["value"], color=names.colour(str(method)), linewidth=0.9, alpha=0.85)
-    axes.set_title(title, fontsize=7, loc="left")
-    axes.tick_params(labelsize=6)
-    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(3))
-    axes.yaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
-    axes.grid(color=FAINT, linewidth=0.4, alpha=0.6)
+def _panel(term: str, rows: pd.DataFrame, names: MethodNames) -> Panel:
+    lines = [
+        Line(line["step"].to_numpy(np.float64), line["value"].to_numpy(np.float64), names.colour(str(method)))
+        for (method, _), line in rows.sort_values("step").groupby(["method", "seed"])
+    ]
+    return Panel(term.removeprefix("train/"), lines)

@@ -9,6 +9,7 @@ import pytest
 from eggan.aus import AU_COLUMNS
 from eggan.evaluation.statistics import holm
 from reports.style import table_writers
+from reports.style.image_rows import Tiles
 from reports.suite import ablation_tables, estimates, suite_figures, suite_findings
 from reports.suite.ablation_figures import ablation_grids
 from reports.suite.claims import CLAIMS, claim_findings
@@ -274,7 +275,7 @@ def test_a_suite_without_ablations_has_no_ablation_table_or_figure():
 
 def test_fig_4_shows_the_same_face_source_truth_eggan_and_each_finished_variant(frame):
     (picture,) = ablation_grids(frame)
-    images = [image.get_array() for axes in picture.figure.axes for image in axes.images]
+    images = [image for tiles in picture.figure.findobj(Tiles) for _, _, image in tiles.images]
     columns = ["source", "true edit", "EGGAN", "E_wtP", "E_wtI", "E_wtS", "no D_z", "no D_img"]
     texts = [text.get_text() for text in picture.figure.texts]
     assert [text for text in texts if text in columns] == columns

@@ -1,16 +1,24 @@
 """Files of figures: laid out once, the same places in all of them, in a font that is read fast."""
 
+import io
 import re
+import struct
 import warnings
 import zlib
+from pathlib import Path
 
+import matplotlib as mpl
+import numpy as np
+import pytest
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from PIL import Image
 
-from reports.style import figure_style
+from reports.style import figure_font, figure_style
 from reports.style.figure_font import LEAN, WHOLE, families
 from reports.style.figure_style import Picture, legend_columns, save, style
-from reports.style.image_rows import LABEL_CHARACTERS, TILE, image_rows
+from reports.style.image_rows import LABEL, LABEL_CHARACTERS, SIDE, TILE, image_rows
+from reports.style.line_panels import Line, Panel, line_panels
 from reports.suite.method_names import METHOD_TITLES
 
 
@@ -68,14 +76,32 @@ def test_the_lean_font_draws_what_the_whole_one_does(tmp_path, monkeypatch):
     assert (tmp_path / f"{LEAN}.png").read_bytes() == (tmp_path / f"{WHOLE}.png").read_bytes()
 
 
-def fonts_in(path) -> set[str]:
-    streams = re.findall(rb"stream\r?\n(.*?)endstream", path.read_bytes(), flags=re.DOTALL)
-    unpacked = [path.read_bytes()]
-    for stream in streams:
+def test_the_lean_font_is_made_once_and_again_where_its_file_was_damaged(tmp_path, monkeypatch):
+    whole = Path(mpl.get_data_path(), "fonts/ttf/DejaVuSans.ttf")
+    monkeypatch.setattr(mpl, "get_cachedir", lambda: str(tmp_path))
+    made = figure_font._lean(whole)
+    content, written = made.read_bytes(), made.stat().st_mtime_ns
+    assert len(content) < whole.stat().st_size / 2
+    assert figure_font._lean(whole) == made
+    assert made.stat().st_mtime_ns == written
+    made.write_bytes(content[:-1])
+    assert figure_font._lean(whole) == made
+    assert made.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [made]
+
+
+def unpacked_streams(path) -> list[bytes]:
+    unpacked = []
+    for stream in re.findall(rb"stream\r?\n(.*?)endstream", path.read_bytes(), flags=re.DOTALL):
         try:
             unpacked.append(zlib.decompress(stream))
         except zlib.error:
             continue
+    return unpacked
+
+
+def fonts_in(path) -> set[str]:
+    unpacked = [path.read_bytes(), *unpacked_streams(path)]
     return {name.decode() for part in unpacked for name in re.findall(rb"/BaseFont /(?:\w+\+)?(\S+)", part)}
 
 
@@ -103,6 +129,96 @@ def test_no_methods_name_leaves_its_place_beside_a_row_of_images():
         boxes = [text.get_window_extent() for text in figure.texts[: len(labels)]]
     assert min(box.x0 for box in boxes) >= 0
     assert all(box.height <= TILE * figure.dpi for box in boxes)
+
+
+def coloured_corners(side: int) -> np.ndarray:
+    """An image that differs whichever way it is turned: red at its upper left, blue at its lower right."""
+    image = np.full((side, side, 3), 128, np.uint8)
+    image[: side // 2, : side // 2] = (255, 0, 0)
+    image[side // 2 :, side // 2 :] = (0, 0, 255)
+    return image
+
+
+@pytest.mark.parametrize("side", [16, 300])
+def test_images_stand_upright_at_their_places_in_a_png(tmp_path, side):
+    figure = image_rows([("", [None, coloured_corners(side)])], ["a", "b"], 1)
+    path, _ = save(Picture("key", "title", "caption", figure), tmp_path)
+    dots, width = figure_style.DPI, round(SIDE * figure_style.DPI)
+    left, top = round((LABEL + TILE) * dots), Image.open(path).height - width
+    shown = np.asarray(Image.open(path).convert("RGB"))[top:, left : left + width]
+    expected = np.asarray(
+        Image.fromarray(coloured_corners(side)).resize((width, width), Image.Resampling.NEAREST)
+    )
+    assert np.abs(shown[::8, ::8].astype(int) - expected[::8, ::8]).mean() < 6
+    outside = np.asarray(Image.open(path).convert("RGB"))[top:]
+    assert (outside[:, round(LABEL * dots) : left] == 255).all()
+
+
+def as_png(rows: bytes, side: int) -> bytes:
+    """A PNG of the rows of an RGB image as PDF and PNG both hold them, filtered."""
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows))]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in [*parts, (b"IEND", b"")]
+    )
+
+
+def test_a_pdf_holds_the_pixels_themselves_upright(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    save(Picture("key", "title", "caption", image_rows([("", [image])], ["a"], 1)), tmp_path)
+    streams = unpacked_streams(tmp_path / "key.pdf")
+    (rows,) = [part for part in streams if len(part) == 32 * (1 + 32 * 3)]
+    held = np.asarray(Image.open(io.BytesIO(as_png(rows, 32))))
+    np.testing.assert_array_equal(held, image)
+    side = f"{72 * SIDE:.2f}"  # neither turned nor mirrored: a PDF draws the first row at the top
+    assert any(f"{side} 0 0 {side} 0 0 cm /I1 Do".encode() in part for part in streams)
+
+
+def test_a_pdf_holds_no_more_pixels_than_the_png_has_dots(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (600, 600, 3), dtype=np.uint8)
+    save(Picture("key", "title", "caption", image_rows([("", [noise])], ["a"], 1)), tmp_path)
+    assert (tmp_path / "key.pdf").stat().st_size < 3 * (SIDE * figure_style.DPI) ** 2 + 50_000
+
+
+def drawn_panels(values: list[float]) -> tuple[Figure, list[str]]:
+    steps = np.arange(len(values), dtype=float) * 1000
+    with style():
+        figure = line_panels([Panel("a $term", [Line(steps, np.array(values), "#ff0000")])] * 3, 2, 0.5)
+        figure.draw_without_rendering()
+    return figure, [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def test_panels_of_lines_name_their_ranges_and_keep_everything_on_the_figure():
+    figure, texts = drawn_panels([0.5, 2.0, np.nan, np.inf, 1.0])
+    assert texts.count(r"a \$term") == 3
+    numbers = [float(text) for text in dict.fromkeys(texts) if "term" not in text]
+    steps = [number for number in numbers if number == 0 or number > 10]
+    assert len(steps) >= 3
+    assert all(0 <= step <= 4200 for step in steps)
+    assert {0.5, 1.0, 1.5, 2.0} <= set(numbers)
+    with style():
+        boxes = [text.get_window_extent() for axes in figure.axes for text in axes.texts]
+    width, height = figure.get_size_inches() * figure.dpi
+    assert all(box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height for box in boxes)
+    *_, lines = figure.axes[0].collections
+    drawn = np.concatenate([path.vertices for path in lines.get_paths()])
+    assert np.isfinite(drawn).any()
+    across, up = figure.get_size_inches()
+    inside = drawn[np.isfinite(drawn).all(axis=1)]
+    assert (inside >= 0).all()
+    assert (inside <= (across, up - 0.5)).all()
+
+
+@pytest.mark.parametrize("values", [[3.0, 3.0], [np.nan, np.nan], [0.0, 0.0], [-1e-9, 1e-9], [2e6, 7e6]])
+def test_panels_of_lines_that_do_not_vary_or_are_tiny_or_huge_have_ticks_that_say_so(values):
+    _, texts = drawn_panels(values)
+    numbers = [float(text.replace("−", "-")) for text in texts if "term" not in text]
+    assert len(numbers) >= 6
+    finite = [value for value in values if np.isfinite(value)] or [0.0, 1.0]
+    low, high = min(finite), max(finite)
+    room = 0.06 * (high - low) or max(0.06 * abs(high), 0.06)
+    near = [number for number in numbers if low - room <= number <= high + room]
+    assert near
 
 
 def test_the_lines_of_a_legend_are_filled_evenly():

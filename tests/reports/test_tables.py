@@ -5,6 +5,7 @@ import pytest
 
 from reports.style import table_writers
 from reports.suite import estimates, suite_findings, suite_tables
+from reports.suite.estimates import named
 from reports.suite.sections import sections_of
 from tests.reports.fakes import make_frame
 
@@ -92,9 +93,23 @@ def test_a_suite_without_trained_methods_has_no_cost_table(frame, section):
 
 def test_skill_and_margin_of_a_known_method(section):
     assert float(section.skills["oracle"].estimate) == pytest.approx(1.0, abs=0.01)
-    assert float(section.margins["target-passthrough"].estimate) == pytest.approx(0.0, abs=1e-9)
-    assert float(section.margins["copy-source"].estimate) == pytest.approx(0.0, abs=0.02)
-    assert float(section.margins["oracle"].low) > 0.9
+    names = ("copy-source", "target-passthrough", "oracle")
+    groups = [named(section.groups, name) for name in names]
+    copied, passed, true = (estimates.margin_interval(group, groups[1]) for group in groups)
+    assert float(passed.estimate) == pytest.approx(0.0, abs=1e-9)
+    assert float(copied.estimate) == pytest.approx(0.0, abs=0.02)
+    assert float(true.low) > 0.9
+    assert set(section.margins) == {"eggan"}  # the rest are not judged by it
+
+
+def test_a_column_of_one_value_has_the_interval_that_resamples_would_give_it(section):
+    group = named(section.groups, "eggan")
+    assert group.pairs["msssim"].nunique() == 1
+    found = estimates.column_interval(group, "msssim", 100.0)
+    drawn = estimates.interval(group, estimates.column_statistic(group.pairs, "msssim", 100.0), "msssim")
+    for end in ("estimate", "low", "high"):
+        assert float(getattr(found, end)) == pytest.approx(float(getattr(drawn, end)), rel=1e-12) == 80.0
+    assert (found.level, found.resamples) == (drawn.level, drawn.resamples)
 
 
 def mixture(frame, share):
