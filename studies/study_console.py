@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -25,22 +26,45 @@ SCORE_TITLES = [name.removeprefix("val/") for name in PRINTED_SCORES]
 
 
 def trial_seconds(
-    study: StudyConfig, finished: optuna.Study | None, bench: "BenchEnvironment"
+    study: StudyConfig, finished: optuna.Study | None, bench: "BenchEnvironment", folder: Path
 ) -> tuple[float, str]:
-    """Return the expected seconds of a whole trial and where the number comes from."""
-    if finished is not None:
-        frame = trial_frame(finished)
-        known = frame.loc[frame["state"] == "complete", "seconds"].dropna()
-        if len(known):
-            return float(known.median()), f"median of {len(known)} finished trials"
+    """Return the expected seconds of a whole trial and where the number comes from.
+
+    Trials of the study count that were finished on a machine like this one; their records are in `folder`.
+    """
+    from benchmarks.running.expected_cost import guess
     from benchmarks.running.measured_speed import TrainingRate, known_rate
     from benchmarks.suites.presets import resolve, trainable
 
+    known, elsewhere = _known_seconds(finished, bench.device, folder)
+    if known:
+        return median(known), f"median of {len(known)} finished trials"
     entry = trainable(study.method, bench.methods)
     settings = resolve(entry, study.preset, None, ())
     found = known_rate(bench.runs, entry, settings.method, settings.training.autocast, bench.device)
-    speed = found or TrainingRate(GUESSED_RATE, f"a guess: {GUESSED_RATE:.0f} images per second")
-    return len(study.seeds) * study.images / speed.images_per_second, speed.source
+    guessed = f"{guess(bench.device)}: {GUESSED_RATE:.0f} images per second"
+    speed = found or TrainingRate(GUESSED_RATE, guessed)
+    others = f"; {elsewhere} finished trials are of another machine" if elsewhere else ""
+    return len(study.seeds) * study.images / speed.images_per_second, f"{speed.source}{others}"
+
+
+def _known_seconds(finished: optuna.Study | None, device: str, folder: Path) -> tuple[list[float], int]:
+    """Return how long complete trials took on a machine like this one, and how many others there are."""
+    from benchmarks.running.measured_speed import was_run_on
+    from eggan import tracking
+    from studies.storage.trial_tracking import trial_folder
+
+    if finished is None:
+        return [], 0
+    frame = trial_frame(finished)
+    complete = frame.loc[frame["state"] == "complete", ["number", "seconds"]].dropna()
+    here = tracking.describe_machine(device) if len(complete) else {}
+    mine = [
+        float(seconds)
+        for number, seconds in zip(complete["number"], complete["seconds"], strict=True)
+        if was_run_on(here, trial_folder(folder, int(number)))
+    ]
+    return mine, len(complete) - len(mine)
 
 
 def cost_lines(hours: float, each: str, at_once: int, left: int, keep_weights: bool) -> list[str]:

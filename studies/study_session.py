@@ -171,7 +171,7 @@ class StudySession(StudyCommand):
         existing = open_study(self.folder, self.url) if self._exists() else None
         settled = count_trials(existing)["settled"] if existing is not None else 0
         left = max(0, study.trials - settled)
-        seconds, source = trial_seconds(study, existing, self.bench)
+        seconds, source = trial_seconds(study, existing, self.bench, self.folder)
         # Workers share the cores: side by side they take about as long as one after another.
         part = expected_part(study, warm_images(base, training))
         pruning = f"; pruning leaves about {part:.0%} of it on average" if study.prunes else ""

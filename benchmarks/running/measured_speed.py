@@ -2,12 +2,13 @@
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.running.cells import TRAINED, all_cells, read_status
+from benchmarks.running.cells import TRAINED, WEIGHTS_OF, all_cells, read_status
 from benchmarks.suites.presets import sized_preset
 from eggan import tracking
 from eggan.config import from_dict
@@ -16,7 +17,8 @@ from eggan.method import MethodEntry
 from eggan.tracking.record import RECORD_FILE, RunRecord, logged_values, read_record
 
 SPEED = "speed"  # the folder of all measurements, and their kind
-MACHINE = ("machine.system", "machine.device", "machine.accelerator", "machine.cores")
+DEVICE = "machine.device"
+MACHINE = ("machine.system", "machine.accelerator", "machine.cores")
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,11 @@ def known_rate(
 
 
 def _cell_rate(
-    folder: Path, entry: MethodEntry, config: Any, precision: str, here: dict[str, str]
+    folder: Path, entry: MethodEntry, config: Any, precision: str, here: Mapping[str, str]
 ) -> float | None:
     values = read_status(folder).values
+    if WEIGHTS_OF in values:  # another cell's training, which may have run elsewhere
+        return None
     spec, rate = values.get("spec", {}), (values.get(TRAINED) or {}).get("cost/images_per_second")
     if not rate or spec.get("method") != entry.name or spec.get("training", {}).get("autocast") != precision:
         return None
@@ -54,15 +58,6 @@ def _cell_rate(
     except UserError:  # a config of another version
         return None
     return float(rate) if alike and was_run_on(here, folder) else None
-
-
-def was_run_on(machine: dict[str, str], folder: Path) -> bool:
-    """Return whether a cell's record is of a machine like this one (of `tracking.describe_machine`)."""
-    try:
-        record = read_record(folder)
-    except UserError:  # it is damaged
-        return False
-    return record is not None and _is_of_machine(record, machine)
 
 
 def measured_rate(
@@ -91,8 +86,22 @@ def _is_measurement(record: RunRecord) -> bool:
     return record.tags.get("kind") == SPEED and record.state == "finished"
 
 
-def _is_of_machine(record: RunRecord, here: dict[str, str]) -> bool:
-    return all(record.tags.get(name) == here.get(name) for name in MACHINE)
+def was_run_on(machine: Mapping[str, str], folder: Path) -> bool:
+    """Return whether a run was on a machine, and a device, like this one (of `tracking.describe_machine`).
+
+    Results that were brought from another machine lie beside those of this one. A record that is missing or
+    damaged says nothing.
+    """
+    try:
+        record = read_record(folder)
+    except UserError:
+        return False
+    return record is not None and _is_of_machine(record, machine)
+
+
+def _is_of_machine(record: RunRecord, here: Mapping[str, str]) -> bool:
+    kinds = {tags.get(DEVICE, "").partition(":")[0] for tags in (record.tags, here)}  # one of several GPUs
+    return len(kinds) == 1 and all(record.tags.get(name) == here.get(name) for name in MACHINE)
 
 
 def _is_alike(record: RunRecord, entry: MethodEntry, config: Any, precision: str) -> bool:

@@ -74,7 +74,7 @@ class RerunSession(StudyCommand):
         study, spec = open_study(self.folder, self.storage), read_spec(self.folder)
         reruns = self.reruns(study)
         left = [rerun for rerun in reruns if read_result(rerun.folder(self.folder)) is None]
-        whole, source = trial_seconds(spec.study, study, self.bench)
+        whole, source = trial_seconds(spec.study, study, self.bench, self.folder)
         seconds = whole / len(spec.study.seeds) * self.images / spec.study.images
         hours, each = len(left) * seconds / 3600, f"{seconds / 60:.1f} min each: {source}"
         lines = [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.running.cells import TRAINED
+from benchmarks.running.cells import TRAINED, WEIGHTS_OF
 from benchmarks.running.expected_cost import SCORING_MINUTES, expected_cost
 from benchmarks.running.measured_speed import measured_rate
 from benchmarks.speed import SpeedSettings
@@ -84,30 +84,81 @@ def test_a_finished_cell_goes_before_a_measured_speed_and_that_before_a_guess(tm
     only_scored = expected_cost(ROW, bench, trains=False)
     assert (only_scored.minutes, only_scored.source) == (SCORING_MINUTES, "a guess")
     assert expected_cost(Row("oracle"), bench).source == "a guess"
-    cell = bench.cell_folder("0" * 20)
-    cell.mkdir(parents=True)
-    spec = {"method": "eggan", "training": to_dict(ROW.training)}
-    trained = {"cost/train_seconds": 300.0, "cost/build_seconds": 60.0}
-    values = {"state": "finished", "reason": "", "spec": spec, "seconds": 420.0, TRAINED: trained}
-    write_json(values, cell / "cell.json")
     elsewhere = {**tracking.describe_machine("cpu"), "machine.accelerator": "H100"}
-    for machine, source in (
-        (elsewhere, measured.source),
-        (tracking.describe_machine("cpu"), "1 finished cell"),
-    ):
-        record = tracking.RunRecord("eggan/x/s0", machine, state="finished")
-        write_json(dataclasses.asdict(record), cell / "run.json")
-        finished = expected_cost(ROW, bench)
-        assert finished.source == source
-    assert finished.minutes == 7.0
+    finished_cell(bench, "1" * 20, 1.0, elsewhere, seconds=42.0, training_seconds=36.0)
+    assert expected_cost(ROW, bench).source == measured.source
+    finished_cell(bench, "0" * 20, 1.0, seconds=420.0, training_seconds=360.0)
+    finished = expected_cost(ROW, bench)
+    assert (finished.minutes, finished.source) == (7.0, "1 finished cell")
 
 
-def finished_cell(bench, key: str, rate: float, tags=None, training=ROW.training, **config) -> None:
+H100 = {"machine.system": "Linux x86_64", "machine.device": "cuda:0", "machine.accelerator": "H100"}
+
+
+def test_a_cell_that_was_brought_from_another_machine_says_nothing_of_the_minutes_here(tmp_path):
+    """Its training took one minute on a GPU, which it does not on a CPU; its files are as large here."""
+    bench = dataclasses.replace(make_bench(tmp_path), methods=METHODS)
+    finished_cell(bench, "a" * 20, 2700.0, H100, seconds=130.0, training_seconds=60.0)
+    (bench.cell_folder("a" * 20) / "weights.safetensors").write_bytes(bytes(3 << 20))
+    cost = expected_cost(ROW, bench)
+    assert (cost.minutes, cost.source) == (3.5, "a guess; 1 finished cell of another machine")
+    assert cost.mib == pytest.approx(3.0, abs=0.1)
+    scored = expected_cost(ROW, bench, trains=False)
+    assert (scored.minutes, scored.source) == (
+        SCORING_MINUTES,
+        "a guess; 1 finished cell of another machine",
+    )
+    measure(bench.runs, "20261126-100000", 40.0)
+    measured = expected_cost(ROW, bench)
+    assert measured.minutes == pytest.approx(ROW.training.images / 40 / 60 + SCORING_MINUTES)
+    assert measured.source.startswith("bench speed of ")
+    finished_cell(bench, "b" * 20, 40.0, seconds=420.0, training_seconds=360.0)
+    both = expected_cost(ROW, bench)
+    assert (both.minutes, both.source) == (7.0, "1 finished cell")
+
+
+def test_a_cell_that_scored_weights_of_elsewhere_says_how_long_scoring_takes_alone(tmp_path):
+    """It recorded the training that made them, which was another machine's."""
+    bench = dataclasses.replace(make_bench(tmp_path), methods=METHODS)
+    finished_cell(bench, "a" * 20, 2700.0, H100, seconds=130.0, training_seconds=60.0)
+    finished_cell(bench, "b" * 20, 2700.0, seconds=600.0, training_seconds=60.0, weights_of="a")
+    scored = expected_cost(ROW, bench, trains=False)
+    assert (scored.minutes, scored.source) == (10.0, "1 finished cell")
+    cost = expected_cost(ROW, bench)
+    assert (cost.minutes, cost.source) == (3.5, "a guess; 1 finished cell of another machine")
+    measure(bench.runs, "20261126-100000", 40.0)
+    assert expected_cost(ROW, bench).minutes == pytest.approx(ROW.training.images / 40 / 60 + 10)
+
+
+def test_on_a_gpu_its_own_cells_count_whichever_of_several_it_was(tmp_path, monkeypatch):
+    bench = dataclasses.replace(make_bench(tmp_path), methods=METHODS, device="cuda:1")
+    monkeypatch.setattr(tracking, "describe_machine", lambda device: H100 | {"machine.device": device})
+    assert expected_cost(ROW, bench).source == "a guess, of two CPU cores"
+    finished_cell(bench, "a" * 20, 2700.0, H100, seconds=130.0, training_seconds=60.0)
+    finished_cell(bench, "b" * 20, 2700.0, H100 | {"machine.device": "cpu"}, seconds=1e4)
+    finished_cell(bench, "c" * 20, 2700.0, H100 | {"machine.accelerator": "A100"}, seconds=1e4)
+    cost = expected_cost(ROW, bench)
+    assert (cost.minutes, cost.source) == (pytest.approx(130 / 60), "1 finished cell")
+
+
+def finished_cell(
+    bench,
+    key: str,
+    rate: float,
+    tags=None,
+    training=ROW.training,
+    seconds=60.0,
+    training_seconds=0.0,
+    weights_of="",
+    **config,
+) -> None:
     """Leave a trained cell of EGGAN as a suite does, with its record."""
     folder = bench.cell_folder(key)
     settings = to_dict(dataclasses.replace(EGGAN.presets["minutes"], **config))
     spec = {"method": "eggan", "training": to_dict(training), "config": settings}
-    values = {"state": "finished", "spec": spec, "seconds": 60.0, TRAINED: {"cost/images_per_second": rate}}
+    trained = {"cost/images_per_second": rate, "cost/train_seconds": training_seconds}
+    values = {"state": "finished", "spec": spec, "seconds": seconds, TRAINED: trained}
+    values |= {WEIGHTS_OF: weights_of} if weights_of else {}
     record = tracking.RunRecord("eggan/x/s0", tags or tracking.describe_machine("cpu"), state="finished")
     folder.mkdir(parents=True)
     write_json(values, folder / "cell.json")

@@ -1,12 +1,20 @@
+import dataclasses
 import shlex
 
 import pytest
 
-from eggan import options
+from benchmarks.suites.methods import METHODS
+from eggan import options, tracking
 from eggan.config import to_dict
+from eggan.files import write_json
+from eggan.tracking.record import RECORD_FILE
+from studies.storage.trial_tracking import trial_folder
 from studies.storage.trials import trial_frame
 from studies.study_commands import register
+from studies.study_config import read_spec
+from studies.study_console import GUESSED_RATE, trial_seconds
 from studies.study_session import StudySession, study_config
+from tests.benchmarks.fakes import make_bench
 from tests.studies.fakes import fake_study
 
 
@@ -29,6 +37,27 @@ def test_a_dry_run_prints_trials_hours_disk_and_the_command_and_makes_nothing(eg
     line = next(line for line in out.splitlines() if line.startswith("run or continue it: "))
     assert "--trials 12" in line
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_counts_the_trials_of_machines_like_this_one_alone(tmp_path):
+    folder = tmp_path / "mine"
+    study = fake_study(folder)  # complete trials took a minute each; none left a record here
+    bench = make_bench(tmp_path)
+    bench = dataclasses.replace(bench, methods=METHODS)
+
+    def expected():
+        return trial_seconds(read_spec(folder).study, study, bench, folder)
+
+    complete = [t.number for t in study.get_trials() if t.state.name == "COMPLETE"]
+    guessed = (25_600 / GUESSED_RATE, f"; {len(complete)} finished trials are of another machine")
+    assert (expected()[0], expected()[1].removeprefix("a guess: 70 images per second")) == guessed
+    here = tracking.describe_machine("cpu")
+    for number, tags in zip(complete, (here, here | {"machine.accelerator": "H100"}, here), strict=False):
+        place = trial_folder(folder, number)
+        place.mkdir(parents=True)
+        record = tracking.RunRecord("trial", tags, state="finished")
+        write_json(dataclasses.asdict(record), place / RECORD_FILE)
+    assert expected() == (60.0, "median of 2 finished trials")
 
 
 def test_the_printed_command_means_the_same_study():
