@@ -1,6 +1,6 @@
 """One static page with everything: no requests, images beside it, readable from a file, scripts or not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,10 +86,15 @@ def facts(frame: Frame) -> list[tuple[str, str]]:
         ("Commit", "; ".join(sorted({_commit(row) for _, row in cells.iterrows()}))),
         ("Machine", "; ".join(sorted(set(cells["machine"])))),
         *([("Budget", "; ".join(budgets))] if budgets else []),
-        ("Data", "; ".join(sorted(set(cells["dataset_digest"])) or ["not recorded"])),
+        ("Data", "; ".join(_each_once(cells["dataset_digest"])) or "not recorded"),
         ("Runs started", f"{started.min():%Y-%m-%d %H:%M} to {started.max():%Y-%m-%d %H:%M} UTC"),
         ("Machine time", duration(float(cells["seconds"].sum()))),
     ]
+
+
+def _each_once(lists: Iterable[str]) -> list[str]:
+    """Return the members of lists with "; " between them; rows of a suite share most of their data."""
+    return sorted({member for text in lists for member in text.split("; ")} - {""})
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,8 @@ def test_each_figure_gives_an_added_method_the_same_colour_and_no_two_share_one(
     assert len(set(drawn.values())) == len(drawn) == 5
     logged = frame.curves.assign(run_id="mean-au-s0")
     lines = curves(dataclasses.replace(frame, curves=logged), frame.cells["dataset"].iloc[0]).figure
-    used = {matplotlib.colors.to_hex(line.get_color()).upper() for a in lines.axes for line in a.lines}
+    *_, drawn_lines = lines.axes[0].collections
+    used = {matplotlib.colors.to_hex(colour, keep_alpha=False).upper() for colour in drawn_lines.get_color()}
     assert used == {frame.names.colour("mine")}
     legend = [text.get_text() for text in lines.legends[0].get_texts()]
     assert legend == ["mine"]

@@ -15,7 +15,7 @@ from reports.style import html as html_module
 from reports.suite import estimates
 from reports.suite.frame import read_frame, write_frame
 from reports.suite.suite_findings import findings
-from reports.suite.suite_page import render_page, settings
+from reports.suite.suite_page import facts, render_page, settings
 from reports.suite.suite_report import build
 from tests.reports.fakes import make_frame
 from tests.reports.test_tables import quiet
@@ -76,6 +76,20 @@ def test_settings_that_differ_between_seeds_are_both_shown():
     assert listed.methods == ("eggan",)
     assert dict(listed.rows)["config.latent_dim"] == ("128 / 256",)
     assert dict(listed.rows)["training.images"] == ("32000",)
+
+
+def test_every_head_of_a_table_says_what_it_is_the_head_of(built):
+    heads = re.findall(r"<th\b[^>]*>", built.page.read_text())
+    assert {re.search(r'scope="(\w+)"', head)[1] for head in heads} == {"col", "row", "rowgroup"}
+
+
+def test_data_that_several_methods_learn_from_are_listed_once():
+    frame = make_frame()
+    digests = ["twin a; wide b", "crowd c; twin a; wide b", ""]
+    cells = frame.cells.assign(dataset_digest=[digests[i % 3] for i in range(len(frame.cells))])
+    assert dict(facts(dataclasses.replace(frame, cells=cells)))["Data"] == "crowd c; twin a; wide b"
+    none = frame.cells.assign(dataset_digest="")
+    assert dict(facts(dataclasses.replace(frame, cells=none)))["Data"] == "not recorded"
 
 
 def test_page_is_well_formed(built):

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from benchmarks.scoring.extremes import RULES
+from reports.style.image_rows import Tiles
 from reports.suite.extremes_figure import extremes_figures
 from tests.reports.fakes import DATASET, make_frame
 
@@ -27,7 +28,8 @@ def test_a_figure_per_trained_method_says_by_which_rule_its_faces_were_chosen():
     texts = [text.get_text() for text in picture.figure.texts]
     assert texts[: len(RULES)] == list(RULES)
     assert texts[len(RULES) :] == ["source", "true edit", "edit"] * 3
-    assert len(picture.figure.axes[0].get_images()) == 36
+    (tiles,) = picture.figure.findobj(Tiles)
+    assert len(tiles.images) == 36
 
 
 def test_without_true_edits_there_are_source_and_edit():
