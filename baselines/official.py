@@ -48,9 +48,11 @@ def read_state(path: Path) -> State:
         loaded = load_tensors(path, "cpu")
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
-    except Exception as error:  # a damaged pickle raises whatever its bytes happen to ask for
-        reason = str(error).splitlines()[0] if str(error) else "it is empty"
-        raise UserError(f"{path} is not a torch checkpoint that loads safely: {reason}") from None
+    except Exception:  # a damaged pickle raises anything; what torch advises then is unsafe
+        raise UserError(
+            f"{path} is not a torch checkpoint that loads safely: it is damaged, another kind of file, or "
+            "holds more than tensors and plain values"
+        ) from None
     if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
         loaded = loaded["state_dict"]
     tensors = isinstance(loaded, Mapping) and all(isinstance(value, Tensor) for value in loaded.values())

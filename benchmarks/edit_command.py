@@ -258,8 +258,8 @@ def trained_folder(given: Path, runs: Path) -> Path:
     if str(given) not in NAMES:
         there = sorted(path.name for path in named.parent.glob("*/"))
         raise UserError(
-            f"{given} is not a checkpoint{nearest(str(given), [*there, *NAMES])}: there is no such folder, "
-            f"no training of this name in {named.parent}, and shipped weights are called {', '.join(NAMES)}"
+            f"{given} is not a checkpoint{nearest(str(given), [*there, *NAMES])} (no such folder, no "
+            f"training of this name in {named.parent}; shipped weights: {', '.join(NAMES)})"
         )
     return given
 

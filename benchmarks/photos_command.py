@@ -52,6 +52,8 @@ def add_photos(parser: argparse.ArgumentParser) -> None:
 
 def run_photos(arguments: argparse.Namespace) -> int:
     """Measure, print and track; return 0, whatever the targets say."""
+    if arguments.folder is not None and not arguments.folder.is_dir():
+        raise UserError(f"no such folder: {arguments.folder}")
     with loading():
         from benchmarks.photos.photos_run import write_measured
         from benchmarks.photos.summary import targets_of

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eggan.errors import UserError
+from eggan.errors import UserError, known_names
 from eggan.shipped.weights import Storage
 
 DATA = "data"  # folders of a recipe that is run
@@ -254,5 +254,5 @@ RECIPES = {
 def find_recipe(name: str) -> Recipe:
     """Return the recipe of shipped weights; an unknown name is a `UserError`."""
     if name not in RECIPES:
-        raise UserError(f"no weights called {name!r} are shipped (there are {', '.join(RECIPES)})")
+        raise UserError(f"no shipped weights are called {name!r}{known_names(name, RECIPES)}")
     return RECIPES[name]
