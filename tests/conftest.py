@@ -1,18 +1,23 @@
-"""Fixtures that every room's tests share: a tiny dataset and the command line in-process."""
+"""Fixtures that every room's tests share: a tiny dataset and the command line in-process.
 
+Libraries are imported where they are used: the process that deals tests out to others loads this file, too,
+and they begin only when it has.
+"""
+
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
 import pytest
-from PIL import Image
 
 from eggan import progress
-from eggan.aus import AU_COLUMNS, EXPRESSIONS
-from eggan.data.dataset import Dataset, load_dataset, write_dataset
 from tests.copied_tables import tables_are_made_once  # noqa: F401
-from tests.fake_device import fake  # noqa: F401
 from tests.spared_work import no_wait_for_the_disk, spare_old_garbage  # noqa: F401
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from eggan.data.dataset import Dataset
 
 TINY_TRAINING = [
     word
@@ -32,8 +37,13 @@ TINY_TRAINING = [
 ]
 
 
-def tiny_manifest(identities: int = 4, train: int = 3) -> pd.DataFrame:
+def tiny_manifest(identities: int = 4, train: int = 3) -> "pd.DataFrame":
     """Two expressions per identity; the first `train` identities train, the others test."""
+    import numpy as np
+    import pandas as pd
+
+    from eggan.aus import AU_COLUMNS, EXPRESSIONS
+
     random = np.random.default_rng(0)
     rows = []
     for identity in range(identities):
@@ -55,6 +65,16 @@ def tiny_manifest(identities: int = 4, train: int = 3) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def write_tiny(folder: Path, manifest: "pd.DataFrame") -> Path:
+    """Write a valid dataset of random images of 64 pixels, one for each row."""
+    import numpy as np
+
+    from eggan.data.dataset import write_dataset
+
+    images = np.random.default_rng(1).integers(0, 256, (len(manifest), 64, 64, 3), dtype=np.uint8)
+    return write_dataset(folder, "tiny", manifest, images, seed=0, parameters={}, version="1")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with modules that have slow tests, so that no process is left alone with one at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
@@ -66,31 +86,42 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture
-def manifest() -> pd.DataFrame:
+def manifest() -> "pd.DataFrame":
     return tiny_manifest()
 
 
 @pytest.fixture
-def dataset_folder(tmp_path: Path, manifest: pd.DataFrame) -> Path:
+def dataset_folder(tmp_path: Path, manifest: "pd.DataFrame") -> Path:
     """A valid dataset folder of 8 random images of 64 pixels."""
-    images = np.random.default_rng(1).integers(0, 256, (len(manifest), 64, 64, 3), dtype=np.uint8)
-    return write_dataset(tmp_path / "tiny", "tiny", manifest, images, seed=0, parameters={}, version="1")
+    return write_tiny(tmp_path / "tiny", manifest)
 
 
 @pytest.fixture
-def dataset(dataset_folder: Path) -> Dataset:
+def dataset(dataset_folder: Path) -> "Dataset":
+    from eggan.data.dataset import load_dataset
+
     return load_dataset(dataset_folder)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A device that only pretends."""
+    from tests.fake_device import pretended
+
+    with pretended(monkeypatch):
+        yield
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a dataset `tiny`, a photograph `face.png` and a checkpoint `m` of two steps."""
+    import numpy as np
+    from PIL import Image
+
     from eggan.cli import main
 
     folder = tmp_path_factory.mktemp("trained")
-    manifest = tiny_manifest()
-    images = np.random.default_rng(1).integers(0, 256, (len(manifest), 64, 64, 3), dtype=np.uint8)
-    write_dataset(folder / "tiny", "tiny", manifest, images, seed=0, parameters={}, version="1")
+    images = np.load(write_tiny(folder / "tiny", tiny_manifest()) / "images.npy")
     Image.fromarray(images[-1]).save(folder / "face.png")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -4,9 +4,12 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import Engine
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -22,7 +25,7 @@ def tables_are_made_once() -> Iterator[None]:
 
     migrate = utils._upgrade_db
 
-    def upgrade(engine: Engine) -> None:
+    def upgrade(engine: "Engine") -> None:
         assert engine.url.get_backend_name() == "sqlite"
         if not _has_tables(made):
             migrate(engine)

@@ -1,7 +1,7 @@
 """A device that only pretends: a CPU/GPU mix or a host synchronisation fails on it, without a GPU."""
 
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
@@ -56,8 +56,8 @@ def generator_on_meta(*key, device="cpu"):
     return torch.Generator().manual_seed(0)
 
 
-@pytest.fixture
-def fake(monkeypatch) -> Iterator[None]:
+@contextmanager
+def pretended(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Fake tensors, modules that move by copying, and stand-ins for calls that fake tensors get wrong."""
     monkeypatch.setattr(nn.Module, "to", fake_to)
     monkeypatch.setattr(FakeTensor, "__deepcopy__", fake_deepcopy, raising=False)

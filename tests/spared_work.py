@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Engine, event
 
 YOUNG_OBJECTS = 20_000  # between two searches for garbage; 700 without this
 
@@ -21,6 +20,8 @@ def spare_old_garbage() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def no_wait_for_the_disk() -> Iterator[None]:
     """Files need not outlive a power cut; a killed process leaves the same with or without."""
+    from sqlalchemy import Engine, event
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda file: None)
         event.listen(Engine, "connect", _wait_for_nothing)
