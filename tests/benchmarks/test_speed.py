@@ -120,6 +120,8 @@ def test_the_command_measures_prints_and_tracks(eggan, tmp_path, monkeypatch):
     narrow = dataclasses.replace(entry.presets["cpu"], width=8, critic_width=8, residual_blocks=1)
     known = {"stargan": dataclasses.replace(entry, presets={"cpu": narrow})}
     monkeypatch.setattr(speed, "installed_method", known.__getitem__)
+    monkeypatch.setattr(speed, "machine_ceiling", lambda device: {"conv_fp32_gflops": 12.5})
+    monkeypatch.setattr(speed, "RENDERED", 4)
     words = ("--methods", "stargan", "--batch", 2, "--steps", 1, "--rounds", 1, "--precision", "off")
     status, out, _ = eggan("bench", "speed", *words, "--device", "cpu", "--offline", "--runs", tmp_path)
     assert status == 0
@@ -130,7 +132,12 @@ def test_the_command_measures_prints_and_tracks(eggan, tmp_path, monkeypatch):
     for line in (folder / "metrics.jsonl").read_text().splitlines():
         logged |= json.loads(line)
     text = json.dumps(logged)
-    for name in ("stargan/step_ms", "stargan/edit_ms_b64", "renderer/pictures_per_cpu_second"):
+    for name in (
+        "stargan/step_ms",
+        "stargan/edit_ms_b64",
+        "renderer/pictures_per_cpu_second",
+        "machine/conv_fp32_gflops",
+    ):
         assert name in text
     assert "stargan" in out
     assert "precision off" in out
