@@ -12,7 +12,7 @@ from eggan.errors import UserError
 from reports import report_commands
 from reports.style import figure_style
 from reports.style import html as html_module
-from reports.suite import estimates
+from reports.suite import estimates, suite_figures
 from reports.suite.frame import read_frame, write_frame
 from reports.suite.suite_findings import findings
 from reports.suite.suite_page import facts, render_page, settings
@@ -155,7 +155,8 @@ def test_frame_round_trip(tmp_path):
         read_frame(tmp_path)
 
 
-def test_command_prints_both_tables_the_page_and_the_ui_command(tmp_path, capsys):
+def test_command_prints_both_tables_the_page_and_the_ui_command(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(suite_figures, "pictures", lambda *_: [])
     folder = write_frame(make_frame(seeds=1), tmp_path / "frame")
     arguments = argparse.Namespace(frame=folder, out=tmp_path / "report", suite=None, tracking_uri=None)
     assert report_commands.run_build(arguments) == 0
