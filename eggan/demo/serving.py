@@ -1,6 +1,7 @@
 """Serving the demo: what is loaded before it answers, the address it listens on, and how it ends."""
 
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
@@ -33,11 +34,10 @@ def serve(analyst: Analyst, photograph: Example | None, listener: socket.socket)
     server = uvicorn.Server(configured(DemoServer(analyst, examples, 0 if photograph else None)))
     address = loopback.url(*listener.getsockname())
     print(f"open {address} in a browser  (Ctrl-C stops it)", flush=True)
-    try:
-        with stop_as_interrupt():
-            server.run(sockets=[listener])
-    except KeyboardInterrupt:
-        print("stopped")
+    # The server ends at any signal, and passes it on: to nobody where a shell in the background ignores it.
+    with suppress(KeyboardInterrupt), stop_as_interrupt():
+        server.run(sockets=[listener])
+    print("stopped")
     return 0
 
 
