@@ -75,7 +75,7 @@ def drag(page: Page, selector: str, start: float, end: float, steps: int) -> Non
     page.mouse("mouseReleased", places[-1], y)
 
 
-def slowness(chunks: int = 25, seconds: float = 0.03) -> float:
+def slowness(chunks: int = 25, seconds: float = 0.01) -> float:
     """Return how many times longer than alone pieces of work on two cores take beside what else runs here:
     the 95th percentile, as of what it is compared with.
     """
