@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from eggan.aus import AU_COLUMNS, EXPRESSIONS, MAX_INTENSITY
 from eggan.data.file_tree import comparable, composed
@@ -25,8 +23,10 @@ from eggan.errors import UserError, known_names
 from eggan.files import hash_files, read_json, replaced_folder, restore_folder
 from eggan.tables import CSV, read_csv_table, read_table, table_file, write_table
 
-if TYPE_CHECKING:  # half a second to import, which an edit need not wait for
+if TYPE_CHECKING:  # seconds to import, which an edit or a process that renders need not wait for
     import pandas as pd
+    import torch
+    from torch import Tensor
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.parquet"
@@ -108,8 +108,10 @@ class Dataset:
             return None
         return self.manifest.iloc[rows][GROUP_COLUMN].to_numpy(np.int64, copy=True)
 
-    def tensor(self, rows: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+    def tensor(self, rows: np.ndarray, device: "torch.device | str" = "cpu") -> "Tensor":
         """Return the images of `rows` as uint8 (n, 3, H, W) on `device`."""
+        import torch
+
         array = np.ascontiguousarray(self.images[rows])
         return torch.from_numpy(array).permute(0, 3, 1, 2).to(device)
 
