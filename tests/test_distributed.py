@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import ClassVar
@@ -119,9 +119,12 @@ def work_together(rank: int, folder: Path) -> None:
     torch.save(found, folder / f"{rank}.pt")
 
 
-def train_by_command(rank: int, folder: Path, out: str) -> None:
+def train_by_command(rank: int, folder: Path, *words: str) -> None:
+    """Train as a process that torchrun starts; what it prints is in `printed-RANK`."""
     os.chdir(folder)
-    sys.exit(main([*TRAINING, "--out", out]))
+    with Path(f"printed-{rank}").open("w") as printed, redirect_stdout(printed):
+        status = main([*TRAINING, *words])
+    sys.exit(status)
 
 
 class DrawsOfBoth(TorchFunctionMode):
@@ -222,7 +225,7 @@ def saved_step(folder: Path) -> int:
 
 @pytest.mark.slow
 def test_torchrun_trains_tracks_once_and_goes_on_after_an_interruption(folder):
-    whole = in_two_processes(train_by_command, folder, "whole")
+    whole = in_two_processes(train_by_command, folder, "--out", "whole")
     halves = torchrun(*TRAINING, "--out", "halves", cwd=folder)
     deadline = time.monotonic() + 300
     while saved_step(folder / "halves") < 3 and time.monotonic() < deadline:
@@ -230,11 +233,11 @@ def test_torchrun_trains_tracks_once_and_goes_on_after_an_interruption(folder):
     halves.terminate()
     halves.communicate(timeout=60)
     assert 3 <= saved_step(folder / "halves") < TRAINED_STEPS
-    rest = torchrun(*TRAINING, "--out", "halves", "--resume", cwd=folder)
-    printed, _ = rest.communicate(timeout=300)
-    assert rest.returncode == 0, printed
+    assert [ended(process) for process in whole] == [0] * COUNT
+    rest = in_two_processes(train_by_command, folder, "--out", "halves", "--resume")
+    assert [ended(process) for process in rest] == [0] * COUNT
+    printed = "".join((folder / f"printed-{rank}").read_text() for rank in range(COUNT))
     assert printed.count(f"{COUNT * TRAINED_STEPS} images in") == 1  # the leader speaks for both
     assert len(list((folder / "halves").glob("**/metrics*"))) == 1
-    assert [ended(process) for process in whole] == [0] * COUNT
     ends = [(folder / name / "weights.safetensors").read_bytes() for name in ("whole", "halves")]
     assert ends[0] == ends[1]

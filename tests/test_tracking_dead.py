@@ -9,10 +9,12 @@ import time
 import pytest
 
 from eggan import tracking
+from eggan.cli import main
 from eggan.tracking import DIED, SINGLE, RunRecord, TrackedRun, close_dead, open_store, read_record
 from eggan.tracking.presence import PRESENCE_FILE
 from eggan.tracking.record import write_record
 from tests.conftest import TINY_TRAINING
+from tests.forked import ended, started
 
 RECORD = RunRecord("painter/faces/s0", {"kind": "training"})
 AT_WORK = """
@@ -79,17 +81,16 @@ def test_a_killed_training_is_shown_as_killed_by_the_next_sync(eggan, tmp_path, 
     words += ["--out", folder, "--runs", runs, *TINY_TRAINING, "--set", "training.log_every=1"]
     words += ["--set", "training.checkpoint_every_seconds=0"]
     many = ["--set", "training.images=100000"]
-    command = [sys.executable, "-m", "eggan", *map(str, [*words, *many])]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = started(main, list(map(str, [*words, *many])))
     deadline = time.monotonic() + 120
     while not (folder / "training_state.pt").exists() and time.monotonic() < deadline:
-        assert process.poll() is None
+        assert process.is_alive()
         time.sleep(0.05)
     assert eggan("bench", "sync", "--runs", runs)[0] == 0
     store = open_store(None, runs, SINGLE)
     assert status(store, folder) == ("RUNNING", "running")
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    assert ended(process) == -signal.SIGKILL
     assert eggan("bench", "sync", "--runs", runs)[0] == 0
     assert status(store, folder) == ("KILLED", "interrupted")
     assert read_record(folder).reason == DIED
