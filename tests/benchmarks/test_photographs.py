@@ -18,6 +18,8 @@ from benchmarks.suites.methods import METHODS
 from benchmarks.suites.suite import REFERENCES, Row
 from eggan.data.dataset import load_dataset
 from eggan.training import TrainingConfig
+from reports.style import figure_style
+from reports.suite import estimates
 from tests.benchmarks.fakes import fake_entry, fake_instruments, make_bench, silent, tiny_suite
 from tests.benchmarks.photographs import (
     PROTOCOL,
@@ -28,7 +30,7 @@ from tests.benchmarks.photographs import (
     write_photographs,
 )
 
-SUITE = dataclasses.replace(tiny_suite(), protocol=PROTOCOL)
+SUITE = dataclasses.replace(tiny_suite(), protocol=dataclasses.replace(PROTOCOL, sequences=2))
 TRAINING = TrainingConfig(batch_size=4, images=8, autocast="off")
 
 
@@ -40,6 +42,13 @@ def here(tmp_path, monkeypatch):
     monkeypatch.setattr(suite, "SUITES", {**suite.SUITES, "tiny": SUITE})
     monkeypatch.setattr(methods, "METHODS", {**METHODS, "painter": fake_entry()})
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def lightcnn(tmp_path_factory):
+    """Weights that tell apart the people of `write_photographs`, whatever the dataset's name."""
+    folder = tmp_path_factory.mktemp("lightcnn")
+    return write_lightcnn(folder / "nine", write_photographs(folder / "faces"))
 
 
 def cell(method: str) -> Path:
@@ -55,9 +64,14 @@ def scores_of(method: str) -> tuple[dict, dict]:
 
 
 @pytest.mark.slow
-def test_a_suite_on_rafd_with_openface_and_lightcnn_from_the_command_to_the_report(here, eggan):
-    faces = write_photographs(here / "data" / "rafd-64px")
-    openface, lightcnn = write_openface(here / "bin"), write_lightcnn(here / "weights" / "nine", faces)
+def test_a_suite_on_rafd_with_openface_and_lightcnn_from_the_command_to_the_report(
+    here, eggan, lightcnn, monkeypatch
+):
+    monkeypatch.setattr(figure_style, "DPI", 30)
+    monkeypatch.setattr(estimates, "RESAMPLES", 50)
+    monkeypatch.setattr(estimates, "DIFFERENCE_RESAMPLES", 50)
+    write_photographs(here / "data" / "rafd-64px")
+    openface = write_openface(here / "bin")
     command = ["bench", "run", "tiny", "--dataset", "rafd", "--openface", openface, "--openface-version"]
     command += ["2.2.0", "--verifier", f"lightcnn:{lightcnn}"]
     status, out, err = eggan(*command)
@@ -135,13 +149,12 @@ def test_a_dataset_that_was_not_built_says_how(here, eggan):
 
 
 @pytest.mark.slow
-def test_the_same_images_have_the_same_numbers_on_synfacs_and_as_photographs(tmp_path):
+def test_the_same_images_have_the_same_numbers_on_synfacs_and_as_photographs(tmp_path, lightcnn):
     """Rendered or photographed, instruments and protocol see pixels and labels alone."""
     openface, results = write_openface(tmp_path / "bin"), {}
     for name in ("synfacs-fake", "rafd"):
         faces = write_photographs(tmp_path / name, name)
-        folder = write_lightcnn(tmp_path / "weights", faces)
-        choice = InstrumentChoice(au="openface", verifier=f"lightcnn:{folder}", openface=openface)
+        choice = InstrumentChoice(au="openface", verifier=f"lightcnn:{lightcnn}", openface=openface)
         chosen = choose_instruments(choice, faces, "cpu", tmp_path / "cache", fake_instruments, silent)
         bench = dataclasses.replace(make_bench(tmp_path), dataset=faces.folder)
         scoring = environment.open_scoring(
