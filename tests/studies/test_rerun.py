@@ -13,6 +13,7 @@ from eggan.errors import UserError
 from eggan.files import files_in
 from studies.reruns.rerun import Rerun, plan_reruns, read_reruns, read_result, run_reruns
 from studies.reruns.rerun_session import RerunSession
+from studies.storage.study_storage import open_study
 from studies.storage.trial_tracking import RUN_ID, open_study_run, ship_study
 from studies.study_commands import register
 from studies.study_config import read_spec
@@ -24,16 +25,28 @@ from tests.studies.fakes import fake_reruns, fake_study
 from tests.studies.study_context import StudiedPainter, make_context, make_study
 
 
+def context_at(root):
+    """The context of a study below `root` whose trials save after every step."""
+    context = make_context(root, trials=2)
+    often = dataclasses.replace(context.training, checkpoint_every_seconds=0.0)
+    return dataclasses.replace(context, training=often)
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory):
+    """The folder of a study that has the paper's and the preset's trial, both complete."""
+    root = tmp_path_factory.mktemp("complete")
+    context = context_at(root)
+    Worker(context, make_study(context)).run()
+    return root
+
+
 @pytest.fixture
-def finished(tmp_path):
-    """A context whose study has the paper's and the preset's trial, both complete."""
-    context = make_context(tmp_path, trials=2)
-    context = dataclasses.replace(
-        context, training=dataclasses.replace(context.training, checkpoint_every_seconds=0.0)
-    )
-    study = make_study(context)
-    Worker(context, study).run()
-    return context, study
+def finished(complete, tmp_path):
+    """A copy of that study, and its context."""
+    shutil.copytree(complete, tmp_path, dirs_exist_ok=True)
+    context = context_at(tmp_path)
+    return context, open_study(context.folder)
 
 
 def session(context, **choices):
