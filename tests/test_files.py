@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import stat
@@ -11,9 +12,9 @@ import pytest
 
 from eggan import files
 from eggan.errors import UserError
-from tests.kills import each_kill
+from tests.killed_writes import PATTERNS, contents, leftovers, whole, write_folder
 
-PATTERNS = ("a.txt", "parts/*.txt")
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(params=[0o022, 0o077, 0o002], ids=oct)
@@ -27,23 +28,12 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def write_folder(folder: Path, text: str) -> None:
-    with files.replaced_folder(folder, PATTERNS) as staged:
-        (staged / "a.txt").write_text(text)
-        (staged / "parts").mkdir()
-        (staged / "parts" / f"{text}.txt").write_text(text)
-
-
-def contents(folder: Path) -> dict[str, str]:
-    return {name: (folder / name).read_text() for name in files.files_in(folder)}
-
-
-def whole(text: str) -> dict[str, str]:
-    return {"a.txt": text, f"parts/{text}.txt": text}
-
-
-def leftovers(folder: Path) -> list[Path]:
-    return list(folder.rglob(files.STAGING))
+def after_each_kill(kind: str, path: Path) -> list:
+    """Return what is found after a kill at each step of a write, in the place of which there was "old"."""
+    command = [sys.executable, "-m", "tests.killed_writes", kind, str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def test_measurements_of_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
@@ -76,38 +66,17 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
         files.write_text("y", tmp_path)
 
 
-@pytest.mark.parametrize("exchange", [True, False], ids=["exchange", "two steps"])
-def test_a_kill_at_any_step_leaves_the_old_folder_or_the_new_one(tmp_path, monkeypatch, exchange):
-    if not exchange:
-        monkeypatch.setattr(files, "_exchange", lambda one, other: False)
-    folder = tmp_path / "made"
-    write_folder(folder, "old")
-    found = []
-    for _ in each_kill(lambda: write_folder(folder, "new")):
-        if not exchange:
-            files.restore_folder(folder)  # what a reader does first
-        found.append(contents(folder))
-        write_folder(folder, "old")  # the next run mends everything
-        assert contents(folder) == whole("old")
-        assert leftovers(tmp_path) == []
-        files._sweep_once.cache_clear()
+@pytest.mark.parametrize("kind", ["of_a_folder", "of_a_folder_in_two_steps"])
+def test_a_kill_at_any_step_leaves_the_old_folder_or_the_new_one(tmp_path, kind):
+    found = after_each_kill(kind, tmp_path / "made")
     assert all(state in (whole("old"), whole("new")) for state in found)
     assert whole("old") in found
     assert whole("new") in found, "some kill must come after the replacement"
     assert len(found) > 15
-    assert contents(folder) == whole("new")
 
 
 def test_a_kill_at_any_step_leaves_the_old_file_or_the_new_one(tmp_path):
-    path = tmp_path / "x.txt"
-    files.write_text("old", path)
-    found = []
-    for _ in each_kill(lambda: files.write_text("new", path)):
-        found.append(path.read_text())
-        files.write_text("old", path)
-        assert os.listdir(tmp_path) == ["x.txt"]
-        files._sweep_once.cache_clear()
-    assert set(found) == {"old", "new"}
+    assert set(after_each_kill("of_a_file", tmp_path / "x.txt")) == {"old", "new"}
 
 
 @pytest.mark.parametrize("content", [None, b"", b'{"a": ', b"\xff", b"[" * 100_000])
