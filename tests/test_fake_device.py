@@ -11,8 +11,7 @@ from eggan.training import TrainingConfig, make_batch
 from tests.fake_device import META, NoUploads, fake_data
 from tests.tiny import narrow_config
 
-READINGS = [
-    {},
+READINGS = [  # beside the usual one, whose step tests/test_conformance.py takes for every method
     {"latent_adversary": "wgan_gp", "gp_at": "real", "conditioning": "concat", "cexp_augment": "none"},
     {"rec_warm_steps": 1, "latent_noise": 0.1, "ema_decay": 0.9, "critic_steps": 2, "perceptual_norm": "l2"},
 ]
