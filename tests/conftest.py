@@ -4,6 +4,7 @@ Libraries are imported where they are used: the process that deals tests out to 
 and they begin only when it has.
 """
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,6 +102,19 @@ def dataset(dataset_folder: Path) -> "Dataset":
     from eggan.data.dataset import load_dataset
 
     return load_dataset(dataset_folder)
+
+
+@pytest.fixture
+def heeded_signals() -> Iterator[None]:
+    """Ctrl-C and a hang-up, as a terminal gives them, to tests and to the processes that they start.
+
+    A shell in the background has its commands ignore the one, `nohup` the other.
+    """
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

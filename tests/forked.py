@@ -2,6 +2,7 @@
 
 import gc
 import multiprocessing
+import signal
 from collections.abc import Callable
 from contextlib import chdir
 from multiprocessing.process import BaseProcess
@@ -18,14 +19,15 @@ def started(work: Callable[..., object], *given: object) -> BaseProcess:
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(LOADED))
-    process = context.Process(target=_without_old_garbage, args=(work, *given), daemon=True)
+    process = context.Process(target=_as_a_new_one, args=(work, *given), daemon=True)
     with chdir(ROOT):
         process.start()
     return process
 
 
-def _without_old_garbage(work: Callable[..., object], *given: object) -> None:
+def _as_a_new_one(work: Callable[..., object], *given: object) -> None:
     gc.freeze()  # a search for garbage would copy every page that is shared with the server
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which the server ignores where the tests do
     work(*given)
 
 

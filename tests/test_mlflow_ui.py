@@ -76,6 +76,7 @@ def test_this_machine_is_added_to_the_hosts_without_proxy(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("heeded_signals")
 def test_the_ui_of_a_moved_folder_lists_the_files_and_stops_at_a_hang_up(tmp_path):
     """The real server, asked as a browser asks it; `http_proxy` leads nowhere."""
     folder = tmp_path / "old" / "cells" / "c"

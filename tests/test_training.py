@@ -1,8 +1,10 @@
 import os
+import shutil
 import signal
 import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ from eggan.data.images import to_network_range
 from eggan.data.training_set import load_training_set, make_groups
 from eggan.errors import UserError
 from eggan.files import write_atomically
+from eggan.method import Method
 from eggan.model import build
 from eggan.precision import autocast, resolve_precision
 from eggan.randomness import torch_generator
@@ -32,6 +35,7 @@ from eggan.training import (
     Interrupted,
     TrainingConfig,
     TrainingFailed,
+    TrainingResult,
     learning_rate_factor,
     make_batch,
     train,
@@ -80,22 +84,42 @@ def assert_equal_weights(one, other):
     assert [key for key in one if not torch.equal(one[key], other[key])] == []
 
 
-def test_a_training_writes_a_checkpoint_that_edits_alike(dataset, cache, data, tmp_path):
-    method, result = run(dataset, cache, tmp_path)
+@dataclass(frozen=True)
+class Whole:
+    """A training that nothing has interrupted."""
+
+    method: Method
+    result: TrainingResult
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def whole(dataset, cache, tmp_path_factory) -> Whole:
+    folder = tmp_path_factory.mktemp("whole")
+    return Whole(*run(dataset, cache, folder), folder)
+
+
+@pytest.fixture
+def finished(whole, tmp_path) -> Path:
+    """A folder of its training, to be changed."""
+    return shutil.copytree(whole.folder, tmp_path / "finished")
+
+
+def test_a_training_writes_a_checkpoint_that_edits_alike(whole):
+    method, result = whole.method, whole.result
     assert (result.steps, result.images_seen) == (6, 24)
-    checkpoint = load_checkpoint(tmp_path)
+    checkpoint = load_checkpoint(whole.folder)
     assert (checkpoint.card.method, checkpoint.card.image_size) == ("eggan", 64)
     for name, tensor in method.inference_weights().items():
         assert torch.equal(checkpoint.weights[name], tensor)
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([CONFIG_FILE, WEIGHTS_FILE, STATE_FILE])
+    names = sorted(path.name for path in whole.folder.iterdir())
+    assert names == sorted([CONFIG_FILE, WEIGHTS_FILE, STATE_FILE])
 
 
 @pytest.mark.parametrize("stop_after", [1, 3, 5])
 def test_a_killed_and_resumed_training_is_bit_for_bit_the_uninterrupted_one(
-    dataset, cache, tmp_path, stop_after
+    dataset, cache, whole, tmp_path, stop_after
 ):
-    whole, _ = run(dataset, cache, tmp_path / "whole")
-
     def interrupting(items, total, description):
         for item in items:
             if item + 1 == stop_after:
@@ -108,13 +132,11 @@ def test_a_killed_and_resumed_training_is_bit_for_bit_the_uninterrupted_one(
     logs = []
     resumed, result = run(dataset, cache, tmp_path / "parts", on_log=lambda step, values: logs.append(step))
     assert result.steps == 6
-    assert_equal_weights(whole, resumed)
+    assert_equal_weights(whole.method, resumed)
     assert min(logs) > stop_after
 
 
-def test_a_hard_kill_between_checkpoints_repeats_the_lost_steps(dataset, cache, tmp_path):
-    whole, _ = run(dataset, cache, tmp_path / "whole")
-
+def test_a_hard_kill_between_checkpoints_repeats_the_lost_steps(dataset, cache, whole, tmp_path):
     def dying(items, total, description):
         for item in items:
             if item == 4:
@@ -125,7 +147,7 @@ def test_a_hard_kill_between_checkpoints_repeats_the_lost_steps(dataset, cache, 
     with pytest.raises(KeyError):
         run(dataset, cache, tmp_path / "parts", config=every_step, progress=dying)
     resumed, _ = run(dataset, cache, tmp_path / "parts")
-    assert_equal_weights(whole, resumed)
+    assert_equal_weights(whole.method, resumed)
 
 
 def test_logging_probing_and_saving_do_not_change_the_weights(dataset, cache, tmp_path):
@@ -142,6 +164,7 @@ def test_logging_probing_and_saving_do_not_change_the_weights(dataset, cache, tm
     assert_equal_weights(plain, noisy)
 
 
+@pytest.mark.usefixtures("heeded_signals")
 def test_sigint_saves_and_restores_the_old_handler(dataset, cache, tmp_path):
     before = signal.getsignal(signal.SIGINT)
 
@@ -157,6 +180,7 @@ def test_sigint_saves_and_restores_the_old_handler(dataset, cache, tmp_path):
     assert (tmp_path / STATE_FILE).is_file()
 
 
+@pytest.mark.usefixtures("heeded_signals")
 def test_a_hang_up_saves_unless_it_is_ignored(dataset, cache, tmp_path):
     def hanging_up(items, total, description):
         for item in items:
@@ -237,12 +261,11 @@ def test_logs_are_means_over_the_window(dataset, cache, tmp_path):
 
 
 @pytest.mark.parametrize("damage", [b"", b"nonsense", None])
-def test_a_corrupted_training_state_is_a_user_error(dataset, cache, tmp_path, damage):
-    run(dataset, cache, tmp_path)
-    path = tmp_path / STATE_FILE
+def test_a_corrupted_training_state_is_a_user_error(dataset, cache, finished, damage):
+    path = finished / STATE_FILE
     path.write_bytes(path.read_bytes()[:5000] if damage is None else damage)
     with pytest.raises(UserError, match="corrupted"):
-        run(dataset, cache, tmp_path)
+        run(dataset, cache, finished)
 
 
 def test_a_state_of_another_version_is_a_user_error(dataset, cache, tmp_path):
@@ -251,54 +274,50 @@ def test_a_state_of_another_version_is_a_user_error(dataset, cache, tmp_path):
         run(dataset, cache, tmp_path)
 
 
-def test_resuming_with_other_settings_is_refused_but_other_logging_is_not(dataset, cache, tmp_path):
-    run(dataset, cache, tmp_path)
+def test_resuming_with_other_settings_is_refused_but_other_logging_is_not(dataset, cache, finished):
     with pytest.raises(UserError, match="other settings"):
-        run(dataset, cache, tmp_path, seed=1)
+        run(dataset, cache, finished, seed=1)
     with pytest.raises(UserError, match="other settings"):
-        run(dataset, cache, tmp_path, config=replace(SHORT, batch_size=2))
-    _, result = run(dataset, cache, tmp_path, config=replace(SHORT, log_every=3))
+        run(dataset, cache, finished, config=replace(SHORT, batch_size=2))
+    _, result = run(dataset, cache, finished, config=replace(SHORT, log_every=3))
     assert result.steps == 6
 
 
-def test_resuming_with_other_images_is_refused(dataset, cache, tmp_path):
+def test_resuming_with_other_images_is_refused(dataset, cache, finished, tmp_path):
     """Another dataset with as many images and people; and another split of the same one."""
     other = tiny_dataset(tmp_path / "other", colours=1)
     assert len(other.rows("train")) == len(dataset.rows("train"))
-    run(dataset, cache, tmp_path / "run")
     with pytest.raises(UserError, match="other images"):
-        run(other, cache, tmp_path / "run")
+        run(other, cache, finished)
     with pytest.raises(UserError, match="other settings"):
-        run(dataset, cache, tmp_path / "run", config=replace(SHORT, splits=("test",)))
+        run(dataset, cache, finished, config=replace(SHORT, splits=("test",)))
 
 
-def test_a_state_that_does_not_name_its_dataset_is_refused(dataset, cache, tmp_path):
-    run(dataset, cache, tmp_path)
-    state = load_training_state(tmp_path, "cpu")
+def test_a_state_that_does_not_name_its_dataset_is_refused(dataset, cache, finished):
+    state = load_training_state(finished, "cpu")
     torch.save(
         {name: value for name, value in state.items() if name != "dataset"} | {"identity": ""},
-        tmp_path / STATE_FILE,
+        finished / STATE_FILE,
     )
     with pytest.raises(UserError, match="no note of its dataset"):
-        run(dataset, cache, tmp_path)
+        run(dataset, cache, finished)
 
 
-def test_a_corrupted_checkpoint_is_a_user_error(dataset, cache, tmp_path):
-    run(dataset, cache, tmp_path)
-    good = (tmp_path / CONFIG_FILE).read_text()
-    (tmp_path / CONFIG_FILE).write_text(good.replace('"format_version": 1', '"format_version": 7'))
+def test_a_corrupted_checkpoint_is_a_user_error(finished):
+    good = (finished / CONFIG_FILE).read_text()
+    (finished / CONFIG_FILE).write_text(good.replace('"format_version": 1', '"format_version": 7'))
     with pytest.raises(UserError, match="version 7"):
-        load_checkpoint(tmp_path)
-    (tmp_path / CONFIG_FILE).write_text("{")
+        load_checkpoint(finished)
+    (finished / CONFIG_FILE).write_text("{")
     with pytest.raises(UserError, match="corrupted"):
-        load_checkpoint(tmp_path)
-    (tmp_path / CONFIG_FILE).write_text(good)
-    (tmp_path / WEIGHTS_FILE).write_bytes(b"\x00" * 100)
+        load_checkpoint(finished)
+    (finished / CONFIG_FILE).write_text(good)
+    (finished / WEIGHTS_FILE).write_bytes(b"\x00" * 100)
     with pytest.raises(UserError, match="corrupted"):
-        load_checkpoint(tmp_path)
-    (tmp_path / WEIGHTS_FILE).unlink()
+        load_checkpoint(finished)
+    (finished / WEIGHTS_FILE).unlink()
     with pytest.raises(UserError, match="missing"):
-        load_checkpoint(tmp_path)
+        load_checkpoint(finished)
 
 
 def test_a_full_disk_leaves_the_previous_file(tmp_path):
@@ -390,9 +409,14 @@ def test_autocast_sees_weights_that_change_within_a_step():
         assert layer(torch.ones(1, 1)).item() == 2.0
 
 
-def test_bf16_training_is_finite_and_resumable(dataset, cache, tmp_path):
-    _, result = run(dataset, cache, tmp_path, config=replace(SHORT, autocast="bf16"))
-    assert result.precision == "bf16"
+def test_a_training_under_bf16_records_it_and_ends_with_other_but_finite_weights(
+    dataset, cache, whole, tmp_path
+):
+    method, result = run(dataset, cache, tmp_path, config=replace(SHORT, autocast="bf16"))
+    assert (result.precision, whole.result.precision) == ("bf16", "off")
+    weights, usual = weights_of(method), weights_of(whole.method)
+    assert all(value.isfinite().all() for value in weights.values())
+    assert any(not torch.equal(weights[name], usual[name]) for name in weights)
 
 
 def test_shift_blur_noise_keeps_the_range_of_effects():

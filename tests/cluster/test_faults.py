@@ -192,6 +192,7 @@ def test_a_worker_with_another_version_is_refused_with_a_line(machines, notes, t
     assert f"the worker {names['bare']} gets no jobs: start it as" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("heeded_signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 def test_processes_of_this_machine_save_and_end_with_their_command(notes, tmp_path, number):
     words = [sys.executable, "-m", "tests.cluster.one_job", "local:1", str(tmp_path)]

@@ -12,7 +12,7 @@ from tests.studies.fakes import fake_study
 
 
 @pytest.fixture
-def board(tmp_path):
+def board(tmp_path, heeded_signals):
     """A served dashboard over a finished study; yields its process and address."""
     fake_study(tmp_path / "studies" / "s", trials=4)
     words = ["study", "dashboard", "s", "--runs", str(tmp_path), "--port", "0"]
@@ -20,8 +20,6 @@ def board(tmp_path):
         [sys.executable, "-m", "eggan.cli", *words],
         stdout=subprocess.PIPE,
         text=True,
-        # A shell that runs the tests in the background has them, and all their children, ignore Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         line = process.stdout.readline()
