@@ -73,7 +73,7 @@ def test_a_job_whose_worker_is_killed_goes_on_elsewhere_from_its_last_checkpoint
     thread, ended = in_background(machines, [job(results, notes, until=UNTIL, step_seconds=0.15)], tmp_path)
     until(lambda: counted(results) >= 3)
     came_back = counted(results)
-    machines.worker("second")
+    machines.worker("second", COUNT_STEP_SECONDS="0.01")
     first.kill()
     thread.join()
     assert ended["cell-count"].status == 0
@@ -160,12 +160,12 @@ def test_a_scheduler_that_comes_back_in_time_is_found_again(machines, notes, tmp
     given = [job(results, notes, until=40, step_seconds=0.1), job(results, notes, name="other")]
     thread, ended = in_background(machines, given, tmp_path)
     until(lambda: counted(results) >= 3)
-    scheduler.kill()
-    scheduler.wait()
-    worker.wait(60)
+    for process in (scheduler, worker):  # left alone, the worker would end after its own time
+        process.kill()
+        process.wait()
     machines.file.unlink()
     machines.scheduler("--port", port)
-    machines.worker("one")
+    machines.worker("one", COUNT_STEP_SECONDS="0.01")
     thread.join()
     assert {name: outcome.status for name, outcome in ended.items()} == {"cell-count": 0, "cell-other": 0}
     (_, before), (_, after) = notes_of(notes)
