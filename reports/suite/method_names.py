@@ -65,7 +65,7 @@ PALETTE: Mapping[str, str] = {
     "eggan-w-unweighted": "#780000",
     "eggan-w-no-gradient": "#F00078",
     "eggan-w-no-ssim": "#500078",
-    "eggan-w-no-features": "#786000",
+    "eggan-w-no-features": "#002D00",
     "eggan-w-free": "#F0A078",
 }
 # Each as far as can be, in Oklab, from those above and before it.
