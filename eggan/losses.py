@@ -200,10 +200,14 @@ def half_painted(moved: Tensor, colour: Tensor, paint: Tensor) -> Tensor:
     return (4 * paint * (1 - paint) * (colour - moved).abs()).mean()
 
 
-def feature_l1(edit: Sequence[Tensor], truth: Sequence[Tensor]) -> Tensor:
-    """Return the mean absolute difference of features, each layer relative to its truth's mean magnitude."""
-    distances = [
-        (a.float() - b.float()).abs().mean() / b.float().abs().mean().clamp(min=1e-6)
-        for a, b in zip(edit, truth, strict=True)
-    ]
-    return torch.stack(distances).mean()
+def mean_magnitudes(features: Sequence[Tensor]) -> Tensor:
+    """Return the mean magnitude of each of L layers' features: (L)."""
+    return torch.stack([layer.float().abs().mean() for layer in features])
+
+
+def feature_l1(edit: Sequence[Tensor], truth: Sequence[Tensor], magnitudes: Tensor) -> Tensor:
+    """Return the mean absolute difference of features of L layers, each relative to the truth's
+    `mean_magnitudes` (L).
+    """
+    distances = [(a.float() - b.float()).abs().mean() for a, b in zip(edit, truth, strict=True)]
+    return (torch.stack(distances) / magnitudes.clamp(min=1e-6)).mean()

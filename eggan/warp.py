@@ -432,6 +432,7 @@ class EGGANW(Warps):
         truth's.
         """
         from eggan import losses
+        from eggan.distributed import mean_of_processes
 
         features, reading = reader(real)
         truth = [feature.detach().chunk(2)[1] for feature in features]
@@ -439,7 +440,8 @@ class EGGANW(Warps):
         seen, _ = reader(edit)
         reader.requires_grad_(True)
         own = F.mse_loss(reading.float(), aus / MAX_INTENSITY)
-        return {"features": losses.feature_l1(seen, truth), "reader": own}
+        magnitudes = mean_of_processes(losses.mean_magnitudes(truth))  # of the whole batch
+        return {"features": losses.feature_l1(seen, truth, magnitudes), "reader": own}
 
     def _clip_gradient(self) -> None:
         nn.utils.clip_grad_norm_(self.editor.parameters(), self.config.clip_norm)

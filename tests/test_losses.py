@@ -254,9 +254,12 @@ def test_half_painted_is_nothing_but_where_two_pictures_show_at_once():
 def test_feature_l1_is_relative_to_the_truth():
     truth = [torch.full((1, 2, 4, 4), 2.0), torch.full((1, 3, 2, 2), 10.0)]
     edit = [torch.full((1, 2, 4, 4), 3.0), torch.full((1, 3, 2, 2), 5.0)]
-    assert losses.feature_l1(edit, truth).item() == pytest.approx(0.5)
-    assert losses.feature_l1([10 * f for f in edit], [10 * f for f in truth]).item() == pytest.approx(0.5)
-    assert losses.feature_l1(truth, truth) == 0
+    magnitudes = losses.mean_magnitudes(truth)
+    assert torch.equal(magnitudes, torch.tensor([2.0, 10.0]))
+    assert losses.feature_l1(edit, truth, magnitudes).item() == pytest.approx(0.5)
+    tenfold = [10 * f for f in edit], [10 * f for f in truth]
+    assert losses.feature_l1(*tenfold, 10 * magnitudes).item() == pytest.approx(0.5)
+    assert losses.feature_l1(truth, truth, magnitudes) == 0
 
 
 @pytest.mark.parametrize("window", [3, 7])

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from eggan import startup
 from eggan.machine import allowed_cores
@@ -68,6 +69,7 @@ class TestThreads:
             "print('FOUND', os.environ.get('OMP_NUM_THREADS'), os.environ.get('OMP_WAIT_POLICY'))\n"
             "raise ImportError('enough seen')\n"
         )
+        Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
         line = f'cd {tmp_path} && "{sys.executable}" -m {module} {command}'  # the folder is on -m's path
         found = [text for text in shell(line).stdout.splitlines() if text.startswith("FOUND")]
         assert set(found) == {f"FOUND {max(1, allowed_cores() - 1)} PASSIVE"}

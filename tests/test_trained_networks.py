@@ -31,7 +31,7 @@ FORMS = {
         ("encoder", "generator"),
         {"main": ("encoder", "generator"), "critic": ("latent_critic", "image_critic"), "c_exp": ("c_exp",)},
     ),
-    "eggan-w": Form(("editor",), ("editor",), {"": ("editor",)}),
+    "eggan-w": Form(("editor", "reader"), ("editor",), {"": ("editor", "reader")}),
     "eggan-w-unpaired": Form(
         ("editor", "image_critic", "c_exp"),
         ("editor",),

@@ -1,6 +1,8 @@
 """Studies in milliseconds: finished ones with invented scores, and the machinery for real small ones."""
 
+import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +10,14 @@ import optuna
 import pandas as pd
 from optuna.trial import Trial, TrialState
 
+from eggan import tracking
 from eggan.config import to_dict
+from eggan.files import write_json
 from eggan.model_config import paper_preset, quick_preset
+from eggan.tracking.record import RECORD_FILE
 from studies.reruns.rerun import PAIRS, RESULT, plan_reruns
 from studies.storage.study_storage import create_study
+from studies.storage.trial_tracking import trial_folder
 from studies.storage.trials import FLOOR
 from studies.study_config import StudyConfig, StudySpec, write_spec
 
@@ -28,6 +34,14 @@ def fake_spec(name: str = "fake", **settings) -> StudySpec:
         dataset={"name": "painted", "size": 64, "content_hash": "d" * 64},
         instruments={"a": "a" * 64, "b": "b" * 64, "verifier": "v" * 64},
     )
+
+
+def record_trial(folder: Path, number: int, machine: Mapping[str, str]) -> None:
+    """Write the record that a finished trial of the study in `folder` leaves where it ran."""
+    place = trial_folder(folder, number)
+    place.mkdir(parents=True)
+    record = tracking.RunRecord("trial", dict(machine), state="finished")
+    write_json(dataclasses.asdict(record), place / RECORD_FILE)
 
 
 def fake_study(folder: Path, objective: str = "constrained", trials: int = 12, **settings) -> optuna.Study:

@@ -6,16 +6,13 @@ import pytest
 from benchmarks.suites.methods import METHODS
 from eggan import options, tracking
 from eggan.config import to_dict
-from eggan.files import write_json
-from eggan.tracking.record import RECORD_FILE
-from studies.storage.trial_tracking import trial_folder
 from studies.storage.trials import trial_frame
 from studies.study_commands import register
 from studies.study_config import read_spec
 from studies.study_console import GUESSED_RATE, trial_seconds
 from studies.study_session import StudySession, study_config
 from tests.benchmarks.fakes import make_bench
-from tests.studies.fakes import fake_study
+from tests.studies.fakes import fake_study, record_trial
 
 
 def parse(*words):
@@ -53,10 +50,7 @@ def test_a_dry_run_counts_the_trials_of_machines_like_this_one_alone(tmp_path):
     assert (expected()[0], expected()[1].removeprefix("a guess: 70 images per second")) == guessed
     here = tracking.describe_machine("cpu")
     for number, tags in zip(complete, (here, here | {"machine.accelerator": "H100"}, here), strict=False):
-        place = trial_folder(folder, number)
-        place.mkdir(parents=True)
-        record = tracking.RunRecord("trial", tags, state="finished")
-        write_json(dataclasses.asdict(record), place / RECORD_FILE)
+        record_trial(folder, number, tags)
     assert expected() == (60.0, "median of 2 finished trials")
 
 

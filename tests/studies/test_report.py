@@ -178,7 +178,8 @@ def test_an_export_keeps_addresses_and_machines_to_itself(tmp_path):
     assert "inside" not in (tmp_path / "export" / "study.json").read_text()
     written = b"".join(path.read_bytes() for path in (tmp_path / "export").iterdir())
     assert this_host().encode() not in written
-    assert str(os.getpid()) not in (tmp_path / "export" / "trials.json").read_text()
+    assert study.trials[-1].user_attrs["owner"]["pid"] == os.getpid()
+    assert '"pid"' not in (tmp_path / "export" / "trials.json").read_text()
     assert read_frame(tmp_path / "export").spec == spec
     aside = tmp_path / ".eggan-0123456789abcdef.tmp" / ".old"  # where a killed writer may leave it
     aside.mkdir(parents=True)

@@ -21,7 +21,7 @@ from studies.study_context import reopen_study_context
 from studies.study_export import read_study
 from studies.worker import Worker
 from tests.studies import dying
-from tests.studies.fakes import fake_reruns, fake_study
+from tests.studies.fakes import fake_reruns, fake_study, record_trial
 from tests.studies.study_context import StudiedPainter, make_context, make_study
 
 
@@ -255,7 +255,8 @@ def parsed(line):
     ],
 )
 def test_a_dry_run_tells_cost_and_command_and_leaves_nothing(eggan, tmp_path, words):
-    fake_study(tmp_path / "studies" / "s", trials=6)
+    for trial in fake_study(tmp_path / "studies" / "s", trials=6).trials:
+        record_trial(tmp_path / "studies" / "s", trial.number, tracking.describe_machine("cpu"))
     before = sorted(path.name for path in (tmp_path / "studies" / "s").rglob("*"))
     status, out, _ = eggan("study", *words, "--dry-run", "--runs", tmp_path)
     assert status == 0
