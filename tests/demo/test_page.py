@@ -75,7 +75,7 @@ def drag(page: Page, selector: str, start: float, end: float, steps: int) -> Non
     page.mouse("mouseReleased", places[-1], y)
 
 
-def slowness(chunks: int = 25, seconds: float = 0.01) -> float:
+def slowness(chunks: int = 5, seconds: float = 0.01) -> float:
     """Return how many times longer than alone pieces of work on two cores take beside what else runs here:
     the 95th percentile, as of what it is compared with.
     """
@@ -95,14 +95,18 @@ def slowness(chunks: int = 25, seconds: float = 0.01) -> float:
 
 
 def check_latency(page: Page, numbers: Sequence[int]) -> None:
-    """Move sliders up and down with the mouse: p95 over all edits drawn, from the move to the picture."""
+    """Move sliders up and down with the mouse: p95 over all edits drawn, from the move to the picture.
+
+    Other tests come and go beside them, so how slow the machine is is measured before and after each slider.
+    """
     factor = slowness()
     for number in numbers:
         for way in ((0.1, TRACK), (TRACK, 0.05)):
             drag(page, f"#au{number}", *way, steps=6)
             page.until(SETTLED)
+        factor = max(factor, slowness())
     latencies = edits_of(page, 2 * len(numbers))
-    p95, factor = float(np.percentile(latencies, 95)), max(factor, slowness())
+    p95 = float(np.percentile(latencies, 95))
     print(f"{len(latencies)} edits, p95 {p95:.0f} ms, the machine is {factor:.1f} times as slow as when free")
     assert p95 <= 100 * factor
 
