@@ -89,17 +89,14 @@ def _set(*assignments: str) -> tuple[str, ...]:
 
 
 CROWD = ("--split", "crowd", "--seed", "0")
-WITHOUT_READER_64 = ("--preset", "cpu", *_set("weight_features=0"))
-WITHOUT_READER_128 = ("--preset", "paper", *_set("weight_features=0"))
+NO_READER = _set("weight_features=0")
 FOR_PHOTOGRAPHS = (
-    *WITHOUT_READER_128,
+    *("--preset", "paper"),
     *_set("disturb_after=0", "disturb_share=0.6", "disturbance.bend=0.025", "disturbance.shade=0.4"),
     *_set("weight_changed=1.5", "change_full=0.2", "weight_mixed=0.2", "training.batch_size=16"),
 )
 FASTER = _set("learning_rate=0.0005", "warm_up_steps=100")
-OWN_COLOUR = _set(
-    *("colour_on_moved=false", "weight_paint=0.04", "disturbance.stain=0.35", "weight_features=0.5")
-)
+OWN_COLOUR = _set("colour_on_moved=false", "weight_paint=0.04", "disturbance.stain=0.35")
 BESIDE_OTHERS = "CPU, one thread, bf16, beside other work"
 RECIPES = {
     "eggan_w_128": Recipe(
@@ -111,6 +108,7 @@ RECIPES = {
                 folder="part-1",
                 settings=(
                     *FOR_PHOTOGRAPHS,
+                    *NO_READER,
                     *FASTER,
                     *_set("training.images=24416", "training.decay_from=1"),
                 ),
@@ -126,6 +124,7 @@ RECIPES = {
                 folder="part-2",
                 settings=(
                     *FOR_PHOTOGRAPHS,
+                    *NO_READER,
                     *FASTER,
                     *_set("weight_paint=0.04", "training.images=35200", "training.decay_from=0.2"),
                 ),
@@ -140,6 +139,7 @@ RECIPES = {
                 folder="part-3",
                 settings=(
                     *FOR_PHOTOGRAPHS,
+                    *NO_READER,
                     *_set("learning_rate=0.0003", "warm_up_steps=50", "weight_paint=0.04"),
                     *_set("disturbance.stain=0.35", "training.images=11200", "training.decay_from=0"),
                 ),
@@ -154,8 +154,9 @@ RECIPES = {
                 folder="part-4",
                 settings=(
                     *FOR_PHOTOGRAPHS,
-                    *_set("colour_on_moved=false", "learning_rate=0.0006", "warm_up_steps=100"),
-                    *_set("weight_paint=0.04", "disturbance.stain=0.35"),
+                    *NO_READER,
+                    *OWN_COLOUR,
+                    *_set("learning_rate=0.0006", "warm_up_steps=100"),
                     *_set("training.images=96000", "training.decay_from=0.35"),
                 ),
                 start="part-3",
@@ -171,7 +172,8 @@ RECIPES = {
                 settings=(
                     *FOR_PHOTOGRAPHS,
                     *OWN_COLOUR,
-                    *_set("learning_rate=0.0006", "warm_up_steps=100", "training.batch_size=64"),
+                    *_set("weight_features=0.5", "learning_rate=0.0006", "warm_up_steps=100"),
+                    *_set("training.batch_size=64"),
                     *_set("training.images=150000", "training.decay_from=0.2"),
                 ),
                 start="part-4",
@@ -193,7 +195,8 @@ RECIPES = {
             Training(
                 folder="part-1",
                 settings=(
-                    *WITHOUT_READER_64,
+                    *("--preset", "cpu"),
+                    *NO_READER,
                     *_set("learning_rate=0.0015", "training.batch_size=128", "training.images=1412864"),
                     *_set("training.decay_from=0.3"),
                 ),
@@ -211,7 +214,8 @@ RECIPES = {
             Training(
                 folder="part-2",
                 settings=(
-                    *WITHOUT_READER_64,
+                    *("--preset", "cpu"),
+                    *NO_READER,
                     *_set("learning_rate=0.0004", "warm_up_steps=100", "disturb_after=0"),
                     *_set("training.images=96000", "training.decay_from=0"),
                 ),
