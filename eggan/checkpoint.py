@@ -146,13 +146,16 @@ def load_optimizers(
             if wrong:
                 raise ValueError(f"the optimizer {name} has {wrong[0]} = {group[wrong[0]]!r}")
         for parameter, moments in optimizer.state.items():
-            _check_moments(name, parameter, moments)
+            _check_moments(name, optimizer, parameter, moments)
 
 
-def _check_moments(name: str, parameter: Tensor, moments: Any) -> None:
+def _check_moments(name: str, optimizer: torch.optim.Optimizer, parameter: Tensor, moments: Any) -> None:
     shapes = {key: getattr(value, "shape", None) for key, value in dict(moments).items()}
-    if shapes and shapes != {"step": (), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}:
-        raise ValueError(f"the optimizer {name} has other moments than Adam's for a parameter")
+    adams = {"step": (), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
+    wanted = adams if isinstance(optimizer, torch.optim.Adam) else {"momentum": parameter.shape}
+    if shapes and shapes != wanted:
+        kind = type(optimizer).__name__
+        raise ValueError(f"the optimizer {name} has other moments than {kind}'s for a parameter")
 
 
 def write_safetensors(tensors: dict[str, Tensor], path: Path) -> None:

@@ -1,11 +1,11 @@
-"""What methods do alike: the check of the dataset, Adam steps, learning rate, averages, state, weights.
+"""What methods do alike: the check of the dataset, steps, learning rate, averages, state, weights.
 
 It knows no loss, no order of updates and no loop; each method's file says those.
 """
 
 import copy
 import math
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -45,10 +45,10 @@ def kind_of_adversarial_step(step: int, warm_steps: int, critic_steps: int) -> s
 
 
 class TrainedNetworks:
-    """Named networks, their Adams, one learning-rate schedule; `edits_with` are those that `edit` needs.
+    """Named networks, their optimisers, one learning-rate schedule; `edits_with` are those that `edit` needs.
 
-    `optimizers` makes the Adams by name, one or more networks each. `averaged` names the networks that edit
-    with a running average of their weights, kept in `average`. Steps can be recorded
+    `optimizers` makes them by name, one or more networks each. `averaged` names the networks that edit with a
+    running average of their weights, kept in `average`. Steps can be recorded
     (`eggan.recorded_steps`) of a method that has `take_step`, and takes one knowing no more than its kind;
     one that has an `update` of its own does without.
     """
@@ -59,7 +59,7 @@ class TrainedNetworks:
         self,
         title: str,
         networks: Mapping[str, nn.Module],
-        optimizers: Callable[[], dict[str, torch.optim.Adam]],
+        optimizers: Callable[[], Mapping[str, torch.optim.Optimizer]],
         edits_with: Sequence[str],
         schedule: Schedule,
         averaged: Sequence[str] = (),
@@ -76,7 +76,7 @@ class TrainedNetworks:
         self._numbers: dict[str, Tensor] = {}
 
     @cached_property
-    def optimizers(self) -> dict[str, torch.optim.Adam]:
+    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
         """The optimisers by name; made when training first needs one: an edit does without."""
         if self.for_editing:
             raise UserError(f"this {self.title} was restored for editing; it cannot be trained further")
@@ -184,8 +184,9 @@ class TrainedNetworks:
                 group["lr"] = self._rates[name]
         load_optimizers(self.optimizers, states)
         for optimizer in self.optimizers.values():
-            for group in optimizer.param_groups:
-                group["capturable"] = optimizer.defaults["capturable"]
+            if "capturable" in optimizer.defaults:
+                for group in optimizer.param_groups:
+                    group["capturable"] = optimizer.defaults["capturable"]
 
     def inference_weights(self) -> dict[str, Tensor]:
         """Return the tensors of the networks that `edit` uses, of their averages where there are some."""
@@ -266,19 +267,37 @@ def weighted_total(
     }
 
 
-def adam(network: nn.Module, learning_rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
-    """Return the fused Adam of one network; before each step the processes of a training share gradients."""
+def adam(
+    network: nn.Module,
+    learning_rate: float,
+    betas: tuple[float, float],
+    without: Collection[nn.Parameter] = (),
+) -> torch.optim.Adam:
+    """Return the fused Adam of a network, `without` those weights that step otherwise; before each step the
+    processes of a training share gradients.
+    """
     from eggan.adam import Adam  # an edit does without these
     from eggan.distributed import average_gradients
 
-    parameters = list(network.parameters())
+    others = set(without)
+    parameters = [parameter for parameter in network.parameters() if parameter not in others]
     on_gpu = parameters[0].is_cuda  # there its step can be recorded
     optimizer = Adam(parameters, lr=learning_rate, betas=betas, fused=True, capturable=on_gpu)
     optimizer.register_step_pre_hook(lambda own, *_: average_gradients(own))
     return optimizer
 
 
-def _plain_state(optimizer: torch.optim.Adam) -> dict[str, Any]:
+def muon(weights: Collection[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+    """Return the Muon of weights with two dimensions or more; the processes share gradients as for Adam."""
+    from eggan.distributed import average_gradients
+    from eggan.muon import Muon  # an edit does without these
+
+    optimizer = Muon(weights, learning_rate)
+    optimizer.register_step_pre_hook(lambda own, *_: average_gradients(own))
+    return optimizer
+
+
+def _plain_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
     """Return the state of an optimiser with learning rates as plain numbers, wherever they lie."""
     state = optimizer.state_dict()
     return state | {"param_groups": [group | {"lr": float(group["lr"])} for group in state["param_groups"]]}

@@ -34,6 +34,7 @@ from eggan.trained_networks import (
     TrainedNetworks,
     adam,
     check_dataset,
+    muon,
     restore_for_editing,
     weighted_total,
 )
@@ -43,6 +44,7 @@ FLOW_UNIT = 1 / 32  # of half a picture: one pixel at 64 px
 SLOPE = 0.1  # of the leaky rectifier
 
 TERMS = ("pixels", "changed", "gradient", "ssim", "rough", "paint", "mixed", "features")
+STATES = {"editor": "optimizer", "inner": "muon"}  # of the optimisers, in a training's state
 NEEDS_GROUPS = (
     "EGGAN-W learns from true edits, which this dataset does not hold: "
     "`eggan data build synfacs --split crowd` builds one that does"
@@ -65,20 +67,14 @@ class DisturbConfig:
     jpeg_share: float = setting(0.25, "ours: pictures with coarse 8 x 8 blocks")
     jpeg_step: float = setting(0.25, "ours: quantisation step of the block transform, images in [-1, 1]")
     occluder_share: float = setting(0.25, "ours: pictures with something in front of the face")
-    bend: float = setting(
-        0.0, "ours: smooth displacement, in picture widths: faces of other proportions", later=True
-    )
-    stain: float = setting(
-        0.0, "ours: colour of a source where the truth differs, images in [-1, 1]", later=True
-    )
-    shade: float = setting(
-        0.0, "ours: logarithm of a smooth change of the light over the picture", later=True
-    )
+    bend: float = setting(0.0, "ours: smooth displacement, in picture widths: other proportions", later=True)
+    stain: float = setting(0.0, "ours: colour of a source where the truth differs, of [-1, 1]", later=True)
+    shade: float = setting(0.0, "ours: logarithm of a smooth change of the light", later=True)
 
 
 @dataclass(frozen=True)
 class WarpConfig:
-    """EGGAN-W; the defaults are the preset `paper`, at the paper's image size."""
+    """EGGAN-W; the defaults are the preset `paper` without Muon, at the paper's image size."""
 
     image_size: int = setting(128, "paper, Sec. 4.1")
     # Network
@@ -117,6 +113,7 @@ class WarpConfig:
         default=DisturbConfig(), metadata={"source": "ours: see its own fields"}
     )
     # Optimisation
+    muon: bool = setting(False, "Jordan et al. 2024; of inner convolutions; the presets have it", later=True)
     learning_rate: float = setting(1e-3, "ours")
     warm_up_steps: int = setting(300, "ours: the learning rate rises linearly")
     beta1: float = setting(0.9, "Kingma and Ba 2015")
@@ -248,6 +245,11 @@ class Editor(nn.Module):
     def _blocks(self, channels: int) -> nn.ModuleList:
         return nn.ModuleList(Block(channels, self.config.embedding) for _ in range(self.config.blocks))
 
+    def inner_weights(self) -> list[nn.Parameter]:
+        """Return the weights of the convolutions that neither read nor write pictures."""
+        parts = nn.ModuleList([self.down, self.shrink, self.widen, self.up])
+        return [weight for weight in parts.parameters() if weight.ndim == 4]
+
     def forward(self, source: Tensor, aus: Tensor) -> Parts:
         """Return the parts of the edit."""
         code = self.targets(aus / MAX_INTENSITY)
@@ -321,7 +323,7 @@ class Warps(TrainedNetworks):
 
 
 class EGGANW(Warps):
-    """The method: one network, one optimiser, and an average of the weights, which edits."""
+    """The method: one network that edits with an average of its weights, and a reader that learns beside."""
 
     def __init__(self, config: WarpConfig, seed: int, device: torch.device) -> None:
         self.config = config
@@ -334,12 +336,14 @@ class EGGANW(Warps):
                 networks["reader"] = channels_last(Reader(config.reader_channels)).to(device)
         self.reader = networks.get("reader")
 
-        def optimizers() -> dict[str, torch.optim.Adam]:
-            betas = (config.beta1, config.beta2)
-            optimizer = adam(nn.ModuleList(networks.values()), config.learning_rate, betas)
+        def optimizers() -> dict[str, torch.optim.Optimizer]:
+            rate, betas = config.learning_rate, (config.beta1, config.beta2)
+            inner = self.editor.inner_weights() if config.muon else []
+            outer = [weight for weight in self.editor.parameters() if weight not in set(inner)]
+            main = adam(nn.ModuleList(networks.values()), rate, betas, without=inner)
             # after the gradients of all processes came together
-            optimizer.register_step_pre_hook(lambda *_: self._clip_gradient())
-            return {"editor": optimizer}
+            main.register_step_pre_hook(lambda *_: self._clip_gradient(outer))
+            return {"editor": main, "inner": muon(inner, rate)} if inner else {"editor": main}
 
         super().__init__("EGGAN-W", networks, optimizers, ("editor",), "shared", averaged=("editor",))
 
@@ -347,7 +351,8 @@ class EGGANW(Warps):
         """Set the learning rate, which rises at first, and the decay of the average."""
         config = self.config
         warm = min(1.0, (step + 1) / max(1, config.warm_up_steps))
-        self.set_rate("editor", config.learning_rate * self.rate_factor * warm)
+        for name in self.optimizers:
+            self.set_rate(name, config.learning_rate * self.rate_factor * warm)
         self.set_decay(config.ema_decay, step)
 
     def kind_of_step(self, step: int) -> str:
@@ -404,14 +409,13 @@ class EGGANW(Warps):
         return own | {"reader": 1.0}  # the reader's own loss reaches no other network
 
     def state(self) -> dict[str, Any]:
-        """Return plain state, with the one optimiser under `optimizer`."""
+        """Return plain state, with Adam under `optimizer` and Muon, if any, under `muon`."""
         state = super().state()
-        state["optimizer"] = state.pop("optimizers")["editor"]
-        return state
+        return state | {STATES[name]: value for name, value in state.pop("optimizers").items()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Restore `state()`; a state of another version or shape is a `UserError`."""
-        super().load_state({**state, "optimizers": {"editor": state.get("optimizer")}})
+        super().load_state({**state, "optimizers": {name: state.get(key) for name, key in STATES.items()}})
 
     def inference_weights(self) -> dict[str, Tensor]:
         """Return the averaged weights, which `edit` uses; there is one network, so its name is left out."""
@@ -443,14 +447,15 @@ class EGGANW(Warps):
         magnitudes = mean_of_processes(losses.mean_magnitudes(truth))  # of the whole batch
         return {"features": losses.feature_l1(seen, truth, magnitudes), "reader": own}
 
-    def _clip_gradient(self) -> None:
-        nn.utils.clip_grad_norm_(self.editor.parameters(), self.config.clip_norm)
+    def _clip_gradient(self, weights: list[nn.Parameter]) -> None:
+        nn.utils.clip_grad_norm_(weights, self.config.clip_norm)
 
     def _descend(self, loss: Tensor) -> None:
-        (optimizer,) = self.optimizers.values()
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        optimizer.step()
+        for optimizer in self.optimizers.values():
+            optimizer.step()
         self.move_average()
 
 
@@ -473,7 +478,7 @@ def grow(weights: Mapping[str, Tensor], config: WarpConfig, larger: WarpConfig) 
     return grown(weights, config.reduction) if twice else weights
 
 
-PAPER = WarpConfig()
+PAPER = WarpConfig(muon=True)
 CPU = replace(PAPER, image_size=64, reduction=2)
 ENTRY = MethodEntry(
     name="eggan-w",

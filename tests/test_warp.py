@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 SMALL = replace(  # without the reader, so that 40 steps are the pixels' alone
     ENTRY.presets["cpu"],
     **{"channels": (8, 16), "blocks": 1, "detail_channels": 8, "embedding": 8},
-    **{"warm_up_steps": 0, "weight_features": 0.0},
+    **{"warm_up_steps": 0, "weight_features": 0.0, "muon": False},
 )
 
 
@@ -91,8 +91,9 @@ def test_the_first_edit_is_the_source(changes):
     assert torch.equal(method.reconstruct(own), source)
 
 
-def test_training_on_true_edits_brings_edits_nearer_to_them_where_they_change(data):
-    method, terms = trained(data, replace(SMALL, learning_rate=5e-3))
+@pytest.mark.parametrize("changes", [{"learning_rate": 5e-3}, {"learning_rate": 1e-2, "muon": True}])
+def test_training_on_true_edits_brings_edits_nearer_to_them_where_they_change(data, changes):
+    method, terms = trained(data, replace(SMALL, **changes))
     batch = make_batch(data, TrainingConfig(batch_size=16), 9, 0)
     edit = method.edit(ask(batch.image, batch.true_edit_aus))
     weight = losses.change_weight(batch.image, batch.true_edit, 0.3)

@@ -90,8 +90,10 @@ def _set(*assignments: str) -> tuple[str, ...]:
 
 CROWD = ("--split", "crowd", "--seed", "0")
 NO_READER = _set("weight_features=0")
+ADAM = _set("muon=false")
 FOR_PHOTOGRAPHS = (
     *("--preset", "paper"),
+    *ADAM,
     *_set("disturb_after=0", "disturb_share=0.6", "disturbance.bend=0.025", "disturbance.shade=0.4"),
     *_set("weight_changed=1.5", "change_full=0.2", "weight_mixed=0.2", "training.batch_size=16"),
 )
@@ -196,6 +198,7 @@ RECIPES = {
                 folder="part-1",
                 settings=(
                     *("--preset", "cpu"),
+                    *ADAM,
                     *NO_READER,
                     *_set("learning_rate=0.0015", "training.batch_size=128", "training.images=1412864"),
                     *_set("training.decay_from=0.3"),
@@ -215,6 +218,7 @@ RECIPES = {
                 folder="part-2",
                 settings=(
                     *("--preset", "cpu"),
+                    *ADAM,
                     *NO_READER,
                     *_set("learning_rate=0.0004", "warm_up_steps=100", "disturb_after=0"),
                     *_set("training.images=96000", "training.decay_from=0"),
