@@ -87,12 +87,11 @@ def test_a_bootstrap_says_how_far_it_is(capsys, monkeypatch):
     from reports.suite import sections
     from tests.reports.fakes import make_frame
 
-    def slow(group, *_):
-        time.sleep(0.1)
-        return None
+    def slow(*_):
+        time.sleep(0.4)
+        return {"skill": None}
 
-    for name in ("au_interval", "skill_interval", "margin_interval", "column_interval"):
-        monkeypatch.setattr(sections, name, slow)
+    monkeypatch.setattr(sections, "intervals", slow)
     sections.sections_of(make_frame(failed=False), progress.progress_bar)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("bootstrap of the estimates: 0 of 5 steps (0 %)")

@@ -7,11 +7,13 @@ function of weights, so that all resamples are a few matrix products.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
+Key = TypeVar("Key")
 Statistic = Callable[[np.ndarray], np.ndarray]  # weights (R, N) -> (R,) or (R, A)
 Levels = list[tuple[int, np.ndarray]]  # of each factor: how many levels, and which one each cell has, (N,)
 CHUNK = 250  # resamples per matrix product: bounds memory at 250 x N weights
@@ -33,6 +35,11 @@ class Difference(Interval):
     """A paired difference (first - second) with its interval and two-sided bootstrap p-value."""
 
     p_value: np.ndarray
+
+    def part(self, columns: slice) -> "Difference":
+        """Return the difference of some columns of a statistic (A,)."""
+        ends = (self.estimate[columns], self.low[columns], self.high[columns])
+        return Difference(*ends, self.level, self.resamples, self.p_value[columns])
 
 
 def weighted_mean(values: np.ndarray) -> Statistic:
@@ -79,6 +86,11 @@ def mean_over_aus(statistic: Statistic) -> Statistic:
     return averaged
 
 
+def stacked(statistics: Sequence[Statistic]) -> Statistic:
+    """Return the columns of several statistics as one, (R, K), all on the same resamples."""
+    return lambda weights: np.column_stack([statistic(weights) for statistic in statistics])
+
+
 def crossed_weights(
     factors: Mapping[str, np.ndarray], resamples: int, generator: np.random.Generator
 ) -> np.ndarray:
@@ -109,14 +121,25 @@ def _weights(levels: Levels, resamples: int, generator: np.random.Generator) -> 
     """Return the product over the factors of each level's multiplicity, (R, N), in memory by cell."""
     product: np.ndarray | None = None
     for count, codes in levels:
-        drawn = generator.multinomial(count - 1, np.full(count, 1.0 / count), size=resamples)
         # By level first: whole rows are copied, not single numbers
-        multiplicity = drawn.T.astype(np.float64, order="C")[codes]
+        multiplicity = _multiplicities(count, resamples, generator)[codes]
         if product is None:
             product = multiplicity
         else:
             product *= multiplicity  # in place: these arrays are what a bootstrap's time goes into
     return np.asarray(product).T
+
+
+def _multiplicities(count: int, resamples: int, generator: np.random.Generator) -> np.ndarray:
+    """Return how often each of `count` levels is among `count - 1` drawn ones, float64 (count, R).
+
+    They are multinomial; NumPy's own multinomial goes from level to level, which takes ten times as long.
+    """
+    drawn = generator.integers(count, size=(count - 1, resamples))
+    drawn *= resamples
+    drawn += np.arange(resamples)
+    counts = np.bincount(drawn.ravel(), minlength=count * resamples)
+    return counts.reshape(count, resamples).astype(np.float64)
 
 
 def resample(
@@ -140,9 +163,25 @@ def crossed_bootstrap(
     `factors`: such as {"source": (N,), "target": (N,), "seed": (N,)}. Resamples on which the statistic is not
     defined (no cell, no variance) are left out.
     """
-    draws = resample(statistic, factors, generator, resamples)
-    low, high = _percentiles(draws, level)
-    return Interval(_on_all(statistic, factors), low, high, level, resamples)
+    return crossed_bootstraps({"": statistic}, factors, generator, resamples, level)[""]
+
+
+def crossed_bootstraps(
+    statistics: Mapping[Key, Statistic],
+    factors: Mapping[str, np.ndarray],
+    generator: np.random.Generator,
+    resamples: int = 1000,
+    level: float = 0.95,
+) -> dict[Key, Interval]:
+    """Return what `crossed_bootstrap` does of each of several statistics, from the same resamples."""
+    estimates = {name: _on_all(statistic, factors) for name, statistic in statistics.items()}
+    draws = resample(stacked(list(statistics.values())), factors, generator, resamples)
+    ends = np.cumsum([estimate.size for estimate in estimates.values()])[:-1]
+    lows, highs = (np.split(end, ends) for end in _percentiles(draws, level))
+    return {
+        name: Interval(estimate, low.reshape(estimate.shape), high.reshape(estimate.shape), level, resamples)
+        for (name, estimate), low, high in zip(estimates.items(), lows, highs, strict=True)
+    }
 
 
 def paired_difference(
@@ -185,11 +224,16 @@ def _on_all(statistic: Statistic, factors: Mapping[str, np.ndarray]) -> np.ndarr
 
 
 def _percentiles(draws: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-    undefined = np.isnan(draws).all(axis=0)
-    draws, ends = np.where(undefined, 0.0, draws), [(1 - level) / 2, (1 + level) / 2]
-    quantile = np.nanquantile if np.isnan(draws).any() else np.quantile  # the first goes column by column
-    low, high = quantile(draws, ends, axis=0)
-    return np.where(undefined, np.nan, low), np.where(undefined, np.nan, high)
+    """Return the ends of the interval of draws (R,) or (R, K); NaN for what no resample defines."""
+    columns, ends = draws.reshape(len(draws), -1), [(1 - level) / 2, (1 + level) / 2]
+    gaps = np.isnan(columns)
+    found = np.full((2, columns.shape[1]), np.nan)
+    whole, broken = ~gaps.any(axis=0), gaps.any(axis=0) & ~gaps.all(axis=0)
+    found[:, whole] = np.quantile(columns[:, whole], ends, axis=0)
+    if broken.any():  # goes column by column
+        found[:, broken] = np.nanquantile(columns[:, broken], ends, axis=0)
+    low, high = found.reshape(2, *draws.shape[1:])
+    return low, high
 
 
 def _two_sided(draws: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import pandas as pd
 from benchmarks.scoring.pair_columns import read_mask
 from benchmarks.suites.ablated_methods import EGGAN, UNPAIRED, VARIANTS, Ablation
 from eggan.aus import AU_COLUMNS
-from eggan.evaluation.statistics import Difference, Interval, Statistic, holm, mean_over_aus
+from eggan.evaluation.statistics import Difference, Interval, Statistic, holm, mean_over_aus, stacked
 from eggan.progress import progress_bar
 from eggan.randomness import numpy_generator
 from reports.style.metric_catalogue import METRICS, Metric
@@ -138,11 +138,11 @@ def metric_statistic(pairs: pd.DataFrame, metric: Metric) -> Statistic | None:
     return mean_over_aus(au_statistic(pairs, "mse" if metric.key == "au/mse" else "pcc"))
 
 
-def _stacked(pairs: pd.DataFrame, metrics: tuple[Metric, ...]) -> Statistic:
+def _metrics_of(pairs: pd.DataFrame, metrics: tuple[Metric, ...]) -> Statistic:
     """Return the metrics side by side, (R, M), all on the same resamples; NaN for one without values."""
     parts = [metric_statistic(pairs, metric) for metric in metrics]
     undefined: Statistic = lambda weights: np.full(len(weights), np.nan)  # noqa: E731
-    return lambda weights: np.column_stack([(part or undefined)(weights) for part in parts])
+    return stacked([part or undefined for part in parts])
 
 
 def _difference(variant: Group, full: Group, metrics: tuple[Metric, ...]) -> Difference | None:
@@ -152,7 +152,7 @@ def _difference(variant: Group, full: Group, metrics: tuple[Metric, ...]) -> Dif
         return None
     first, second = _read_in_both(first, second)
     generator = numpy_generator("report", "ablation", full.dataset, full.split, variant.method)
-    statistics = [_stacked(pairs, metrics) for pairs in (first, second)]
+    statistics = [_metrics_of(pairs, metrics) for pairs in (first, second)]
     return difference_of(first, second, statistics, generator)[0]
 
 
@@ -187,7 +187,7 @@ def ablation_table(found: Ablations) -> Table:
 
 
 def _full_row(full: Group, metrics: tuple[Metric, ...]) -> TableRow:
-    values = interval(full, _stacked(full.pairs, metrics), "ablation")
+    values = interval(full, _metrics_of(full.pairs, metrics))
     return TableRow(f"{full.title}, all parts (values)", _entries(values, metrics), evidence=full.evidence)
 
 

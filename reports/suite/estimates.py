@@ -1,6 +1,6 @@
 """Estimates with intervals from the pair frame, by the crossed bootstrap over sources, targets and seeds."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
@@ -13,11 +13,13 @@ from benchmarks.scoring.pair_columns import au_matrix, has_reading, read_mask
 from eggan.evaluation.statistics import (
     Difference,
     Interval,
+    Key,
     Statistic,
-    crossed_bootstrap,
+    crossed_bootstraps,
     holm,
     mean_over_aus,
     paired_difference,
+    stacked,
     weighted_mean,
     weighted_mse,
     weighted_pcc,
@@ -33,6 +35,7 @@ THIRD = "landmarks"  # the reading of runs that had a third opinion on AUs
 DIFFERENCE_RESAMPLES = 4000  # the smallest p-value is 2 / 4001: small enough to survive Holm over 17 AUs
 LEVEL = 0.95
 AUMetric = Literal["mse", "pcc"]
+AU_METRICS: tuple[AUMetric, ...] = ("mse", "pcc")
 Item = TypeVar("Item")
 Found = TypeVar("Found")
 
@@ -41,7 +44,7 @@ Found = TypeVar("Found")
 class Group:
     """The finished pairs of one method on one dataset and split, all seeds together, and what is missing.
 
-    `columns` keeps what `column_interval` has found: several tables show the same means.
+    `columns` keeps the means of pair columns: several tables show the same ones.
     """
 
     dataset: str
@@ -121,25 +124,23 @@ def au_statistic(pairs: pd.DataFrame, metric: AUMetric, reading: str = "a") -> S
     return statistic if kept.all() else lambda weights: statistic(weights[:, kept])
 
 
-def interval(
-    group: Group, statistic: Statistic, purpose: str, factors: dict[str, np.ndarray] | None = None
-) -> Interval:
-    """Return a statistic's estimate and interval; the bootstrap is seeded by the names.
+def intervals(
+    group: Group, statistics: Mapping[Key, Statistic], factors: dict[str, np.ndarray] | None = None
+) -> dict[Key, Interval]:
+    """Return the estimate and interval of each of several statistics of a group.
 
-    `factors`: what is resampled, by default the sources, targets and seeds of the group's pairs.
+    `factors`: what is resampled, by default the sources, targets and seeds of the group's pairs. What is
+    drawn of them depends on the dataset and split alone, not on what is estimated: methods that were asked
+    for the same pairs are estimated on the same resamples, whether together or one by one.
     """
-    generator = numpy_generator("report", purpose, group.dataset, group.split, group.method)
-    return crossed_bootstrap(statistic, factors or pair_factors(group.pairs), generator, RESAMPLES, LEVEL)
+    generator = numpy_generator("report", group.dataset, group.split)
+    factors = factors or pair_factors(group.pairs)
+    return crossed_bootstraps(statistics, factors, generator, RESAMPLES, LEVEL)
 
 
-def au_interval(group: Group, metric: AUMetric, reading: str = "a") -> Interval:
-    """Return Table 1's 17 values and their mean, (18,), with intervals."""
-    return interval(group, with_average(au_statistic(group.pairs, metric, reading)), f"{metric}-{reading}")
-
-
-def skill_interval(group: Group) -> Interval:
-    """Return 1 - MSE / MSE of copy-source on the same pairs, of the means over AUs, with its interval."""
-    return interval(group, skill_statistic(group.pairs), "skill")
+def interval(group: Group, statistic: Statistic, factors: dict[str, np.ndarray] | None = None) -> Interval:
+    """Return what `intervals` does of one statistic."""
+    return intervals(group, {"": statistic}, factors)[""]
 
 
 def skill_statistic(pairs: pd.DataFrame) -> Statistic:
@@ -152,34 +153,20 @@ def skill_statistic(pairs: pd.DataFrame) -> Statistic:
 def column_interval(group: Group, column: str, scale: float = 1.0) -> Interval | None:
     """Return the mean of a pair column times `scale` with its interval; None where it was not measured."""
     if (column, scale) not in group.columns:
-        group.columns[column, scale] = _column_interval(group, column, scale)
+        statistic = column_statistic(group.pairs, column, scale)
+        group.columns[column, scale] = statistic and interval(group, statistic)
     return group.columns[column, scale]
-
-
-def _column_interval(group: Group, column: str, scale: float) -> Interval | None:
-    values = _column_values(group.pairs, column)
-    if values is None:
-        return None
-    if (values == values[0]).all():  # whatever is drawn of them has this mean
-        mean = np.asarray(scale * values[0])
-        return Interval(mean, mean, mean, LEVEL, RESAMPLES)
-    return interval(group, weighted_mean(scale * values), column)
 
 
 def column_statistic(pairs: pd.DataFrame, column: str, scale: float = 1.0) -> Statistic | None:
     """Return the statistic "mean of a pair column times `scale`", (R,); None where it was not measured."""
-    values = _column_values(pairs, column)
-    return None if values is None else weighted_mean(scale * values)
-
-
-def _column_values(pairs: pd.DataFrame, column: str) -> np.ndarray | None:
-    """Return a pair column as float64, (N,), None where it holds no number."""
     values = pd.to_numeric(pairs.get(column, pd.Series(dtype=float)), errors="coerce").to_numpy(np.float64)
-    return None if np.isnan(values).all() else values
+    return None if np.isnan(values).all() else weighted_mean(scale * values)
 
 
-def margin_interval(group: Group, passthrough: Group) -> Interval | None:
-    """Return how far a method is above every mix of copy-source and target passthrough, with its interval.
+def margin_statistic(group: Group, passthrough: Group) -> Statistic | None:
+    """Return the statistic "how far a method is above every mix of copy-source and target passthrough", (R,);
+    None where passthrough has no scores on the method's pairs.
 
     A coin that returns the source or the reference image moves on a straight line in the plane of Table 1's
     mean MSE and Table 2's accuracy. Expression gained (0 copy, 1 passthrough) plus identity kept (1 copy, 0
@@ -199,7 +186,7 @@ def margin_interval(group: Group, passthrough: Group) -> Interval | None:
         gained = (start - error(weights)) / (start - passed(weights))
         return gained + (kept(weights) - floor) / (1 - floor) - 1
 
-    return interval(group, margin, "margin")
+    return margin
 
 
 @dataclass(frozen=True)
@@ -212,8 +199,8 @@ class Comparison:
     seeds: int
 
 
-def compare(other: Group, ours: Group, metric: AUMetric) -> Comparison | None:
-    """Return `other` - `ours` on their common pairs; None where they have none.
+def compare(other: Group, ours: Group) -> dict[AUMetric, Comparison]:
+    """Return `other` - `ours` on their common pairs by each metric; nothing where they have none.
 
     Seeds are matched by number; a side with one seed (a reference) is compared with every seed of the other.
     """
@@ -221,12 +208,19 @@ def compare(other: Group, ours: Group, metric: AUMetric) -> Comparison | None:
     both = read_mask(first) & read_mask(second)
     first, second = first[both], second[both]
     if not len(first):
-        return None
-    statistics = [with_average(au_statistic(pairs, metric)) for pairs in (first, second)]
-    generator = numpy_generator("report", "difference", metric, ours.dataset, ours.split, other.method)
+        return {}
+    statistics = [
+        stacked([with_average(au_statistic(pairs, metric)) for metric in AU_METRICS])
+        for pairs in (first, second)
+    ]
+    generator = numpy_generator("report", "difference", ours.dataset, ours.split)
     difference, factors = difference_of(first, second, statistics, generator)
     seeds = len(np.unique(factors["seed"]))
-    return Comparison(difference, holm(difference.p_value[:17]), len(first) // seeds, seeds)
+    found = (difference.part(slice(18 * place, 18 * (place + 1))) for place in range(len(AU_METRICS)))
+    return {
+        metric: Comparison(own, holm(own.p_value[:17]), len(first) // seeds, seeds)
+        for metric, own in zip(AU_METRICS, found, strict=True)
+    }
 
 
 def difference_of(

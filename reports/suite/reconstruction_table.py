@@ -78,4 +78,4 @@ def _interval(group: Group, sources: pd.DataFrame, metric: Metric) -> Interval |
         return None
     factors = {"source": known["source_identity"].to_numpy(), "seed": known["seed"].to_numpy()}
     values = metric.scale * known[metric.column].to_numpy(np.float64)
-    return interval(group, weighted_mean(values), metric.key, factors)
+    return interval(group, weighted_mean(values), factors)

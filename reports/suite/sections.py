@@ -3,17 +3,20 @@
 from dataclasses import dataclass, field
 
 from benchmarks.scoring.pair_columns import read_mask
-from eggan.evaluation.statistics import Interval
+from eggan.evaluation.statistics import Interval, Statistic
 from reports.style.metric_catalogue import METRICS
 from reports.suite.estimates import (
+    AU_METRICS,
     Group,
-    au_interval,
-    column_interval,
+    au_statistic,
+    column_statistic,
     groups_of,
-    margin_interval,
+    intervals,
+    margin_statistic,
     side_by_side,
-    skill_interval,
+    skill_statistic,
     trivial,
+    with_average,
 )
 from reports.suite.frame import Frame, Progress
 from reports.suite.instrument_names import Readers, readers_of
@@ -73,11 +76,11 @@ def sections_of(frame: Frame, progress: Progress) -> list[Section]:
     every = [(section, group) for section in sections for group in section.groups if len(group.pairs)]
     found_estimates = side_by_side(lambda item: _estimates(*item), every)
     steps = progress(zip(every, found_estimates, strict=True), len(every), "bootstrap of the estimates")
-    for (section, group), (intervals, skill, margin) in steps:
-        section.intervals.update({(group.method, name): found for name, found in intervals.items()})
-        section.skills[group.method] = skill
-        if margin is not None:
-            section.margins[group.method] = margin
+    for (section, group), found in steps:
+        section.skills[group.method] = found.pop("skill")
+        if "margin" in found:
+            section.margins[group.method] = found.pop("margin")
+        section.intervals.update({(group.method, name): own for name, own in found.items()})
     return sections
 
 
@@ -92,14 +95,19 @@ def _empty(frame: Frame, dataset: str, split: str) -> Section:
     return Section(dataset, split, groups_of(frame, dataset, split), {}, {}, {}, readers, frame.names)
 
 
-def _estimates(section: Section, group: Group) -> tuple[dict[str, Interval], Interval, Interval | None]:
-    """Return a group's AU intervals, its skill and its margin; the means of its pair columns it keeps."""
-    intervals = {"mse": au_interval(group, "mse"), "pcc": au_interval(group, "pcc")}
-    if read_mask(group.pairs, "b").any():
-        intervals |= {"mse-b": au_interval(group, "mse", "b"), "pcc-b": au_interval(group, "pcc", "b")}
+def _estimates(section: Section, group: Group) -> dict[str, Interval]:
+    """Return a group's AU intervals, its `skill` and its `margin`; the means of its pair columns it keeps."""
+    named: dict[str, Statistic | None] = {"skill": skill_statistic(group.pairs)}
+    for reading, suffix in (("a", ""), ("b", "-b")):
+        if reading == "a" or read_mask(group.pairs, reading).any():
+            for metric in AU_METRICS:
+                named[metric + suffix] = with_average(au_statistic(group.pairs, metric, reading))
     _, passthrough = trivial(section.groups)
-    judged = method_kind(group.method) == "method" and group.method not in ABLATIONS
-    margin = margin_interval(group, passthrough) if judged and passthrough is not None else None
-    for column, scale in {(m.pair_column, m.scale) for m in METRICS.values() if m.pair_column}:
-        column_interval(group, column, scale)  # the group keeps it
-    return intervals, skill_interval(group), margin
+    if passthrough is not None and method_kind(group.method) == "method" and group.method not in ABLATIONS:
+        named["margin"] = margin_statistic(group, passthrough)
+    pair_columns = {(m.pair_column, m.scale) for m in METRICS.values() if m.pair_column}
+    columns = {column: column_statistic(group.pairs, *column) for column in pair_columns}
+    wanted = {key: statistic for key, statistic in (named | columns).items() if statistic}
+    found = intervals(group, wanted)
+    group.columns.update({column: found.get(column) for column in columns})
+    return {name: found[name] for name in named if name in found}

@@ -338,7 +338,7 @@ def _interval_of(section: Section, group: Group, metric: Metric) -> Interval | N
     if metric.key == "au/skill":
         return section.skills.get(group.method)
     if metric.key == UNREAD:
-        return interval(group, weighted_mean(100.0 * ~read_mask(group.pairs)), metric.key)
+        return interval(group, weighted_mean(100.0 * ~read_mask(group.pairs)))
     if metric.pair_column:
         return column_interval(group, metric.pair_column, metric.scale)
     reading, _, name = metric.key.partition("/")
@@ -353,12 +353,10 @@ def differences(section: Section, progress: Progress = progress_bar) -> Table | 
     others = [g for g in section.groups if g.method != OUR_METHOD and len(g.pairs)]
     if ours is None or not len(ours.pairs) or not others:
         return None
-    compared = [(metric, other) for metric in AU_HEADINGS for other in others]
-    comparisons = side_by_side(lambda item: compare(item[1], ours, item[0]), compared)
-    steps = progress(comparisons, len(compared), f"paired differences on {section.key}")
-    found = {(metric, other.method): c for (metric, other), c in zip(compared, steps, strict=True)}
+    comparisons = side_by_side(lambda other: compare(other, ours), others)
+    found = list(progress(comparisons, len(others), f"paired differences on {section.key}"))
     rows = [
-        TableRow(label, tuple(_difference_entry(found[metric, g.method], i) for g in others), group=heading)
+        TableRow(label, tuple(_difference_entry(own.get(metric), i) for own in found), group=heading)
         for metric, heading in AU_HEADINGS.items()
         for i, label in enumerate(AU_LABELS)
     ]

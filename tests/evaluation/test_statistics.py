@@ -52,6 +52,17 @@ def test_one_factor_bootstrap_has_the_standard_error_of_the_mean():
     assert draws.std() == pytest.approx(values.std(ddof=1) / np.sqrt(12), rel=0.03)
 
 
+@pytest.mark.parametrize("levels", [2, 9, 60])
+def test_how_often_levels_are_drawn_is_multinomial(levels):
+    """Drawn n - 1 times of n: mean (n - 1) / n, variance × (1 - 1 / n), covariance × (-1 / n)."""
+    counts = statistics.crossed_weights({"level": np.arange(levels)}, 40_000, np.random.default_rng(4))
+    assert (counts.sum(axis=1) == levels - 1).all()
+    mean = (levels - 1) / levels
+    assert counts.mean(axis=0) == pytest.approx(np.full(levels, mean), abs=0.03)
+    covariance = mean * (np.eye(levels) - 1 / levels)
+    assert np.cov(counts.T) == pytest.approx(covariance, abs=0.04)
+
+
 def test_weights_are_products_of_level_multiplicities():
     factors = {"source": np.array(["x", "x", "y", "y"]), "seed": np.array([0, 1, 0, 1]), "only": np.zeros(4)}
     weights = statistics.crossed_weights(factors, 500, np.random.default_rng(0))
@@ -128,6 +139,43 @@ def test_same_generator_same_interval():
     assert first.low != other.low
 
 
+def test_statistics_are_estimated_together_as_they_are_alone():
+    values, factors = crossed_sample(np.random.default_rng(5))
+    columns = np.column_stack([values, np.where(np.arange(len(values)) % 7, values**2, np.nan)])
+    never = np.full((len(values), 2), np.nan)
+    wanted = {
+        name: statistics.weighted_mean(v) for name, v in (("one", values), ("two", columns), (3, never))
+    }
+    together = statistics.crossed_bootstraps(wanted, factors, np.random.default_rng(1), 300)
+    assert list(together) == list(wanted)
+    for name, statistic in wanted.items():
+        alone = statistics.crossed_bootstrap(statistic, factors, np.random.default_rng(1), 300)
+        for end in ("estimate", "low", "high"):
+            shape = getattr(alone, end).shape
+            assert (
+                getattr(together[name], end).shape == shape == statistic(np.ones((1, len(values))))[0].shape
+            )
+            assert np.array_equal(getattr(together[name], end), getattr(alone, end), equal_nan=True)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_intervals_of_a_mean_are_those_of_its_standard_error(seed):
+    """Analytic: by factor, the variance of its levels; so many of them that quantiles are normal."""
+    generator = np.random.default_rng(seed)
+    sources, targets = 40, 50
+    source, target = (part.ravel() for part in np.indices((sources, targets)))
+    by_source, by_target = generator.normal(size=sources), generator.normal(size=targets)
+    interval = statistics.crossed_bootstrap(
+        statistics.weighted_mean(by_source[source] + by_target[target]),
+        {"source": source, "target": target},
+        generator,
+        8000,
+    )
+    error = np.sqrt(by_source.var(ddof=1) / sources + by_target.var(ddof=1) / targets)
+    assert float(interval.high - interval.estimate) == pytest.approx(1.96 * error, rel=0.08)
+    assert float(interval.estimate - interval.low) == pytest.approx(1.96 * error, rel=0.08)
+
+
 def test_holm_by_hand():
     # sorted 0.01, 0.02, 0.03, 0.5 times 4, 3, 2, 1, then made monotone
     adjusted = statistics.holm(np.array([0.03, 0.01, 0.5, 0.02]))
@@ -183,11 +231,10 @@ def test_a_bootstrap_gives_the_digits_of_its_definition(missing):
     for _ in range(500 // statistics.CHUNK):
         drawn = {}
         for name, labels in factors.items():
-            levels = np.unique(labels)
-            counts = keyed.multinomial(
-                len(levels) - 1, [1 / len(levels)] * len(levels), size=statistics.CHUNK
-            )
-            drawn[name] = counts[:, labels]
+            levels = len(np.unique(labels))
+            draws_of_resample = keyed.integers(levels, size=(levels - 1, statistics.CHUNK)).T
+            counts = [np.bincount(one, minlength=levels) for one in draws_of_resample]
+            drawn[name] = np.array(counts)[:, labels]
         weights = drawn["source"] * drawn["target"] * drawn["seed"]
         present = ~np.isnan(values)
         draws.append((weights @ np.where(present, values, 0)) / (weights @ present))
