@@ -1,11 +1,15 @@
-"""The font of figures: DejaVu Sans without what no figure needs, since every PDF reads a whole font anew.
+"""The font of figures: DejaVu Sans without what no figure needs, so small that every PDF holds all of it.
 
-Letters, digits and signs look the same, to the dot; a figure with other signs has the whole font beside it.
+To look for what one figure needs of a font takes longer than all else about its PDF. Letters, digits and
+signs look the same, to the dot; a figure with other signs has a part of the whole font beside it.
 """
 
 import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import matplotlib as mpl
 from matplotlib import font_manager
@@ -15,15 +19,54 @@ from eggan.files import hash_files, write_atomically
 DIGITS = 16  # of the hashes in the name of a file
 WHOLE, LEAN = "DejaVu Sans", "DejaVu Sans Lean"
 # Latin with its accents, Greek, punctuation, arrows, signs of mathematics
-SIGNS = (*range(0x20, 0x250), *range(0x370, 0x400), *range(0x2010, 0x2070), *range(0x2190, 0x2270))
+SIGNS = (
+    *(*range(0x20, 0x180), *range(0x391, 0x3CA), *range(0x2010, 0x203B), *range(0x2190, 0x2194)),
+    *map(ord, "−∈∉∞≈≠≤≥"),
+)
 FAMILY, FULL_NAME, POSTSCRIPT, TYPOGRAPHIC = 1, 4, 6, 16  # names in a font's table of names
 
 
 @cache
 def families() -> list[str]:
     """Return the families of figures, the first where it has a sign."""
-    font_manager.fontManager.addfont(_lean(Path(mpl.get_data_path(), "fonts/ttf/DejaVuSans.ttf")))
+    font_manager.fontManager.addfont(_lean_font())
     return [LEAN, WHOLE]
+
+
+@contextmanager
+def held_whole() -> Iterator[None]:
+    """Write PDFs inside the block with all of the lean font in them, and what they need of other fonts."""
+    from matplotlib.backends import _backend_pdf_ps
+
+    part_of = _backend_pdf_ps.get_glyphs_subset
+
+    def whole_or_part(path: Any, glyphs: Iterable[int]) -> AbstractContextManager[Any]:
+        if Path(path) != _lean_font():
+            return part_of(path, glyphs)
+        same = {glyph: glyph for glyph in glyphs}
+        return nullcontext(_backend_pdf_ps.SubsetResults(_FontFile(_lean_font()), same))
+
+    _backend_pdf_ps.get_glyphs_subset = whole_or_part
+    try:
+        yield
+    finally:
+        _backend_pdf_ps.get_glyphs_subset = part_of
+
+
+class _FontFile:
+    """What matplotlib takes for a part of a font: a file as it is."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def save(self, file: BinaryIO, **_: Any) -> None:
+        """Write the font."""
+        file.write(self.path.read_bytes())
+
+
+@cache
+def _lean_font() -> Path:
+    return _lean(Path(mpl.get_data_path(), "fonts/ttf/DejaVuSans.ttf"))
 
 
 def _lean(whole: Path) -> Path:
@@ -47,9 +90,8 @@ def _lean(whole: Path) -> Path:
 def _write_lean(whole: Path, path: Path) -> None:
     from fontTools import subset
 
-    options = subset.Options(
-        layout_features=["*"], drop_tables=[*subset.Options().drop_tables, "FFTM"], name_IDs=["*"]
-    )
+    dropped = [*subset.Options().drop_tables, "FFTM"]
+    options = subset.Options(layout_features=["*"], drop_tables=dropped, name_IDs=["*"])
     with subset.load_font(str(whole), options) as font:
         subsetter = subset.Subsetter(options)
         subsetter.populate(unicodes=SIGNS)

@@ -10,6 +10,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.backends import _backend_pdf_ps
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
@@ -54,14 +55,19 @@ def test_both_files_show_one_layout_that_was_made_once(tmp_path, monkeypatch):
 
 def test_a_file_shows_what_its_engine_would_have_shown(tmp_path):
     with style():
-        labelled().savefig(tmp_path / "plain.png", dpi=figure_style.DPI, **figure_style.FORMATS["png"])
+        labelled().savefig(tmp_path / "plain.png", dpi=figure_style.DPI)
     save(Picture("own", "title", "caption", labelled()), tmp_path)
-    assert (tmp_path / "own.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
+    own, plain = (Image.open(tmp_path / f"{name}.png") for name in ("own", "plain"))
+    np.testing.assert_array_equal(np.asarray(own), np.asarray(plain.convert("RGB")))
+    assert (own.mode, own.info["dpi"]) == ("RGB", plain.info["dpi"])
 
 
-def test_text_in_a_pdf_keeps_its_font(tmp_path):
+def test_text_in_a_pdf_keeps_its_font_which_is_there_as_it_is(tmp_path):
+    theirs = _backend_pdf_ps.get_glyphs_subset
     save(Picture("key", "title", "caption", labelled()), tmp_path)
     assert re.search(rb"/FontFile2 ", (tmp_path / "key.pdf").read_bytes())
+    assert figure_font._lean_font().read_bytes() in unpacked_streams(tmp_path / "key.pdf")
+    assert _backend_pdf_ps.get_glyphs_subset is theirs
 
 
 def test_the_lean_font_draws_what_the_whole_one_does(tmp_path, monkeypatch):
