@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import matplotlib as mpl
 from matplotlib import font_manager
+from matplotlib.ft2font import LoadFlags
 
 from eggan.files import hash_files, write_atomically
 
@@ -23,6 +24,7 @@ SIGNS = (
     *(*range(0x20, 0x180), *range(0x391, 0x3CA), *range(0x2010, 0x203B), *range(0x2190, 0x2194)),
     *map(ord, "−∈∉∞≈≠≤≥"),
 )
+_LEAN_SIGNS = frozenset(SIGNS)
 FAMILY, FULL_NAME, POSTSCRIPT, TYPOGRAPHIC = 1, 4, 6, 16  # names in a font's table of names
 
 
@@ -31,6 +33,19 @@ def families() -> list[str]:
     """Return the families of figures, the first where it has a sign."""
     font_manager.fontManager.addfont(_lean_font())
     return [LEAN, WHOLE]
+
+
+def families_for(text: str) -> list[str]:
+    """Return the families that have the signs of a text: to look for one is faster than for two."""
+    return families() if set(map(ord, text)) - _LEAN_SIGNS else families()[:1]
+
+
+def text_width(text: str, size: float) -> float:
+    """Return how wide a text of `size` points is, in inches."""
+    font = font_manager.get_font([font_manager.findfont(family) for family in families_for(text)])
+    font.set_size(size, 72)
+    font.set_text(text, 0.0, flags=LoadFlags.NO_HINTING)
+    return float(font.get_width_height()[0]) / 64 / 72
 
 
 @contextmanager

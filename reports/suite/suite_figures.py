@@ -1,20 +1,18 @@
 """Figures: frame -> matplotlib figure."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import matplotlib as mpl
-import matplotlib.image
-import matplotlib.lines
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from eggan.aus import AU_COUNT, AU_NUMBERS, EXPRESSIONS
-from reports.style.figure_style import FAINT, INK, Picture, legend_columns, literal, style
+from eggan.evaluation.statistics import Interval
+from reports.style.au_matrices import matrices
+from reports.style.figure_style import FAINT, INK, Picture, legend_columns, style
 from reports.style.image_rows import ImageRow, image_rows
 from reports.style.line_panels import Line, Panel, line_panels
+from reports.style.ranges import ROOM, Range
+from reports.style.sheet import LEGEND_LINE, Sheet
 from reports.suite.estimates import AUMetric
 from reports.suite.frame import Frame
 from reports.suite.method_names import ABLATIONS, ORACLE, MethodNames, method_kind, method_rank
@@ -23,7 +21,8 @@ from reports.suite.sections import Section
 ROWS = 8  # of images in one figure, about
 PANELS_ACROSS = 5
 CLOCKS = ("train/images_seen", "train/seconds")  # logged beside the terms; what they come to is in the costs
-LEGEND_LINE = 0.3  # height of a line of a legend, in inches
+BAR_PLACES = np.append(np.arange(AU_COUNT, dtype=float), AU_COUNT + 0.6)  # the mean stands apart
+CAP = 0.012  # half the width of a whisker's end, in inches
 SAME_FACES = "Faces and targets are the protocol's, the same for every method; lowest finished seed."
 Showcase = Mapping[str, np.ndarray]
 
@@ -123,44 +122,74 @@ def interpolation_strips(cases: Mapping[str, Showcase], dataset: str, names: Met
 def bars(section: Section, metric: AUMetric) -> Picture:
     """Return per-AU bars with bootstrap intervals, one colour per method, means at the right."""
     methods = [g.method for g in section.groups if (g.method, metric) in section.intervals]
+    shown = [section.intervals[method, metric] for method in methods]
     arrow = "lower is better" if metric == "mse" else "higher is better"
-    places = np.append(np.arange(AU_COUNT, dtype=float), AU_COUNT + 0.6)
-    width = 0.82 / max(1, len(methods))
     with style():
-        figure = Figure(figsize=(9.4, 2.9), layout="constrained")
-        axes = figure.add_subplot()
-        for index, method in enumerate(methods):
+        sheet = Sheet(9.4, 2.9)
+        top = _legend(sheet, methods, section.names) - 0.05
+        x = Range(-0.6, AU_COUNT + 1.2, 0.52, sheet.width - 0.05)
+        y = _bar_heights(shown, 0.24, top)
+        _bar_ticks(sheet, x, y)
+        width = 0.82 / max(1, len(methods))
+        for index, (method, found) in enumerate(zip(methods, shown, strict=True)):
             offset = (index - (len(methods) - 1) / 2) * width
-            _bar_series(axes, places + offset, width, section, method, metric)
-        axes.set_xticks(places, [f"AU{n}" for n in AU_NUMBERS] + ["Mean"])
-        axes.set_xlim(-0.6, AU_COUNT + 1.2)
-        axes.axvline(AU_COUNT - 0.2, color=FAINT, linewidth=0.8)
-        axes.axhline(0, color=INK, linewidth=0.8)
-        axes.set_ylabel(f"{metric.upper()} ({arrow})")
-        axes.grid(axis="y", color=FAINT, linewidth=0.5, alpha=0.6)
-        axes.set_axisbelow(True)
-        columns = legend_columns(len(methods), 8)
-        figure.legend(loc="outside upper center", ncols=columns, handlelength=1.0, columnspacing=1.4)
-    means = [section.intervals[method, metric].estimate[:AU_COUNT] for method in methods]
-    absent = [section.names.title(m) for m, own in zip(methods, means, strict=True) if np.isnan(own).all()]
+            _bar_series(sheet, x, y, found, section.names.colour(method), offset, width * 0.92)
+        sheet.write(0.16, (y.start + y.end) / 2, f"{metric.upper()} ({arrow})", align=0.5, upwards=True)
+    absent = [section.names.title(m) for m, own in zip(methods, shown, strict=True) if _undefined(own)]
     caption = (
         f"{section.readers.first}. Whiskers: 95 % crossed bootstrap over source identities × targets × seeds."
         + (f" Without variation in the edits there is no PCC: {', '.join(absent)}." if absent else "")
     )
     title = f"{metric.upper()} per AU ({section.dataset}, {section.split})"
-    return Picture(f"{metric}-per-au-{section.key}", title, caption, figure)
+    return Picture(f"{metric}-per-au-{section.key}", title, caption, sheet.figure)
+
+
+def _undefined(found: Interval) -> bool:
+    return bool(np.isnan(found.estimate[:AU_COUNT]).all())
+
+
+def _legend(sheet: Sheet, methods: Sequence[str], names: MethodNames) -> float:
+    columns = legend_columns(len(methods), 8)
+    return sheet.legend([(names.short(method), names.colour(method)) for method in methods], columns)
+
+
+def _bar_heights(shown: Sequence[Interval], bottom: float, top: float) -> Range:
+    """Return the range of bars that stand on 0, with their whiskers."""
+    values = np.concatenate([np.zeros(1), *(end for f in shown for end in (f.estimate, f.low, f.high))])
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    room = ROOM * (high - low) or ROOM
+    return Range(low - room * (low < 0), high + room, bottom, top)
+
+
+def _bar_ticks(sheet: Sheet, x: Range, y: Range) -> None:
+    labels = [*(f"AU{n}" for n in AU_NUMBERS), "Mean"]
+    for place, label in zip(x.inches(BAR_PLACES), labels, strict=True):
+        sheet.write(float(place), y.start - 0.07, label, align=0.5, height="top")
+    thin = []
+    for place, label in y.ticks(7):
+        thin.append(np.array([[x.start, place], [x.end, place]]))
+        sheet.write(x.start - 0.06, place, label, align=1.0, height="middle")
+    sheet.lines(thin, FAINT, 0.5, 0.6)
+    (before_mean,), (zero,) = x.inches(np.array([AU_COUNT - 0.2])), y.inches(np.zeros(1))
+    sheet.lines([np.array([[before_mean, y.start], [before_mean, y.end]])], FAINT, 0.8)
+    sheet.frame(x.start, y.start, x.end, y.end)
+    sheet.lines([np.array([[x.start, zero], [x.end, zero]])], INK, 0.8)
 
 
 def _bar_series(
-    axes: Axes, places: np.ndarray, width: float, section: Section, method: str, metric: AUMetric
+    sheet: Sheet, x: Range, y: Range, found: Interval, colour: str, offset: float, width: float
 ) -> None:
-    found, names = section.intervals[method, metric], section.names
-    label, colour = literal(names.short(method)), names.colour(method)
-    axes.bar(places, found.estimate, width * 0.92, color=colour, label=label)
-    ends = np.stack([found.estimate - found.low, found.high - found.estimate])
-    whiskers = np.nan_to_num(np.clip(ends, 0, None))
-    thin: dict[str, Any] = {"elinewidth": 0.6, "capsize": 0.9, "capthick": 0.6}
-    axes.errorbar(places, found.estimate, yerr=whiskers, fmt="none", ecolor=INK, **thin)
+    left, middle, right = (x.inches(BAR_PLACES + offset + share * width) for share in (-0.5, 0, 0.5))
+    ends = (np.zeros(len(BAR_PLACES)), found.estimate, found.low, found.high)
+    zero, top, low, high = map(y.inches, ends)
+    sheet.boxes(left, zero, right, top, colour)
+    whiskers = [np.array([[at, start], [at, end]]) for at, start, end in zip(middle, low, high, strict=True)]
+    caps = [
+        np.array([[at - CAP, end], [at + CAP, end]])
+        for reached in (low, high)
+        for at, end in zip(middle, reached, strict=True)
+    ]
+    sheet.lines(whiskers + caps, INK, 0.6)
 
 
 def response_matrices(frame: Frame, section: Section) -> Picture | None:
@@ -174,15 +203,8 @@ def response_matrices(frame: Frame, section: Section) -> Picture | None:
     if not methods:
         return None
     tables = [_matrix(probed[probed["method"] == method]) for method in methods]
-    limit = max(0.5, float(np.nanmax(np.abs(np.stack(tables)))))
     with style():
-        figure, grid = _panels(len(methods), (3.3, 3.5), (0.9, 0))
-        for axes, method, table in zip(grid.ravel(), methods, tables, strict=False):
-            drawn = _heat(axes, table, limit)
-            axes.set_title(literal(frame.names.short(method)), fontsize=9)
-        for axes in grid[:, 0]:
-            axes.set_ylabel("AU set from 0 to 4")
-        figure.colorbar(drawn, ax=list(grid.ravel()), shrink=0.8, label="change of the reading")
+        figure = matrices([frame.names.short(method) for method in methods], tables)
     caption = (
         "Each row sets one AU from 0 to 4 on neutral faces; each column is the mean change of the reading of "
         f"one AU by {section.readers.a}. A clean method is a diagonal near 4; whatever is off the diagonal "
@@ -192,30 +214,9 @@ def response_matrices(frame: Frame, section: Section) -> Picture | None:
     return Picture(f"response-{section.key}", title, caption, figure)
 
 
-def _panels(count: int, panel: tuple[float, float], margin: tuple[float, float]) -> tuple[Figure, np.ndarray]:
-    """Return a figure with a grid of axes of `panel` inches each, (rows, columns), the last ones blank."""
-    across = min(PANELS_ACROSS, count)
-    down = -(-count // across)
-    size = (panel[0] * across + margin[0], panel[1] * down + margin[1])
-    figure = Figure(figsize=size, layout="constrained")
-    grid = figure.subplots(down, across, squeeze=False)
-    for axes in grid.ravel()[count:]:
-        axes.set_axis_off()
-    return figure, grid
-
-
 def _matrix(rows: pd.DataFrame) -> np.ndarray:
     table = rows.pivot_table(index="probed_au", columns="read_au", values="change", aggfunc="mean")
     return table.reindex(index=list(AU_NUMBERS), columns=list(AU_NUMBERS)).to_numpy(dtype=np.float64)
-
-
-def _heat(axes: Axes, table: np.ndarray, limit: float) -> mpl.image.AxesImage:
-    drawn = axes.imshow(table, cmap="RdBu_r", vmin=-limit, vmax=limit)
-    axes.set_xticks(range(AU_COUNT), list(map(str, AU_NUMBERS)), fontsize=6)
-    axes.set_yticks(range(AU_COUNT), list(map(str, AU_NUMBERS)), fontsize=6)
-    axes.set_xlabel("AU read")
-    axes.tick_params(length=0)
-    return drawn
 
 
 def curves(frame: Frame, dataset: str) -> Picture | None:
@@ -230,14 +231,10 @@ def curves(frame: Frame, dataset: str) -> Picture | None:
     columns = legend_columns(len(methods), 8)
     panels = [_panel(term, logged[logged["metric"] == term], frame.names) for term in terms]
     with style():
-        figure = line_panels(panels, PANELS_ACROSS, LEGEND_LINE * -(-len(methods) // columns))
-        handles = [
-            mpl.lines.Line2D([], [], color=frame.names.colour(m), label=literal(frame.names.short(m)))
-            for m in methods
-        ]
-        figure.legend(handles=handles, loc="upper center", ncols=columns, handlelength=1.4)
+        sheet = line_panels(panels, PANELS_ACROSS, LEGEND_LINE * (-(-len(methods) // columns) + 0.6))
+        _legend(sheet, methods, frame.names)
     caption = "Logged training terms against the step; one line per seed."
-    return Picture(f"training-{dataset}", f"Training ({dataset})", caption, figure)
+    return Picture(f"training-{dataset}", f"Training ({dataset})", caption, sheet.figure)
 
 
 def _panel(term: str, rows: pd.DataFrame, names: MethodNames) -> Panel:

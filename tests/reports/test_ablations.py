@@ -9,13 +9,13 @@ import pytest
 from eggan.aus import AU_COLUMNS
 from eggan.evaluation.statistics import holm
 from reports.style import table_writers
-from reports.style.image_rows import Tiles
 from reports.suite import ablation_tables, estimates, suite_figures, suite_findings
 from reports.suite.ablation_figures import ablation_grids
 from reports.suite.claims import CLAIMS, claim_findings
 from reports.suite.method_names import ABLATIONS, method_kind, method_rank, method_title
 from reports.suite.sections import sections_of
 from reports.suite.suite_report import build, section_tables
+from tests.reports.drawn import images, texts
 from tests.reports.fakes import make_frame, run, showcase
 from tests.reports.test_tables import quiet
 
@@ -275,27 +275,26 @@ def test_a_suite_without_ablations_has_no_ablation_table_or_figure():
 
 def test_fig_4_shows_the_same_face_source_truth_eggan_and_each_finished_variant(frame):
     (picture,) = ablation_grids(frame)
-    images = [image for tiles in picture.figure.findobj(Tiles) for _, _, image in tiles.images]
+    shown, written = images(picture.figure), texts(picture.figure)
     columns = ["source", "true edit", "EGGAN", "E_wtP", "E_wtI", "E_wtS", "no D_z", "no D_img"]
-    texts = [text.get_text() for text in picture.figure.texts]
-    assert [text for text in texts if text in columns] == columns
-    assert [text for text in texts if text not in columns] == [
+    assert [text for text in written if text in columns] == columns
+    assert [text for text in written if text not in columns] == [
         "angry",
         "contemptuous",
         "disgusted",
         "fearful",
     ]
-    assert len(images) == 4 * len(columns)
+    assert len(shown) == 4 * len(columns)
     eggan, wtp = showcase("eggan"), showcase("eggan-wtp")
-    np.testing.assert_array_equal(images[0], eggan["source"][0])
-    np.testing.assert_array_equal(images[1], eggan["truth"][0, 1])
-    np.testing.assert_array_equal(images[3], wtp["edits"][0, 1])
+    np.testing.assert_array_equal(shown[0], eggan["source"][0])
+    np.testing.assert_array_equal(shown[1], eggan["truth"][0, 1])
+    np.testing.assert_array_equal(shown[3], wtp["edits"][0, 1])
     assert "no D_z: no latent adversary" in picture.caption
 
 
 def test_fig_2_leaves_the_variants_to_fig_4(frame):
     (grid, *_) = suite_figures.pictures(frame, [])
-    assert not {method_title(name) for name in ABLATIONS} & {t.get_text() for t in grid.figure.texts}
+    assert not {method_title(name) for name in ABLATIONS} & set(texts(grid.figure))
 
 
 # EGGAN-W, some of its variants and the row without true edits.
@@ -352,7 +351,7 @@ def test_of_eggan_ws_parts_the_paper_is_not_quoted(frame_w):
 def test_the_grid_of_eggan_w_shows_it_and_what_it_lacks(frame_w):
     (picture,) = ablation_grids(frame_w)
     columns = ["source", "true edit", "EGGAN-W", "no true edits", "no flow", "undisturbed"]
-    assert [t.get_text() for t in picture.figure.texts if t.get_text() in columns] == columns
+    assert [text for text in texts(picture.figure) if text in columns] == columns
     assert picture.title == "EGGAN-W without each part (synfacs-twin-64)"
     assert "no flow: paints, moves nothing" in picture.caption
 

@@ -21,6 +21,7 @@ from reports.suite.method_names import METHOD_TITLES, PALETTE, SPARE_COLOURS, na
 from reports.suite.sections import sections_of
 from reports.suite.suite_figures import bars, curves, pictures
 from tests.benchmarks.fakes import fake_entry, make_bench, tiny_suite
+from tests.reports.drawn import fillings, lines, texts
 from tests.reports.fakes import make_frame
 from tests.reports.test_tables import quiet
 
@@ -131,20 +132,18 @@ def added_frame():
 def test_each_figure_gives_an_added_method_the_same_colour_and_no_two_share_one():
     frame = added_frame()
     (section,) = sections_of(frame, quiet)
-    drawn = {
-        container.get_label(): matplotlib.colors.to_hex(container.patches[0].get_facecolor()).upper()
-        for container in bars(section, "mse").figure.axes[0].containers
-        if hasattr(container, "patches")
-    }
+    figure, count = bars(section, "mse").figure, len(section.groups)
+    legend, series = fillings(figure)[:count], fillings(figure)[count:]
+    assert legend == series
+    drawn = dict(zip(texts(figure)[:count], legend, strict=True))
     assert drawn == {frame.names.short(m): frame.names.colour(m) for m in set(frame.cells["method"])}
     assert len(set(drawn.values())) == len(drawn) == 5
     logged = frame.curves.assign(run_id="mean-au-s0")
-    lines = curves(dataclasses.replace(frame, curves=logged), frame.cells["dataset"].iloc[0]).figure
-    *_, drawn_lines = lines.axes[0].collections
+    figure = curves(dataclasses.replace(frame, curves=logged), frame.cells["dataset"].iloc[0]).figure
+    *_, drawn_lines = lines(figure)
     used = {matplotlib.colors.to_hex(colour, keep_alpha=False).upper() for colour in drawn_lines.get_color()}
-    assert used == {frame.names.colour("mine")}
-    legend = [text.get_text() for text in lines.legends[0].get_texts()]
-    assert legend == ["mine"]
+    assert used == set(fillings(figure)) == {frame.names.colour("mine")}
+    assert texts(figure)[-1] == "mine"
 
 
 def test_figures_bear_any_title():

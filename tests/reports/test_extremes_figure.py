@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 
 from benchmarks.scoring.extremes import RULES
-from reports.style.image_rows import Tiles
 from reports.suite.extremes_figure import extremes_figures
+from tests.reports.drawn import images, texts
 from tests.reports.fakes import DATASET, make_frame
 
 
@@ -25,16 +25,15 @@ def test_a_figure_per_trained_method_says_by_which_rule_its_faces_were_chosen():
     assert picture.key == f"extremes-eggan-{DATASET}-test"
     assert picture.title == f"EGGAN: best and worst edits ({DATASET}, test)"
     assert "least AU error 0.00, 0.10, 0.20; largest AU error 0.30" in picture.caption
-    texts = [text.get_text() for text in picture.figure.texts]
-    assert texts[: len(RULES)] == list(RULES)
-    assert texts[len(RULES) :] == ["source", "true edit", "edit"] * 3
-    (tiles,) = picture.figure.findobj(Tiles)
-    assert len(tiles.images) == 36
+    shown = texts(picture.figure)
+    assert shown[: len(RULES)] == list(RULES)
+    assert shown[len(RULES) :] == ["source", "true edit", "edit"] * 3
+    assert len(images(picture.figure)) == 36
 
 
 def test_without_true_edits_there_are_source_and_edit():
     (picture,) = extremes_figures(with_extremes(truth=False))
-    assert [text.get_text() for text in picture.figure.texts][4:] == ["source", "edit"] * 3
+    assert texts(picture.figure)[4:] == ["source", "edit"] * 3
 
 
 def test_runs_of_before_have_no_such_figure():

@@ -1,6 +1,7 @@
 """Files of figures: laid out once, the same places in all of them, in a font that is read fast."""
 
 import io
+import itertools
 import re
 import struct
 import warnings
@@ -11,16 +12,20 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.backends import _backend_pdf_ps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
 from reports.style import figure_font, figure_style
+from reports.style.au_matrices import matrices
 from reports.style.figure_font import LEAN, WHOLE, families
 from reports.style.figure_style import Picture, legend_columns, save, style
 from reports.style.image_rows import LABEL, LABEL_CHARACTERS, SIDE, TILE, image_rows
 from reports.style.line_panels import Line, Panel, line_panels
+from reports.style.sheet import Height, Sheet
 from reports.suite.method_names import METHOD_TITLES
+from tests.reports.drawn import extents, fillings, images, lines, texts
 
 
 def labelled() -> Figure:
@@ -129,12 +134,11 @@ def test_no_methods_name_leaves_its_place_beside_a_row_of_images():
         "IMG_20261126_181512"[:LABEL_CHARACTERS],
         "a method with a very long name of five lines at least",
     ]
-    figure = image_rows([(label, [None]) for label in labels], ["source"], 1)
-    with style():
-        figure.draw_without_rendering()
-        boxes = [text.get_window_extent() for text in figure.texts[: len(labels)]]
-    assert min(box.x0 for box in boxes) >= 0
-    assert all(box.height <= TILE * figure.dpi for box in boxes)
+    for label in labels:
+        *rows, _ = extents(image_rows([(label, [None])], ["source"], 1))
+        assert min(left for left, *_ in rows) >= 0
+        assert max(right for _, _, right, _ in rows) <= LABEL
+        assert max(top for *_, top in rows) - min(bottom for _, bottom, _, _ in rows) <= TILE
 
 
 def coloured_corners(side: int) -> np.ndarray:
@@ -189,27 +193,27 @@ def test_a_pdf_holds_no_more_pixels_than_the_png_has_dots(tmp_path):
 def drawn_panels(values: list[float]) -> tuple[Figure, list[str]]:
     steps = np.arange(len(values), dtype=float) * 1000
     with style():
-        figure = line_panels([Panel("a $term", [Line(steps, np.array(values), "#ff0000")])] * 3, 2, 0.5)
+        figure = line_panels(
+            [Panel("a $term", [Line(steps, np.array(values), "#ff0000")])] * 3, 2, 0.5
+        ).figure
         figure.draw_without_rendering()
-    return figure, [text.get_text() for axes in figure.axes for text in axes.texts]
+    return figure, texts(figure)
 
 
 def test_panels_of_lines_name_their_ranges_and_keep_everything_on_the_figure():
-    figure, texts = drawn_panels([0.5, 2.0, np.nan, np.inf, 1.0])
-    assert texts.count(r"a \$term") == 3
-    numbers = [float(text) for text in dict.fromkeys(texts) if "term" not in text]
+    figure, shown = drawn_panels([0.5, 2.0, np.nan, np.inf, 1.0])
+    assert shown.count("a $term") == 3
+    numbers = [float(text) for text in dict.fromkeys(shown) if "term" not in text]
     steps = [number for number in numbers if number == 0 or number > 10]
     assert len(steps) >= 3
     assert all(0 <= step <= 4200 for step in steps)
     assert {0.5, 1.0, 1.5, 2.0} <= set(numbers)
-    with style():
-        boxes = [text.get_window_extent() for axes in figure.axes for text in axes.texts]
-    width, height = figure.get_size_inches() * figure.dpi
-    assert all(box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height for box in boxes)
-    *_, lines = figure.axes[0].collections
-    drawn = np.concatenate([path.vertices for path in lines.get_paths()])
-    assert np.isfinite(drawn).any()
     across, up = figure.get_size_inches()
+    for left, bottom, right, top in extents(figure):
+        assert 0 <= left < right <= across
+        assert 0 <= bottom < top <= up - 0.5
+    drawn = np.concatenate([path.vertices for path in lines(figure)[-1].get_paths()])
+    assert np.isfinite(drawn).any()
     inside = drawn[np.isfinite(drawn).all(axis=1)]
     assert (inside >= 0).all()
     assert (inside <= (across, up - 0.5)).all()
@@ -217,14 +221,65 @@ def test_panels_of_lines_name_their_ranges_and_keep_everything_on_the_figure():
 
 @pytest.mark.parametrize("values", [[3.0, 3.0], [np.nan, np.nan], [0.0, 0.0], [-1e-9, 1e-9], [2e6, 7e6]])
 def test_panels_of_lines_that_do_not_vary_or_are_tiny_or_huge_have_ticks_that_say_so(values):
-    _, texts = drawn_panels(values)
-    numbers = [float(text.replace("−", "-")) for text in texts if "term" not in text]
+    _, shown = drawn_panels(values)
+    numbers = [float(text.replace("−", "-")) for text in shown if "term" not in text]
     assert len(numbers) >= 6
     finite = [value for value in values if np.isfinite(value)] or [0.0, 1.0]
     low, high = min(finite), max(finite)
     room = 0.06 * (high - low) or max(0.06 * abs(high), 0.06)
     near = [number for number in numbers if low - room <= number <= high + room]
     assert near
+
+
+def test_a_legend_stays_on_its_figure_whatever_the_names():
+    with style():
+        for names in (["EGGAN"], ["a method with a very long name", "b"] * 7, []):
+            sheet = Sheet(4.0, 3.0)
+            end = sheet.legend([(name, "#ff0000") for name in names], 8)
+            found = extents(sheet.figure)
+            assert len(fillings(sheet.figure)) == len(names)
+            assert all(left >= 0 and right <= 4.0 and bottom >= end for left, bottom, right, _ in found)
+            places = sorted((bottom, left, right) for left, bottom, right, _ in found)
+            for (low, _, before), (high, after, _) in itertools.pairwise(places):
+                assert before < after or low < high
+
+
+def written_at(align: float, height: Height, upwards: bool) -> tuple[float, float, float, float]:
+    """Return left, lower, right and upper end of what is black where a text stands at (1, 1), in inches."""
+    with style():
+        sheet = Sheet(2, 2)
+        sheet.write(1, 1, "HHHHHH", 12, align, height, upwards)
+        canvas = FigureCanvasAgg(sheet.figure)
+        canvas.draw()
+    up, across = np.nonzero(np.asarray(canvas.buffer_rgba())[::-1, :, 0] < 128)
+    ends = (across.min(), up.min(), across.max() + 1, up.max() + 1)
+    left, bottom, right, top = (end / sheet.figure.dpi for end in ends)
+    return left, bottom, right, top
+
+
+@pytest.mark.parametrize("upwards", [False, True])
+def test_texts_stand_where_they_were_written_to(upwards):
+    for align in (0.0, 0.5, 1.0):
+        left, bottom, right, top = written_at(align, "baseline", upwards)
+        start, end = (bottom, top) if upwards else (left, right)
+        assert start + align * (end - start) == pytest.approx(1.0, abs=0.03)  # a letter has room at its sides
+    for height, share in (("baseline", 0.0), ("middle", 0.5), ("top", 1.0)):
+        left, bottom, right, top = written_at(0.0, height, upwards)
+        start, end = (2 - right, 2 - left) if upwards else (bottom, top)  # letters stand to the left
+        assert start + share * (end - start) == pytest.approx(1.0, abs=0.02)
+
+
+def test_matrices_show_rows_downwards_with_large_values_red_and_none_white():
+    table = np.zeros((17, 17))
+    table[0, 0], table[16, 0], table[0, 16] = 4, -4, np.nan
+    (shown, _), written = (found(matrices(["m"], [table])) for found in (images, texts))
+    red, blue, white, middle = (shown[i, j].astype(int) for i, j in ((0, 0), (-1, 0), (0, -1), (100, 100)))
+    assert red[0] > red[2] + 50
+    assert blue[2] > blue[0] + 50
+    assert white.tolist() == [255] * 3
+    assert np.ptp(middle) < 10
+    assert written.count("AU set from 0 to 4") == 1
+    assert {"1", "45", "4", "−4", "m"} <= set(written)
 
 
 def test_the_lines_of_a_legend_are_filled_evenly():

@@ -1,0 +1,203 @@
+"""Figures on which everything has its place in inches, from the lower left corner.
+
+Matplotlib's own axes and texts measure each other again and again to find their places, which takes longest
+of all about a figure. Here one artist draws all texts of a figure, one all its images.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.backend_bases import RendererBase
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.transforms import Affine2D
+from PIL import Image
+
+from reports.style import figure_style
+from reports.style.figure_font import families_for, text_width
+
+SIZE = 8.0  # of letters, in points, as all sizes here
+POINT = 1 / 72  # in inches
+Height = Literal["baseline", "middle", "top", "bottom"]
+# From a height of a text to its baseline, as a share of its size: half a digit, a digit, what hangs below
+TO_BASELINE: dict[Height, float] = {"baseline": 0.0, "middle": -0.36, "top": -0.76, "bottom": 0.22}
+SWATCH, AFTER_SWATCH, BETWEEN, LEGEND_LINE = 0.12, 0.07, 0.18, 0.18  # the parts of a legend
+
+
+@dataclass(frozen=True)
+class Word:
+    """A text, where its baseline starts, its size, and by how many degrees it is turned."""
+
+    text: str
+    left: float
+    bottom: float
+    size: float
+    angle: float
+
+
+@dataclass(frozen=True)
+class Tile:
+    """An image uint8 (H, W, 3), its place and its size; `sharp` where its pixels are no photograph's."""
+
+    image: np.ndarray
+    left: float
+    bottom: float
+    width: float
+    height: float
+    sharp: bool
+
+    def dots(self, dpi: float) -> tuple[int, int]:
+        """Return width and height in dots."""
+        return round(self.width * dpi), round(self.height * dpi)
+
+
+class Words(Artist):
+    """All texts of a figure."""
+
+    zorder = 3
+
+    def __init__(self, words: Sequence[Word]) -> None:
+        super().__init__()
+        self.words = words
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw every text at its place."""
+        figure = self.get_figure(root=True)
+        assert figure is not None
+        context = renderer.new_gc()
+        context.set_foreground(figure_style.INK)
+        top = figure.bbox.height
+        for word in self.words:
+            font = FontProperties(families_for(word.text), size=word.size)
+            x, y = word.left * figure.dpi, word.bottom * figure.dpi
+            renderer.draw_text(context, x, top - y if renderer.flipy() else y, word.text, font, word.angle)
+        context.restore()
+
+
+class Tiles(Artist):
+    """All images of a figure.
+
+    In a PNG they are enlarged to its dots, photographs smoothly; a PDF holds the pixels themselves, unless
+    these are finer than the dots, and leaves the rest to who shows it.
+    """
+
+    def __init__(self, tiles: Sequence[Tile]) -> None:
+        super().__init__()
+        self.tiles = tiles
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw every image at its place."""
+        figure = self.get_figure(root=True)
+        assert figure is not None
+        context = renderer.new_gc()
+        for tile in self.tiles:
+            x, y = tile.left * figure.dpi, tile.bottom * figure.dpi
+            if renderer.option_scale_image():
+                most = tile.dots(figure_style.DPI)
+                held = tile.image if tile.image.shape[1] <= most[0] else _resized(tile, most)
+                scaled = Affine2D().scale(tile.width * figure.dpi, tile.height * figure.dpi)
+                renderer.draw_image(context, x, y, _upwards(held), scaled)
+            else:
+                enlarged = _resized(tile, tile.dots(figure.dpi))
+                renderer.draw_image(context, round(x), round(y), _upwards(enlarged))
+        context.restore()
+
+
+def _resized(tile: Tile, dots: tuple[int, int]) -> np.ndarray:
+    how = Image.Resampling.NEAREST if tile.sharp else Image.Resampling.BICUBIC
+    return np.asarray(Image.fromarray(tile.image).resize(dots, how))
+
+
+def _upwards(image: np.ndarray) -> np.ndarray:
+    """Return an image as renderers take it: RGBA, the lowest row first."""
+    opaque = np.full((*image.shape[:2], 4), 255, np.uint8)
+    opaque[..., :3] = image[::-1]
+    return opaque
+
+
+class Sheet:
+    """A figure in the making, of `width` x `height`; made under the house style."""
+
+    def __init__(self, width: float, height: float) -> None:
+        self.width, self.height = width, height
+        self.figure = Figure(figsize=(width, height))
+        self.words, self.tiles = list[Word](), list[Tile]()
+        self.figure.add_artist(Tiles(self.tiles))
+        self.figure.add_artist(Words(self.words))
+
+    def write(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        size: float = SIZE,
+        align: float = 0.0,
+        height: Height = "baseline",
+        upwards: bool = False,
+    ) -> None:
+        """Write a text, from `x` on, or with `align` so much of it before `x`: 0.5 around it, 1 up to it.
+
+        `height`: what of the text is at `y`. `upwards`: turned to the left, along `y`.
+        """
+        before, down = align * text_width(text, size), TO_BASELINE[height] * size * POINT
+        left, bottom = (x - down, y - before) if upwards else (x - before, y + down)
+        self.words.append(Word(text, left, bottom, size, 90.0 if upwards else 0.0))
+
+    def show(
+        self, image: np.ndarray, left: float, bottom: float, width: float, height: float, sharp: bool = False
+    ) -> None:
+        """Show an image uint8 (H, W, 3) at a place."""
+        self.tiles.append(Tile(image, left, bottom, width, height, sharp))
+
+    def lines(
+        self, paths: Sequence[np.ndarray], colours: str | Sequence[str], width: float, alpha: float = 1.0
+    ) -> None:
+        """Draw lines through points (N, 2), `width` points wide; where a point is not finite, a gap."""
+        self._add(LineCollection(paths, colors=colours, linewidths=width, alpha=alpha))
+
+    def boxes(
+        self, left: np.ndarray, bottom: np.ndarray, right: np.ndarray, top: np.ndarray, colour: str
+    ) -> None:
+        """Fill rectangles, each side (N,); those with a side that is no number are left out."""
+        corners = np.stack([left, bottom, left, top, right, top, right, bottom], axis=1)
+        finite = corners[np.isfinite(corners).all(axis=1)].reshape(-1, 4, 2)
+        self._add(PolyCollection(list(finite), facecolors=colour, linewidths=0))
+
+    def frame(self, left: float, bottom: float, right: float, top: float) -> None:
+        """Draw the left and the lower side of a panel."""
+        corner = np.array([[left, top], [left, bottom], [right, bottom]])
+        self.lines([corner], figure_style.FAINT, 0.8)
+
+    def legend(self, entries: Sequence[tuple[str, str]], columns: int) -> float:
+        """Write names beside their colours along the upper edge, in so many columns or in as many as fit;
+        return where they end.
+        """
+        steps = _steps([name for name, _ in entries], columns)
+        while steps[-1] > self.width and columns > 1:
+            columns -= 1
+            steps = _steps([name for name, _ in entries], columns)
+        start, lines = (self.width - steps[-1]) / 2, -(-len(entries) // columns)
+        for number, (name, colour) in enumerate(entries):
+            left = start + steps[number % columns]
+            middle = self.height - LEGEND_LINE * (number // columns + 0.6)
+            ends = (left, middle - SWATCH / 3, left + SWATCH, middle + SWATCH / 3)
+            self.boxes(*np.array(ends)[:, None], colour)
+            self.write(left + SWATCH + AFTER_SWATCH, middle, name, height="middle")
+        return self.height - LEGEND_LINE * (lines + 0.4)
+
+    def _add(self, drawn: LineCollection | PolyCollection) -> None:
+        drawn.set_transform(self.figure.dpi_scale_trans)
+        drawn.set_zorder(1)  # in the order in which they were added
+        self.figure.add_artist(drawn)
+
+
+def _steps(names: Sequence[str], columns: int) -> np.ndarray:
+    """Return where each column of a legend begins, and where the last one ends, (columns + 1,)."""
+    widths = [
+        max((text_width(name, SIZE) for name in names[k::columns]), default=0.0) for k in range(columns)
+    ]
+    return np.cumsum([0.0, *(SWATCH + AFTER_SWATCH + width + BETWEEN for width in widths)])

@@ -1,0 +1,41 @@
+"""What is on a figure."""
+
+import numpy as np
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from reports.style.figure_font import text_width
+from reports.style.sheet import Tiles, Words
+
+
+def texts(figure: Figure) -> list[str]:
+    """Return the texts of a figure in the order in which they were written."""
+    return [word.text for words in figure.findobj(Words) for word in words.words]
+
+
+def images(figure: Figure) -> list[np.ndarray]:
+    """Return the images of a figure in the order in which they were put there."""
+    return [tile.image for tiles in figure.findobj(Tiles) for tile in tiles.tiles]
+
+
+def extents(figure: Figure) -> list[tuple[float, float, float, float]]:
+    """Return left, bottom, right and top of each text, in inches."""
+    found = []
+    for words in figure.findobj(Words):
+        for word in words.words:
+            along, up = text_width(word.text, word.size), 0.76 * word.size / 72
+            width, height = (up, along) if word.angle else (along, up)
+            left = word.left - width if word.angle else word.left
+            found.append((left, word.bottom, left + width, word.bottom + height))
+    return found
+
+
+def fillings(figure: Figure) -> list[str]:
+    """Return the colour of each set of filled rectangles: those of the legend, then what it is of."""
+    return [to_hex(boxes.get_facecolor()[0]).upper() for boxes in figure.findobj(PolyCollection)]
+
+
+def lines(figure: Figure) -> list[LineCollection]:
+    """Return the sets of lines of a figure in the order in which they were drawn."""
+    return figure.findobj(LineCollection)
