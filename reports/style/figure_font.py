@@ -5,7 +5,7 @@ signs look the same, to the dot; a figure with other signs has a part of the who
 """
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -55,9 +55,9 @@ def held_whole() -> Iterator[None]:
 
     part_of = _backend_pdf_ps.get_glyphs_subset
 
-    def whole_or_part(path: Any, glyphs: Iterable[int]) -> AbstractContextManager[Any]:
-        if Path(path) != _lean_font():
-            return part_of(path, glyphs)
+    def whole_or_part(fontfile: Any, glyphs: set[Any]) -> AbstractContextManager[Any]:
+        if Path(fontfile) != _lean_font():
+            return part_of(fontfile, glyphs)
         same = {glyph: glyph for glyph in glyphs}
         return nullcontext(_backend_pdf_ps.SubsetResults(_FontFile(_lean_font()), same))
 

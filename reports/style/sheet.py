@@ -184,8 +184,8 @@ class Sheet:
         for number, (name, colour) in enumerate(entries):
             left = start + steps[number % columns]
             middle = self.height - LEGEND_LINE * (number // columns + 0.6)
-            ends = (left, middle - SWATCH / 3, left + SWATCH, middle + SWATCH / 3)
-            self.boxes(*np.array(ends)[:, None], colour)
+            ends = np.array([[left], [middle - SWATCH / 3], [left + SWATCH], [middle + SWATCH / 3]])
+            self.boxes(ends[0], ends[1], ends[2], ends[3], colour)
             self.write(left + SWATCH + AFTER_SWATCH, middle, name, height="middle")
         return self.height - LEGEND_LINE * (lines + 0.4)
 
