@@ -8,7 +8,7 @@ from eggan.aus import AU_COLUMNS
 
 def au_matrix(pairs: pd.DataFrame, prefix: str) -> np.ndarray:
     """Return the AU columns `prefix_au01` .. `prefix_au45` as float64 (n, 17)."""
-    return pairs[[f"{prefix}_{column}" for column in AU_COLUMNS]].to_numpy(np.float64)
+    return np.column_stack([pairs[f"{prefix}_{column}"].to_numpy(np.float64) for column in AU_COLUMNS])
 
 
 def read_mask(pairs: pd.DataFrame, reading: str = "a") -> np.ndarray:

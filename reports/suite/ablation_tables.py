@@ -16,7 +16,7 @@ from reports.style.metric_catalogue import METRICS, Metric
 from reports.style.table import Entry, Table, TableRow
 from reports.suite.estimates import (
     Group,
-    au_statistic,
+    au_statistics,
     column_statistic,
     difference_of,
     interval,
@@ -135,7 +135,7 @@ def metric_statistic(pairs: pd.DataFrame, metric: Metric) -> Statistic | None:
         return column_statistic(pairs, metric.pair_column, metric.scale)
     if metric.key == "au/skill":
         return skill_statistic(pairs)
-    return mean_over_aus(au_statistic(pairs, "mse" if metric.key == "au/mse" else "pcc"))
+    return mean_over_aus(au_statistics(pairs)["mse" if metric.key == "au/mse" else "pcc"])
 
 
 def _metrics_of(pairs: pd.DataFrame, metrics: tuple[Metric, ...]) -> Statistic:

@@ -27,13 +27,14 @@ from eggan.evaluation.statistics import (
 from eggan.machine import allowed_cores
 from eggan.randomness import numpy_generator
 from reports.style.table import Evidence
-from reports.suite.frame import Frame
+from reports.suite.frame import Frame, Progress
 from reports.suite.method_names import COPY, PASSTHROUGH, method_rank
 
 RESAMPLES = 1000
 THIRD = "landmarks"  # the reading of runs that had a third opinion on AUs
 DIFFERENCE_RESAMPLES = 4000  # the smallest p-value is 2 / 4001: small enough to survive Holm over 17 AUs
 LEVEL = 0.95
+TOGETHER = 4  # methods that are compared on the same resamples at once: bounds memory
 AUMetric = Literal["mse", "pcc"]
 AU_METRICS: tuple[AUMetric, ...] = ("mse", "pcc")
 Item = TypeVar("Item")
@@ -113,15 +114,19 @@ def with_average(statistic: Statistic) -> Statistic:
     return both
 
 
-def au_statistic(pairs: pd.DataFrame, metric: AUMetric, reading: str = "a") -> Statistic:
-    """Return MSE or PCC between targets and a reading (`a`, `b`, `source_a`), per AU, (R, 17).
+def au_statistics(pairs: pd.DataFrame, reading: str = "a") -> dict[AUMetric, Statistic]:
+    """Return MSE and PCC between targets and a reading (`a`, `b`, `source_a`), per AU, (R, 17).
 
     Pairs that the instrument could not read have no weight; those of the source's reading are those of `a`.
     """
     kept = read_mask(pairs, "a" if reading == "source_a" else reading)
     truth, read = au_matrix(pairs, "target")[kept], au_matrix(pairs, reading)[kept]
-    statistic = weighted_mse(truth, read) if metric == "mse" else weighted_pcc(truth, read)
-    return statistic if kept.all() else lambda weights: statistic(weights[:, kept])
+    found: dict[AUMetric, Statistic] = {"mse": weighted_mse(truth, read), "pcc": weighted_pcc(truth, read)}
+    return found if kept.all() else {metric: _of_kept(own, kept) for metric, own in found.items()}
+
+
+def _of_kept(statistic: Statistic, kept: np.ndarray) -> Statistic:
+    return lambda weights: statistic(weights[:, kept])
 
 
 def intervals(
@@ -145,8 +150,8 @@ def interval(group: Group, statistic: Statistic, factors: dict[str, np.ndarray] 
 
 def skill_statistic(pairs: pd.DataFrame) -> Statistic:
     """Return the statistic "skill over copy-source", (R,)."""
-    error = mean_over_aus(au_statistic(pairs, "mse"))
-    copied = mean_over_aus(au_statistic(pairs, "mse", "source_a"))
+    error = mean_over_aus(au_statistics(pairs)["mse"])
+    copied = mean_over_aus(au_statistics(pairs, "source_a")["mse"])
     return lambda weights: 1 - error(weights) / copied(weights)
 
 
@@ -177,7 +182,7 @@ def margin_statistic(group: Group, passthrough: Group) -> Statistic | None:
     if not len(theirs) or not len(group.pairs) or not group.pairs["pair"].isin(theirs.index).all():
         return None
     theirs = theirs.loc[group.pairs["pair"]]
-    error, copied = (mean_over_aus(au_statistic(group.pairs, "mse", r)) for r in ("a", "source_a"))
+    error, copied = (mean_over_aus(au_statistics(group.pairs, r)["mse"]) for r in ("a", "source_a"))
     passed = mean_over_aus(weighted_mse(au_matrix(group.pairs, "target"), au_matrix(theirs, "a")))
     kept, passed_kept = (weighted_mean(pairs["same"].to_numpy(np.float64)) for pairs in (group.pairs, theirs))
 
@@ -199,28 +204,54 @@ class Comparison:
     seeds: int
 
 
-def compare(other: Group, ours: Group) -> dict[AUMetric, Comparison]:
-    """Return `other` - `ours` on their common pairs by each metric; nothing where they have none.
+def compare(
+    others: Sequence[Group], ours: Group, progress: Progress
+) -> dict[str, dict[AUMetric, Comparison]]:
+    """Return `other` - `ours` on their common pairs by method and metric; nothing where they have none.
 
     Seeds are matched by number; a side with one seed (a reference) is compared with every seed of the other.
+    Methods that have the same pairs and seeds are compared together, since their resamples are the same.
     """
-    first, second = match_pairs(other.pairs, ours.pairs)
-    both = read_mask(first) & read_mask(second)
-    first, second = first[both], second[both]
-    if not len(first):
-        return {}
-    statistics = [
-        stacked([with_average(au_statistic(pairs, metric)) for metric in AU_METRICS])
-        for pairs in (first, second)
+    alike: dict[bytes, list[tuple[Group, pd.DataFrame, pd.DataFrame]]] = {}
+    for other in others:
+        first, second = match_pairs(other.pairs, ours.pairs)
+        both = read_mask(first) & read_mask(second)
+        first, second = first[both], second[both]
+        if len(first):
+            design = np.stack([second["pair"], first["seed"], second["seed"]]).tobytes()
+            alike.setdefault(design, []).append((other, first, second))
+    batches = [
+        own[start : start + TOGETHER] for own in alike.values() for start in range(0, len(own), TOGETHER)
     ]
-    generator = numpy_generator("report", "difference", ours.dataset, ours.split)
-    difference, factors = difference_of(first, second, statistics, generator)
+    compared = side_by_side(_compare_alike, batches)
+    steps = progress(compared, len(batches), f"paired differences on {ours.dataset}-{ours.split}")
+    return {method: found for each in steps for method, found in each.items()}
+
+
+def _compare_alike(
+    matched: Sequence[tuple[Group, pd.DataFrame, pd.DataFrame]],
+) -> dict[str, dict[AUMetric, Comparison]]:
+    """Return the comparisons of methods with tables of our pairs that are the same, and in the same order."""
+    (group, first, second), count = matched[0], len(matched)
+    ours = _both_metrics(second)
+    others = stacked([_both_metrics(pairs) for _, pairs, _ in matched])
+    generator = numpy_generator("report", "difference", group.dataset, group.split)
+    both = (others, lambda weights: np.tile(ours(weights), count))
+    difference, factors = difference_of(first, second, both, generator)
     seeds = len(np.unique(factors["seed"]))
-    found = (difference.part(slice(18 * place, 18 * (place + 1))) for place in range(len(AU_METRICS)))
+    parts = iter([difference.part(slice(start, start + 18)) for start in range(0, 36 * count, 18)])
     return {
-        metric: Comparison(own, holm(own.p_value[:17]), len(first) // seeds, seeds)
-        for metric, own in zip(AU_METRICS, found, strict=True)
+        other.method: {
+            metric: Comparison(own, holm(own.p_value[:17]), len(first) // seeds, seeds)
+            for metric, own in zip(AU_METRICS, parts, strict=False)
+        }
+        for other, _, _ in matched
     }
+
+
+def _both_metrics(pairs: pd.DataFrame) -> Statistic:
+    """Return MSE and PCC with their means, (R, 36)."""
+    return stacked([with_average(statistic) for statistic in au_statistics(pairs).values()])
 
 
 def difference_of(
@@ -253,20 +284,24 @@ def readings_of(groups: list[Group]) -> list[str]:
     return [reading for reading in ("a", "b", THIRD) if any(has_reading(g.pairs, reading) for g in groups)]
 
 
-def agreement(groups: list[Group], metric: AUMetric, readings: list[str]) -> pd.DataFrame:
-    """Return the mean MSE or PCC by each reading, by method, for methods that have pairs; NaN where an
+def agreement(groups: list[Group], readings: list[str]) -> dict[AUMetric, pd.DataFrame]:
+    """Return the mean MSE and PCC by each reading, by method, for methods that have pairs; NaN where an
     instrument did not read a method's edits.
     """
-    scored = [group for group in groups if len(group.pairs)]
-    means = [[_mean(group, metric, reading) for reading in readings] for group in scored]
-    return pd.DataFrame(means, [group.method for group in scored], readings)
+    scored = {group.method: group.pairs for group in groups if len(group.pairs)}
+    means = [[_means(pairs, reading) for reading in readings] for pairs in scored.values()]
+    return {
+        metric: pd.DataFrame([[own[metric] for own in row] for row in means], list(scored), readings)
+        for metric in AU_METRICS
+    }
 
 
-def _mean(group: Group, metric: AUMetric, reading: str) -> float:
-    if not has_reading(group.pairs, reading):
-        return float("nan")
-    statistic = mean_over_aus(au_statistic(group.pairs, metric, reading))
-    return float(statistic(np.ones((1, len(group.pairs))))[0])
+def _means(pairs: pd.DataFrame, reading: str) -> dict[AUMetric, float]:
+    if not has_reading(pairs, reading):
+        return dict.fromkeys(AU_METRICS, float("nan"))
+    once = np.ones((1, len(pairs)))
+    statistics = au_statistics(pairs, reading).items()
+    return {metric: float(mean_over_aus(statistic)(once)[0]) for metric, statistic in statistics}
 
 
 def named(groups: list[Group], method: str) -> Group | None:

@@ -6,9 +6,8 @@ from benchmarks.scoring.pair_columns import read_mask
 from eggan.evaluation.statistics import Interval, Statistic
 from reports.style.metric_catalogue import METRICS
 from reports.suite.estimates import (
-    AU_METRICS,
     Group,
-    au_statistic,
+    au_statistics,
     column_statistic,
     groups_of,
     intervals,
@@ -100,8 +99,8 @@ def _estimates(section: Section, group: Group) -> dict[str, Interval]:
     named: dict[str, Statistic | None] = {"skill": skill_statistic(group.pairs)}
     for reading, suffix in (("a", ""), ("b", "-b")):
         if reading == "a" or read_mask(group.pairs, reading).any():
-            for metric in AU_METRICS:
-                named[metric + suffix] = with_average(au_statistic(group.pairs, metric, reading))
+            for metric, statistic in au_statistics(group.pairs, reading).items():
+                named[metric + suffix] = with_average(statistic)
     _, passthrough = trivial(section.groups)
     if passthrough is not None and method_kind(group.method) == "method" and group.method not in ABLATIONS:
         named["margin"] = margin_statistic(group, passthrough)

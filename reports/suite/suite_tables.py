@@ -27,7 +27,6 @@ from reports.suite.estimates import (
     interval,
     named,
     readings_of,
-    side_by_side,
 )
 from reports.suite.frame import Frame, Progress
 from reports.suite.method_names import OUR_METHOD, method_kind, method_title
@@ -353,10 +352,10 @@ def differences(section: Section, progress: Progress = progress_bar) -> Table | 
     others = [g for g in section.groups if g.method != OUR_METHOD and len(g.pairs)]
     if ours is None or not len(ours.pairs) or not others:
         return None
-    comparisons = side_by_side(lambda other: compare(other, ours), others)
-    found = list(progress(comparisons, len(others), f"paired differences on {section.key}"))
+    found = compare(others, ours, progress)
+    compared = [found.get(other.method, {}) for other in others]
     rows = [
-        TableRow(label, tuple(_difference_entry(own.get(metric), i) for own in found), group=heading)
+        TableRow(label, tuple(_difference_entry(own.get(metric), i) for own in compared), group=heading)
         for metric, heading in AU_HEADINGS.items()
         for i, label in enumerate(AU_LABELS)
     ]
@@ -385,8 +384,9 @@ def estimator_agreement(section: Section) -> Table:
     Spearman's and Kendall's rank correlation.
     """
     rows, notes, read = [], [], readings_of(section.groups)
+    every = agreement(section.groups, read)
     for metric, heading in AU_HEADINGS.items():
-        means = agreement(section.groups, metric, read).dropna(subset=read[:2])
+        means = every[metric].dropna(subset=read[:2])
         if len(read) < 2 or not len(means):  # one reading agrees with itself
             notes = ["not measured: these runs have no second AU estimator"]
             break

@@ -118,7 +118,7 @@ def test_what_is_estimated_together_is_what_it_is_alone(section):
     for together, statistic in (
         (
             section.intervals["eggan", "pcc"],
-            estimates.with_average(estimates.au_statistic(group.pairs, "pcc")),
+            estimates.with_average(estimates.au_statistics(group.pairs)["pcc"]),
         ),
         (section.skills["eggan"], estimates.skill_statistic(group.pairs)),
         (group.columns["similarity", 1.0], estimates.column_statistic(group.pairs, "similarity")),
@@ -163,11 +163,29 @@ def test_findings_name_what_the_evidence_lacks(frame, section):
 def test_differences_are_paired_and_holm_is_no_smaller_than_the_raw_p(section):
     ours = estimates.named(section.groups, "eggan")
     other = estimates.named(section.groups, "copy-source")
-    found = estimates.compare(other, ours)["mse"]
+    found = estimates.compare([other], ours, quiet)[other.method]["mse"]
     gap = section.intervals["copy-source", "mse"].estimate - section.intervals["eggan", "mse"].estimate
     assert found.difference.estimate == pytest.approx(gap)
     assert (found.adjusted >= found.difference.p_value[:17] - 1e-12).all()
     assert found.difference.low[-1] > 0
+
+
+def test_methods_are_compared_as_each_is_alone(frame):
+    """Whether they have our pairs, some of them, or none at all."""
+    some = (frame.pairs["method"] == "mean-au") & (frame.pairs["pair"] % 3 == 0)
+    none = frame.pairs["method"] == "oracle"
+    section = sections_of(dataclasses.replace(frame, pairs=frame.pairs[~some & ~none]), quiet)[0]
+    ours = named(section.groups, "eggan")
+    others = [group for group in section.groups if group is not ours]
+    together = estimates.compare(others, ours, quiet)
+    assert set(together) == {"copy-source", "target-passthrough", "mean-au"}
+    assert together["mean-au"]["mse"].pairs < together["copy-source"]["mse"].pairs
+    for other in others:
+        alone = estimates.compare([other], ours, quiet).get(other.method, {})
+        for metric, found in together.get(other.method, {}).items():
+            for end in ("estimate", "low", "high", "p_value"):
+                one, two = (getattr(c.difference, end) for c in (found, alone[metric]))
+                assert one == pytest.approx(two, rel=1e-9, nan_ok=True)
 
 
 def test_rank_agreement_is_printed(section):
