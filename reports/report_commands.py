@@ -92,13 +92,14 @@ def _made(args: argparse.Namespace, cards: Mapping[str, Any], out: Path) -> tupl
         from reports.suite.report_inputs import inputs_digest
 
     frame = read_frame(args.frame) if args.frame else _tracked(args, cards)
-    summary = kept_summary(out, inputs_digest(frame))
+    inputs = inputs_digest(frame)
+    summary = kept_summary(out, inputs)
     if summary is not None:
         return summary, True
     with loading():
         from reports.suite.suite_report import build
 
-    return build(frame, out, progress_bar).summary, False
+    return build(frame, out, progress_bar, inputs).summary, False
 
 
 def run_export(args: argparse.Namespace) -> int:

@@ -4,6 +4,9 @@ To look for what one figure needs of a font takes longer than all else about its
 signs look the same, to the dot; a figure with other signs has a part of the whole font beside it.
 """
 
+import importlib
+import importlib.util
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -51,6 +54,7 @@ def text_width(text: str, size: float) -> float:
 @contextmanager
 def held_whole() -> Iterator[None]:
     """Write PDFs inside the block with all of the lean font in them, and what they need of other fonts."""
+    _import_when_used("fontTools", "subset")
     from matplotlib.backends import _backend_pdf_ps
 
     part_of = _backend_pdf_ps.get_glyphs_subset
@@ -66,6 +70,19 @@ def held_whole() -> Iterator[None]:
         yield
     finally:
         _backend_pdf_ps.get_glyphs_subset = part_of
+
+
+def _import_when_used(package: str, name: str) -> None:
+    """Let matplotlib import a module of a package without loading it: it may never be used."""
+    parent, whole = importlib.import_module(package), f"{package}.{name}"
+    spec = None if whole in sys.modules else importlib.util.find_spec(whole)
+    if spec is None or spec.loader is None:
+        return
+    spec.loader = importlib.util.LazyLoader(spec.loader)
+    module = importlib.util.module_from_spec(spec)
+    setattr(parent, name, module)
+    sys.modules[whole] = module
+    spec.loader.exec_module(module)
 
 
 class _FontFile:

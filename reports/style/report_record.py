@@ -8,8 +8,10 @@ import hashlib
 import importlib.metadata
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import baselines
 import benchmarks
@@ -27,10 +29,16 @@ LIBRARIES = (
 )
 
 
+@cache
 def code_digest() -> str:
     """Return the sha256 of our code, of the versions of what it draws with, and of Python's."""
+    return digest_of(PACKAGES)
+
+
+def digest_of(packages: Iterable[ModuleType]) -> str:
+    """Return what `code_digest` does, of these packages as they are now."""
     digest = hashlib.sha256()
-    for package in PACKAGES:
+    for package in packages:
         root = Path(str(package.__file__)).parent
         for path in sorted(path for path in root.rglob("*") if path.suffix in SOURCES):
             content = path.read_bytes()

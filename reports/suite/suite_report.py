@@ -45,10 +45,11 @@ class Report:
         return "\n".join([*lines, *(finding.line for finding in self.findings)])
 
 
-def build(frame: Frame, out: Path, progress: Progress) -> Report:
+def build(frame: Frame, out: Path, progress: Progress, inputs: str = "") -> Report:
     """Write `tables/`, `figures/` and `index.html` under `out`, replacing an earlier report there.
 
     `report.json` beside them records what the report was made of: see `reports/style/report_record.py`.
+    `inputs` is the frame's `inputs_digest`, where it is known already.
     """
     known = report_files(out)
     refuse_foreign(out, known)
@@ -74,7 +75,7 @@ def build(frame: Frame, out: Path, progress: Progress) -> Report:
             save(picture, staging / "figures")
         faces, training = _named(pictures, "fig"), _named(pictures, "training")
         (staging / PAGE).write_text(render_page(frame, pages, faces, training, findings), encoding="utf-8")
-        write_record(staging, inputs_digest(frame), report.summary)
+        write_record(staging, inputs or inputs_digest(frame), report.summary)
     return report
 
 

@@ -100,7 +100,7 @@ def test_a_pixel_an_instrument_and_the_code_count(frame, digest, tmp_path, monke
     shown = {**frame.showcases, run_id: brighter}
     assert inputs_digest(dataclasses.replace(frame, showcases=shown)) != digest
     assert inputs_digest(dataclasses.replace(frame, instruments={"a": {"sha256": "1"}})) != digest
-    monkeypatch.setattr(report_record, "PACKAGES", ())
+    monkeypatch.setattr(report_inputs, "code_digest", lambda: "other code")
     assert inputs_digest(frame) != digest
 
 
@@ -113,14 +113,13 @@ def test_a_changed_source_and_another_library_are_other_code(tmp_path, monkeypat
     (tmp_path / "page.html").write_text("<p>")
     (tmp_path / "__init__.py").touch()
     package = types.SimpleNamespace(__name__="ours", __file__=str(tmp_path / "__init__.py"))
-    monkeypatch.setattr(report_record, "PACKAGES", (package,))
-    digests = [report_record.code_digest()]
+    digests = [report_record.digest_of([package])]
     (tmp_path / "page.html").write_text("<b>")
-    digests.append(report_record.code_digest())
+    digests.append(report_record.digest_of([package]))
     (tmp_path / "page.html").rename(tmp_path / "other.html")
-    digests.append(report_record.code_digest())
+    digests.append(report_record.digest_of([package]))
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "99")
-    digests.append(report_record.code_digest())
+    digests.append(report_record.digest_of([package]))
     assert len(set(digests)) == 4
 
 
