@@ -46,8 +46,9 @@ def line_panels(panels: Sequence[Panel], most_across: int, above: float) -> Shee
         _ticks(sheet, x, y)
         sheet.frame(left, bottom, right, top)
         sheet.write(left, top + 0.05, panel.title, TITLE, height="bottom")
-        paths = [np.column_stack([x.inches(line.places), y.inches(line.values)]) for line in panel.lines]
-        sheet.lines(paths, [line.colour for line in panel.lines], 0.9, 0.85)
+        for line in panel.lines:
+            points = np.column_stack([x.inches(line.places), y.inches(line.values)])
+            sheet.lines([points], line.colour, 0.9, 0.85)
     return sheet
 
 

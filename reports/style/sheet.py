@@ -1,7 +1,7 @@
 """Figures on which everything has its place in inches, from the lower left corner.
 
 Matplotlib's own axes and texts measure each other again and again to find their places, which takes longest
-of all about a figure. Here one artist draws all texts of a figure, one all its images.
+of all about a figure. Here one artist draws all texts of a figure, one all its images, one the rest.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,10 @@ from typing import Literal
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.backend_bases import RendererBase
-from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.path import Path
 from matplotlib.transforms import Affine2D
 from PIL import Image
 
@@ -55,10 +56,40 @@ class Tile:
         return round(self.width * dpi), round(self.height * dpi)
 
 
+@dataclass(frozen=True)
+class Shape:
+    """Lines of some points' width, or rectangles that are filled, in one colour."""
+
+    path: Path
+    colour: str
+    width: float
+    alpha: float = 1.0
+    filled: bool = False
+
+
+class Shapes(Artist):
+    """All lines and rectangles of a figure, one over another in the order in which they were added."""
+
+    def __init__(self, shapes: Sequence[Shape]) -> None:
+        super().__init__()
+        self.shapes = shapes
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw every shape at its place."""
+        figure = self.get_figure(root=True)
+        assert figure is not None
+        for shape in self.shapes:
+            context = renderer.new_gc()
+            context.set_foreground(shape.colour)
+            context.set_alpha(shape.alpha)
+            context.set_linewidth(shape.width)
+            filling = to_rgb(shape.colour) if shape.filled else None
+            renderer.draw_path(context, shape.path, figure.dpi_scale_trans, filling)
+            context.restore()
+
+
 class Words(Artist):
     """All texts of a figure."""
-
-    zorder = 3
 
     def __init__(self, words: Sequence[Word]) -> None:
         super().__init__()
@@ -125,9 +156,9 @@ class Sheet:
     def __init__(self, width: float, height: float) -> None:
         self.width, self.height = width, height
         self.figure = Figure(figsize=(width, height))
-        self.words, self.tiles = list[Word](), list[Tile]()
-        self.figure.add_artist(Tiles(self.tiles))
-        self.figure.add_artist(Words(self.words))
+        self.words, self.tiles, self.shapes = list[Word](), list[Tile](), list[Shape]()
+        for artist in (Tiles(self.tiles), Shapes(self.shapes), Words(self.words)):
+            self.figure.add_artist(artist)
 
     def write(
         self,
@@ -153,19 +184,18 @@ class Sheet:
         """Show an image uint8 (H, W, 3) at a place."""
         self.tiles.append(Tile(image, left, bottom, width, height, sharp))
 
-    def lines(
-        self, paths: Sequence[np.ndarray], colours: str | Sequence[str], width: float, alpha: float = 1.0
-    ) -> None:
+    def lines(self, paths: Sequence[np.ndarray], colour: str, width: float, alpha: float = 1.0) -> None:
         """Draw lines through points (N, 2), `width` points wide; where a point is not finite, a gap."""
-        self._add(LineCollection(paths, colors=colours, linewidths=width, alpha=alpha))
+        self.shapes.append(Shape(Path.make_compound_path(*map(Path, paths)), colour, width, alpha))
 
     def boxes(
         self, left: np.ndarray, bottom: np.ndarray, right: np.ndarray, top: np.ndarray, colour: str
     ) -> None:
         """Fill rectangles, each side (N,); those with a side that is no number are left out."""
-        corners = np.stack([left, bottom, left, top, right, top, right, bottom], axis=1)
-        finite = corners[np.isfinite(corners).all(axis=1)].reshape(-1, 4, 2)
-        self._add(PolyCollection(list(finite), facecolors=colour, linewidths=0))
+        corners = np.stack([left, bottom, left, top, right, top, right, bottom, left, bottom], axis=1)
+        finite = corners[np.isfinite(corners).all(axis=1)].reshape(-1, 2)
+        codes = [Path.MOVETO, *[Path.LINETO] * 3, Path.CLOSEPOLY] * (len(finite) // 5)
+        self.shapes.append(Shape(Path(finite, codes), colour, 0.0, filled=True))
 
     def frame(self, left: float, bottom: float, right: float, top: float) -> None:
         """Draw the left and the lower side of a panel."""
@@ -188,11 +218,6 @@ class Sheet:
             self.boxes(ends[0], ends[1], ends[2], ends[3], colour)
             self.write(left + SWATCH + AFTER_SWATCH, middle, name, height="middle")
         return self.height - LEGEND_LINE * (lines + 0.4)
-
-    def _add(self, drawn: LineCollection | PolyCollection) -> None:
-        drawn.set_transform(self.figure.dpi_scale_trans)
-        drawn.set_zorder(1)  # in the order in which they were added
-        self.figure.add_artist(drawn)
 
 
 def _steps(names: Sequence[str], columns: int) -> np.ndarray:

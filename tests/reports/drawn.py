@@ -1,12 +1,10 @@
 """What is on a figure."""
 
 import numpy as np
-from matplotlib.collections import LineCollection, PolyCollection
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from reports.style.figure_font import text_width
-from reports.style.sheet import Tiles, Words
+from reports.style.sheet import Shape, Shapes, Tiles, Words
 
 
 def texts(figure: Figure) -> list[str]:
@@ -33,9 +31,13 @@ def extents(figure: Figure) -> list[tuple[float, float, float, float]]:
 
 def fillings(figure: Figure) -> list[str]:
     """Return the colour of each set of filled rectangles: those of the legend, then what it is of."""
-    return [to_hex(boxes.get_facecolor()[0]).upper() for boxes in figure.findobj(PolyCollection)]
+    return [shape.colour.upper() for shape in _shapes(figure) if shape.filled]
 
 
-def lines(figure: Figure) -> list[LineCollection]:
+def lines(figure: Figure) -> list[Shape]:
     """Return the sets of lines of a figure in the order in which they were drawn."""
-    return figure.findobj(LineCollection)
+    return [shape for shape in _shapes(figure) if not shape.filled]
+
+
+def _shapes(figure: Figure) -> list[Shape]:
+    return [shape for shapes in figure.findobj(Shapes) for shape in shapes.shapes]

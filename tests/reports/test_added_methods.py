@@ -140,9 +140,8 @@ def test_each_figure_gives_an_added_method_the_same_colour_and_no_two_share_one(
     assert len(set(drawn.values())) == len(drawn) == 5
     logged = frame.curves.assign(run_id="mean-au-s0")
     figure = curves(dataclasses.replace(frame, curves=logged), frame.cells["dataset"].iloc[0]).figure
-    *_, drawn_lines = lines(figure)
-    used = {matplotlib.colors.to_hex(colour, keep_alpha=False).upper() for colour in drawn_lines.get_color()}
-    assert used == set(fillings(figure)) == {frame.names.colour("mine")}
+    assert lines(figure)[-1].colour == frame.names.colour("mine")
+    assert set(fillings(figure)) == {frame.names.colour("mine")}
     assert texts(figure)[-1] == "mine"
 
 

@@ -212,7 +212,7 @@ def test_panels_of_lines_name_their_ranges_and_keep_everything_on_the_figure():
     for left, bottom, right, top in extents(figure):
         assert 0 <= left < right <= across
         assert 0 <= bottom < top <= up - 0.5
-    drawn = np.concatenate([path.vertices for path in lines(figure)[-1].get_paths()])
+    drawn = lines(figure)[-1].path.vertices
     assert np.isfinite(drawn).any()
     inside = drawn[np.isfinite(drawn).all(axis=1)]
     assert (inside >= 0).all()
