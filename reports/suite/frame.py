@@ -5,7 +5,7 @@ A frame can be exported to a folder of parquet files and read back: tables can b
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -160,9 +160,7 @@ def read_store(
     with tempfile.TemporaryDirectory() as scratch:
         steps = progress(newest, len(newest), "reading runs")
         parts = [_read_cell(store, chosen, cell, Path(scratch)) for cell in steps]
-    tables = {
-        name: _stacked(name, [part.tables[name] for part in parts if name in part.tables]) for name in TABLES
-    }
+    tables = {name: _stacked(name, parts) for name in TABLES}
     cards = all_cards(instruments, [part.instruments for part in parts if part.finished])
     return without_superseded(Frame(**tables, showcases=_showcases(parts), instruments=cards))
 
@@ -181,8 +179,11 @@ def _seed(cell: TrackedCell) -> int:
 
 @dataclass(frozen=True)
 class _CellPart:
-    """What one cell adds to a frame: rows of its tables, pictures, and the cards of its instruments."""
+    """What one cell adds to a frame: what its rows say of it, rows of its tables, pictures, and the cards of
+    its instruments.
+    """
 
+    head: Mapping[str, Any]
     tables: dict[str, pd.DataFrame]
     finished: bool
     showcase: dict[str, np.ndarray]
@@ -211,9 +212,7 @@ def _read_cell(store: "Readable", suite: str, cell: TrackedCell, scratch: Path) 
         if basis and not {"notes", "instruments"} <= set(basis):
             raise UserError(f"laboratory.json of run {cell.run_id} is damaged: run its cell again")
         tables["notes"] = pd.DataFrame({"note": basis.get("notes", [])}, dtype=object)
-    for name, table in tables.items():
-        tables[name] = table.assign(**{column: head[column] for column in OWNER if column in TABLES[name]})
-    return _CellPart(tables, head["state"] == "finished", showcase, basis.get("instruments", {}))
+    return _CellPart(head, tables, head["state"] == "finished", showcase, basis.get("instruments", {}))
 
 
 def _scores(store: "Readable", cell: TrackedCell, scratch: Path) -> Path:
@@ -252,11 +251,16 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise UserError(f"{path.name} of a run cannot be read: {one_line(error)}") from None
 
 
-def _stacked(name: str, pieces: list[pd.DataFrame | None]) -> pd.DataFrame:
+def _stacked(name: str, parts: Sequence[_CellPart]) -> pd.DataFrame:
     """Return the rows of all cells as one table, with the columns of `TABLES` first."""
-    filled = [piece for piece in pieces if piece is not None and len(piece)]  # an empty one has no types
-    table = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
+    filled = [part for part in parts if len(part.tables.get(name, ()))]  # an empty one has no types
     first = list(TABLES[name])
+    if not filled:
+        return pd.DataFrame().reindex(columns=first)
+    rows = [len(part.tables[name]) for part in filled]
+    table = pd.concat([part.tables[name] for part in filled], ignore_index=True).assign(
+        **{own: np.repeat([part.head[own] for part in filled], rows) for own in OWNER if own in first}
+    )
     return table.reindex(columns=first + [column for column in table.columns if column not in first])
 
 
