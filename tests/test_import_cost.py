@@ -11,6 +11,7 @@ from PIL import Image
 from eggan.checkpoint import model_card, save_checkpoint
 from eggan.edit import EXAMPLE_PHOTOGRAPH
 from eggan.model import EGGAN, ENTRY
+from reports.style import figure_font
 from reports.suite.frame import write_frame
 from tests.conftest import TINY_TRAINING
 from tests.reports.fakes import make_frame
@@ -19,6 +20,7 @@ LIBRARIES = (
     *("torch", "torchvision", "lpips", "pytorch_msssim", "sklearn", "scipy", "pandas", "pyarrow", "numba"),
     *(
         "matplotlib",
+        "fontTools.ttLib",
         "mlflow",
         "requests",
         "optuna",
@@ -83,6 +85,7 @@ def test_reports_are_drawn_and_faces_rendered_without_torch_and_scored_without_t
 
 
 def test_a_report_of_an_exported_frame_needs_no_tracking_and_no_torch(tmp_path):
+    figure_font.families()  # makes the font of figures where nobody has yet
     write_frame(make_frame(seeds=1, failed=False), tmp_path / "frame")
     words = ["report", "build", "--frame", str(tmp_path / "frame"), "--out", str(tmp_path / "report")]
     used = imported(*words)

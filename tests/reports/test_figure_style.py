@@ -159,7 +159,8 @@ def test_images_stand_upright_at_their_places_in_a_png(tmp_path, side):
     expected = np.asarray(
         Image.fromarray(coloured_corners(side)).resize((width, width), Image.Resampling.NEAREST)
     )
-    assert np.abs(shown[::8, ::8].astype(int) - expected[::8, ::8]).mean() < 6
+    apart = slice(4, None, 8)  # from the edges between colours, which are smooth
+    assert np.abs(shown[apart, apart].astype(int) - expected[apart, apart]).mean() < 6
     outside = np.asarray(Image.open(path).convert("RGB"))[top:]
     assert (outside[:, round(LABEL * dots) : left] == 255).all()
 

@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from eggan.evaluation import statistics
 from reports.style import table_writers
 from reports.suite import estimates, suite_findings, suite_tables
 from reports.suite.estimates import named
@@ -168,6 +169,18 @@ def test_differences_are_paired_and_holm_is_no_smaller_than_the_raw_p(section):
     assert found.difference.estimate == pytest.approx(gap)
     assert (found.adjusted >= found.difference.p_value[:17] - 1e-12).all()
     assert found.difference.low[-1] > 0
+
+
+def test_resamples_are_drawn_once_a_method_and_once_for_methods_that_are_compared(frame, monkeypatch):
+    drawn, resample = [], statistics.resample
+    monkeypatch.setattr(statistics, "resample", lambda *given: drawn.append(given[3]) or resample(*given))
+    (section,) = sections_of(frame, quiet)
+    scored = [group for group in section.groups if len(group.pairs)]
+    assert drawn == [estimates.RESAMPLES] * len(scored)
+    suite_tables.summary(frame, section)
+    suite_tables.table2(frame, section)
+    suite_tables.differences(section, quiet)
+    assert drawn[len(scored) :] == [estimates.DIFFERENCE_RESAMPLES]
 
 
 def test_methods_are_compared_as_each_is_alone(frame):
