@@ -13,7 +13,7 @@ import pytest
 from eggan.errors import UserError
 from eggan.tracking import CELL_LIST, RunRecord, TrackedRun, local, open_store
 from eggan.tracking.own_store import OwnStore, own_store
-from eggan.tracking.read import download_artifacts, metric_history, open_to_read, search_cells
+from eggan.tracking.read import open_to_read, search_cells
 from eggan.tracking.store import read_store
 
 DATASETS = [
@@ -60,12 +60,12 @@ def test_cells_histories_and_files_are_those_that_mlflow_returns(runs, tmp_path)
         assert len(found) == count
     for cell in search_cells(store):
         for metric in cell.metrics:
-            pair = [metric_history(where, cell.run_id, metric) for where in (own, store)]
+            pair = [where.history(cell.run_id, metric) for where in (own, store)]
             assert repr(pair[0]) == repr(pair[1])
-        folders = [download_artifacts(where, cell.run_id, "scores", tmp_path) for where in (own, store)]
+        folders = [where.artifact(cell.run_id, "scores", tmp_path) for where in (own, store)]
         texts = [(folder / "summary.json").read_text() for folder in folders]
         assert texts == [cell.tags["cell"][1:]] * 2
-        assert download_artifacts(own, cell.run_id, "other", tmp_path) is None
+        assert [where.artifact(cell.run_id, "other", tmp_path) for where in (own, store)] == [None, None]
 
 
 def test_the_version_of_the_tables_is_the_one_that_mlflow_expects():
@@ -80,7 +80,7 @@ def test_a_folder_that_was_moved_is_read_where_it_is(runs, tmp_path):
     store = open_to_read(None, moved)
     for cell in search_cells(store):
         assert cell.artifact_uri.startswith(f"{moved.as_uri()}/")
-        assert moved in download_artifacts(store, cell.run_id, "scores", tmp_path).parents
+        assert moved in store.artifact(cell.run_id, "scores", tmp_path).parents
 
 
 def changed(runs, folder, query):

@@ -14,7 +14,6 @@ from mlflow.tracking._tracking_service.utils import _artifact_repos_cache as art
 from eggan import tracking
 from eggan.errors import UserError
 from eggan.tracking import RunRecord, TrackedRun, open_store, ship_folder
-from eggan.tracking.read import download_artifacts
 from eggan.tracking.store import read_store
 
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -94,7 +93,7 @@ def test_a_moved_or_copied_runs_folder_goes_on(tracked, tmp_path, original):
     assert store.client.get_experiment(store.experiment_id).artifact_location == (new / "artifacts").as_uri()
     assert store.client.get_run(run_id).info.artifact_uri.startswith((new / "artifacts").as_uri())
     assert [entry.path for entry in store.client.list_artifacts(run_id, "scores")] == ["scores/summary.json"]
-    found = download_artifacts(store, run_id, "scores", tmp_path / "download")
+    found = store.artifact(run_id, "scores", tmp_path / "download")
     assert (found / "summary.json").read_text() == "{}"
     again = TrackedRun(new / "single" / "one", tracking.read_record(new / "single" / "one"), store)
     again.log(2, {"train/loss": 0.5})

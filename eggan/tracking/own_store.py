@@ -27,7 +27,7 @@ CELLS, SUITES = f"{TAGGED} 'cell'", f"{TAGGED} 'kind' AND value = 'suite'"
 
 @dataclass(frozen=True)
 class OwnStore:
-    """A store's file, and the experiment in it whose runs are read."""
+    """A store's file, and the experiment in it whose runs are read: a `read.Readable` without MLflow."""
 
     database: Path
     experiment_id: int
@@ -58,18 +58,17 @@ class OwnStore:
         """Return the tags of the runs of suites."""
         return list(self._texts("tags", SUITES).values())
 
-    def artifact(self, run_id: str, name: str) -> Path | None:
+    def artifact(self, run_id: str, name: str, _scratch: Path) -> Path | None:
         """Return where a run's file or folder lies; None where the run has none of that name."""
         query = "SELECT artifact_uri FROM runs WHERE run_uuid = ?"
         found = [local.path_of(place) / name for (place,) in self._rows(query, run_id)]
         return found[0] if found and found[0].exists() else None
 
     def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
-        """Return (step, value) of one metric of a run."""
+        """Return (step, value) of one metric of a run, by step."""
         query = "SELECT step, value, is_nan FROM metrics WHERE run_uuid = ? AND key = ?"
-        return [
-            (step, math.nan if is_nan else value) for step, value, is_nan in self._rows(query, run_id, metric)
-        ]
+        rows = self._rows(query, run_id, metric)
+        return sorted((step, math.nan if is_nan else value) for step, value, is_nan in rows)
 
     def _texts(self, table: str, runs: str) -> dict[str, dict[str, str]]:
         found = defaultdict[str, dict[str, str]](dict)

@@ -1,10 +1,11 @@
-"""Opening a tracking store: where it is, that it answers, and that its schema is created once."""
+"""A tracking store: where it is, that it answers, that its schema is created once, and what is read of it."""
 
 import contextlib
 import dataclasses
 import logging
 import os
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,28 +26,96 @@ from eggan.tracking.address import (
     sqlite_file,
     without_password,
 )
+from eggan.tracking.tracked_cell import TrackedCell
 
 # MLflow reads these when a call is made. Its defaults retry a dead server for four minutes per call.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
+# A bar per downloaded file drowns the one that counts.
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 from mlflow import MlflowClient
+from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 DATABASE = local.DATABASE
+PAGE = 500  # runs per question
 STORE_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
 
 
 @dataclass(frozen=True)
 class Store:
-    """An open store: its address, a client, and the experiment that runs go to ("" where it has none yet)."""
+    """An open store: its address, a client, and the experiment that runs go to ("" where it has none yet).
+
+    What it holds is read as `read.Readable` says.
+    """
 
     uri: str
     experiment_id: str
     client: MlflowClient
+
+    def cells(self) -> list[TrackedCell]:
+        """Return the runs that have a `cell` tag, newest first."""
+        return [_cell(run) for run in self._search("tags.cell LIKE '%'")]
+
+    def suite_tags(self) -> list[dict[str, str]]:
+        """Return the tags of the runs of suites."""
+        return [run.data.tags for run in self._search("tags.kind = 'suite'")]
+
+    def artifact(self, run_id: str, name: str, scratch: Path) -> Path | None:
+        """Return a run's file or folder, downloaded to `scratch` from a store that is not on this machine;
+        None where the run has none of that name.
+        """
+        with _reading(f"the artifacts of run {run_id}"):
+            if not any(entry.path == name for entry in self.client.list_artifacts(run_id)):
+                return None
+            return Path(self.client.download_artifacts(run_id, name, str(scratch)))
+
+    def history(self, run_id: str, metric: str) -> list[tuple[int, float]]:
+        """Return (step, value) of one metric of a run, by step."""
+        with _reading(f"metric {metric!r} of run {run_id}"):
+            points = self.client.get_metric_history(run_id, metric)
+        return sorted((point.step, point.value) for point in points)
+
+    def _search(self, query: str) -> list[Run]:
+        """Return all runs that fit a query, newest first."""
+        runs: list[Run] = []
+        token: str | None = None
+        experiments, order = [self.experiment_id], ["attributes.start_time DESC"]
+        while self.experiment_id:
+            with _reading("the tracking store"):
+                found = self.client.search_runs(experiments, query, ViewType.ACTIVE_ONLY, PAGE, order, token)
+            runs += found
+            token = found.token
+            if not token:
+                break
+        return runs
+
+
+def _cell(run: Run) -> TrackedCell:
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    return TrackedCell(
+        run_id=run.info.run_id,
+        tags=dict(run.data.tags),
+        params=dict(run.data.params),
+        metrics=dict(run.data.metrics),
+        datasets={entry.dataset.name: entry.dataset.digest for entry in inputs},
+        started_ms=run.info.start_time or 0,
+        ended_ms=run.info.end_time or 0,
+        artifact_uri=run.info.artifact_uri or "",
+    )
+
+
+@contextlib.contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """Make an error of the store a `UserError`."""
+    try:
+        yield
+    except STORE_ERRORS as error:
+        raise UserError(f"{what} cannot be read: {first_line(error)}") from None
 
 
 def default_uri(runs: Path) -> str:

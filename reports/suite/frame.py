@@ -18,7 +18,6 @@ from eggan.errors import UserError, one_line
 from eggan.files import files_in, read_json, read_whole_json, replaced_folder, restore_folder
 from eggan.options import command
 from eggan.tables import read_table
-from eggan.tracking.read import download_artifacts, metric_history
 from eggan.tracking.tracked_cell import TrackedCell
 from reports.suite.former_suite import cells_of, with_present_name
 from reports.suite.instrument_names import all_cards
@@ -194,7 +193,7 @@ def _read_cell(store: "Readable", suite: str, cell: TrackedCell, scratch: Path) 
     head = _cell_row(suite, cell)
     values = {k: v for k, v in sorted(cell.metrics.items()) if not k.startswith(("train/", "system/"))}
     logged = [name for name in sorted(cell.metrics) if name.startswith("train/")]
-    curves = [(name, *point) for name in logged for point in metric_history(store, cell.run_id, name)]
+    curves = [(name, *point) for name in logged for point in store.history(cell.run_id, name)]
     settings = {k: v for k, v in sorted(cell.params.items()) if k.startswith(SETTINGS)}
     tables = {
         "cells": pd.DataFrame([head]),
@@ -217,7 +216,7 @@ def _read_cell(store: "Readable", suite: str, cell: TrackedCell, scratch: Path) 
 
 def _scores(store: "Readable", cell: TrackedCell, scratch: Path) -> Path:
     """Return the folder with a finished cell's scores."""
-    folder = download_artifacts(store, cell.run_id, "scores", scratch / cell.run_id)
+    folder = store.artifact(cell.run_id, "scores", scratch / cell.run_id)
     if folder is None:
         raise UserError(
             f"the files of {cell.tags.get('method', '')} (run {cell.run_id}) are not where the store says "
