@@ -2,6 +2,7 @@
 
 import dataclasses
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +52,13 @@ def test_a_dry_run_prints_commands_that_would_be_understood_with_their_cost(egga
         assert (status, "data is not a dataset" in err) == (2, True)
     for done in RECIPES[name].parts:
         assert f"{done.seconds:,} s on {done.ran_on}" in out
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_no_command_sets_a_value_twice(name):
+    for _, words in RECIPES[name].commands(Path("x")):
+        assigned = [words[at + 1].partition("=")[0] for at, word in enumerate(words) if word == "--set"]
+        assert len(assigned) == len(set(assigned))
 
 
 def test_unknown_weights_are_one_line(eggan):

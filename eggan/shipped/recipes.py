@@ -95,8 +95,9 @@ FOR_PHOTOGRAPHS = (
     *("--preset", "paper"),
     *ADAM,
     *_set("disturb_after=0", "disturb_share=0.6", "disturbance.bend=0.025", "disturbance.shade=0.4"),
-    *_set("weight_changed=1.5", "change_full=0.2", "weight_mixed=0.2", "training.batch_size=16"),
+    *_set("weight_changed=1.5", "change_full=0.2", "weight_mixed=0.2"),
 )
+BY_16 = _set("training.batch_size=16")
 FASTER = _set("learning_rate=0.0005", "warm_up_steps=100")
 OWN_COLOUR = _set("colour_on_moved=false", "weight_paint=0.04", "disturbance.stain=0.35")
 BESIDE_OTHERS = "CPU, one thread, bf16, beside other work"
@@ -110,6 +111,7 @@ RECIPES = {
                 folder="part-1",
                 settings=(
                     *FOR_PHOTOGRAPHS,
+                    *BY_16,
                     *NO_READER,
                     *FASTER,
                     *_set("training.images=24416", "training.decay_from=1"),
@@ -126,6 +128,7 @@ RECIPES = {
                 folder="part-2",
                 settings=(
                     *FOR_PHOTOGRAPHS,
+                    *BY_16,
                     *NO_READER,
                     *FASTER,
                     *_set("weight_paint=0.04", "training.images=35200", "training.decay_from=0.2"),
@@ -141,6 +144,7 @@ RECIPES = {
                 folder="part-3",
                 settings=(
                     *FOR_PHOTOGRAPHS,
+                    *BY_16,
                     *NO_READER,
                     *_set("learning_rate=0.0003", "warm_up_steps=50", "weight_paint=0.04"),
                     *_set("disturbance.stain=0.35", "training.images=11200", "training.decay_from=0"),
@@ -156,6 +160,7 @@ RECIPES = {
                 folder="part-4",
                 settings=(
                     *FOR_PHOTOGRAPHS,
+                    *BY_16,
                     *NO_READER,
                     *OWN_COLOUR,
                     *_set("learning_rate=0.0006", "warm_up_steps=100"),
