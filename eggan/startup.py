@@ -4,6 +4,8 @@ Variables that the user has set are left alone. All of them are read once, when 
 processes that are started here inherit them.
 """
 
+import atexit
+import gc
 import io
 import os
 import stat
@@ -28,6 +30,9 @@ def prepare() -> None:
     os.environ.update(thread_environment(os.environ))
     os.environ["MPLBACKEND"] = "agg"  # figures go to files; a notebook's value can stop matplotlib's import
     prepare_caches()
+    # What is left at the end goes with the process: to look through all of it for garbage takes 0.25 s
+    atexit.unregister(gc.freeze)
+    atexit.register(gc.freeze)
 
 
 def thread_environment(given: Mapping[str, str], processes: int = 1) -> dict[str, str]:

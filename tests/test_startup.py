@@ -154,6 +154,19 @@ class TestCaches:
         assert capsys.readouterr().err == ""
 
 
+def test_what_is_left_at_the_end_is_not_looked_through_for_garbage():
+    """However often it was prepared; what was registered before us still runs."""
+    code = (
+        "import atexit, gc\n"
+        "atexit.register(lambda: print(gc.get_freeze_count() > 1000))\n"
+        "from eggan import startup\n"
+        "startup.prepare(); startup.prepare()\n"
+        "print(gc.get_freeze_count())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["0", "True"], done.stderr
+
+
 DRAWING = """
 from eggan import startup
 startup.prepare()  # as every entry point begins
