@@ -2,10 +2,12 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eggan.aus import AU_NAMES, EXPRESSIONS
 from eggan.errors import UserError, nearest
 from eggan.options import add_command, add_device_argument, add_runs_argument, resolve_device
 from eggan.outputs import add_force_argument
@@ -18,6 +20,7 @@ if TYPE_CHECKING:  # torch takes more than a second to import; `eggan --help` mu
     from eggan.edit.editing import Model
     from eggan.edit.photo_file import PhotoFile
     from eggan.edit.photograph import PhotographEditor
+    from eggan.edit.places import Place, Places
     from eggan.faces.face import Face
 
 EDIT_EXAMPLE = """examples:
@@ -26,38 +29,53 @@ EDIT_EXAMPLE = """examples:
   eggan edit portrait.jpg --expression happy --strength 0.6 --keep -o happy.jpg
   eggan edit portrait.jpg --like laughing.jpg -o laugh.jpg     the AUs that another face shows
   eggan edit group.jpg --all-faces --au 12=4 --keep -o group-smile.jpg
+  eggan edit photos/ more/*.jpg --au 12=4 --keep -o edits      each under its name, in the folder edits
   eggan edit face.png --checkpoint weights/stargan --expression happy -o smile.png
   eggan edit face.png --checkpoint weights/homointerpgan --like laughing.png -o smile.png"""
 INTERPOLATE_EXAMPLE = """examples:
   eggan interpolate portrait.jpg --au 12=5 --au 6=4 --steps 9 -o strip.png    a strip of frames
   eggan interpolate portrait.jpg --expression surprised -o surprise.gif      or .webp, .mp4"""
 STEPS, MOVING_STEPS = 9, 25
+EDITED, EDITS, STRIP = Path("edit.png"), Path("edits"), Path("strip.png")  # one, several, interpolated
 DATASET_SIDES = (64, 128)
 
 
 def register_edit(subparsers: Any) -> None:
     """Add `eggan edit`."""
     parser = add_command(subparsers, "edit", "edit a photograph by action units", EDIT_EXAMPLE)
-    _add_edit_arguments(parser, "edit.png", "png, jpg, webp or tif")
+    several = "several, or a folder of them, become a folder of edits"
+    parser.add_argument(
+        "images",
+        type=Path,
+        nargs="+",
+        metavar="image",
+        help=f"photograph, of any form that Pillow reads; {several}",
+    )
+    endings = f"default: {EDITED}; the ending says how it is written: png, jpg, webp or tif"
+    _add_edit_arguments(parser, None, f"{endings}; of several a folder (default: {EDITS})")
     parser.add_argument(
         "--keep", action="store_true", help="leave AUs that are not named as the photograph shows them"
     )
     parser.set_defaults(run=run_edit)
+    _list_targets(parser)
 
 
 def register_interpolate(subparsers: Any) -> None:
     """Add `eggan interpolate`."""
     summary = "a strip or an animation of frames from the photograph to an edit"
     parser = add_command(subparsers, "interpolate", summary, INTERPOLATE_EXAMPLE)
-    _add_edit_arguments(parser, "strip.png", "png, jpg or tif for a strip; gif, webp or mp4")
+    parser.add_argument("image", type=Path, help="photograph, of any form that Pillow reads")
+    endings = "png, jpg or tif for a strip; gif, webp or mp4"
+    help_text = f"default: {STRIP}; the ending says how it is written: {endings}"
+    _add_edit_arguments(parser, STRIP, help_text)
     parser.add_argument(
         "--steps", type=int, help=f"number of frames (default: {STEPS}, in animations {MOVING_STEPS})"
     )
     parser.set_defaults(run=run_interpolate, keep=False)
+    _list_targets(parser)
 
 
-def _add_edit_arguments(parser: argparse.ArgumentParser, output: str, endings: str) -> None:
-    parser.add_argument("image", type=Path, help="photograph, of any form that Pillow reads")
+def _add_edit_arguments(parser: argparse.ArgumentParser, output: Path | None, output_help: str) -> None:
     _add_target_arguments(parser)
     faces = parser.add_mutually_exclusive_group()
     faces.add_argument("--face", type=int, metavar="N", help="which face, 1 is the largest (default: 1)")
@@ -80,21 +98,28 @@ def _add_edit_arguments(parser: argparse.ArgumentParser, output: str, endings: s
     )
     add_runs_argument(parser)
     add_device_argument(parser)
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        default=Path(output),
-        help=f"default: {output}; the ending says how it is written: {endings}",
-    )
+    parser.add_argument("-o", "--output", type=Path, default=output, help=output_help)
     add_force_argument(parser)
+
+
+def _list_targets(parser: argparse.ArgumentParser) -> None:
+    """Add to the help what --au and --expression take."""
+    aus = (f"  {number:<4}{name}" for number, name in AU_NAMES.items())
+    names = ", ".join(EXPRESSIONS)
+    parser.epilog = "\n".join([parser.epilog or "", "", "action units:", *aus, "", f"expressions: {names}"])
 
 
 def _add_target_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--au", action="append", default=[], metavar="N=INTENSITY", help="target, 0 to 5; repeat it"
+        "--au",
+        action="append",
+        default=[],
+        metavar="N=INTENSITY",
+        help="target, 0 to 5; repeat it; AUs are listed below",
     )
-    parser.add_argument("--expression", metavar="NAME", help="target: neutral, happy, angry, ..")
+    parser.add_argument(
+        "--expression", metavar="NAME", help="target: neutral, happy, angry, .., as listed below"
+    )
     parser.add_argument(
         "--like",
         "--reference",
@@ -108,19 +133,52 @@ def _add_target_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_edit(arguments: argparse.Namespace) -> int:
-    """Write one edited photograph and return 0."""
-    from eggan.pictures import STILL, save_result
+    """Write the edit of each photograph and return 0.
 
-    asked = _prepare(arguments, STILL)
-    photo = asked.photo
-    for face in asked.faces:
-        editor, target = asked.editor(face)
+    Of several photographs all that can be edited are; the others are named, and then are a `UserError`.
+    """
+    from eggan.edit.places import places_of
+
+    targets, images = _checked_targets(arguments), arguments.images
+    several = len(images) > 1 or images[0].is_dir()
+    found = places_of(images, arguments.output or (EDITS if several else EDITED))
+    _check_places(arguments, targets, found.places)
+    for note in found.given.notes:
+        print(f"note: {note}")
+    if several:
+        return _edit_several(arguments, _asked(arguments, targets), found)
+    (place,) = found.places
+    photo = _read(place.photograph)  # the file before the method: torch takes seconds to load
+    _edit(arguments, _asked(arguments, targets), place, photo)
+    return 0
+
+
+def _edit_several(arguments: argparse.Namespace, asked: "Asked", found: "Places") -> int:
+    failed = list(found.given.unusable)
+    for place in found.places:
+        try:
+            _edit(arguments, asked, place, _read(place.photograph))
+        except UserError as error:
+            failed.append(str(error))
+    count = len(found.places) + len(found.given.unusable)
+    print(f"edited {count - len(failed)} of {count} photographs into {found.folder}")
+    for line in failed:
+        print(f"left out: {line}", file=sys.stderr)
+    if failed:
+        raise UserError(f"{len(failed)} of {count} photographs could not be edited, as listed above")
+    return 0
+
+
+def _edit(arguments: argparse.Namespace, asked: "Asked", place: "Place", photo: "PhotoFile") -> None:
+    from eggan.pictures import save_result
+
+    for face in _faces(arguments, place.photograph, photo, asked.model):
+        editor, target = asked.editor(photo, face)
         with working("editing"):
             photo.put(editor.box, editor.patch(**target))
         _warn_of_detail(asked.model, editor)
-    note = save_result(photo.image, photo.pixels, arguments.output, photo.exif, photo.icc)
-    print(f"wrote {arguments.output}" + (f" {note}" if note else ""))
-    return 0
+    note = save_result(photo.image, photo.pixels, place.result, photo.exif, photo.icc)
+    print(f"wrote {place.result}" + (f" {note}" if note else ""))
 
 
 def run_interpolate(arguments: argparse.Namespace) -> int:
@@ -131,64 +189,68 @@ def run_interpolate(arguments: argparse.Namespace) -> int:
     from PIL import Image
 
     from eggan.edit.frames import Frames, check_frames, strip, write_animation
-    from eggan.pictures import MOVING, STILL, save_result, write_marked
+    from eggan.pictures import MOVING, STILL, check_result, save_result, write_marked
 
-    output, kind = arguments.output, MOVING.get(arguments.output.suffix.lower())
+    path, output, kind = arguments.image, arguments.output, MOVING.get(arguments.output.suffix.lower())
     steps = arguments.steps if arguments.steps is not None else MOVING_STEPS if kind else STEPS
     if steps < 2:
         raise UserError(f"--steps is {steps}: an interpolation has at least 2 frames")
-    asked = _prepare(arguments, STILL | MOVING, moving=True)
-    check_frames(output, steps, asked.photo.pixels.shape)
+    targets = _checked_targets(arguments)
+    check_result(output, STILL | MOVING, [path, *targets.files], arguments.force)
+    photo = _read(path)
+    asked = _asked(arguments, targets, moving=True)
+    faces = _faces(arguments, path, photo, asked.model)
+    check_frames(output, steps, photo.pixels.shape)
     patches: list[list[Any]] = [[] for _ in range(steps)]
-    for face in asked.faces:
-        editor, target = asked.editor(face)
+    for face in faces:
+        editor, target = asked.editor(photo, face)
         with working("editing"):
             for frame, patch in zip(patches, editor.interpolation(steps=steps, **target), strict=True):
                 frame.append((editor.box, patch))
         _warn_of_detail(asked.model, editor)
-    frames = Frames(asked.photo.pixels, patches)
+    frames = Frames(photo.pixels, patches)
     if kind:
         write_marked(output, kind, lambda staged: write_animation(frames, staged, kind))
         print(f"wrote {output}: {steps} frames to the edit, and back")
         return 0
-    picture = strip([asked.photo.pixels, *frames])
+    picture = strip([photo.pixels, *frames])
     save_result(Image.fromarray(picture), picture, output)
     print(f"wrote {output}: the source, then {steps} frames")
     return 0
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """All that an edit needs: the photograph, the faces in it, and what they are edited to.
+@dataclass
+class Asked:
+    """All that edits need beside the photographs: the method, and what faces are edited to.
 
     `like` (17,) are the AUs of the other face, `reference` (S, S, 3) is that face; None where not asked for.
-    `moving`: whether the edit starts from what the photograph shows.
+    `moving`: whether edits start from what the photograph shows. `unread` are the AUs, as printed, that
+    landmarks were noted not to show.
     """
 
     model: "Model"
     targets: "Targets"
-    photo: "PhotoFile"
-    faces: "list[Face | None]"
     like: "np.ndarray | None"
     reference: "np.ndarray | None"
     moving: bool
+    unread: str = ""
 
-    def editor(self, face: "Face | None") -> tuple["PhotographEditor", dict[str, Any]]:
+    def editor(self, photo: "PhotoFile", face: "Face | None") -> tuple["PhotographEditor", dict[str, Any]]:
         """Return the editor of a face of the photograph as it now is, and the arguments of its edit."""
         import numpy as np
 
         from eggan.edit.photograph import PhotographEditor
 
-        source = self._source_aus(face)
+        source = self._source_aus(photo, face)
         target = self.targets.target_aus(source, self.like)
-        editor = PhotographEditor(self.model, self.photo.pixels, face, source)
+        editor = PhotographEditor(self.model, photo.pixels, face, source)
         return editor, {
             "target_aus": np.nan_to_num(target),
             "expression": self.targets.expression_index,
             "reference": self.reference,
         }
 
-    def _source_aus(self, face: "Face | None") -> "np.ndarray | None":
+    def _source_aus(self, photo: "PhotoFile", face: "Face | None") -> "np.ndarray | None":
         """Return the AUs (17,) that a face shows; None where nothing asks for them."""
         from eggan.edit.edit_targets import AU_FIELDS
 
@@ -202,35 +264,52 @@ class Prepared:
             return None
         from eggan.edit.photo_faces import shown_by, unread_aus
 
-        shown = shown_by(face, self.photo.pixels, self.model)
+        shown = shown_by(face, photo.pixels, self.model)
         unread = unread_aus(shown)
-        if unread and (self.moving or targets.reads_source):
+        if unread != self.unread and unread and (self.moving or targets.reads_source):
             print(f"note: landmarks do not show AU {unread}: they stay as they are unless --au names them")
+            self.unread = unread
         return shown
 
 
-def _prepare(arguments: argparse.Namespace, endings: dict[str, str], moving: bool = False) -> Prepared:
-    """Check all that was asked before anything slow, then load checkpoint and photographs."""
-    from eggan.pictures import check_result
-
+def _checked_targets(arguments: argparse.Namespace) -> "Targets":
+    """Return what is asked for, checked before anything slow."""
     targets = _targets(arguments)
     targets.check()
-    inputs = [arguments.image, *([targets.like] if targets.like else [])]
-    check_result(arguments.output, endings, inputs, arguments.force)
+    for path in targets.files:
+        if not path.is_file():
+            raise UserError(f"no such image: {path}")
+    return targets
+
+
+def _check_places(arguments: argparse.Namespace, targets: "Targets", places: Sequence["Place"]) -> None:
+    """Raise a `UserError` where a photograph is not there, or a result must not be written."""
+    from eggan.pictures import STILL, check_result
+
+    for place in places:
+        check_result(place.result, STILL, [place.photograph, *targets.files], arguments.force)
+        if not place.photograph.exists():
+            raise UserError(f"no such image: {place.photograph}")
+
+
+def _read(path: Path) -> "PhotoFile":
+    """Read a photograph and print what was done to it."""
     from eggan.edit.photo_file import load_photo_file
 
-    if targets.like is not None and not targets.like.is_file():
-        raise UserError(f"no such image: {targets.like}")
-    photo = load_photo_file(arguments.image)  # the file before the method: torch takes seconds to load
+    photo = load_photo_file(path)
+    for note in photo.notes:
+        print(f"note: {path} was {note}")
+    return photo
+
+
+def _asked(arguments: argparse.Namespace, targets: "Targets", moving: bool = False) -> Asked:
+    """Load the method and the face of --like."""
     folder = arguments.checkpoint and trained_folder(arguments.checkpoint, arguments.runs)
     model = _load(folder, arguments.device)
     targets.check_read(model.name, model.reads)
     print(f"{model.name} of {folder or 'the shipped weights'}, {model.description}")
-    for note in photo.notes:
-        print(f"note: {arguments.image} was {note}")
-    faces = _faces(arguments, photo.pixels, model)
     like, reference = _other_face(targets.like, model) if targets.like else (None, None)
-    return Prepared(model, targets, photo, faces, like, reference, moving)
+    return Asked(model, targets, like, reference, moving)
 
 
 def _targets(arguments: argparse.Namespace) -> "Targets":
@@ -277,9 +356,11 @@ def _load(folder: Path | None, device: str) -> "Model":
     return load_model(folder, installed_method, device)
 
 
-def _faces(arguments: argparse.Namespace, pixels: "np.ndarray", model: "Model") -> "list[Face | None]":
+def _faces(
+    arguments: argparse.Namespace, path: Path, photo: "PhotoFile", model: "Model"
+) -> "list[Face | None]":
     """Return the faces to edit; None stands for the centre square, as a face that is framed already."""
-    path, number, every = arguments.image, arguments.face, arguments.all_faces
+    pixels, number, every = photo.pixels, arguments.face, arguments.all_faces
     if arguments.framed:
         return [None]
     if number is None and not every and _is_framed(path, pixels, model):

@@ -1,10 +1,12 @@
 """The 17 action units (AUs) of the paper and the 8 RaFD expressions: names, order, range (Sec. 4.1)."""
 
 from collections.abc import Iterable
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from eggan.errors import UserError
+
+if TYPE_CHECKING:  # help lists the AUs, and does not wait for it
+    import numpy as np
 
 AU_NUMBERS: tuple[int, ...] = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
 AU_NAMES: dict[int, str] = {
@@ -93,8 +95,10 @@ def au_index(number: int) -> int:
     return AU_NUMBERS.index(number)
 
 
-def expression_aus(name: str) -> np.ndarray:
+def expression_aus(name: str) -> "np.ndarray":
     """Return the AUs (17,) of an expression: those that most people show, at their mean intensity."""
+    import numpy as np
+
     vector = np.zeros(AU_COUNT)
     for number, mean, share in PROTOTYPES[name]:
         if share > SHOWN_BY_MOST:
@@ -102,8 +106,10 @@ def expression_aus(name: str) -> np.ndarray:
     return vector
 
 
-def check_au_vector(values: Iterable[float]) -> np.ndarray:
+def check_au_vector(values: Iterable[float]) -> "np.ndarray":
     """Return `values` as a float32 AU vector (17,); wrong length, NaN or out of [0, 5] is a `UserError`."""
+    import numpy as np
+
     vector = np.asarray(list(values), dtype=np.float32)
     if vector.shape != (AU_COUNT,):
         raise UserError(f"an AU vector has {AU_COUNT} values, not {vector.size}")

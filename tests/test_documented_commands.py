@@ -11,6 +11,7 @@ from tests.test_docs import COMMANDS, DOCUMENTS, ROOT
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
 # action -> the test that runs it, with options and files of its own
 RUN_BY = {
+    "aus": "tests/edit/test_aus_command.py",
     "bench photos": "tests/benchmarks/test_photos.py",
     "bench run": "tests/benchmarks/test_commands.py",
     "bench speed": "tests/benchmarks/test_speed.py",

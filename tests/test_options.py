@@ -21,6 +21,7 @@ WITHOUT_RESULTS = (
     "bench list",
     "report merge",
     "check-method",
+    "aus",
     "demo",
     "bench bundle",
 )
@@ -88,7 +89,7 @@ def test_every_option_says_what_it_is_for():
         (("edit", "a.jpg", "--strenght", "2"), "does not know --strenght 2: did you mean --strength?"),
         (("edit", "a.jpg", "--strenght=2"), "did you mean --strength?"),
         (("data", "sheet", "--knd", "aus"), "did you mean --kind?"),
-        (("edit", "a.jpg", "b.jpg", "--au", "12=4"), "does not know b.jpg;"),
+        (("interpolate", "a.jpg", "b.jpg", "--au", "12=4"), "does not know b.jpg;"),
         (("edit",), "required: image"),
         (("interpolate", "a.jpg", "--steps", "few"), "invalid int value: 'few'"),
         (("train", "eggan"), "required: --dataset"),

@@ -80,6 +80,11 @@ class Targets:
             raise UserError(f"{method} takes {examples}")
 
     @property
+    def files(self) -> list[Path]:
+        """The photographs that these options name."""
+        return [self.like] if self.like else []
+
+    @property
     def expression_index(self) -> int:
         """The expression as `EditRequest` has it: -1 for none."""
         return -1 if self.expression is None else EXPRESSIONS.index(self.expression)

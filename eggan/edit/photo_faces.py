@@ -24,7 +24,7 @@ class ChosenFaces:
 
 
 def choose_faces(path: Path, pixels: np.ndarray, number: int | None, every: bool) -> ChosenFaces:
-    """Find the faces of a photograph, uint8 (H, W, 3), and choose the one of a number, all, or the largest.
+    """Find the faces of a photograph to edit, uint8 (H, W, 3): the one of a number, all, or the largest.
 
     A photograph without a face and a number that no face has are a `UserError`.
     """
@@ -86,6 +86,11 @@ def shown_by(face: Face | None, pixels: np.ndarray, model: Model) -> np.ndarray:
 def unread_aus(shown: np.ndarray) -> str:
     """Return the AUs that could not be read, such as "6, 7, 17"."""
     return ", ".join(str(number) for number, value in zip(AU_NUMBERS, shown, strict=True) if np.isnan(value))
+
+
+def rough_to_read(face: Face) -> bool:
+    """Return whether what landmarks tell of a face is rough: it is small, or turned to the side."""
+    return face.eye_distance < SMALL_EYES or abs(face.yaw) > TURNED
 
 
 def doubts(face: Face) -> list[str]:

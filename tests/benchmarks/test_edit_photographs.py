@@ -320,3 +320,43 @@ def test_what_a_portrait_shows_is_read_off_its_landmarks(tmp_path, eggan, monkey
     assert np.nan_to_num(shown)[au_index(12)] > 2
     assert np.isnan(shown).any()
     assert photo_faces.unread_aus(shown) != ""
+
+
+class TestSeveral:
+    def test_each_is_edited_as_it_would_be_alone_and_by_one_method(self, workplace, eggan):
+        (workplace / "p" / "anna").mkdir(parents=True)
+        portrait().save("p/anna/1.png")
+        pair().save("p/2.png")
+        status, out, err = eggan("edit", "p", "portrait.png", *SMILE, "-o", "edits")
+        assert (status, err) == (0, "")
+        assert out.count("of the shipped weights") == out.count("landmarks do not show AU 6") == 1
+        assert "edited 3 of 3 photographs into edits" in out
+        for name, photograph in (("anna/1.png", "portrait.png"), ("2.png", "p/2.png")):
+            assert eggan("edit", photograph, *SMILE, "-o", "alone.png")[0] == 0
+            assert np.array_equal(pixels(f"edits/{name}"), pixels("alone.png"))
+        assert np.array_equal(pixels("edits/portrait.png"), pixels("edits/anna/1.png"))
+        (status, _, _), before = eggan("edit", "p", *SMILE), pixels("edits/2.png")
+        assert status == 0  # into `edits`, over what is there
+        assert np.array_equal(pixels("edits/2.png"), before)
+
+    def test_those_that_cannot_be_edited_are_listed_and_the_others_written(self, workplace, eggan):
+        Image.new("RGB", (80, 80), "grey").save("grey.png")
+        (workplace / "cut.png").write_bytes((workplace / "portrait.png").read_bytes()[:900])
+        status, out, err = eggan("edit", "cut.png", "grey.png", "portrait.png", *SMILE)
+        assert status == 2
+        assert "edited 1 of 3 photographs into edits" in out
+        assert [path.name for path in (workplace / "edits").iterdir()] == ["portrait.png"]
+        cut, grey, last = err.splitlines()
+        assert cut.startswith("left out: cut.png cannot be read, it may be truncated")
+        assert grey.startswith("left out: no face was found in grey.png")
+        assert last == "eggan: 2 of 3 photographs could not be edited, as listed above"
+
+    def test_nothing_is_edited_where_a_file_of_the_users_stands_in_the_way(self, workplace, eggan):
+        portrait().save("b.png")
+        (workplace / "edits").mkdir()
+        (workplace / "edits" / "portrait.png").write_bytes(b"mine")
+        status, _, err = eggan("edit", "b.png", "portrait.png", *SMILE)
+        assert (status, err.count("\n")) == (2, 1)
+        assert "edits/portrait.png exists and is no earlier result" in err
+        assert not (workplace / "edits" / "b.png").exists()
+        assert (workplace / "edits" / "portrait.png").read_bytes() == b"mine"

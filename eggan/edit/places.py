@@ -1,0 +1,109 @@
+"""Which photographs a command reads, and where the result of each goes.
+
+One photograph goes to the file that is named. Several, and all below a folder, go into a folder, under the
+names that they have: the paths below a given folder are kept.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from eggan.errors import UserError
+from eggan.pictures import STILL
+
+OTHERWISE = ".png"  # what a photograph becomes whose own form is not written
+
+
+@dataclass(frozen=True)
+class Given:
+    """Photographs in the order in which they were given, each once, with the name that it has there.
+
+    `unusable` are lines on images in given folders that cannot be read, `notes` on what was passed over.
+    """
+
+    named: dict[Path, Path] = field(default_factory=dict)
+    unusable: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A photograph, and the file that its edit is written to."""
+
+    photograph: Path
+    result: Path
+
+
+@dataclass(frozen=True)
+class Places:
+    """What is edited; `folder` is where several results go, None for one with a file of its own."""
+
+    places: list[Place]
+    folder: Path | None
+    given: Given
+
+
+def photographs_among(images: Sequence[Path], passed_over: Path | None = None) -> Given:
+    """Return the photographs `images` and those in the folders among them; none is a `UserError`.
+
+    What lies in the folder `passed_over` is none of another folder's.
+    """
+    found = Given()
+    for image in images:
+        if image.is_dir():
+            _take_folder(image, found, passed_over)
+        elif image.exists():
+            found.named.setdefault(image, Path(image.name))
+        else:
+            raise UserError(f"no such image: {image}")
+    once = {path.resolve(): path for path in reversed(found.named)}
+    for path in [path for path in found.named if once[path.resolve()] is not path]:
+        del found.named[path]
+    if not found.named:
+        reasons = f" that can be read ({found.unusable[0]})" if found.unusable else ""
+        raise UserError(f"no image{reasons} lies in {', '.join(map(str, images))}")
+    return found
+
+
+def places_of(images: Sequence[Path], output: Path) -> Places:
+    """Return where the edits of `images`, files and folders, go; two in one place are a `UserError`."""
+    alone = len(images) == 1 and not images[0].is_dir()
+    if alone and not output.is_dir():
+        return Places([Place(images[0], output)], None, Given())
+    if output.suffix.lower() in STILL and not output.is_dir():
+        raise UserError(f"{output} is the name of one picture: name a folder for several photographs")
+    given = photographs_among(images, output)
+    places = [Place(path, output / _written(name)) for path, name in given.named.items()]
+    _check_apart(places)
+    return Places(places, output, given)
+
+
+def _take_folder(root: Path, found: Given, passed_over: Path | None) -> None:
+    from eggan.data.photos.records import find_photographs  # one photograph alone does without
+
+    listed = find_photographs(root)
+    own = passed_over.resolve() if passed_over and passed_over.resolve() != root.resolve() else None
+    for name in listed.files:
+        if own is None or not (root / name).resolve().is_relative_to(own):
+            found.named.setdefault(root / name, Path(name))
+    found.unusable.extend(f"{root / problem.source_file}: {problem.reason}" for problem in listed.problems)
+    found.notes.extend(listed.notes)
+
+
+def _written(name: Path) -> Path:
+    return name if name.suffix.lower() in STILL else name.with_name(name.name + OTHERWISE)
+
+
+def _check_apart(places: Sequence[Place]) -> None:
+    """Raise a `UserError` where a result would be written over a photograph or over another result."""
+    photographs = {place.photograph.resolve() for place in places}
+    writers: dict[Path, Path] = {}
+    for place in places:
+        result = place.result.resolve()
+        if result in photographs:
+            raise UserError(f"{place.result} is one of the photographs: choose another folder for results")
+        if (other := writers.setdefault(result, place.photograph)) is not place.photograph:
+            raise UserError(
+                f"{other} and {place.photograph} would both become {place.result}: name the folder above "
+                "both, or call twice with another -o"
+            )
