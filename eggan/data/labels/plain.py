@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from eggan.aus import AU_COLUMNS
+from eggan.aus import AU_COLUMNS, AU_COUNT
 from eggan.data.labels.csv_rows import CsvRow, read_rows
 from eggan.data.labels.table import LabelTable, key_of, make_table
 from eggan.errors import UserError, known_names
@@ -59,14 +59,22 @@ def read_plain(path: Path) -> LabelTable:
 
 
 def _check_header(path: Path, header: list[str]) -> None:
-    for name in ("file", *AU_COLUMNS):
-        if name not in header:
-            near = next((other for other in header if other.casefold() == name), None)
-            hint = f" (it has {near!r}: write it in small letters)" if near else ""
-            raise UserError(f"{path} lacks the column {name!r}{hint}")
+    missing = [name for name in ("file", *AU_COLUMNS) if name not in header]
+    if missing:
+        near = next((other for other in header if other.casefold() == missing[0]), None)
+        hint = f" (it has {near!r}: write it in small letters)" if near else ""
+        raise UserError(f"{path} lacks the column {missing[0]!r}{hint}{_further(missing)}")
     unknown = [name for name in header if name not in KNOWN]
     if unknown:
         raise UserError(f"{path} has the unknown column {unknown[0]!r}{known_names(unknown[0], KNOWN)}")
+
+
+def _further(missing: Sequence[str]) -> str:
+    """Return the end of a message on the first missing column: the others, and how a table gets them."""
+    if len(missing) == 1:
+        return ""
+    others = ", ".join(missing[1:])
+    return f", and {others}: photographs need all {AU_COUNT} AUs, as OpenFace measures them (--openface)"
 
 
 def _same(path: Path, rows: Sequence[CsvRow], name: str) -> str:

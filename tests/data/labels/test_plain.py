@@ -112,3 +112,13 @@ def test_tables_of_two_origins_never_merge() -> None:
             merge([one, make_table(*other, unlabelled(["z"], "none"), "there")], "here")
     with pytest.raises(UserError, match="'a' is labelled twice"):
         merge([one, one], "here")
+
+
+def test_a_table_of_some_aus_says_at_once_which_are_missing_and_who_measures_them(tmp_path: Path) -> None:
+    """Datasets that people have coded hold 12 AUs or so."""
+    table = tmp_path / "coded.csv"
+    kept = [column for column in AU_COLUMNS if column not in ("au07", "au10", "au45")]
+    table.write_text(",".join(["file", *kept]) + "\n" + ",".join(["a.jpg", *"1" * len(kept)]) + "\n")
+    lacking = "lacks the column 'au07', and au10, au45: photographs need all 17 AUs, as OpenFace"
+    with pytest.raises(UserError, match=lacking):
+        read_labels(table)
