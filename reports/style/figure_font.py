@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import matplotlib as mpl
 from matplotlib import font_manager
-from matplotlib.ft2font import LoadFlags
+from matplotlib.ft2font import FT2Font, LoadFlags
 
 from eggan.files import hash_files, write_atomically
 
@@ -45,10 +45,15 @@ def families_for(text: str) -> list[str]:
 
 def text_width(text: str, size: float) -> float:
     """Return how wide a text of `size` points is, in inches."""
-    font = font_manager.get_font([font_manager.findfont(family) for family in families_for(text)])
+    font = _font(tuple(families_for(text)))
     font.set_size(size, 72)
     font.set_text(text, 0.0, flags=LoadFlags.NO_HINTING)
     return float(font.get_width_height()[0]) / 64 / 72
+
+
+@cache
+def _font(names: tuple[str, ...]) -> FT2Font:
+    return font_manager.get_font([font_manager.findfont(name) for name in names])
 
 
 @contextmanager
