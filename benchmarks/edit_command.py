@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,6 @@ if TYPE_CHECKING:  # torch takes more than a second to import; `eggan --help` mu
     from eggan.edit.editing import Model
     from eggan.edit.photo_file import PhotoFile
     from eggan.edit.photograph import PhotographEditor
-    from eggan.edit.places import Place, Places
     from eggan.faces.face import Face
 
 EDIT_EXAMPLE = """examples:
@@ -137,31 +135,36 @@ def run_edit(arguments: argparse.Namespace) -> int:
 
     Of several photographs all that can be edited are; the others are named, and then are a `UserError`.
     """
-    from eggan.edit.places import places_of
-
     targets, images = _checked_targets(arguments), arguments.images
-    several = len(images) > 1 or images[0].is_dir()
-    found = places_of(images, arguments.output or (EDITS if several else EDITED))
-    _check_places(arguments, targets, found.places)
-    for note in found.given.notes:
-        print(f"note: {note}")
-    if several:
-        return _edit_several(arguments, _asked(arguments, targets), found)
-    (place,) = found.places
-    photo = _read(place.photograph)  # the file before the method: torch takes seconds to load
-    _edit(arguments, _asked(arguments, targets), place, photo)
+    alone = len(images) == 1 and not images[0].is_dir()
+    output = arguments.output or (EDITED if alone else EDITS)
+    if not alone or output.is_dir():
+        return _edit_several(arguments, targets, output)
+    (path,) = images
+    _check_result(arguments, targets, path, output)
+    photo = _read(path)  # the file before the method: torch takes seconds to load
+    _edit(arguments, _asked(arguments, targets), path, photo, output)
     return 0
 
 
-def _edit_several(arguments: argparse.Namespace, asked: "Asked", found: "Places") -> int:
-    failed = list(found.given.unusable)
+def _edit_several(arguments: argparse.Namespace, targets: "Targets", output: Path) -> int:
+    from eggan.edit.places import places_of  # one photograph does without
+
+    found = places_of(arguments.images, output)
+    for place in found.places:
+        _check_result(arguments, targets, place.photograph, place.result)
+    for note in found.given.notes:
+        print(f"note: {note}")
+    asked, failed = _asked(arguments, targets), list(found.given.unusable)
     for place in found.places:
         try:
-            _edit(arguments, asked, place, _read(place.photograph))
+            _edit(arguments, asked, place.photograph, _read(place.photograph), place.result)
         except UserError as error:
             failed.append(str(error))
     count = len(found.places) + len(found.given.unusable)
-    print(f"edited {count - len(failed)} of {count} photographs into {found.folder}")
+    if len(failed) == count == 1:
+        raise UserError(failed[0])
+    print(f"edited {count - len(failed)} of {count} photographs into {output}")
     for line in failed:
         print(f"left out: {line}", file=sys.stderr)
     if failed:
@@ -169,16 +172,18 @@ def _edit_several(arguments: argparse.Namespace, asked: "Asked", found: "Places"
     return 0
 
 
-def _edit(arguments: argparse.Namespace, asked: "Asked", place: "Place", photo: "PhotoFile") -> None:
+def _edit(
+    arguments: argparse.Namespace, asked: "Asked", path: Path, photo: "PhotoFile", result: Path
+) -> None:
     from eggan.pictures import save_result
 
-    for face in _faces(arguments, place.photograph, photo, asked.model):
+    for face in _faces(arguments, path, photo, asked.model):
         editor, target = asked.editor(photo, face)
         with working("editing"):
             photo.put(editor.box, editor.patch(**target))
         _warn_of_detail(asked.model, editor)
-    note = save_result(photo.image, photo.pixels, place.result, photo.exif, photo.icc)
-    print(f"wrote {place.result}" + (f" {note}" if note else ""))
+    note = save_result(photo.image, photo.pixels, result, photo.exif, photo.icc)
+    print(f"wrote {result}" + (f" {note}" if note else ""))
 
 
 def run_interpolate(arguments: argparse.Namespace) -> int:
@@ -282,14 +287,13 @@ def _checked_targets(arguments: argparse.Namespace) -> "Targets":
     return targets
 
 
-def _check_places(arguments: argparse.Namespace, targets: "Targets", places: Sequence["Place"]) -> None:
-    """Raise a `UserError` where a photograph is not there, or a result must not be written."""
+def _check_result(arguments: argparse.Namespace, targets: "Targets", path: Path, result: Path) -> None:
+    """Raise a `UserError` where a photograph is not there, or its result must not be written."""
     from eggan.pictures import STILL, check_result
 
-    for place in places:
-        check_result(place.result, STILL, [place.photograph, *targets.files], arguments.force)
-        if not place.photograph.exists():
-            raise UserError(f"no such image: {place.photograph}")
+    check_result(result, STILL, [path, *targets.files], arguments.force)
+    if not path.exists():
+        raise UserError(f"no such image: {path}")
 
 
 def _read(path: Path) -> "PhotoFile":

@@ -1,7 +1,6 @@
-"""Which photographs a command reads, and where the result of each goes.
+"""Which photographs a command reads of files and folders, and where in a folder the result of each goes.
 
-One photograph goes to the file that is named. Several, and all below a folder, go into a folder, under the
-names that they have: the paths below a given folder are kept.
+Results have the photographs' names; the paths below a given folder are kept.
 """
 
 from collections.abc import Sequence
@@ -36,10 +35,9 @@ class Place:
 
 @dataclass(frozen=True)
 class Places:
-    """What is edited; `folder` is where several results go, None for one with a file of its own."""
+    """What is edited, and what else was given."""
 
     places: list[Place]
-    folder: Path | None
     given: Given
 
 
@@ -66,16 +64,16 @@ def photographs_among(images: Sequence[Path], passed_over: Path | None = None) -
 
 
 def places_of(images: Sequence[Path], output: Path) -> Places:
-    """Return where the edits of `images`, files and folders, go; two in one place are a `UserError`."""
-    alone = len(images) == 1 and not images[0].is_dir()
-    if alone and not output.is_dir():
-        return Places([Place(images[0], output)], None, Given())
+    """Return where the edits of `images`, files and folders, go in the folder `output`.
+
+    Two in one place, and one in that of a photograph, are a `UserError`.
+    """
     if output.suffix.lower() in STILL and not output.is_dir():
         raise UserError(f"{output} is the name of one picture: name a folder for several photographs")
     given = photographs_among(images, output)
     places = [Place(path, output / _written(name)) for path, name in given.named.items()]
     _check_apart(places)
-    return Places(places, output, given)
+    return Places(places, given)
 
 
 def _take_folder(root: Path, found: Given, passed_over: Path | None) -> None:

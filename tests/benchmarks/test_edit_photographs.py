@@ -360,3 +360,12 @@ class TestSeveral:
         assert "edits/portrait.png exists and is no earlier result" in err
         assert not (workplace / "edits" / "b.png").exists()
         assert (workplace / "edits" / "portrait.png").read_bytes() == b"mine"
+
+    def test_one_keeps_its_name_in_a_folder_that_is_there(self, workplace, eggan):
+        (workplace / "edits").mkdir()
+        status, _, err = eggan("edit", "portrait.png", *SMILE, "-o", "edits")
+        assert (status, err) == (0, "")
+        assert (workplace / "edits" / "portrait.png").is_file()
+        (workplace / "cut.png").write_bytes((workplace / "portrait.png").read_bytes()[:900])
+        status, _, err = eggan("edit", "cut.png", *SMILE, "-o", "edits")
+        assert (status, err.count("\n"), "cut.png cannot be read" in err) == (2, 1, True)

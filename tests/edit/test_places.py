@@ -29,14 +29,7 @@ def results(*images: str, output: str = "out") -> dict[str, str]:
     return {place.photograph.as_posix(): place.result.as_posix() for place in places}
 
 
-def test_one_photograph_becomes_the_file_that_is_named_and_in_a_folder_keeps_its_name():
-    photograph("a.jpg")
-    assert results("a.jpg", output="out.png") == {"a.jpg": "out.png"}
-    Path("edits").mkdir()
-    assert results("a.jpg", output="edits") == {"a.jpg": "edits/a.jpg"}
-
-
-def test_several_keep_their_names_and_the_forms_that_are_written():
+def test_they_keep_their_names_and_the_forms_that_are_written():
     for name in ("a.jpg", "b b/c.WEBP", "d.bmp"):
         photograph(name)
     assert results("a.jpg", "b b/c.WEBP", "d.bmp") == {
