@@ -135,10 +135,13 @@ def config_text(data: StudyData, row: pd.Series, only_searched: bool) -> str:
 
 
 def _table(name: str, values: dict[str, Any]) -> str:
-    return f"\n[{name}]\n" + "".join(f"{key} = {_value(key, value)}\n" for key, value in values.items())
+    """Return a table of TOML, and after it those of groups of settings within it."""
+    groups = {key: value for key, value in values.items() if isinstance(value, dict)}
+    own = "".join(f"{key} = {_value(key, value)}\n" for key, value in values.items() if key not in groups)
+    return f"\n[{name}]\n{own}" + "".join(_table(f"{name}.{key}", its) for key, its in groups.items())
 
 
 def _value(key: str, value: Any) -> str:
-    if value is None or isinstance(value, dict):
+    if value is None:
         raise UserError(f"{key} = {value!r} cannot be written as a TOML value: use --only-searched")
     return json.dumps(value)  # scalars and lists of scalars read the same in TOML

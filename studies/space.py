@@ -3,9 +3,9 @@
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from optuna.distributions import (
     BaseDistribution,
@@ -18,7 +18,8 @@ from optuna.distributions import (
 from eggan.config import from_dict, to_dict
 from eggan.errors import UserError, known_names
 
-FACTOR = 10.0  # ours: a weight is searched from a tenth to ten times the paper's
+FACTOR = 10.0  # ours: a weight is searched from a tenth to ten times the paper's, or its method's own
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,18 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Space:
-    """A named set of parameters."""
+    """A named set of parameters.
+
+    `options` are sets that may be added by name. `defaults` are settings of a study of this space that differ
+    from `StudyConfig`'s own: the method whose fields it sets, for one. `reference` is the trial that others
+    are compared with: the paper's weights, or the preset's where no paper gives any.
+    """
 
     name: str
     parameters: tuple[Parameter, ...]
+    options: Mapping[str, tuple[Parameter, ...]] = field(default_factory=lambda: NOTHING)
+    defaults: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+    reference: Literal["paper", "preset"] = "paper"
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -86,36 +95,53 @@ def _around(name: str, field: str, centre: float) -> Parameter:
     return Parameter(name, field, FloatDistribution(centre / FACTOR, centre * FACTOR, log=True))
 
 
-SPACES: Mapping[str, tuple[Parameter, ...]] = MappingProxyType(
-    {
-        "loss-weights": (  # around the paper's values, Sec. 4.1
-            _around("lambda_au", "weight_au", 100.0),
-            _around("lambda_id", "weight_id", 60.0),
-            _around("lambda_per", "weight_per", 20.0),
-            _around("lambda_rec", "weight_rec", 100.0),
-            _around("lambda_gp", "weight_gp", 20.0),
-        )
-    }
-)
-
-OPTIONS: Mapping[str, tuple[Parameter, ...]] = MappingProxyType(
-    {
+LOSS_WEIGHTS = Space(
+    "loss-weights",
+    (  # around the paper's values, Sec. 4.1
+        _around("lambda_au", "weight_au", 100.0),
+        _around("lambda_id", "weight_id", 60.0),
+        _around("lambda_per", "weight_per", 20.0),
+        _around("lambda_rec", "weight_rec", 100.0),
+        _around("lambda_gp", "weight_gp", 20.0),
+    ),
+    options={
         "critic_steps": (Parameter("critic_steps", "critic_steps", IntDistribution(1, 5)),),
         "latent_dim": (Parameter("latent_dim", "latent_dim", CategoricalDistribution((64, 128, 256, 512))),),
         "learning_rate": (
             _around("learning_rate", "learning_rate", 1e-4),
             _around("learning_rate_cexp", "learning_rate_cexp", 2e-4),
         ),
-    }
+    },
 )
+WARP_WEIGHTS = Space(
+    "warp-weights",
+    (  # around the preset's values; `weight_pixels` stays 1: it is the scale of the others
+        _around("weight_changed", "weight_changed", 1.0),
+        _around("weight_gradient", "weight_gradient", 1.0),
+        _around("weight_ssim", "weight_ssim", 0.5),
+        _around("weight_paint", "weight_paint", 0.01),
+        _around("weight_features", "weight_features", 0.5),
+    ),
+    options={"learning_rate": (_around("learning_rate", "learning_rate", 1e-3),)},
+    defaults={
+        "method": "eggan-w",
+        "preset": "cpu",
+        "identity_floor": 95.0,  # percent: moved pixels keep the person, so less says that something is wrong
+        "min_resource": 6_400,  # images: the learning rate rises for the first 4,800
+    },
+    reference="preset",
+)
+SPACES: Mapping[str, Space] = MappingProxyType({space.name: space for space in (LOSS_WEIGHTS, WARP_WEIGHTS)})
 
 
 def find_space(name: str, also: Sequence[str] = ()) -> Space:
-    """Return the space called `name` with the options `also`; an unknown name is a `UserError`."""
+    """Return the space called `name` with its options `also`; an unknown name is a `UserError`."""
     if name not in SPACES:
         raise UserError(f"unknown search space {name!r}{known_names(name, SPACES)}")
-    unknown = [option for option in also if option not in OPTIONS]
+    space = SPACES[name]
+    unknown = [option for option in also if option not in space.options]
     if unknown:
-        raise UserError(f"unknown option {unknown[0]!r} of a space{known_names(unknown[0], OPTIONS)}")
-    added = [parameter for option in OPTIONS if option in also for parameter in OPTIONS[option]]
-    return Space(name, (*SPACES[name], *added))
+        known = known_names(unknown[0], space.options)
+        raise UserError(f"unknown option {unknown[0]!r} of the space {name}{known}")
+    added = [parameter for option, its in space.options.items() if option in also for parameter in its]
+    return replace(space, parameters=(*space.parameters, *added))

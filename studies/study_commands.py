@@ -26,6 +26,7 @@ EXAMPLES = """examples:
   eggan study run loss-weights --dry-run               trials, hours, disk, the command that continues it
   eggan study run loss-weights --trials 30             AU skill above a floor of identity accuracy; prunes
   eggan study run loss-weights --objective pareto      AU error against identity accuracy
+  eggan study run warp-weights --trials 30             EGGAN-W's weights, on SynFACS' crowd
   eggan study run loss-weights --also critic_steps latent_dim learning_rate --workers 2
   eggan study run loss-weights --storage postgresql://me@host/eggan     the same line on every machine
   eggan study run loss-weights --storage postgresql://me@host/eggan --cluster tcp://10.0.0.1:8786 --workers 8
@@ -41,7 +42,9 @@ EXAMPLES = """examples:
 RUN_NOTES = """
 The same command continues a study, whatever stopped it. Settings of the study are changed with
 --set study.FIELD=VALUE (study.seeds=[0,1], study.startup_trials=8, study.min_resource=1600), those that the
-search leaves alone with --set FIELD=VALUE. Trials 0 and 1 are the paper's weights and the preset's own.
+search leaves alone with --set FIELD=VALUE. A space has its method: loss-weights searches EGGAN's five
+weights, warp-weights EGGAN-W's beside weight_pixels, on SynFACS' crowd. Trials 0 and 1 are the paper's
+weights and the preset's own; of warp-weights, for which no paper gives any, trial 0 is the preset's.
 """
 BEST_NOTES = """
 The best of one objective has the highest AU skill above the floor of identity accuracy. Of two it is the
@@ -75,7 +78,7 @@ def add_study_arguments(parser: argparse.ArgumentParser, **name: Any) -> None:
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("space", help="search space: loss-weights")
+    parser.add_argument("space", help="search space: loss-weights (EGGAN), warp-weights (EGGAN-W)")
     parser.add_argument("--name", help="the study's name (default: SPACE-OBJECTIVE)")
     parser.add_argument("--dry-run", action="store_true", help="print trials, hours and disk; run nothing")
     parser.add_argument(
@@ -88,18 +91,22 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="OPTION",
-        help="search these too: critic_steps, latent_dim, learning_rate",
+        help="search these too: learning_rate; of loss-weights critic_steps, latent_dim too",
     )
     parser.add_argument("--trials", type=int, help="in all, over every worker and run (default: 30)")
-    parser.add_argument("--images", type=int, help="a trial's budget of training images (default: 25600)")
+    parser.add_argument(
+        "--images",
+        type=int,
+        help="a trial's budget of training images (default: 25600, or 9600 after a longer warm start)",
+    )
     parser.add_argument(
         "--identity-floor",
         type=float,
         metavar="PERCENT",
-        help="least identity accuracy of a trial that counts (default: 30; pareto: none)",
+        help="least identity accuracy of a trial that counts (default: 30, warp-weights 95; pareto: none)",
     )
-    parser.add_argument("--method", help="the method whose settings are searched (default: eggan)")
-    parser.add_argument("--preset", help="what the space leaves alone (default: quick)")
+    parser.add_argument("--method", help="the method whose settings are searched (default: the space's)")
+    parser.add_argument("--preset", help="what the space leaves alone (default: quick, warp-weights cpu)")
     add_setting_argument(parser, "change a setting that the search leaves alone, or study.FIELD")
     parser.add_argument(
         "--workers", type=int, default=1, help="trials at a time; they share the cores (default: 1)"

@@ -14,12 +14,13 @@ from benchmarks.running.environment import BenchEnvironment, open_instruments, o
 from benchmarks.scoring.evaluate import Editor, ScoringContext, score_pairs
 from benchmarks.scoring.pair_columns import au_matrix
 from benchmarks.suites.presets import trainable
-from benchmarks.suites.suite import TWIN
+from benchmarks.suites.suite import CROWD, TWIN
 from eggan.config import from_dict, to_dict
 from eggan.data.dataset import Dataset, load_dataset
 from eggan.errors import UserError
 from eggan.evaluation.reading import Instruments, in_batches
 from eggan.method import Method, MethodEntry
+from eggan.options import command
 from eggan.training import TrainingConfig, TrainingFailed
 from eggan.training_run import Log, Probe, TrainingRun, run_training
 from studies.space import find_space
@@ -27,6 +28,7 @@ from studies.storage.trials import SCORES
 from studies.study_config import ACCURACY, ERROR, SKILL, StudyConfig, StudySpec, read_spec
 
 SPLIT = "val"
+IMAGES_AFTER_WARM = 9_600  # as the defaults leave the preset `quick`
 
 
 @dataclass(frozen=True)
@@ -85,10 +87,12 @@ class StudyContext:
         return {name: scores[name] for name in SCORES if name in scores}, frame
 
     def references(self) -> dict[str, dict[str, Any]]:
-        """Return the parameters of the first trials: the paper's own, and the preset's where they differ."""
+        """Return the parameters of the first trials: the paper's, if it gives any, and the preset's where
+        they differ.
+        """
         space = self.spec.space
         own = space.values_of(self.base)
-        if "paper" not in self.entry.presets:
+        if space.reference == "preset" or "paper" not in self.entry.presets:
             return {"preset": own}
         paper = space.values_of(self.entry.presets["paper"])
         return {"paper": paper} | ({"preset": own} if own != paper else {})
@@ -99,11 +103,21 @@ class StudyContext:
             self.training_run(self.base, self.training, seed).build()
 
 
-def study_dataset(bench: BenchEnvironment, config: Any) -> Dataset:
-    """Return the dataset of a study: the one that was named, or SynFACS, rendered where it is missing."""
-    if bench.dataset is not None:
-        return load_dataset(bench.dataset)
-    return load_dataset(render_once(bench, TWIN, int(getattr(config, "image_size", 64)), 0))
+def study_dataset(bench: BenchEnvironment, entry: MethodEntry, config: Any) -> Dataset:
+    """Return the dataset of a study: the one that was named, or SynFACS, rendered where it is missing.
+
+    One without true edits is a `UserError` where the method learns from them.
+    """
+    if bench.dataset is None:
+        role = CROWD if entry.learns_from_true_edits else TWIN
+        return load_dataset(render_once(bench, role, int(getattr(config, "image_size", 64)), 0))
+    dataset = load_dataset(bench.dataset)
+    if entry.learns_from_true_edits and dataset.groups(dataset.rows("train")) is None:
+        raise UserError(
+            f"{entry.name} learns from true edits, which {bench.dataset} does not hold: "
+            f"`{command('data build synfacs --split crowd')}` builds a dataset that does"
+        )
+    return dataset
 
 
 def reopen_study_context(folder: Path, bench: BenchEnvironment) -> StudyContext:
@@ -114,7 +128,7 @@ def reopen_study_context(folder: Path, bench: BenchEnvironment) -> StudyContext:
         raise UserError(
             f"the study used version {spec.method_version} of {entry.name}, here is {entry.version}"
         )
-    dataset = study_dataset(bench, from_dict(entry.config, spec.method_config, "method"))
+    dataset = study_dataset(bench, entry, from_dict(entry.config, spec.method_config, "method"))
     if dataset.content_hash != spec.dataset["content_hash"]:
         raise UserError(f"the study used another dataset than {dataset.name}: name its folder with --dataset")
     instruments = open_instruments(bench)
@@ -162,7 +176,7 @@ def check_settings(study: StudyConfig, base: Any, training: TrainingConfig) -> N
 
 
 def warm_images(base: Any, training: TrainingConfig) -> int:
-    """Return the images of a method's warm start, in which the searched weights do nothing."""
+    """Return the images of a method's warm start, in which no more than two of EGGAN's five weights act."""
     return int(getattr(base, "rec_warm_steps", 0)) * training.batch_size
 
 
@@ -197,6 +211,14 @@ def check_finite(scores: Mapping[str, float]) -> dict[str, float]:
     if {ERROR, SKILL, ACCURACY} & set(broken):
         raise TrainingFailed(f"{', '.join(broken)} not finite on validation identities")
     return {name: value for name, value in scores.items() if name not in broken}
+
+
+def with_room(study: StudyConfig, base: Any) -> StudyConfig:
+    """Return the settings with images enough for a method whose warm start would leave none to compare."""
+    warm = warm_images(base, resolved_training(study, TrainingConfig()))
+    if study.images > warm + study.min_resource:
+        return study
+    return dataclasses.replace(study, images=warm + IMAGES_AFTER_WARM)
 
 
 def resolved_training(study: StudyConfig, training: TrainingConfig) -> TrainingConfig:

@@ -25,6 +25,7 @@ from eggan.signals import resumable, stop_as_interrupt
 from eggan.tracking import Store
 from eggan.training import TrainingConfig
 from studies.sampling import expected_part
+from studies.space import find_space
 from studies.storage.liveness import Watch, close_stale
 from studies.storage.study_storage import (
     STORAGE_ERRORS,
@@ -47,6 +48,7 @@ from studies.study_context import (
     resolved_training,
     study_dataset,
     warm_images,
+    with_room,
 )
 from studies.worker import Worker
 
@@ -118,6 +120,10 @@ class StudySession(StudyCommand):
             raise UserError(f"--name has {len(name)} characters: take at most {NAME_CHARACTERS}")
         away = cluster is not None and not cluster.is_local  # its workers have devices of their own
         shared = shared_choices(arguments, name, AUTO if away else None)
+        assignments = tuple(word for word in arguments.assignments if not word.startswith(STUDY_GROUP))
+        if not _names_images(arguments):
+            entry = trainable(study.method, shared["bench"].methods)
+            study = with_room(study, resolve(entry, study.preset, None, assignments).method)
         check_writable(study_folder(arguments.runs, name))
         if cluster is not None:
             from studies.cluster_workers import check_cluster  # which loads Dask
@@ -126,7 +132,7 @@ class StudySession(StudyCommand):
         return cls(
             **shared,
             study=study,
-            assignments=tuple(word for word in arguments.assignments if not word.startswith(STUDY_GROUP)),
+            assignments=assignments,
             url=full_address(stored_address(url), url),  # with the password that the environment may hold
             workers=arguments.workers,
             arguments=arguments,
@@ -137,7 +143,7 @@ class StudySession(StudyCommand):
         """Return what all trials share; its dataset is rendered where it is missing."""
         entry, base, training = self._resolved()  # before anything is rendered
         instruments = open_instruments(self.bench)
-        dataset = study_dataset(self.bench, base)
+        dataset = study_dataset(self.bench, entry, base)
         storage = stored_address(self.url)
         spec = make_spec(self.name, self.study, entry, base, training, dataset, instruments, storage)
         self._check_place(spec)
@@ -259,15 +265,21 @@ def outcome(study: optuna.Study, settings: StudyConfig) -> tuple[str, str]:
     return "interrupted", f"{left} of {settings.trials} trials are not done here: the same command goes on"
 
 
+def _names_images(arguments: argparse.Namespace) -> bool:
+    named = any(word.startswith(f"{STUDY_GROUP}images=") for word in arguments.assignments)
+    return named or arguments.images is not None
+
+
 def study_config(arguments: argparse.Namespace) -> StudyConfig:
-    """Return the study's settings: options first, then `--set study.FIELD=VALUE`."""
+    """Return the study's settings: the space's defaults, options, then `--set study.FIELD=VALUE`."""
     options = ("objective", "method", "preset", "trials", "images", "identity_floor")
     given = {name: getattr(arguments, name) for name in options}
     texts = [f"{name}={value}" for name, value in given.items() if value is not None]
     texts += [
         text.removeprefix(STUDY_GROUP) for text in arguments.assignments if text.startswith(STUDY_GROUP)
     ]
-    base = dataclasses.replace(StudyConfig(), space=arguments.space, also=tuple(arguments.also))
+    space = find_space(arguments.space, arguments.also)
+    base = dataclasses.replace(StudyConfig(), **space.defaults, space=space.name, also=tuple(arguments.also))
     config = override(base, texts)
     if config.space != arguments.space:
         raise UserError("name the space as the command's argument, not with --set")

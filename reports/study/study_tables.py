@@ -20,18 +20,22 @@ from studies.study_export import StudyData
 NAMES = {ERROR: "AU MSE", SKILL: "AU skill", ACCURACY: "same person, %"}
 DIGITS = {ERROR: 3, SKILL: 3, ACCURACY: 1}
 NOT_YET = "not re-run yet"
+WHOSE = {"paper": "the paper’s", "preset": "the preset’s"}  # the weights that others are compared with
 
 
 @dataclass(frozen=True)
 class FreshRow:
-    """A trial in the study and on fresh seeds. Mappings are by score; empty where it was not re-run."""
+    """A trial in the study and on fresh seeds. Mappings are by score; empty where it was not re-run.
+
+    `against` are the differences from the space's reference.
+    """
 
     trial: int
     role: str
     known: dict[str, float]
     seeds: int
     fresh: dict[str, Interval]
-    against_paper: dict[str, Difference]
+    against: dict[str, Difference]
 
 
 def fresh_rows(data: StudyData, best: int) -> list[FreshRow]:
@@ -55,10 +59,10 @@ def _fresh_row(data: StudyData, done: pd.DataFrame, trial: int, role: str) -> Fr
         return FreshRow(trial, role, known, 0, {}, {})
     pairs = _fresh_pairs(data, done, trial)
     measured = {metric: fresh.estimate(pairs, metric, trial) for metric in metrics}
-    paper = selection.references(data.trials).get("paper")
+    reference = selection.references(data.trials).get(data.spec.space.reference)
     compared = {}
-    if paper is not None and paper != trial and (done["trial"] == paper).any():
-        other = _fresh_pairs(data, done, paper)
+    if reference is not None and reference != trial and (done["trial"] == reference).any():
+        other = _fresh_pairs(data, done, reference)
         both = {metric: fresh.compare(pairs, other, metric, trial) for metric in metrics}
         compared = {metric: difference for metric, difference in both.items() if difference is not None}
     return FreshRow(trial, role, known, seeds, measured, compared)
@@ -72,9 +76,10 @@ def _fresh_pairs(data: StudyData, done: pd.DataFrame, trial: int) -> pd.DataFram
 def fresh_table(data: StudyData, rows: Sequence[FreshRow]) -> TextTable:
     """Return what the study found beside what fresh seeds say of it."""
     header, lines = ["trial", "", "fresh seeds"], []
+    minus = f"fresh − {data.spec.space.reference}’s"
     for metric in data.spec.study.headline:
         name = NAMES[metric]
-        header += [f"{name}: {what}" for what in ("study", "fresh seeds", "study − fresh", "fresh − paper’s")]
+        header += [f"{name}: {what}" for what in ("study", "fresh seeds", "study − fresh", minus)]
     adjusted = {metric: _adjusted(rows, metric) for metric in data.spec.study.headline}
     for row in rows:
         line = [str(row.trial), row.role, str(row.seeds)]
@@ -84,7 +89,7 @@ def fresh_table(data: StudyData, rows: Sequence[FreshRow]) -> TextTable:
     caption = (
         "The study’s score chose the trial, so it flatters it: “study − fresh” is that bias (and the luck "
         "of the study’s seed). Brackets: 95 % crossed bootstrap over source people, targets and fresh seeds; "
-        "with one seed they cover no training. “fresh − paper’s” is paired by seed and pair; p is "
+        f"with one seed they cover no training. “{minus}” is paired by seed and pair; p is "
         "Holm-adjusted over the rows. The validation people are the study’s: what favours them remains."
     )
     return TextTable("fresh-seeds", "The best trials on fresh seeds", caption, tuple(header), tuple(lines))
@@ -98,9 +103,9 @@ def _fresh_cells(row: FreshRow, metric: str, p_value: float) -> list[str]:
     measured = row.fresh[metric]
     bias = row.known[metric] - measured.estimate, row.known[metric] - measured.high
     flattery = _bracketed(bias[0], bias[1], row.known[metric] - measured.low, digits, sign=True)
-    difference = row.against_paper.get(metric)
-    paper = "" if difference is None else _interval(difference, digits, sign=True) + f" p = {p_value:.3f}"
-    return [known, _interval(measured, digits), flattery, paper]
+    difference = row.against.get(metric)
+    compared = "" if difference is None else _interval(difference, digits, sign=True) + f" p = {p_value:.3f}"
+    return [known, _interval(measured, digits), flattery, compared]
 
 
 def _interval(value: Interval, digits: int, sign: bool = False) -> str:
@@ -114,9 +119,9 @@ def _bracketed(value: object, low: object, high: object, digits: int, sign: bool
 
 
 def _adjusted(rows: Sequence[FreshRow], metric: str) -> dict[int, float]:
-    """Return the Holm-adjusted p-values of the comparisons with the paper's weights, by trial."""
-    compared = [row for row in rows if metric in row.against_paper]
-    raw = np.array([float(row.against_paper[metric].p_value) for row in compared])
+    """Return the Holm-adjusted p-values of the comparisons with the reference, by trial."""
+    compared = [row for row in rows if metric in row.against]
+    raw = np.array([float(row.against[metric].p_value) for row in compared])
     return {row.trial: float(p) for row, p in zip(compared, holm(raw), strict=True)}
 
 
@@ -172,8 +177,8 @@ def _number(value: object) -> str:
 
 
 def findings(data: StudyData, rows: Sequence[FreshRow], checks: Sequence[RankCheck]) -> list[Finding]:
-    """Return what may be said: how far the study is, whether it beats the paper's weights, its bias."""
-    return [_progress(data), *_against_paper(data, rows), *_bias(data, rows), *_ranks(checks)]
+    """Return what may be said: how far the study is, whether it beats the reference, its bias."""
+    return [_progress(data), *_against_reference(data, rows), *_bias(data, rows), *_ranks(checks)]
 
 
 def _progress(data: StudyData) -> Finding:
@@ -185,30 +190,32 @@ def _progress(data: StudyData) -> Finding:
     return Finding(tone, f"{over} of {wanted} trials have ended: {split}.")
 
 
-def _against_paper(data: StudyData, rows: Sequence[FreshRow]) -> list[Finding]:
+def _against_reference(data: StudyData, rows: Sequence[FreshRow]) -> list[Finding]:
     """Say of the best trial what a paired comparison on fresh seeds allows."""
+    reference = data.spec.space.reference
+    whose = WHOSE[reference]
     top = next((row for row in rows if row.role.startswith("best 1")), None)
     if top is None:
         floor = data.spec.study.identity_floor
         return [Finding("bad", f"No complete trial keeps the floor of {floor:g} % identity accuracy.")]
-    if "paper" in top.role:
-        return [Finding("open", f"The paper’s own weights (trial {top.trial}) are the best that was found.")]
-    if not top.against_paper:
-        return [
-            Finding("open", f"Trial {top.trial} leads; it was not compared with the paper’s on fresh seeds.")
-        ]
+    if reference in top.role:
+        own = f"{whose.capitalize()} own weights (trial {top.trial}) are the best that was found."
+        return [Finding("open", own)]
+    if not top.against:
+        return [Finding("open", f"Trial {top.trial} leads; it was not compared with {whose} on fresh seeds.")]
     return [
-        _comparison(top, metric, _adjusted(rows, metric)[top.trial]) for metric in data.spec.study.headline
+        _comparison(top, metric, _adjusted(rows, metric)[top.trial], whose)
+        for metric in data.spec.study.headline
     ]
 
 
-def _comparison(row: FreshRow, metric: str, p_value: float) -> Finding:
-    difference = row.against_paper[metric]
+def _comparison(row: FreshRow, metric: str, p_value: float, whose: str) -> Finding:
+    difference = row.against[metric]
     better = (float(difference.estimate) < 0) == (metric == ERROR)
     sure = p_value < 0.05
     verdict = ("better" if better else "worse") + " than" if sure else "not surely different from"
     text = (
-        f"On {row.seeds} fresh seeds trial {row.trial} is {verdict} the paper’s weights in {NAMES[metric]}: "
+        f"On {row.seeds} fresh seeds trial {row.trial} is {verdict} {whose} weights in {NAMES[metric]}: "
         f"{_interval(difference, DIGITS[metric], sign=True)}, adjusted p = {p_value:.3f}."
     )
     return Finding("open" if not sure else ("good" if better else "bad"), text)

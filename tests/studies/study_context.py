@@ -11,7 +11,7 @@ from eggan.config import setting
 from eggan.method import MethodEntry
 from eggan.training import TrainingConfig
 from studies import space as spaces
-from studies.space import Parameter
+from studies.space import Parameter, Space
 from studies.storage.study_storage import create_study
 from studies.study_config import StudyConfig, study_folder, write_spec
 from studies.study_context import StudyContext, make_spec, open_study_context, resolved_training
@@ -61,7 +61,7 @@ def painter_entry() -> MethodEntry:
     )
 
 
-SPACE = (Parameter("strength", "strength", FloatDistribution(0.1, 10.0, log=True)),)
+SPACE = Space("painting", (Parameter("strength", "strength", FloatDistribution(0.1, 10.0, log=True)),))
 
 
 def add_space() -> None:

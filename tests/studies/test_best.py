@@ -1,8 +1,10 @@
+import tomllib
+
 import pytest
 
 from benchmarks.suites.methods import METHODS
 from benchmarks.suites.presets import resolve
-from eggan.config import read_toml, to_dict
+from eggan.config import from_dict, read_toml, to_dict
 from eggan.errors import UserError
 from eggan.model_config import quick_preset
 from studies import selection
@@ -45,6 +47,21 @@ def test_the_training_is_the_studys(tmp_path):
     training = TrainingConfig(images=25_600, batch_size=16, probe_every=200)
     data = dataclasses.replace(data, spec=dataclasses.replace(data.spec, training=to_dict(training)))
     assert resolved(config_text(data, pick(data, None), False), tmp_path).training == training
+
+
+def test_a_config_with_groups_of_settings_is_written_whole(tmp_path):
+    import dataclasses
+
+    from eggan.warp import CPU, DisturbConfig
+
+    fake_study(tmp_path / "s", trials=4)
+    data = read_study(tmp_path / "s")
+    base = dataclasses.replace(CPU, disturbance=DisturbConfig(blur=0.3, bend=0.02))
+    spec = dataclasses.replace(data.spec, method_config=to_dict(base))
+    own = dataclasses.replace(data, spec=spec)
+    text = config_text(own, pick(own, None), only_searched=False)
+    values = tomllib.loads(text)["method"]
+    assert from_dict(type(base), {key: values[key] for key in to_dict(base)}, "tuned") == base
 
 
 def test_the_searched_fields_alone_leave_the_preset_its_own(data, tmp_path):

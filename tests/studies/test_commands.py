@@ -15,12 +15,12 @@ from tests.benchmarks.fakes import make_bench
 from tests.studies.fakes import fake_study, record_trial
 
 
-def parse(*words):
+def parse(*words, space="loss-weights"):
     import argparse
 
     parser = argparse.ArgumentParser()
     register(parser.add_subparsers())
-    return parser.parse_args(["study", "run", "loss-weights", *map(str, words)])
+    return parser.parse_args(["study", "run", space, *map(str, words)])
 
 
 def test_a_dry_run_prints_trials_hours_disk_and_the_command_and_makes_nothing(eggan, tmp_path):
@@ -65,6 +65,27 @@ def test_the_printed_command_means_the_same_study():
     assert StudySession.of(again) == session
 
 
+def test_a_space_brings_its_method_and_what_else_a_user_leaves_open():
+    session = StudySession.of(parse(space="warp-weights"))
+    own = session.study
+    assert (session.name, own.method, own.preset) == ("warp-weights-constrained", "eggan-w", "cpu")
+    assert (own.identity_floor, own.min_resource, own.images) == (95.0, 6400, 25_600)
+    words = ["--identity-floor", 80, "--images", 9600, "--set", "study.min_resource=1600"]
+    given = StudySession.of(parse(*words, space="warp-weights")).study
+    assert (given.identity_floor, given.min_resource, given.images) == (80.0, 1600, 9600)
+
+
+def test_a_trial_is_long_enough_for_its_presets_warm_start_unless_its_images_are_given():
+    def images(*words):
+        return StudySession.of(parse(*words)).study.images
+
+    assert images() == 25_600
+    assert images("--preset", "crowd") == 73_600
+    assert images("--preset", "crowd", "--set", "rec_warm_steps=1000") == 25_600
+    assert images("--preset", "crowd", "--images", 66_000) == 66_000
+    assert images("--preset", "crowd", "--set", "study.images=66000") == 66_000
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -79,6 +100,7 @@ def test_the_printed_command_means_the_same_study():
         (["--method", "copy-source"], "learns nothing"),
         (["--set", "study.seeds=[1,1]"], "each of them once"),
         (["--identity-floor", "101"], "no trial can reach it"),
+        (["--method", "eggan-w", "--preset", "cpu"], "which this method does not have"),
     ],
 )
 def test_mistakes_are_one_line(eggan, tmp_path, words, message):

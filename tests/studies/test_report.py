@@ -11,11 +11,13 @@ from PIL import Image
 
 from eggan.errors import UserError
 from reports.study import study_figures as figures
+from reports.study import study_tables
 from reports.study.importance import FANOVA, PED_ANOVA, importances
 from reports.study.study_report import build
 from reports.style import figure_style, html
 from reports.style.figure_style import save
 from studies import selection
+from studies import space as spaces
 from studies.storage.liveness import Heartbeat, begin_trial, this_host
 from studies.storage.study_storage import create_study
 from studies.study_config import ACCURACY, ERROR, read_spec, write_spec
@@ -108,6 +110,23 @@ def test_the_best_are_shown_with_the_bias_of_their_selection(reported):
     assert bias == pytest.approx(expected, abs=0.02)
     assert any("Selection bias" in finding.text and "flatters" in finding.text for finding in report.findings)
     assert any("than the paper’s weights" in f.text or "from the paper’s" in f.text for f in report.findings)
+
+
+def test_without_a_papers_weights_the_best_are_compared_with_the_presets(tmp_path, monkeypatch):
+    study = fake_study(tmp_path / "s", trials=12)
+    space = dataclasses.replace(spaces.SPACES["loss-weights"], reference="preset")
+    monkeypatch.setattr(spaces, "SPACES", {"loss-weights": space})
+    spec = read_spec(tmp_path / "s")
+    top = selection.best(spec.study, read_study(tmp_path / "s").trials)
+    fake_reruns(tmp_path / "s", study, [top, 1], [101, 102], spec.study.images)
+    data = read_study(tmp_path / "s")
+    rows = study_tables.fresh_rows(data, 1)
+    assert top != 1
+    assert {row.trial: bool(row.against) for row in rows if row.seeds} == {top: True, 1: False}
+    assert "AU skill: fresh − preset’s" in study_tables.fresh_table(data, rows).header
+    found = [finding.text for finding in study_tables.findings(data, rows, [])]
+    assert any("the preset’s weights in AU skill" in text for text in found)
+    assert not any("paper" in text for text in found)
 
 
 def test_tables_are_kept_as_csv_and_markdown(reported):

@@ -4,10 +4,15 @@ import pytest
 
 from eggan.config import content_hash
 from eggan.errors import UserError
-from eggan.model_config import paper_preset, quick_preset
+from eggan.model_config import EGGANConfig, crowd_preset, paper_preset, quick_preset
+from eggan.warp import CPU, ENTRY, PAPER, WarpConfig
+from studies import space as spaces
 from studies.sampling import expected_part
 from studies.space import find_space
 from studies.study_config import StudyConfig, read_spec, write_spec
+from studies.study_context import study_dataset, with_room
+from tests.benchmarks.fakes import make_bench
+from tests.studies import study_context as small
 from tests.studies.fakes import fake_spec
 
 
@@ -18,6 +23,81 @@ def test_the_papers_weights_are_the_centre_of_the_space():
     for name, distribution in space.distributions.items():
         assert distribution.log
         assert distribution.low * distribution.high == pytest.approx(paper[name] ** 2)
+
+
+def test_the_presets_weights_are_the_centre_of_eggan_ws_space():
+    space = find_space("warp-weights")
+    own = {"weight_changed": 1.0, "weight_gradient": 1.0, "weight_ssim": 0.5}
+    own |= {"weight_paint": 0.01, "weight_features": 0.5}
+    assert space.values_of(CPU) == space.values_of(PAPER) == own
+    for name, distribution in space.distributions.items():
+        assert (distribution.low, distribution.high) == pytest.approx((own[name] / 10, own[name] * 10))
+    tried = space.apply(CPU, own | {"weight_paint": 0.04})
+    assert tried == dataclasses.replace(CPU, weight_paint=0.04)
+    assert tried.weight_pixels == 1.0
+
+
+@pytest.mark.parametrize(
+    ("space", "config"), [("warp-weights", EGGANConfig()), ("loss-weights", WarpConfig())]
+)
+def test_a_method_without_the_spaces_fields_is_refused(space, config):
+    with pytest.raises(UserError, match="which this method does not have"):
+        find_space(space).values_of(config)
+
+
+def test_options_are_the_spaces_own():
+    assert find_space("warp-weights", ["learning_rate"]).values_of(CPU)["learning_rate"] == 1e-3
+    with pytest.raises(UserError, match=r"of the space warp-weights \(known: learning_rate\)"):
+        find_space("warp-weights", ["latent_dim"])
+
+
+def test_the_defaults_of_every_space_make_a_study_of_its_method():
+    for space in spaces.SPACES.values():
+        study = StudyConfig(**{**space.defaults, "space": space.name})
+        assert study.images > study.min_resource
+    assert (ENTRY.name, ENTRY.presets["cpu"]) == (study.method, CPU)
+
+
+def test_a_long_warm_start_leaves_images_in_which_the_weights_act():
+    study = StudyConfig()
+    assert with_room(study, quick_preset()) == study
+    assert with_room(study, CPU) == study  # which has none
+    assert with_room(study, crowd_preset()) == dataclasses.replace(study, images=4000 * 16 + 9600)
+
+
+@pytest.mark.parametrize(("reference", "trials"), [("paper", ["paper", "preset"]), ("preset", ["preset"])])
+def test_the_first_trials_are_the_papers_weights_if_it_gives_any(tmp_path, monkeypatch, reference, trials):
+    context = small.make_context(tmp_path)  # whose presets `paper` and `good` differ
+    searched = dataclasses.replace(small.SPACE, reference=reference)
+    monkeypatch.setattr(spaces, "SPACES", {**spaces.SPACES, "painting": searched})
+    assert list(context.references()) == trials
+    assert context.references()["preset"] == {"strength": 1.0}
+
+
+def test_validation_people_are_edited_to_training_targets_and_nobody_else_is_read(tmp_path):
+    context = small.make_context(tmp_path)
+    assert "test" in set(context.dataset.manifest["split"])
+    for scoring in (context.final, context.interim):
+        (data,) = scoring.splits
+        split = data.sources.manifest["split"].to_numpy()
+        assert set(split[data.pairs["source_row"]]) == {"val"}
+        assert set(split[data.pairs["target_row"]]) == {"train"}
+
+
+def test_a_method_that_learns_from_true_edits_is_given_a_dataset_of_them(tmp_path):
+    bench = make_bench(tmp_path)
+    with pytest.raises(UserError, match=r"learns from true edits, which .*faces does not hold"):
+        study_dataset(bench, ENTRY, CPU)
+    asked = []
+
+    def build(role, size, seed, workers, folder):
+        asked.append(role)
+        raise UserError("not here")
+
+    for entry in (ENTRY, small.painter_entry()):
+        with pytest.raises(UserError, match="not here"):
+            study_dataset(dataclasses.replace(bench, dataset=None, build=build), entry, CPU)
+    assert asked == ["crowd", "twin"]
 
 
 def test_parameters_set_their_fields_and_nothing_else():
