@@ -22,7 +22,14 @@ from studies.study_export import read_study
 from studies.worker import Worker
 from tests.benchmarks.fakes import make_bench, make_dataset
 from tests.studies.fakes import fake_study
-from tests.studies.study_context import SMALL, TRAINING, PainterConfig, make_context, make_study
+from tests.studies.study_context import (
+    SMALL,
+    TRAINING,
+    PainterConfig,
+    make_context,
+    make_study,
+    painter_entry,
+)
 
 
 def run_study(root, store=None, **settings):
@@ -299,7 +306,7 @@ def test_two_studies_that_want_a_missing_dataset_render_it_once(tmp_path):
 
     bench = dataclasses.replace(make_bench(tmp_path), dataset=None, build=build)
     with ThreadPoolExecutor(2) as pool:
-        one, other = pool.map(lambda _: study_dataset(bench, PainterConfig()), range(2))
+        one, other = pool.map(lambda _: study_dataset(bench, painter_entry(), PainterConfig()), range(2))
     assert rendered == [("twin", 64, 0)]
     assert one.folder == other.folder == bench.data / "synfacs-twin-64px-s0"
 
