@@ -58,10 +58,14 @@ def test_a_heic_file_without_the_plug_in_says_what_to_install(tmp_path, eggan, m
     assert (status, "pip install 'eggan[heif]'" in err) == (2, True)
 
 
-def test_a_folder_is_no_photograph(tmp_path, eggan):
+def test_a_folder_is_no_photograph_but_may_hold_some(tmp_path, eggan):
     (tmp_path / "folder.jpg").mkdir()
-    status, _, err = eggan("edit", "folder.jpg", *EDIT, "-o", "out.png")
+    status, _, err = eggan("interpolate", "folder.jpg", *EDIT, "-o", "out.png")
     assert (status, "is a folder, not an image" in err) == (2, True)
+    status, _, err = eggan("edit", "folder.jpg", *EDIT, "-o", "out.png")
+    assert (status, "name a folder for several photographs" in err) == (2, True)
+    status, _, err = eggan("edit", "folder.jpg", *EDIT, "-o", "out")
+    assert (status, "no image lies in folder.jpg" in err) == (2, True)
 
 
 MEASURED = """
