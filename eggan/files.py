@@ -83,6 +83,11 @@ def read_whole_json(path: Path) -> Any:
         return None
 
 
+def announce_remaking(path: Path) -> None:
+    """Print that a file which this program keeps to save work cannot be used, and is made again."""
+    print(f"note: {path} is damaged or of another version: it is made again", file=sys.stderr)
+
+
 def drop_torn_line(path: Path) -> None:
     """Cut off a last line that a kill or a full disk left half-written in a file of JSON lines.
 

@@ -18,7 +18,7 @@ from eggan.checkpoint import write_safetensors
 from eggan.config import content_hash
 from eggan.data.images import to_network_range
 from eggan.data.training_set import TrainingSet, load_training_set
-from eggan.files import locked
+from eggan.files import announce_remaking, locked
 from eggan.losses import AU_LOSSES, eq4_identity
 from eggan.method import BuildContext
 from eggan.model_config import EGGANConfig
@@ -77,6 +77,8 @@ def _pretrained(
     if not _load(network, path):
         with locked(path.with_name(f".{path.name}.lock")):  # cells that run beside this one wait for it
             if not _load(network, path):
+                if path.exists():
+                    announce_remaking(path)
                 channels_last(network).to(context.device)
                 _pretrain(network, name, steps, config, context, data, loss)
                 write_safetensors({k: v.cpu().contiguous() for k, v in network.state_dict().items()}, path)
@@ -107,14 +109,17 @@ def _augmentation(name: str, config: EGGANConfig) -> list[float]:
 
 
 def _load(network: nn.Module, path: Path) -> bool:
-    """Load cached weights; an unreadable cache file is removed, since it can be made again."""
-    if not path.is_file():
-        return False
+    """Load cached weights; return False where there are none, or the file is not one of them."""
     try:
-        network.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError):
-        path.unlink()
+        kept = load_file(path)
+    except (OSError, SafetensorError):
         return False
+    shapes = [{name: value.shape for name, value in state.items()} for state in (kept, network.state_dict())]
+    if (
+        shapes[0] != shapes[1]
+    ):  # loading would replace what fits before it fails, and training begin with that
+        return False
+    network.load_state_dict(kept)
     return True
 
 

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save
 
 from eggan import losses
 from eggan.config import from_dict, to_dict
@@ -322,7 +323,7 @@ def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_c_id_is_cached_by_content_and_repaired_when_broken(dataset, tmp_path):
+def test_c_id_is_cached_by_content_and_repaired_when_broken(dataset, tmp_path, capsys):
     trained = []
 
     def progress(items, total, description):
@@ -339,9 +340,15 @@ def test_c_id_is_cached_by_content_and_repaired_when_broken(dataset, tmp_path):
         assert torch.equal(a, b)
     build(narrow_config(cid_epochs=1), ctx)
     assert len(list(tmp_path.glob("c_id-*.safetensors"))) == 2
-    file.write_bytes(b"broken")
-    build(narrow_config(), ctx)
-    assert digest(file) == before  # trained again to the same bytes
+    whole = load_file(file)
+    for broken in (b"broken", b"", file.read_bytes()[:-1], save({**whole, max(whole): torch.zeros(1)})):
+        capsys.readouterr()
+        file.write_bytes(broken)
+        build(narrow_config(), ctx)
+        assert digest(file) == before  # trained again to the same bytes
+        assert (
+            capsys.readouterr().err.count(f"{file} is damaged or of another version: it is made again") == 1
+        )
     assert not any(p.requires_grad for p in first.c_id.parameters())
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.protocol.edit_requests import EditSet
 from eggan.data.dataset import Dataset
-from eggan.files import locked, write_atomically
+from eggan.files import announce_remaking, locked, write_atomically
 from eggan.progress import working
 
 NO_TRUTH = "no ground truth: only SynFACS can render the true edit"
@@ -46,10 +46,16 @@ class TruthCache:
         if not edits.sources.is_synfacs:
             return None
         path = self.path(edits)
-        if not path.exists():
-            with made_once(path, what):
-                if not path.exists():
-                    self._render(edits, what, path)
+        kept = _kept(path, edits)
+        if kept is not None:
+            return kept
+        with made_once(path, what):
+            kept = _kept(path, edits)  # another process may have made it meanwhile
+            if kept is not None:
+                return kept
+            if path.exists():
+                announce_remaking(path)
+            self._render(edits, what, path)
         return np.load(path, mmap_mode="r", allow_pickle=False)
 
     def _render(self, edits: EditSet, what: str, path: Path) -> None:
@@ -60,6 +66,17 @@ class TruthCache:
     def path(self, edits: EditSet) -> Path:
         """Return where the true edits of a set are kept."""
         return self.folder / f"truth-{_key(edits)}.npy"
+
+
+def _kept(path: Path, edits: EditSet) -> np.ndarray | None:
+    """Return a set's true edits where its file holds them whole."""
+    try:
+        kept = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    size = edits.sources.size
+    is_whole = kept.dtype == np.uint8 and kept.shape == (len(edits.rows), size, size, 3)
+    return kept if is_whole else None
 
 
 def _key(edits: EditSet) -> str:

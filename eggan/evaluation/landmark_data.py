@@ -7,11 +7,13 @@ every picture is read at every size.
 """
 
 import hashlib
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 from PIL import Image
@@ -23,7 +25,7 @@ from eggan.faces.framing import framed_eyes
 from eggan.faces.models import CARD as MODELS_CARD
 from eggan.faces.models import FOLDER as MODELS
 from eggan.faces.models import LANDMARKS
-from eggan.files import read_json, write_atomically
+from eggan.files import announce_remaking, read_json, write_atomically
 from eggan.progress import progress_bar
 from eggan.randomness import numpy_generator
 
@@ -116,14 +118,25 @@ def landmark_table(purpose: str, data: LandmarkData, folder: Path, workers: int)
     }
     path = folder / f"{population}-{people.start}-{people.stop}-{content_hash(facts)[:8]}.npz"
     if path.exists():
-        with np.load(path, allow_pickle=False) as stored:
-            return LandmarkTable(**{name: stored[name] for name in _COLUMNS}, lost=int(stored["lost"]))
+        kept = _kept(path)
+        if kept is not None:
+            return kept
+        announce_remaking(path)
     work = partial(landmarks_of_person, data, population, purpose == "held_out")
     results = spread(work, people, workers)
     table = joined(list(progress_bar(results, len(people), f"draw {population}", "person")))
     columns = {name: getattr(table, name) for name in _COLUMNS}
     write_atomically(path, lambda staging: _store(staging, columns | {"lost": np.array(table.lost)}))
     return table
+
+
+def _kept(path: Path) -> LandmarkTable | None:
+    """Return the table that a file holds; None where it is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return LandmarkTable(**{name: stored[name] for name in _COLUMNS}, lost=int(stored["lost"]))
+    except (OSError, ValueError, EOFError, LookupError, AttributeError, TypeError, BadZipFile, zlib.error):
+        return None
 
 
 _COLUMNS = ("landmarks", "aus", "person", "view")

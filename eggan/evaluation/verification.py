@@ -1,7 +1,9 @@
 """A verifier's threshold, fixed on real photographs before any edit is seen, and whether it is a verifier."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -10,7 +12,7 @@ from eggan.data.dataset import TRAIN, Dataset
 from eggan.errors import UserError
 from eggan.evaluation.metrics import EqualError, equal_error
 from eggan.evaluation.reading import Progress, in_batches
-from eggan.files import read_json, write_json
+from eggan.files import announce_remaking, read_whole_json, write_json
 from eggan.randomness import numpy_generator
 
 LEAST_AUC = 0.75  # of telling pairs of one person from pairs of two; below it the weights embed no faces
@@ -20,6 +22,10 @@ FOLDS = 5
 FEWEST_PEOPLE = 4  # two folds of two: each has pairs of two people, and the other fixes its threshold
 MOST_IMAGES = 2_000
 MOST_PAIRS = 20_000
+# What a stored threshold says:
+ERRORS = ("cosine", "false_accept_rate", "false_reject_rate")
+CHECKED = ("auc", "impostor_cosine")
+COUNTS = ("people", "genuine_pairs", "impostor_pairs")
 TOO_FEW_PHOTOGRAPHS = "a verifier's threshold needs training people with two photographs each"
 
 Embed = Callable[[Tensor], Tensor]
@@ -28,10 +34,23 @@ Embed = Callable[[Tensor], Tensor]
 def stored_threshold(
     path: Path, dataset: Dataset, embed: Embed, device: str, progress: Progress
 ) -> dict[str, float]:
-    """Return the threshold stored at `path`; where there is none yet, fit and store it."""
-    if not path.exists():
-        write_json(fit_threshold(dataset, embed, device, progress), path)
-    return dict(read_json(path))
+    """Return the threshold stored at `path`; where there is none that can be used, fit and store it."""
+    stored = read_whole_json(path)
+    if _is_threshold(stored):
+        return dict(stored)
+    if path.exists():
+        announce_remaking(path)
+    fitted = fit_threshold(dataset, embed, device, progress)
+    write_json(fitted, path)
+    return fitted
+
+
+def _is_threshold(stored: Any) -> bool:
+    """Return whether a JSON value is what `fit_threshold` returns."""
+    if not isinstance(stored, dict) or stored.keys() != {*ERRORS, *CHECKED, *COUNTS}:
+        return False
+    numbers = all(type(value) in (int, float) for value in stored.values())
+    return numbers and math.isfinite(stored["cosine"])
 
 
 def fit_threshold(dataset: Dataset, embed: Embed, device: str, progress: Progress) -> dict[str, float]:
@@ -61,9 +80,8 @@ def fit_threshold(dataset: Dataset, embed: Embed, device: str, progress: Progres
         raise UserError(TOO_FEW_PHOTOGRAPHS)
     folds = [_fold_errors(similarity, (fold[genuine[:, 0]], fold[impostor]), k) for k in np.unique(fold)]
     means = np.nanmean([[f.threshold, f.false_accept_rate, f.false_reject_rate] for f in folds], axis=0)
-    names = ("cosine", "false_accept_rate", "false_reject_rate")
-    counts = {"people": len(people), "genuine_pairs": len(genuine), "impostor_pairs": len(impostor)}
-    return {**dict(zip(names, map(float, means), strict=True)), **checked, **counts}
+    counts = dict(zip(COUNTS, map(len, (people, genuine, impostor)), strict=True))
+    return {**dict(zip(ERRORS, map(float, means), strict=True)), **checked, **counts}
 
 
 def _rows(dataset: Dataset) -> np.ndarray:
@@ -107,7 +125,7 @@ def _check(similarity: list[np.ndarray]) -> dict[str, float]:
             f"these weights find all people alike (mean cosine of two people {alike:.2f}): are they trained, "
             "and are the faces aligned?"
         )
-    return {"auc": auc, "impostor_cosine": alike}
+    return dict(zip(CHECKED, (auc, alike), strict=True))
 
 
 def _folds(owners: np.ndarray, people: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import io
 import signal
 import sys
 import threading
@@ -10,6 +11,7 @@ from importlib import import_module
 from math import inf
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.bundle import cell_workers, node, timing
@@ -322,6 +324,22 @@ def test_what_two_runs_need_is_rendered_by_one_of_them(tmp_path):
     first.join()
     assert len(rendered) == 1
     assert (found[0] == found[1]).all()
+
+
+def test_true_edits_that_are_damaged_are_rendered_again(tmp_path, capsys):
+    edits = open_suite(tiny_suite(), make_bench(tmp_path)).scoring.splits[0].edits
+    cache = TruthCache(tmp_path / "shared", 1, render)
+    right = np.array(cache.of(edits, "edits"))
+    path = cache.path(edits)
+    whole = path.read_bytes()
+    other = io.BytesIO()
+    np.save(other, right[1:])
+    for broken in (b"", b"mine", whole[:-1], whole[:20], other.getvalue()):
+        capsys.readouterr()
+        path.write_bytes(broken)
+        assert np.array_equal(cache.of(edits, "edits"), right)
+        assert capsys.readouterr().err.count(f"{path} is damaged or of another version") == 1
+        assert path.read_bytes() == whole
 
 
 # --- all of it

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import numpy as np
 import pytest
@@ -107,6 +108,24 @@ class TestLightCNN:
         monkeypatch.setattr(verification, "fit_threshold", lambda *_: pytest.fail("fixed again"))
         again = self.choose(folder, rafd, tmp_path / "cache")
         assert (again.threshold, again.sha256) == (verifier.threshold, verifier.sha256)
+
+    def test_a_stored_threshold_that_is_damaged_or_of_another_version_is_fixed_again(
+        self, rafd, tmp_path, monkeypatch, capsys
+    ):
+        fitted = dict.fromkeys(("false_accept_rate", "false_reject_rate", "auc", "impostor_cosine"), 0.5)
+        fitted |= {"cosine": 0.25, "people": 8, "genuine_pairs": 9, "impostor_pairs": 10}
+        monkeypatch.setattr(verification, "fit_threshold", lambda *_: fitted)
+        whole, path = json.dumps(fitted), tmp_path / "threshold.json"
+        old, infinite, text = {"cosine": 0.3}, fitted | {"cosine": math.inf}, fitted | {"cosine": "0.3"}
+        broken = ("", whole[:-9], "[1]", "null", *map(json.dumps, (old, infinite, text)))
+        for content in broken:
+            path.write_text(content)
+            assert verification.stored_threshold(path, rafd, None, "cpu", silent) == fitted
+            assert capsys.readouterr().err.count("it is made again") == 1
+            assert json.loads(path.read_text()) == fitted
+        path.write_text(json.dumps(fitted | {"cosine": 0.3, "auc": math.nan}))
+        assert verification.stored_threshold(path, rafd, None, "cpu", silent)["cosine"] == 0.3
+        assert capsys.readouterr().err == ""
 
     @pytest.mark.parametrize("variant", ["9", "29v2"])
     def test_weights_that_were_never_trained_are_refused(self, rafd, tmp_path, variant, eggan):

@@ -1,6 +1,7 @@
 """The fit of the landmark reader, on faces whose points move as their AUs say."""
 
 import dataclasses
+import io
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,14 @@ import torch
 from eggan.aus import AU_COLUMNS, AU_COUNT
 from eggan.data.synfacs.plan import CROWDS, SPLIT_NAMES
 from eggan.errors import UserError
-from eggan.evaluation import instrument_cards, instrument_weights, instruments, make_landmark_reader, metrics
+from eggan.evaluation import (
+    instrument_cards,
+    instrument_weights,
+    instruments,
+    landmark_data,
+    make_landmark_reader,
+    metrics,
+)
 from eggan.evaluation.instrument_commands import describe
 from eggan.evaluation.instrument_data import DataRecipe
 from eggan.evaluation.landmark_data import (
@@ -23,6 +31,7 @@ from eggan.evaluation.landmark_data import (
     LandmarkData,
     LandmarkTable,
     joined,
+    landmark_table,
     landmarks_of_person,
     read_pictures,
     shrunk,
@@ -161,6 +170,32 @@ def test_epochs_are_refused(eggan, tmp_path):
     (line,) = error.strip().splitlines()
     assert "the landmark reader is fitted in closed form: it has no --epochs" in line
     assert not list(tmp_path.iterdir())
+
+
+def test_a_kept_table_that_is_damaged_is_drawn_again(tmp_path, monkeypatch, capsys):
+    data, drawn = LandmarkData(people=2), []
+
+    def draw(data, population, at_every_size, index):
+        drawn.append(index)
+        return toy_table(1, first=index)
+
+    monkeypatch.setattr(landmark_data, "landmarks_of_person", draw)
+    monkeypatch.setattr(landmark_data, "spread", lambda work, items, workers: map(work, items))
+    first = landmark_table("training", data, tmp_path, 1)
+    assert landmark_table("training", data, tmp_path, 1).content_hash == first.content_hash
+    assert drawn == [0, 1]
+    (path,) = tmp_path.glob("*.npz")
+    whole, lacking, array = path.read_bytes(), io.BytesIO(), io.BytesIO()
+    np.savez(lacking, aus=first.aus)
+    np.save(array, first.aus)
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 255  # zip has a checksum
+    for broken in (b"", b"mine", whole[:-30], bytes(flipped), lacking.getvalue(), array.getvalue()):
+        drawn.clear()
+        capsys.readouterr()
+        path.write_bytes(broken)
+        assert landmark_table("training", data, tmp_path, 1).content_hash == first.content_hash
+        assert (drawn, capsys.readouterr().err.count("it is made again")) == ([0, 1], 1)
 
 
 @pytest.fixture
