@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -32,6 +33,7 @@ LITTER = (".DS_Store", "._*", ".localized", "Thumbs.db", "desktop.ini", ".direct
 STAGING = ".eggan-*.tmp"
 STAGING_LOCK = ".lock"
 OLD = ".old"  # inside a staging folder: what had to be moved away before the new folder could take its place
+PROBE = 1 << 16  # bytes
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # of a file system that knows no locks
 NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 CHUNK = 1 << 20
@@ -236,16 +238,35 @@ def _exchange(one: Path, other: Path) -> bool:
 def check_writable(place: Path) -> None:
     """Raise a `UserError` where `place`, a file or folder to be written, could not be written.
 
-    For the start of a command that works for long and then writes; nothing is created.
+    For the start of a command that works for long and then writes; it leaves nothing behind.
     """
-    above = Path(place)
-    while not above.exists():
-        above = above.parent
-    if above != Path(place) and not above.is_dir():
+    above = place = Path(place)
+    try:
+        while not above.exists():
+            above = above.parent
+    except OSError as error:  # a name that is too long, a folder that cannot be entered
+        raise UserError(f"cannot write {place}: {error.strerror or error}") from None
+    if above != place and not above.is_dir():
         raise UserError(f"cannot write {place}: {above} is a file")
-    for needed in {above, above if above.is_dir() else above.parent}:
+    if above.exists() and not (above.is_file() or above.is_dir()):  # a result would take its place
+        raise UserError(f"{place} is a device or a pipe: name a file or folder of your own")
+    folder = above if above.is_dir() else above.parent
+    for needed in {above, folder}:
         if not is_writable(needed):
             raise UserError(f"cannot write {place}: {needed} is read-only for you")
+    _refuse_long_names(place, folder)
+    try:
+        with TemporaryFile(dir=folder) as probe:  # full disks, and some that are shared, say it only now
+            probe.write(bytes(PROBE))
+    except OSError as error:
+        raise UserError(f"cannot write {place}: {error.strerror or error}") from None
+
+
+def _refuse_long_names(place: Path, folder: Path) -> None:
+    """Raise a `UserError` for a name that the file system of `folder`, which is there, does not take."""
+    most = os.pathconf(folder, "PC_NAME_MAX")
+    if any(len(os.fsencode(name)) > most for name in place.parts):
+        raise UserError(f"cannot write {place}: a name has at most {most} bytes there")
 
 
 def is_writable(place: Path) -> bool:

@@ -33,11 +33,11 @@ def check_output(
     for given in inputs:
         if _same(path, given):
             raise UserError(f"{path} is the input {given}: choose another name for the result")
+    check_writable(path)
     if path.is_dir():
         raise UserError(f"{path} is a folder: name a file for the result")
     if path.exists() and not force and not is_own(path):
         raise UserError(f"{path} exists and is no earlier result: choose another name, or add --force")
-    check_writable(path)
 
 
 def refuse_existing(folder: Path, names: Iterable[str], writer: str) -> None:

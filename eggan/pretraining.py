@@ -115,9 +115,7 @@ def _load(network: nn.Module, path: Path) -> bool:
     except (OSError, SafetensorError):
         return False
     shapes = [{name: value.shape for name, value in state.items()} for state in (kept, network.state_dict())]
-    if (
-        shapes[0] != shapes[1]
-    ):  # loading would replace what fits before it fails, and training begin with that
+    if shapes[0] != shapes[1]:  # loading would fail when it had replaced what fits
         return False
     network.load_state_dict(kept)
     return True

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.bundle import run_here
 from eggan.errors import UserError
-from eggan.files import files_in, read_whole_json, refuse_foreign, replaced_folder, write_json
+from eggan.files import check_writable, files_in, read_whole_json, refuse_foreign, replaced_folder, write_json
 from eggan.progress import working
 from eggan.tracking.provenance import SOURCE, STAMP, code_version
 
@@ -86,6 +86,7 @@ def make_bundle(out: Path, python: str = PYTHON, fetch: Fetch = fetch_wheels) ->
 
 def _refuse_what_is_no_bundle(out: Path) -> None:
     """Raise a `UserError` where `out` holds files that no bundle of before explains."""
+    check_writable(out)
     refuse_foreign(out, OURS)
     if not out.is_dir() or not files_in(out):
         return

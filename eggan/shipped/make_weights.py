@@ -53,7 +53,9 @@ def make_weights(name: str, recipe: Recipe, entry: MethodEntry, folder: Path, de
 
 
 def check_earlier(name: str, folder: Path) -> None:
-    """Raise a `UserError` where files of the result's names are in `folder` that no earlier call wrote."""
+    """Raise a `UserError` where `folder` is a file, or has files of the result's names of no earlier call."""
+    if folder.is_file():
+        raise UserError(f"{folder} is a file: move it away or choose another place")
     names = (f"{name}.json", f"{name}.safetensors")
     if any((folder / file).exists() or (folder / file).is_symlink() for file in names):
         try:
