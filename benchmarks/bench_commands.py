@@ -27,6 +27,7 @@ BENCH_EXAMPLES = """examples:
   eggan bench run quick                     train and score what is not finished yet
   eggan bench run standard --only eggan --seed 1
   eggan bench run standard --cluster tcp://10.0.0.1:8786     on the workers of a Dask scheduler
+  eggan bench run ablations-w --images 48000    a third of its training images: what a laptop has time for
   eggan bench run standard --add mymethod:cpu   an installed method beside the suite's own
   eggan bench run paper --dataset rafd --openface OpenFace/build/bin --verifier lightcnn:lightcnn29v2
   eggan bench status                        the state of every cell, with reasons
@@ -88,6 +89,12 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         metavar="METHOD[:PRESET]",
         help="train and score this method too, on as many images as the suite's own (repeatable)",
     )
+    parser.add_argument(
+        "--images",
+        type=number_of_images,
+        metavar="N",
+        help="train every method on N images, in the place of the suite's own number",
+    )
     add_device_argument(parser)
     parser.add_argument(
         "--dataset", type=Path, metavar="NAME", help="rafd, mmi, .. or a dataset folder in place of SynFACS"
@@ -113,6 +120,13 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add_runs_argument(parser)
     add_tracking_argument(parser)
     parser.set_defaults(run=run_suite)
+
+
+def number_of_images(text: str) -> int:
+    """Return the value of `--images`, a number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of images")
+    return int(text)
 
 
 def add_instruments(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,7 @@ from benchmarks.protocol.protocol_config import Protocol
 from benchmarks.running.environment import BenchEnvironment, open_instruments, open_scoring, render_once
 from benchmarks.scoring.evaluate import Editor, ScoringContext, score_pairs
 from benchmarks.scoring.pair_columns import au_matrix
+from benchmarks.suites.equal_images import warm_images
 from benchmarks.suites.presets import trainable
 from benchmarks.suites.suite import CROWD, TWIN
 from eggan.config import from_dict, to_dict
@@ -173,11 +174,6 @@ def check_settings(study: StudyConfig, base: Any, training: TrainingConfig) -> N
             f"min_resource is {study.min_resource}, but only {left} images follow the warm start: "
             "lower it with --set study.min_resource=N, or raise --images"
         )
-
-
-def warm_images(base: Any, training: TrainingConfig) -> int:
-    """Return the images of a method's warm start, in which no more than two of EGGAN's five weights act."""
-    return int(getattr(base, "rec_warm_steps", 0)) * training.batch_size
 
 
 def _scoring_context(

@@ -12,6 +12,7 @@ import optuna
 
 from benchmarks.running.environment import BenchEnvironment, open_instruments
 from benchmarks.scoring.instrument_choice import InstrumentChoice
+from benchmarks.suites.equal_images import warm_images
 from benchmarks.suites.presets import resolve, trainable
 from eggan import tracking
 from eggan.child_process import end_with_parent
@@ -47,7 +48,6 @@ from studies.study_context import (
     open_study_context,
     resolved_training,
     study_dataset,
-    warm_images,
     with_room,
 )
 from studies.worker import Worker

@@ -12,12 +12,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks.bundle.node_run import Pace, with_images
+from benchmarks.bundle.node_run import Pace
 from benchmarks.bundle.processes import Job, run_jobs
 from benchmarks.bundle.timing import Timed, is_ready, meeting, timed_cell
 from benchmarks.running.cells import PlannedCell, claim, read_status, settle
 from benchmarks.running.environment import BenchEnvironment, OpenSuite, load_instruments, open_suite
 from benchmarks.running.suite_run import plan_suite, record_death, run_cell, with_key
+from benchmarks.suites.equal_images import with_images
 from benchmarks.suites.suite import find_suite
 from eggan.child_process import end_with_parent, how_ended
 from eggan.config import to_dict
@@ -201,7 +202,7 @@ def time_one(arguments: argparse.Namespace) -> int:
 
 def _open_cell(arguments: argparse.Namespace) -> tuple[PlannedCell, OpenSuite]:
     suite = find_suite(arguments.suite)
-    suite = suite if arguments.images is None else with_images(suite, arguments.images)
+    suite = suite if not arguments.images else with_images(suite, arguments.images)
     opened = open_suite(suite, bench_of(arguments), build=False)
     opened = dataclasses.replace(opened, budget=arguments.budget)
     return with_key(plan_suite(opened), arguments.cell), opened

@@ -1,7 +1,6 @@
 """What a call on a node asks for: which cells of a suite, on how many images, until when."""
 
 import argparse
-import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,17 +41,6 @@ class NodeRun:
     def methods(self) -> list[str]:
         """The chosen methods by their present names, none for all."""
         return [present_method(name) for name in self.only]
-
-
-def with_images(suite: Suite, images: int) -> Suite:
-    """Return a suite whose methods are all trained on as many images."""
-    rows = [
-        row
-        if row.training is None
-        else dataclasses.replace(row, training=dataclasses.replace(row.training, images=images))
-        for row in suite.rows
-    ]
-    return dataclasses.replace(suite, rows=tuple(rows))
 
 
 def in_running_order(plans: Sequence[PlannedCell]) -> list[PlannedCell]:

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from benchmarks.bundle.budget import Budget, divided, read_budget, with_ceiling, write_budget
 from benchmarks.bundle.cell_workers import CellWorkers, InTurn
-from benchmarks.bundle.node_run import NodeRun, Pace, in_running_order, with_images
+from benchmarks.bundle.node_run import NodeRun, Pace, in_running_order
 from benchmarks.bundle.packing import PLANNED
 from benchmarks.running.bench_console import summary_text
 from benchmarks.running.cells import PlannedCell, read_status
 from benchmarks.running.environment import BenchEnvironment, OpenSuite, open_suite
 from benchmarks.running.expected_cost import SCORING_MINUTES
 from benchmarks.running.suite_run import open_suite_run, plan_suite, select, state_of_cells
+from benchmarks.suites.equal_images import check_warm_starts, with_images
 from benchmarks.suites.shipped_methods import ShippedMethod
 from benchmarks.suites.suite import Suite
 from eggan.data.workers import kept_processes
@@ -28,7 +29,9 @@ def run_within(
     Without `workers` this process runs them. Too few minutes are a `UserError`; an interruption is recorded
     and raised.
     """
-    suite.chosen(run.methods, run.seeds)
+    if isinstance(run.images, int):
+        suite = with_images(suite, run.images)
+    check_warm_starts((row for row, _ in suite.chosen(run.methods, run.seeds)), bench.methods)
     workers = workers or InTurn()
     with stop_as_interrupt():
         opened = _rendered(suite, bench, run)
@@ -41,9 +44,6 @@ def _rendered(suite: Suite, bench: BenchEnvironment, run: NodeRun) -> OpenSuite:
     """Return the suite with what all its cells share rendered; packing finds the names of its cells."""
     with kept_processes(bench.workers):
         opened = open_suite(suite, bench)
-        if isinstance(run.images, int):
-            chosen = f"{run.images:,} images per method, as was asked for"
-            opened = dataclasses.replace(opened, suite=with_images(suite, run.images), budget=chosen)
         write_json([plan.spec.name for plan in _chosen(opened, run)], run.out / PLANNED)
         opened.render_true_edits()
     return opened
@@ -66,7 +66,9 @@ def _with_images_that_fit(opened: OpenSuite, run: NodeRun, workers: CellWorkers)
         budget = _measured(opened, untrained, trained, run, workers)
         write_budget(budget, run.out)
     print(budget, flush=True)
-    return dataclasses.replace(opened, suite=with_images(opened.suite, budget.images), budget=str(budget))
+    suite = with_images(opened.suite, budget.images)
+    check_warm_starts((row for row, _ in suite.chosen(run.methods, run.seeds)), opened.bench.methods)
+    return dataclasses.replace(opened, suite=suite, budget=str(budget))
 
 
 def _measured(

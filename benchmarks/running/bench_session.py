@@ -25,6 +25,7 @@ from benchmarks.running.suite_run import (
 )
 from benchmarks.scoring.instrument_choice import InstrumentChoice
 from benchmarks.suites.added_rows import with_added_rows
+from benchmarks.suites.equal_images import check_warm_starts, with_images
 from benchmarks.suites.former_names import STANDARD, TWIN_SUITE, present_method
 from benchmarks.suites.suite import TWIN, Suite, find_suite
 from eggan import tracking
@@ -73,8 +74,10 @@ class BenchSession:
             workers=arguments.workers or default_workers(),
         )
         suite = with_added_rows(suite, arguments.add, bench.methods)
+        if arguments.images is not None:
+            suite = with_images(suite, arguments.images)
         only = [present_method(name) for name in arguments.only]
-        suite.chosen(only, arguments.seed)
+        check_warm_starts((row for row, _ in suite.chosen(only, arguments.seed)), bench.methods)
         return cls(
             suite=suite,
             bench=bench,

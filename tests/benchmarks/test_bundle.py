@@ -33,12 +33,13 @@ from benchmarks.bundle.budget import (
     with_ceiling,
 )
 from benchmarks.bundle.cell_workers import InTurn, SideBySide
-from benchmarks.bundle.node_run import NodeRun, with_images
+from benchmarks.bundle.node_run import NodeRun
 from benchmarks.bundle.packing import pack
 from benchmarks.bundle.timing import Timed
 from benchmarks.running.cells import all_cells, read_status, write_status
 from benchmarks.running.environment import open_suite
 from benchmarks.running.suite_run import plan_suite
+from benchmarks.suites.equal_images import with_images
 from benchmarks.suites.methods import METHODS, shipped_rows
 from benchmarks.suites.suite import CROWD, Row, find_suite
 from eggan import tracking

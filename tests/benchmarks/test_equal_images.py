@@ -1,0 +1,70 @@
+"""`eggan bench run SUITE --images N`: all methods of a suite on another number of images."""
+
+import dataclasses
+
+import pytest
+
+from benchmarks.running.bench_session import BenchSession
+from benchmarks.suites.equal_images import check_warm_starts, with_images
+from benchmarks.suites.methods import all_methods
+from benchmarks.suites.suite import SUITES, Suite, find_suite
+from eggan import tracking
+from eggan.errors import UserError
+from tests.benchmarks.fakes import make_bench, tiny_suite
+
+
+@pytest.mark.parametrize("suite", SUITES.values(), ids=lambda suite: suite.name)
+def test_all_methods_get_the_number_and_nothing_else_changes_but_times_in_proportion(suite: Suite):
+    other = with_images(suite, 1_600)
+    for row, before in zip(other.rows, suite.rows, strict=True):
+        if before.training is None:
+            assert row == before
+            continue
+        assert row.training == dataclasses.replace(before.training, images=1_600)
+        if before.training.images:
+            share = 1_600 / before.training.images
+            assert row.expected_minutes == pytest.approx(before.expected_minutes * share)
+        same = {"training": before.training, "expected_minutes": before.expected_minutes}
+        assert dataclasses.replace(row, **same) == before
+    assert other.budget.startswith("1,600 images per method")
+
+
+def test_a_number_within_the_warm_start_is_refused_for_the_methods_that_have_one():
+    suite = with_images(find_suite("people"), 48_000)
+    with pytest.raises(UserError, match=r"48,000 images are too few for eggan-52-people: .* first 64,000"):
+        check_warm_starts(suite.rows, all_methods())
+    others = [row for row in suite.rows if not row.name.startswith("eggan-52")]
+    with pytest.raises(UserError, match="too few for eggan-150-people"):
+        check_warm_starts(others, all_methods())
+    check_warm_starts((row for row in suite.rows if "eggan-w" in row.name), all_methods())
+    check_warm_starts(with_images(find_suite("people"), 80_000).rows, all_methods())
+    check_warm_starts(find_suite("paper").rows, all_methods())  # its images are counted in epochs
+
+
+def test_cells_on_other_images_stand_beside_the_suites_own(tmp_path):
+    def run(suite: Suite) -> dict[str, str]:
+        assert BenchSession(suite, make_bench(tmp_path), [], [], [], offline=True).run() == 0
+        folders = (tmp_path / "runs" / "cells").glob("*")
+        records = {folder.name: tracking.read_record(folder) for folder in folders}
+        return {key: record.tags.get("budget", "") for key, record in records.items()}
+
+    own = run(tiny_suite())
+    both = run(with_images(tiny_suite(), 16))
+    assert own.items() < both.items()
+    trained = sum(row.training is not None for row, _ in tiny_suite().cells())
+    new = [budget for key, budget in both.items() if key not in own]
+    assert new == ["16 images per method, as was asked for"] * trained
+
+
+def test_the_command_plans_with_the_number_and_refuses_what_is_none(eggan, tmp_path):
+    folders = ("--runs", tmp_path / "runs", "--data", tmp_path / "data")
+    for wrong in ("0", "-5", "many", "1.5"):
+        status, _, err = eggan("bench", "run", "quick", f"--images={wrong}", *folders)
+        assert (status, f"'{wrong}' is not a number of images" in err) == (2, True)
+    status, _, err = eggan("bench", "run", "standard", "--images", "16", "--only", "eggan", *folders)
+    assert (status, "16 images are too few for eggan" in err, err.count("\n")) == (2, True, 1)
+    status, _, _ = eggan(
+        "bench", "run", "standard", "--images", "16", "--only", "stargan", "--dry-run", *folders
+    )
+    assert status == 0
+    assert not (tmp_path / "data").exists()
