@@ -12,7 +12,7 @@ from reports.style.ranges import Range
 from reports.style.sheet import Sheet
 
 ACROSS = 5  # panels in a row
-WIDTH, HEIGHT, SIDE = 3.3, 3.5, 2.86  # of a panel with what stands around it, and of its matrix, in inches
+WIDTH, HEIGHT, SIDE = 2.6, 2.84, 2.2  # of a panel with what stands around it, and of its matrix, in inches
 LEFT, BELOW = 0.4, 0.4  # of a matrix
 SCALE = 0.9  # room for the scale of colours
 SMALL, TITLE = 6.0, 9.0  # letters at rows and columns and of titles, in points

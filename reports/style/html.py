@@ -19,6 +19,7 @@ PAGE = "index.html"
 # What `base.html` puts into a page's head; the second is in pages of versions that did not name themselves.
 MARKS = ('<meta name="generator" content="eggan">', ":root { --ink: #1f2933; --soft: #52606d;")
 CODE = re.compile(r"`([^`]+)`")
+BEFORE_ARROW = re.compile(" (?=[↑↓])")
 LINKED = re.compile(r'(?:href|src)="((?:tables|figures)/[^"/]+)"')
 
 
@@ -32,12 +33,18 @@ def render(template: Path, **values: Any) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["with_code"] = with_code
+    environment.filters["with_arrow"] = with_arrow
     return environment.get_template(template.name).render(**values)
 
 
 def with_code(text: str) -> markupsafe.Markup:
     """Return a text for a page, escaped, with what stands in backticks as code."""
     return markupsafe.Markup(CODE.sub(r"<code>\1</code>", str(markupsafe.escape(text))))
+
+
+def with_arrow(text: str) -> str:
+    """Return a heading whose arrow never stands alone on a line."""
+    return BEFORE_ARROW.sub("\u00a0", text)
 
 
 def report_files(folder: Path) -> list[str]:

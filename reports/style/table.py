@@ -32,6 +32,16 @@ class Entry:
         return _fixed(self.value, self.digits) if self.measured else self.words or "undefined"
 
     @property
+    def status(self) -> str:
+        """The number, or the words in its place without the reason: "not measured"."""
+        return self.number.partition(": ")[0]
+
+    @property
+    def reason(self) -> str:
+        """Why there is no number; empty where there is one, or none was given."""
+        return self.number.partition(": ")[2]
+
+    @property
     def interval(self) -> str:
         """`[low, high]`, `± sd`, or nothing."""
         if self.measured and math.isfinite(self.low) and math.isfinite(self.high):
@@ -93,6 +103,11 @@ class Table:
     def groups(self) -> tuple[str, ...]:
         """Headings in order of first appearance."""
         return tuple(dict.fromkeys(row.group for row in self.rows))
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why there are no numbers, each reason once, in order of first appearance."""
+        return tuple(dict.fromkeys(e.reason for row in self.rows for e in row.entries if e.reason))
 
 
 def mark_best(entries: Sequence[Entry], eligible: Sequence[bool], direction: str) -> tuple[Entry, ...]:

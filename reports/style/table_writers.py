@@ -108,7 +108,7 @@ def terminal(table: Table) -> str:
 
 
 def _short(entry: Entry) -> str:
-    return entry.text if entry.measured else entry.number.partition(": ")[0]
+    return entry.text if entry.measured else entry.status
 
 
 def _header(table: Table) -> list[str]:

@@ -108,6 +108,23 @@ def test_commands_in_sentences_stand_as_code(built):
     assert "`" not in shown
 
 
+def test_reasons_stand_once_beneath_their_table_and_what_was_not_measured_leads_there(built):
+    text = built["suite"].read_text(encoding="utf-8")
+    led_to, there = (re.findall(rf'{of}([^"]+-reason-\d+)"', text) for of in ('href="#', 'li id="'))
+    assert len(led_to) > len(there) == len(set(there)) > 0
+    assert set(led_to) == set(there)
+    (reasons,) = re.findall(r'id="summary-.+?<ol>(.+?)</ol>', text, flags=re.DOTALL)[:1]
+    assert ">weights missing</li>" in reasons
+    of_each = [re.findall(r"<li id=[^>]+>(.*?)</li>", part) for part in re.findall(r"<ol>(.+?)</ol>", text)]
+    assert all(len(own) == len(set(own)) for own in of_each)
+
+
+def test_no_arrow_stands_alone_on_a_line(built):
+    heads = re.findall(r"<th scope=[^>]*>[^<]*[↑↓]", built["suite"].read_text(encoding="utf-8"))
+    assert heads
+    assert all(re.search("\u00a0[↑↓]$", head) for head in heads)
+
+
 # --- in a browser
 
 
@@ -209,6 +226,15 @@ def test_runs_are_sorted_by_their_seconds_and_their_digests_as_text(browser, bui
         found = browser.value(f"{rows}.dataset.value ?? row.cells[{heads.index(head)}].innerText)")
         assert len(set(found)) > 3
         assert found == sorted(found, key=float if head == "Time" else str)
+
+
+@needs_browser
+def test_the_shadow_at_an_edge_of_a_table_is_seen_on_every_row(browser, built):
+    browser.open(built["suite"].as_uri())
+    cells = "document.querySelectorAll('.scroll tbody tr > :not(:first-child)')"
+    grounds = set(browser.value(f"[...{cells}].map(cell => getComputedStyle(cell).backgroundColor)"))
+    assert len(grounds) > 1
+    assert all(re.fullmatch(r"rgba\(.+, 0(\.\d+)?\)", ground) for ground in grounds)  # none is opaque
 
 
 @needs_browser

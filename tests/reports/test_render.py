@@ -1,5 +1,6 @@
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -64,6 +65,16 @@ def test_undefined_value_is_never_blank():
     assert Entry().text == "undefined"
     assert Entry(-0.001, digits=2).number == "0.00"
     assert Entry(1.0, spread=0.25).text == "1.00 ± 0.25"
+
+
+def test_words_are_a_status_and_a_reason_and_a_table_has_each_reason_once(table):
+    missing = table.rows[0].entries[1]
+    assert (missing.status, missing.reason) == ("not measured", "weights_x missing")
+    assert (Entry(0.5).status, Entry(0.5).reason) == ("0.50", "")
+    assert (Entry(words="failed").status, Entry(words="failed").reason) == ("failed", "")
+    stopped = Entry(words="failed: NaN: step 3")
+    rows = (TableRow("a", (missing, stopped)), TableRow("b", (missing, Entry(1.0))))
+    assert replace(table, rows=rows).reasons == ("weights_x missing", "NaN: step 3")
 
 
 def test_best_marks_ties_at_printed_precision_and_skips_the_ineligible():
