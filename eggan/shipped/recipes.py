@@ -122,7 +122,8 @@ RECIPES = {
                 ran_on=BESIDE_OTHERS,
                 seconds=2_775,
                 code="commit f2f8b1d",
-                difference="it was stopped after that number of images, at a constant learning rate",
+                difference="it was stopped after that number of images, at a constant learning rate; it "
+                "began with the weights of 64 px before their third part",
             ),
             Training(
                 folder="part-2",
@@ -235,6 +236,21 @@ RECIPES = {
                 seconds=1_639,
                 code="commit 71af69d",
                 difference="it began with the averaged weights of part 1 by hand, as --start does now",
+            ),
+            Training(
+                folder="part-3",
+                settings=(
+                    *("--preset", "cpu"),
+                    *_set("learning_rate=0.0006", "warm_up_steps=100", "disturb_after=0"),
+                    *_set("training.images=96000", "training.decay_from=0.5"),
+                ),
+                start="part-2",
+                images=96_000,
+                what="by Muon, with features of a reader of AUs, which learns beside",
+                ran_on=BESIDE_OTHERS,
+                seconds=3_099,
+                code="commit 702b2b3",
+                difference="it began with part 2 as stored in fp16, and was stopped and resumed once",
             ),
         ),
     ),
