@@ -17,6 +17,8 @@ from eggan.errors import UserError, nearest
 
 PASSWORD = re.compile(r"(://[^/@:\s]+):[^@\s]+@")  # in an address, also as --option=ADDRESS
 CHOICE = re.compile(r"invalid choice: '(?P<word>[^']*)' \(choose from (?P<known>.*)\)$")
+MISSING = "the following arguments are required: "
+SEVERAL = (argparse.ONE_OR_MORE, argparse.ZERO_OR_MORE)
 EXAMPLE = "  eggan "  # how an example begins, which may be another command's
 AUTO = "auto"
 RUNS = Path("runs")
@@ -33,15 +35,19 @@ _words: list[str] = []
 class CommandParser(argparse.ArgumentParser):
     """A parser whose mistakes are one line each; it may learn its arguments when it is used.
 
-    `learn`, if set, adds arguments whose modules take seconds to load.
+    Files that a command takes several of may stand on both sides of its options. `learn`, if set, adds
+    arguments whose modules take seconds to load.
     """
 
     learn: Callable[[argparse.ArgumentParser], None] | None = None
+    _typed: Sequence[str] = ()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse; words that are left over are a mistake of this command, not of the program."""
         self._learn_once()
+        self._typed = list(args or ())
         found, unknown = super().parse_known_args(args, namespace)
+        unknown = self._taken_up(found, unknown)
         if unknown:
             self.error(f"does not know {' '.join(unknown)}{self._meant(unknown[0])}")
         return found, unknown
@@ -57,8 +63,37 @@ class CommandParser(argparse.ArgumentParser):
         if chosen:
             known = [name.strip("' ") for name in chosen["known"].split(",")]
             message += nearest(chosen["word"], known)
+        message += self._swallowed(message)
         text = " ".join(f"{self.prog}: {message}; `{self.prog} --help` shows what it takes".split())
         self.exit(2, f"{text}\n")
+
+    def _taken_up(self, found: argparse.Namespace, words: list[str]) -> list[str]:
+        """Give words that are left over to the argument that takes several; return those that it cannot take.
+
+        `argparse` fills it from one place alone, and leaves what comes after a further option.
+        """
+        several = [action for action in self._get_positional_actions() if action.nargs in SEVERAL]
+        first = next((place for place, word in enumerate(words) if word.startswith("-")), len(words))
+        end = len(words) if words[first : first + 1] == ["--"] else first
+        if not end or len(several) != 1:
+            return words
+        name = several[0].dest
+        try:
+            setattr(found, name, [*getattr(found, name), *self._get_values(several[0], words[:end])])
+        except argparse.ArgumentError as error:
+            self.error(str(error))
+        return words[end:]
+
+    def _swallowed(self, message: str) -> str:
+        """Return what to do where an option that takes several words took a command's argument, too."""
+        names = [str(action.metavar or action.dest) for action in self._get_positional_actions()]
+        typed = {word.partition("=")[0] for word in self._typed}
+        for action in self._get_optional_actions():
+            option = "/".join(action.option_strings)
+            told = message.startswith((MISSING, f"argument {option}: invalid"))
+            if names and told and action.nargs in SEVERAL and typed & set(action.option_strings):
+                return f" ({option} takes all words that follow it: give {' '.join(names)} before it)"
+        return ""
 
     def _learn_once(self) -> None:
         learn, self.learn = self.learn, None

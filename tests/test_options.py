@@ -90,6 +90,11 @@ def test_every_option_says_what_it_is_for():
         (("edit", "a.jpg", "--strenght=2"), "did you mean --strength?"),
         (("data", "sheet", "--knd", "aus"), "did you mean --kind?"),
         (("interpolate", "a.jpg", "b.jpg", "--au", "12=4"), "does not know b.jpg;"),
+        (("interpolate", "a.jpg", "--au", "12=4", "b.jpg"), "does not know b.jpg;"),
+        (("edit", "a.jpg", "--au", "12=4", "b.jpg", "--strenght", "2"), "does not know --strenght 2:"),
+        (("study", "confirm", "--trials", "1", "2", "mine"), "give name before it)"),
+        (("study", "run", "--also", "learning_rate", "loss-weights"), "(--also takes all words that follow"),
+        (("study", "run", "--trials", "3"), "required: space;"),
         (("edit",), "required: image"),
         (("interpolate", "a.jpg", "--steps", "few"), "invalid int value: 'few'"),
         (("train", "eggan"), "required: --dataset"),
@@ -109,6 +114,35 @@ def test_a_word_typed_wrongly_is_one_line_that_says_what_may_have_been_meant(
     assert (status, out) == (2, "")
     assert said in err
     assert err.count("\n") == 1
+
+
+SEVERAL = {
+    name: action.dest
+    for name, parser in COMMANDS.items()
+    for action in parser._get_positional_actions()
+    if action.nargs in ("+", "*") and name != "report merge"  # takes no options
+}
+AN_OPTION = {
+    "edit": ["--au", "12=3"],
+    "aus": ["--csv"],
+    "import": ["-o", "folder"],
+    "bench sync": ["--runs", "folder"],
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_files_may_stand_on_both_sides_of_options(name):
+    first, option = name.split() + ["stargan"] * (name == "import"), AN_OPTION[name]
+    for words, files in (
+        (["a", "b", *option], "a b"),
+        ([*option, "a", "b"], "a b"),
+        (["a", *option, "b", "c"], "a b c"),
+        (["a", *option, "b", *option, "c"], "a b c"),
+        (["a", *option, "--", "-b", "c"], "a -b c"),
+        (["a", *option, "b", "--", "-c"], "a b -c"),
+    ):
+        found = getattr(PROGRAM.parse_args([*first, *words]), SEVERAL[name])
+        assert found == [Path(file) for file in files.split()], words
 
 
 @pytest.mark.parametrize("name", [n for n in COMMANDS if not f"{n} ".startswith(WITHOUT_RESULTS)])
