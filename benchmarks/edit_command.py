@@ -148,7 +148,7 @@ def run_edit(arguments: argparse.Namespace) -> int:
 
 
 def _edit_several(arguments: argparse.Namespace, targets: "Targets", output: Path) -> int:
-    from eggan.edit.places import places_of  # one photograph does without
+    from eggan.edit.places import list_left_out, places_of  # one photograph does without
 
     found = places_of(arguments.images, output)
     for place in found.places:
@@ -161,14 +161,10 @@ def _edit_several(arguments: argparse.Namespace, targets: "Targets", output: Pat
             _edit(arguments, asked, place.photograph, _read(place.photograph), place.result)
         except UserError as error:
             failed.append(str(error))
-    count = len(found.places) + len(found.given.unusable)
-    if len(failed) == count == 1:
-        raise UserError(failed[0])
-    print(f"edited {count - len(failed)} of {count} photographs into {output}")
-    for line in failed:
-        print(f"left out: {line}", file=sys.stderr)
-    if failed:
-        raise UserError(f"{len(failed)} of {count} photographs could not be edited, as listed above")
+    count = found.given.count
+    if count > 1 or not failed:
+        print(f"edited {count - len(failed)} of {count} photographs into {output}")
+    list_left_out(failed, count, "edited")
     return 0
 
 

@@ -50,7 +50,7 @@ class Reading:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the AUs of each photograph and return 0; what cannot be read is named, and then a `UserError`."""
-    from eggan.edit.places import photographs_among
+    from eggan.edit.places import list_left_out, photographs_among
 
     given = photographs_among(arguments.images)
     with loading():
@@ -64,13 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
             show(_read(photograph, arguments.all_faces))
         except UserError as error:
             failed.append(str(error))
-    if len(failed) == len(given.named) == 1:
-        raise UserError(failed[0])
-    for line in failed:
-        print(f"left out: {line}", file=sys.stderr)
-    if failed:
-        count = len(given.named) + len(given.unusable)
-        raise UserError(f"{len(failed)} of {count} photographs could not be read, as listed above")
+    list_left_out(failed, given.count, "read")
     return 0
 
 
@@ -78,7 +72,7 @@ def _read(photograph: Path, every: bool) -> list[Reading]:
     import numpy as np
 
     from eggan.data.decoding import decode_rgb
-    from eggan.edit.photo_faces import find_faces_of, rough_to_read
+    from eggan.edit.photo_faces import find_faces_of, rough_to_read, steadied
     from eggan.evaluation.landmark_reader import load_landmark_reader
 
     pixels = np.array(decode_rgb(photograph).image)
@@ -88,6 +82,7 @@ def _read(photograph: Path, every: bool) -> list[Reading]:
             f"note: {photograph} shows {len(faces)} faces: the largest is read (--all-faces)", file=sys.stderr
         )
         faces = faces[:1]
+    faces = [steadied(face, pixels) for face in faces]
     for number, face in enumerate(faces, 1):
         if rough_to_read(face):
             print(

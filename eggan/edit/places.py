@@ -1,8 +1,10 @@
 """Which photographs a command reads of files and folders, and where in a folder the result of each goes.
 
-Results have the photographs' names; the paths below a given folder are kept.
+Results have the photographs' names; the paths below a given folder are kept. What cannot be read stops none
+of the others, and is listed at the end.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +25,11 @@ class Given:
     named: dict[Path, Path] = field(default_factory=dict)
     unusable: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        """How many there are, those that cannot be read included."""
+        return len(self.named) + len(self.unusable)
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,20 @@ def places_of(images: Sequence[Path], output: Path) -> Places:
     places = [Place(path, output / _written(name)) for path, name in given.named.items()]
     _check_apart(places)
     return Places(places, given)
+
+
+def list_left_out(lines: Sequence[str], count: int, deed: str) -> None:
+    """Print what was left out of `count` photographs, a line with its reason each; any is a `UserError`.
+
+    `deed` is what could not be done, such as "read". Where there was one photograph alone, its line is the
+    error.
+    """
+    if lines and count == 1:
+        raise UserError(lines[0])
+    for line in lines:
+        print(f"left out: {line}", file=sys.stderr)
+    if lines:
+        raise UserError(f"{len(lines)} of {count} photographs could not be {deed}, as listed above")
 
 
 def _take_folder(root: Path, found: Given, passed_over: Path | None) -> None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 
 from eggan.aus import AU_COLUMNS, AU_NAMES
 from eggan.edit import EXAMPLE_PHOTOGRAPH
+from eggan.edit.photo_faces import steadied
 from eggan.evaluation.landmark_reader import load_landmark_reader
 from eggan.faces.find import find_faces
 
@@ -28,7 +30,8 @@ def workplace(tmp_path, monkeypatch):
 
 
 def shown(path) -> list[np.ndarray]:
-    faces = find_faces(np.array(Image.open(path).convert("RGB")))
+    pixels = np.array(Image.open(path).convert("RGB"))
+    faces = [steadied(face, pixels) for face in find_faces(pixels)]
     return list(load_landmark_reader().read(np.stack([face.landmarks for face in faces])))
 
 
@@ -49,12 +52,13 @@ def test_several_faces_have_a_column_each_where_they_are_asked_for(eggan):
     assert status == 0
     assert "face 2 of two.png is small or turned to the side" in err
     largest, other = shown("two.png")
-    line = next(line for line in out.splitlines() if line.split()[0] == "AU12")
-    assert line.split()[-2:] == [f"{largest[8]:.2f}", f"{other[8]:.2f}"]
+    assert largest[0] != other[0]
+    line = next(line for line in out.splitlines() if line.split()[0] == "AU1")
+    assert line.split()[-2:] == [f"{largest[0]:.2f}", f"{other[0]:.2f}"]
     status, out, err = eggan("aus", "two.png")
     assert (status, "shows 2 faces: the largest is read" in err) == (0, True)
-    assert f"{largest[8]:.2f}\n" in out
-    assert f"{other[8]:.2f}\n" not in out
+    (line,) = (line for line in out.splitlines() if line.split()[0] == "AU1")
+    assert line.split()[-2:] == ["raiser", f"{largest[0]:.2f}"]
 
 
 def test_a_table_for_programs_has_a_line_for_each_face_and_nothing_else(eggan):
@@ -81,3 +85,26 @@ def test_a_table_for_programs_has_a_line_for_each_face_and_nothing_else(eggan):
 def test_one_photograph_that_cannot_be_read_is_one_line(eggan):
     assert eggan("aus", "none.png") == (2, "", "eggan: no face was found in none.png\n")
     assert eggan("aus", "lost.png") == (2, "", "eggan: no such image: lost.png\n")
+
+
+def test_a_file_that_cannot_be_read_beside_one_photograph_is_listed(eggan):
+    """As `eggan edit` lists it: the photograph is read all the same."""
+    Path("p").mkdir()
+    shutil.copy("one.jpg", "p/one.jpg")
+    Path("p/raw.dng").write_bytes(b"II*\0")
+    for words in (("aus", "p"), ("edit", "p", "--au", "4=3", "--keep")):
+        status, out, err = eggan(*words)
+        assert (status, "p/one.jpg" in out or "edited 1 of 2 photographs" in out) == (2, True)
+        left_out, last = err.splitlines()
+        assert left_out.startswith("left out: p/raw.dng: a camera's raw file")
+        deed = "read" if words[0] == "aus" else "edited"
+        assert last == f"eggan: 1 of 2 photographs could not be {deed}, as listed above"
+    assert Path("edits/one.jpg").is_file()
+
+
+def test_photographs_may_stand_on_both_sides_of_an_option(eggan):
+    shutil.copy("one.jpg", "b.jpg")
+    status, out, _ = eggan("aus", "one.jpg", "--csv", "b.jpg")
+    assert (status, [line.split(",")[0] for line in out.splitlines()]) == (0, ["file", "one.jpg", "b.jpg"])
+    status, out, _ = eggan("edit", "one.jpg", "--au", "4=3", "b.jpg", "--keep", "-o", "out")
+    assert (status, "edited 2 of 2 photographs into out" in out) == (0, True)

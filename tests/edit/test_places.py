@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eggan.edit.places import photographs_among, places_of
+from eggan.edit.places import list_left_out, photographs_among, places_of
 from eggan.errors import UserError
 
 
@@ -86,3 +86,13 @@ def test_images_in_a_folder_that_cannot_be_read_are_listed():
     assert list(given.named) == [Path("p/a.jpg")]
     assert len(given.unusable) == 1
     assert given.unusable[0].startswith("p/raw.dng: a camera's raw file")
+
+
+def test_what_is_left_out_is_listed_and_one_alone_is_the_error(capsys):
+    list_left_out([], 3, "read")
+    with pytest.raises(UserError, match=r"^a.jpg: why$"):
+        list_left_out(["a.jpg: why"], 1, "read")
+    assert capsys.readouterr() == ("", "")
+    with pytest.raises(UserError, match=r"^1 of 2 photographs could not be read, as listed above$"):
+        list_left_out(["a.jpg: why"], 2, "read")
+    assert capsys.readouterr() == ("", "left out: a.jpg: why\n")
