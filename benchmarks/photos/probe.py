@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,6 +10,7 @@ import pandas as pd
 
 from benchmarks.photos.portraits import Portrait
 from eggan.aus import AU_COLUMNS, AU_COUNT, AU_NUMBERS
+from eggan.edit.photo_faces import steadied
 from eggan.evaluation.identity_distance import distance_of
 from eggan.faces.face import Face
 from eggan.faces.find import find_faces
@@ -30,7 +31,8 @@ class PhotographEditor(Protocol):
         ...
 
 
-MakeEditor = Callable[[Portrait, np.ndarray], PhotographEditor]  # portrait, its AUs (17,), NaN where unknown
+# portrait, whose face is as `eggan edit` takes it, and its AUs (17,), NaN where unknown
+MakeEditor = Callable[[Portrait, np.ndarray], PhotographEditor]
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,14 @@ def probe(
     instruments: PhotographReaders,
     levels: Sequence[float] = LEVELS,
 ) -> Probed:
-    """Edit one portrait `AU_COUNT` times at each level and read what came of it."""
+    """Edit one portrait `AU_COUNT` times at each level and read what came of it.
+
+    The edit takes its face as `eggan edit` does; source and edits are measured as the detector finds them.
+    """
     started = time.perf_counter()
-    shown = instruments.read(portrait.face.landmarks[None])[0]
-    editor = make_editor(portrait, shown)
+    taken = replace(portrait, face=steadied(portrait.face, portrait.pixels))
+    shown = instruments.read(taken.face.landmarks[None])[0]
+    editor = make_editor(taken, shown)
     analysis = portrait.seconds + time.perf_counter() - started
     own = None if instruments.describe is None else instruments.describe(portrait.pixels, portrait.face)
     rows = list[dict[str, Any]]()

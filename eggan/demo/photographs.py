@@ -19,7 +19,7 @@ from PIL import Image
 from eggan.aus import AU_COUNT
 from eggan.data.decoding import decode_original
 from eggan.edit.editing import Model
-from eggan.edit.photo_faces import doubts, find_faces_of
+from eggan.edit.photo_faces import doubts, find_faces_of, steadied
 from eggan.edit.photograph import Box, PhotographEditor
 from eggan.evaluation.landmark_reader import LandmarkReader
 from eggan.faces.face import Face
@@ -59,7 +59,7 @@ class Analyst:
     def open(self, name: str, content: bytes) -> "OpenPhotograph":
         """Return the photograph in a file; an unusable one, or one without a face, is a `UserError`."""
         picture = read_picture(name, content)
-        faces = _faces(picture)
+        faces = [steadied(face, picture.pixels) for face in _faces(picture)]
         return OpenPhotograph(picture, faces, self._shown(faces), self.model)
 
     def read(self, name: str, content: bytes) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -67,7 +67,7 @@ class Analyst:
         picture = read_picture(name, content)
         faces = _faces(picture)
         several = (f"Of {len(faces)} faces the largest was read",) if len(faces) > 1 else ()
-        return self._shown(faces[:1])[0], picture.notes + several
+        return self._shown([steadied(faces[0], picture.pixels)])[0], picture.notes + several
 
     def _shown(self, faces: list[Face]) -> np.ndarray:
         return self.reader.read(np.stack([face.landmarks for face in faces]))

@@ -24,6 +24,7 @@ FACE = (0.31, 0.86, 0.27, 0.73)  # of the square: top, bottom, left, right of br
 # Of the face in pictures of SynFACS' `crowd` at 128 px, in [-1, 1], by colour
 RENDERED_MEAN = (0.339, 0.0, -0.157)
 RENDERED_SPREAD = (0.231, 0.214, 0.187)
+LARGEST_RATE = 4.0  # of what is asked of a network, by what is asked of the photograph
 LARGEST_GAIN = 2.5  # either way: the grain of a face without contrast stays small
 
 
@@ -60,11 +61,12 @@ def in_rendered_tones(square: Tensor) -> tuple[Tensor, Tensor]:
 def rescaled(wanted: Tensor, shown: Tensor, seen: Tensor) -> Tensor:
     """Return wanted AUs on the scale on which what is `shown` reads `seen`, all (1, 17) in [0, 5].
 
-    0 stays 0 and 5 stays 5, where they are not what is shown; in between it is linear to both sides of it.
+    Linear to both sides of what is shown, so that 0 stays 0 and 5 stays 5; but where they are near to it, no
+    steeper than `LARGEST_RATE`: a reading that errs a little at an end would be a leap otherwise.
     """
-    less = seen * wanted / shown
-    more = seen + (MAX_INTENSITY - seen) * (wanted - shown) / (MAX_INTENSITY - shown)
-    return torch.where(wanted == shown, seen, torch.where(wanted < shown, less, more))
+    less, more = seen / shown, (MAX_INTENSITY - seen) / (MAX_INTENSITY - shown)
+    rate = torch.where(wanted < shown, less, more).clamp(max=LARGEST_RATE)
+    return torch.where(wanted == shown, seen, seen + rate * (wanted - shown))
 
 
 @lru_cache(maxsize=1)

@@ -33,7 +33,8 @@ def choose_faces(path: Path, pixels: np.ndarray, number: int | None, every: bool
     )
     if number is not None and not 1 <= number <= len(faces):
         raise UserError(f"--face {number}: {path} shows {_count(faces)}, numbered from the largest")
-    chosen = list(enumerate(faces, 1)) if every else [(number or 1, faces[(number or 1) - 1])]
+    numbered = list(enumerate(faces, 1)) if every else [(number or 1, faces[(number or 1) - 1])]
+    chosen = [(place, steadied(face, pixels)) for place, face in numbered]
     notes = []
     if len(faces) > 1 and number is None:
         which = "all are edited" if every else "the largest is taken (--face N, --all-faces)"
@@ -45,7 +46,8 @@ def choose_faces(path: Path, pixels: np.ndarray, number: int | None, every: bool
 def find_faces_of(path: Path, pixels: np.ndarray, otherwise: str = "") -> list[Face]:
     """Return the faces that are large enough, largest first; a picture without one is a `UserError`.
 
-    `otherwise` completes the line on a picture in which nothing was found: what to do about it.
+    They are as the detector leaves them; `steadied` makes them ready for an edit or a reading. `otherwise`
+    completes the line on a picture in which nothing was found: what to do about it.
     """
     from eggan.faces.find import find_faces
 
@@ -60,6 +62,18 @@ def find_faces_of(path: Path, pixels: np.ndarray, otherwise: str = "") -> list[F
     if not faces:
         raise UserError(f"no face was found in {path}{otherwise}")
     return faces
+
+
+def steadied(face: Face, pixels: np.ndarray) -> Face:
+    """Return a face of a photograph (H, W, 3) as it is edited and read: as its mirror image is, too.
+
+    Landmarks of an image and of its mirror image differ, and edits depend on them: on where the eyes are, and
+    more on the AUs that are read.
+    """
+    from eggan.evaluation.landmark_reader import load_landmark_reader
+    from eggan.faces.find import seen_both_ways
+
+    return seen_both_ways(pixels, face, load_landmark_reader().partners)
 
 
 def shown_by(face: Face | None, pixels: np.ndarray, model: Model) -> np.ndarray:

@@ -10,6 +10,9 @@ what it would do at the AUs that the photograph shows is subtracted from what it
 Where an edit changes much, such as a lid or a mouth that closes, it stands alone: what was there would shine
 through. There the network is asked for what it sees itself (`eggan.edit.as_rendered`) in all AUs that nobody
 changes: a brow that it takes for a low one would be drawn over the lid otherwise.
+
+The network is asked for the face and for its mirror image (`eggan.edit.both_ways`): an edit does not depend
+on which way a face looks.
 """
 
 from collections.abc import Iterator
@@ -24,6 +27,7 @@ from PIL import Image
 from torch import Tensor
 
 from eggan.aus import AU_COUNT, AU_NUMBERS, LOWER_FACE, UPPER_FACE
+from eggan.edit.both_ways import parts_both_ways, split
 from eggan.edit.editing import Model
 from eggan.errors import UserError
 from eggan.method import EditRequest, EditsLarge
@@ -200,9 +204,8 @@ class PhotographEditor:
     def _twice(self, known: "AsRendered", *aus: Tensor) -> tuple[Parts, Parts]:
         """Return the parts of the edits to two vectors of AUs, both (1, 17), in one pass."""
         assert isinstance(self._model.method, EditsLarge)
-        parts = self._model.method.parts(known.square.expand(2, -1, -1, -1), torch.cat(aus))
-        pairs = [part.chunk(2) for part in (parts.flow, parts.moved, parts.colour, parts.paint)]
-        return Parts(*(first for first, _ in pairs)), Parts(*(second for _, second in pairs))
+        parts = parts_both_ways(self._model.method, known.square.expand(2, -1, -1, -1), torch.cat(aus))
+        return split(parts)
 
     # --- at the photograph's size
 

@@ -35,6 +35,11 @@ class LandmarkReader:
         """Which of the 17 AUs geometry shows well enough, bool (17,): the others are read as NaN."""
         return np.array([column not in self.card["unreadable"] for column in AU_COLUMNS])
 
+    @property
+    def partners(self) -> np.ndarray:
+        """The landmark on the other side of a face, of each: (468,)."""
+        return self.network.mirror.long().numpy()
+
     def read(self, landmarks: np.ndarray) -> np.ndarray:
         """Return intensities float32 (N, 17) in [0, 5] of landmarks (N, 468, 3), as `Face.landmarks`.
 

@@ -1,6 +1,7 @@
 """All faces in a photograph, small and turned ones too, largest first."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from eggan.faces.face import Face
 from eggan.faces.landmarks import Region, read_landmarks, region_of_box, region_of_eyes, region_of_landmarks
 from eggan.faces.turns import TURNS, upright
 
-__all__ = ["Face", "find_faces", "landmarks_of"]
+__all__ = ["Face", "find_faces", "landmarks_of", "seen_both_ways"]
 
 # All of 160 renders and 99 of 100 photographs of 25 px are above these; things without a face reached a
 # presence of 0.98 with a score of 0.82, taken for faces on their side.
@@ -17,6 +18,10 @@ LEAST_PRESENCE = 0.9
 TURNED, LEAST_TURNED_SCORE = 60.0, 0.85  # degrees
 # Eyes that are off by 6 % of their distance move landmarks by 1.1, 0.5, 0.2 % of it after 1, 2, 3 readings.
 READINGS = 3
+# A face and its mirror image, read apart, differ by 1.4 % of the eyes' distance and by 1.1 in the AU that
+# differs most, the means of eight pictures; after three readings of both by 0.14 % and 0.11, after four by
+# 0.09 % and 0.07.
+BOTH_WAYS = 4
 WORTH_ANOTHER_LOOK = 0.5
 FIRST_SIDE, LARGEST_SIDE = 128, 2048  # px of the longer side that the detector looks at
 LARGEST_TURNED_SIDE = 512
@@ -45,6 +50,26 @@ def landmarks_of(photograph: np.ndarray, eyes: np.ndarray) -> Face:
     """
     _check(photograph)
     return _read(photograph, region_of_eyes(np.asarray(eyes, float)), 1.0)
+
+
+def seen_both_ways(photograph: np.ndarray, face: Face, partners: np.ndarray) -> Face:
+    """Return a face of the photograph with landmarks that its mirror image has, too: the means of both.
+
+    `partners` (468,): the landmark on the other side of a face, of each.
+    """
+    mirrored, width = photograph[:, ::-1], photograph.shape[1]
+    landmarks = face.landmarks
+    for _ in range(BOTH_WAYS):
+        image = _mirrored(landmarks, width, partners)
+        seen, _ = read_landmarks(photograph, region_of_landmarks(landmarks))
+        seen_in_image, _ = read_landmarks(mirrored, region_of_landmarks(image))
+        landmarks = (seen + _mirrored(seen_in_image, width, partners)) / 2
+    return replace(face, landmarks=landmarks)
+
+
+def _mirrored(landmarks: np.ndarray, width: int, partners: np.ndarray) -> np.ndarray:
+    x, y, z = landmarks[partners].T
+    return np.column_stack([width - x, y, z])
 
 
 def _check(photograph: np.ndarray) -> None:

@@ -1,6 +1,7 @@
 """Photographed faces in the tones of renders, and AUs on the scale of what a network sees."""
 
 import numpy as np
+import pytest
 import torch
 
 from eggan.data.images import to_network_range
@@ -10,6 +11,7 @@ from eggan.data.synfacs.plan import person
 from eggan.edit.as_rendered import (
     FACE,
     LARGEST_GAIN,
+    LARGEST_RATE,
     RENDERED_MEAN,
     RENDERED_SPREAD,
     as_rendered,
@@ -44,6 +46,19 @@ def test_what_is_seen_depends_little_on_the_light():
     torch.testing.assert_close(dark.square, bright.square, atol=1e-4, rtol=0)
     torch.testing.assert_close(dark.aus, bright.aus, atol=1e-3, rtol=0)
     assert (bright.aus[0, [8, 13]] > 3).all()
+
+
+@pytest.mark.parametrize("end", [0.0, 5.0])
+def test_a_reading_near_an_end_asks_for_little_of_what_differs_little_from_it(end):
+    """A brow that reads 4.95 where the network sees 1 would leap to 5, while one that reads 5 stays at 1."""
+    seen = torch.tensor([[abs(end - 4.0)]])
+    asked = [
+        rescaled(torch.tensor([[end]]), torch.tensor([[abs(end - away)]]), seen).item()
+        for away in np.linspace(0, 2, 201)
+    ]
+    assert asked[0] == seen.item()
+    assert np.abs(np.diff(asked)).max() <= 0.01 * LARGEST_RATE + 1e-4
+    assert asked[100:] == pytest.approx([end] * 101, abs=1e-4)
 
 
 def test_aus_are_rescaled_to_what_is_seen_without_a_leap():
