@@ -50,21 +50,19 @@ def trial_seconds(
 
 def _known_seconds(finished: optuna.Study | None, device: str, folder: Path) -> tuple[list[float], int]:
     """Return how long complete trials took on a machine like this one, and how many others there are."""
-    from benchmarks.running.measured_speed import was_run_on
-    from eggan import tracking
+    from benchmarks.running.measured_speed import of_this_machine
     from studies.storage.trial_tracking import trial_folder
 
     if finished is None:
         return [], 0
     frame = trial_frame(finished)
     complete = frame.loc[frame["state"] == "complete", ["number", "seconds"]].dropna()
-    here = tracking.describe_machine(device) if len(complete) else {}
-    mine = [
-        float(seconds)
-        for number, seconds in zip(complete["number"], complete["seconds"], strict=True)
-        if was_run_on(here, trial_folder(folder, int(number)))
-    ]
-    return mine, len(complete) - len(mine)
+    seconds = {
+        trial_folder(folder, int(number)): float(taken)
+        for number, taken in zip(complete["number"], complete["seconds"], strict=True)
+    }
+    mine, elsewhere = of_this_machine(seconds, device)
+    return [seconds[trial] for trial in mine], elsewhere
 
 
 def cost_lines(hours: float, each: str, at_once: int, left: int, keep_weights: bool) -> list[str]:

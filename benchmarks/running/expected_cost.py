@@ -6,10 +6,9 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.running.cells import TRAINED, WEIGHTS_OF, CellStatus, all_cells, folder_mib, read_status
-from benchmarks.running.measured_speed import TrainingRate, known_rate, was_run_on
+from benchmarks.running.measured_speed import TrainingRate, known_rate, of_this_machine
 from benchmarks.suites.methods import find_method
 from benchmarks.suites.presets import preset_config
-from eggan import tracking
 from eggan.config import to_dict
 from eggan.method import MethodEntry
 
@@ -37,11 +36,10 @@ def expected_cost(row: "Row", bench: "BenchEnvironment", trains: bool = True) ->
     """
     statuses = {folder: read_status(folder) for folder in all_cells(bench.runs)}
     alike = {folder: status.values for folder, status in statuses.items() if _is_of(row, status)}
-    here = tracking.describe_machine(bench.device) if alike else {}
-    mine = [values for folder, values in alike.items() if was_run_on(here, folder)]
-    minutes, source = _minutes(row, bench, trains, mine)
-    if len(alike) > len(mine) and source == guess(bench.device):
-        source += f"; {_cells_text(len(alike) - len(mine))} of another machine"
+    mine, elsewhere = of_this_machine(alike, bench.device)
+    minutes, source = _minutes(row, bench, trains, [alike[folder] for folder in mine])
+    if elsewhere and source == guess(bench.device):
+        source += f"; {_cells_text(elsewhere)} of another machine"
     usual = TRAINED_MIB if row.training else REFERENCE_MIB
     return ExpectedCost(minutes, median(map(folder_mib, alike)) if alike else usual, source)
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -35,18 +35,29 @@ def known_rate(
     """Return how fast a method trains with such networks on this machine: the median of its finished cells,
     whatever they trained on, else what was measured; None where neither is known.
     """
-    folders = all_cells(runs)
-    here = tracking.describe_machine(device) if folders else {}
-    rates = [rate for folder in folders if (rate := _cell_rate(folder, entry, config, precision, here))]
-    if rates:
-        cells = f"finished {entry.name} cell{'s' if len(rates) > 1 else ''}"
-        return TrainingRate(median(rates), f"{len(rates)} {cells}")
+    rates = {
+        folder: rate for folder in all_cells(runs) if (rate := _cell_rate(folder, entry, config, precision))
+    }
+    mine, _ = of_this_machine(rates, device)
+    if mine:
+        cells = f"finished {entry.name} cell{'s' if len(mine) > 1 else ''}"
+        return TrainingRate(median(rates[folder] for folder in mine), f"{len(mine)} {cells}")
     return measured_rate(runs, entry, config, precision, device)
 
 
-def _cell_rate(
-    folder: Path, entry: MethodEntry, config: Any, precision: str, here: Mapping[str, str]
-) -> float | None:
+def of_this_machine(folders: Iterable[Path], device: str) -> tuple[list[Path], int]:
+    """Return those runs whose costs count here, of a machine and a device like this one, and how many do not.
+
+    Results that were brought from another machine lie beside those of this one. A record that is missing or
+    damaged says nothing.
+    """
+    found = list(folders)
+    here = tracking.describe_machine(device) if found else {}
+    mine = [folder for folder in found if _was_run_on(here, folder)]
+    return mine, len(found) - len(mine)
+
+
+def _cell_rate(folder: Path, entry: MethodEntry, config: Any, precision: str) -> float | None:
     values = read_status(folder).values
     if WEIGHTS_OF in values:  # another cell's training, which may have run elsewhere
         return None
@@ -57,7 +68,7 @@ def _cell_rate(
         alike = _what_costs(from_dict(entry.config, spec.get("config", {}))) == _what_costs(config)
     except UserError:  # a config of another version
         return None
-    return float(rate) if alike and was_run_on(here, folder) else None
+    return float(rate) if alike else None
 
 
 def measured_rate(
@@ -86,12 +97,7 @@ def _is_measurement(record: RunRecord) -> bool:
     return record.tags.get("kind") == SPEED and record.state == "finished"
 
 
-def was_run_on(machine: Mapping[str, str], folder: Path) -> bool:
-    """Return whether a run was on a machine, and a device, like this one (of `tracking.describe_machine`).
-
-    Results that were brought from another machine lie beside those of this one. A record that is missing or
-    damaged says nothing.
-    """
+def _was_run_on(machine: Mapping[str, str], folder: Path) -> bool:
     try:
         record = read_record(folder)
     except UserError:
