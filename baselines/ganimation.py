@@ -57,9 +57,9 @@ class GANimationConfig:
     """GANimation; the defaults are the preset `paper`. `reference_batch` 0 stands for the batch in use."""
 
     image_size: int = setting(128, f"{OFFICIAL}; the EGGAN paper, Sec. 4.1")
-    width: int = setting(64, f"{OFFICIAL}, generator")
+    width: int = setting(64, f"{OFFICIAL}, generator", least=1)
     residual_blocks: int = setting(6, f"{OFFICIAL}, generator")
-    critic_width: int = setting(64, f"{OFFICIAL}, discriminator")
+    critic_width: int = setting(64, f"{OFFICIAL}, discriminator", least=1)
     weight_condition: float = setting(4000.0, f"{OFFICIAL}, lambda_D_cond, divided by the batch size")
     weight_gp: float = setting(10.0, f"{OFFICIAL}, lambda_D_gp")
     weight_cycle: float = setting(10.0, f"{OFFICIAL}, lambda_cyc")
@@ -73,8 +73,8 @@ class GANimationConfig:
         0, "ours: first steps train D to read AUs and G's colour to rebuild its input; 0 is official"
     )
     learning_rate: float = setting(1e-4, OFFICIAL)
-    beta1: float = setting(0.5, OFFICIAL)
-    beta2: float = setting(0.999, OFFICIAL)
+    beta1: float = setting(0.5, OFFICIAL, below=1)
+    beta2: float = setting(0.999, OFFICIAL, below=1)
     schedule: Literal["shared", "last_third", "constant"] = setting(
         "last_third", f"{OFFICIAL}: 20 epochs constant, 10 linear to zero"
     )

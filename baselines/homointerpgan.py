@@ -54,7 +54,7 @@ from baselines.vgg import (
 )
 from eggan import losses
 from eggan.aus import EXPRESSIONS
-from eggan.config import setting
+from eggan.config import SIGNED, setting
 from eggan.distributed import BatchNorm2d
 from eggan.errors import UserError
 from eggan.method import ON_A_GPU, Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
@@ -81,18 +81,24 @@ class HomoInterpGANConfig:
     image_size: int = setting(128, f"{OFFICIAL}; the EGGAN paper, Sec. 4.1")
     width: float = setting(1.0, f"{OFFICIAL}: VGG19's widths; scales every network")
     latent_block: int = setting(5, f"{OFFICIAL}: features are relu5_1; 4 gives relu4_1, of twice the size")
-    groups: tuple[int, ...] = setting((8,), "ours: the 8 expressions as one group of exclusive attributes")
-    strength: tuple[float, ...] = setting((1.0, 0.0), "ours: v of an edit; the expression branch alone")
+    groups: tuple[int, ...] = setting(
+        (8,), "ours: the 8 expressions as one group of exclusive attributes", least=1
+    )
+    strength: tuple[float, ...] = setting(
+        (1.0, 0.0), "ours: v of an edit; the expression branch alone", least=SIGNED
+    )
     encoder_init: Literal["imagenet_vgg19", "identity_vgg19", "he"] = setting("imagenet_vgg19", OFFICIAL)
     identity_epochs: int = setting(20, "ours: as EGGAN's C_id; for encoder_init identity_vgg19")
     warm_steps: int = setting(0, "ours: first steps that rebuild and read labels; 0 is official")
     warm_learning_rate: float = setting(1e-4, "ours: of encoder, decoder and critic in those steps")
     weight_gp: float = setting(100.0, OFFICIAL)
-    encoder_interval: int = setting(5, f"{OFFICIAL}: encoder and interpolator at steps 0, 5, 10, ...")
+    encoder_interval: int = setting(
+        5, f"{OFFICIAL}: encoder and interpolator at steps 0, 5, 10, ...", least=1
+    )
     learning_rate: float = setting(1e-4, OFFICIAL)
-    beta1: float = setting(0.5, f"{OFFICIAL}: encoder, interpolator, critic")
-    beta1_decoder: float = setting(0.9, f"{OFFICIAL}, issue 3: decoder and knowledge guidance")
-    beta2: float = setting(0.999, OFFICIAL)
+    beta1: float = setting(0.5, f"{OFFICIAL}: encoder, interpolator, critic", below=1)
+    beta1_decoder: float = setting(0.9, f"{OFFICIAL}, issue 3: decoder and knowledge guidance", below=1)
+    beta2: float = setting(0.999, OFFICIAL, below=1)
     schedule: Literal["shared", "last_third", "constant"] = setting("constant", OFFICIAL)
 
     def __post_init__(self) -> None:

@@ -60,9 +60,9 @@ class StarGANConfig:
     """StarGAN; the defaults are the preset `paper`."""
 
     image_size: int = setting(128, "StarGAN paper, Sec. 5.3; the EGGAN paper, Sec. 4.1")
-    width: int = setting(64, f"{OFFICIAL}, generator")
+    width: int = setting(64, f"{OFFICIAL}, generator", least=1)
     residual_blocks: int = setting(6, f"{OFFICIAL}, generator")
-    critic_width: int = setting(64, f"{OFFICIAL}, discriminator")
+    critic_width: int = setting(64, f"{OFFICIAL}, discriminator", least=1)
     weight_class: float = setting(1.0, f"{OFFICIAL}; StarGAN paper, Sec. 3.1")
     weight_reconstruction: float = setting(10.0, f"{OFFICIAL}; StarGAN paper, Sec. 3.1")
     weight_gp: float = setting(10.0, f"{OFFICIAL}; StarGAN paper, Sec. 4")
@@ -74,8 +74,8 @@ class StarGANConfig:
         0, "ours: first steps train D to read labels and G to rebuild its input, each alone; 0 is official"
     )
     learning_rate: float = setting(1e-4, f"{OFFICIAL}; StarGAN paper, Sec. 5.3")
-    beta1: float = setting(0.5, OFFICIAL)
-    beta2: float = setting(0.999, OFFICIAL)
+    beta1: float = setting(0.5, OFFICIAL, below=1)
+    beta2: float = setting(0.999, OFFICIAL, below=1)
     schedule: Literal["shared", "last_third", "constant"] = setting(
         "shared", "StarGAN paper, Sec. 5.3: 100 epochs constant, 100 linear to zero"
     )

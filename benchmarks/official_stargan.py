@@ -24,13 +24,18 @@ MODULES = ("model", "solver")
 NEVER = 10**9  # steps between logs, samples and checkpoints
 
 
+def check_checkout(folder: Path) -> None:
+    """Raise a `UserError` where a folder lacks what is timed."""
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise UserError(f"{folder} is no checkout of the official StarGAN: it has no {missing[0]}")
+
+
 class OfficialStarGAN:
     """The official solver on random pictures, with the settings of its README for RaFD."""
 
     def __init__(self, folder: Path, size: int, batch_size: int) -> None:
-        missing = [name for name in FILES if not (folder / name).is_file()]
-        if missing:
-            raise UserError(f"{folder} is no checkout of the official StarGAN: it has no {missing[0]}")
+        check_checkout(folder)
         generator = torch_generator("speed", "official")
         images = torch.rand(batch_size, 3, size, size, generator=generator) * 2 - 1
         labels = torch.arange(batch_size) % len(EXPRESSIONS)

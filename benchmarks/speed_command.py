@@ -49,6 +49,7 @@ def run_speed(arguments: argparse.Namespace) -> int:
     """Measure, print and track; return 0."""
     with loading():
         from benchmarks import speed
+        from benchmarks.official_stargan import check_checkout
         from benchmarks.running.measured_speed import SPEED
     from eggan import tracking
 
@@ -63,6 +64,8 @@ def run_speed(arguments: argparse.Namespace) -> int:
         arguments.rounds,
     )
     settings.check()
+    if official is not None:
+        check_checkout(official)  # before minutes of measuring
     device = resolve_device(arguments.device)
     store = None if arguments.offline else tracking.open_store(arguments.tracking_uri, arguments.runs)
     measured = {

@@ -15,21 +15,26 @@ import re
 import tomllib
 import types
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from eggan.errors import UserError, known_names
 
 T = TypeVar("T")
+SIGNED = -math.inf  # the `least` of a number that may be below 0
 
 
-def setting(default: Any, source: str, later: bool = False) -> Any:
+def setting(default: Any, source: str, later: bool = False, least: float = 0, below: float = math.inf) -> Any:
     """Declare a config field with its default and the source of that default.
 
     A field that came `later`, with a default that changes nothing, is left out of `to_dict` at that default:
-    hashes, cards and training states of before stay valid.
+    hashes, cards and training states of before stay valid. Numbers, those of a list too, are read from a
+    user only where they are at least `least`, 1 for what counts things, and `below` its bound.
     """
-    return dataclasses.field(default=default, metadata={"source": source, "later": later})
+    return dataclasses.field(
+        default=default, metadata={"source": source, "later": later, "least": least, "below": below}
+    )
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -49,11 +54,13 @@ def _fields_of(config: Any) -> dict[str, Any]:
 def from_dict(kind: type[T], values: dict[str, Any], where: str = "config") -> T:
     """Build `kind` from a mapping; an unknown key, a wrong type or an invalid value is a `UserError`."""
     hints = typing.get_type_hints(kind)
-    known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    known = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for key in values:
         if key not in known:
             raise UserError(f"{where}: unknown key {key!r}{known_names(key, sorted(known))}")
     parsed = {key: _coerce(hints[key], value, f"{where}.{key}") for key, value in values.items()}
+    for key, value in parsed.items():
+        _check_bounds(value, known[key].metadata, f"{where}.{key}")
     try:
         return kind(**parsed)
     except (TypeError, ValueError) as error:
@@ -68,8 +75,11 @@ def _coerce(hint: Any, value: Any, where: str) -> Any:
         if value is None:
             return None
         return _coerce(next(arg for arg in typing.get_args(hint) if arg is not type(None)), value, where)
-    if origin is tuple and isinstance(value, list | tuple):
-        return tuple(_coerce(typing.get_args(hint)[0], item, where) for item in value)
+    if origin is tuple:
+        kind = typing.get_args(hint)[0]
+        if not isinstance(value, list | tuple):
+            raise UserError(f"{where} is {value!r}; expected a list: write {_as_list(value, kind)}")
+        return tuple(_coerce(kind, item, where) for item in value)
     if origin is typing.Literal:
         if value not in typing.get_args(hint):
             raise UserError(
@@ -88,6 +98,25 @@ def _coerce(hint: Any, value: Any, where: str) -> Any:
             f"{where} is {value!r}; expected {getattr(hint, '__name__', hint)}{meant and ': '}{meant}"
         )
     return _finite(typing.cast(float, value), value, where) if hint is float else value
+
+
+def _check_bounds(value: Any, bounds: Mapping[str, Any], where: str) -> None:
+    numbers = value if isinstance(value, tuple) else (value,)
+    if not numbers and bounds.get("least", SIGNED) > 0:
+        raise UserError(f"{where} is an empty list")
+    for number in numbers:
+        if not isinstance(number, int | float) or isinstance(number, bool):
+            continue
+        if number < bounds.get("least", SIGNED):
+            raise UserError(f"{where} is {number}; it must be at least {bounds['least']:g}")
+        if number >= bounds.get("below", math.inf):
+            raise UserError(f"{where} is {number}; it must be below {bounds['below']:g}")
+
+
+def _as_list(value: Any, kind: Any) -> str:
+    """Return how to write on a command line the list that `value` seems to stand for."""
+    words = [word.strip() for word in str(value).strip("[]").split(",")]
+    return f"'{json.dumps(words)}'" if kind is str else f"[{','.join(words)}]"
 
 
 def _finite(value: float, written: Any, where: str) -> float:

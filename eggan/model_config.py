@@ -14,17 +14,17 @@ class EGGANConfig:
 
     image_size: int = setting(128, "paper, Sec. 4.1")
     # Networks
-    latent_dim: int = setting(256, OPEN + "as wide as E's last convolution")
-    encoder_channels: tuple[int, ...] = setting((16, 32, 64, 128, 256), "paper, Sec. 4.1")
+    latent_dim: int = setting(256, OPEN + "as wide as E's last convolution", least=1)
+    encoder_channels: tuple[int, ...] = setting((16, 32, 64, 128, 256), "paper, Sec. 4.1", least=1)
     generator_channels: tuple[int, ...] = setting(
-        (512, 256, 128, 64, 32, 32), OPEN + "six blocks are given, widths are not; mirrors E"
+        (512, 256, 128, 64, 32, 32), OPEN + "six blocks are given, widths are not; mirrors E", least=1
     )
     conditioning: Literal["concat", "film"] = setting(
         "concat", "paper, Sec. 3.1: G employs l and u_t; the plain reading"
     )
-    latent_critic_widths: tuple[int, ...] = setting((256, 128, 64, 32, 16, 1), "paper, Sec. 4.1")
+    latent_critic_widths: tuple[int, ...] = setting((256, 128, 64, 32, 16, 1), "paper, Sec. 4.1", least=1)
     image_critic_channels: tuple[int, ...] = setting(
-        (32, 64, 128, 256, 512, 1), OPEN + "six stride-2 convolutions are given, widths are not"
+        (32, 64, 128, 256, 512, 1), OPEN + "six stride-2 convolutions are given, widths are not", least=1
     )
     classifier: Literal["vgg19", "narrow"] = setting("vgg19", "paper, Sec. 3.3: inspired by VGG19")
     classifier_width: float = setting(1.0, OPEN + "VGG19's own widths")
@@ -68,12 +68,14 @@ class EGGANConfig:
         "relu3_1", "ours: 'the third layer' read as the first convolution of the third block"
     )
     perceptual_norm: Literal["l2", "squared"] = setting("l2", "paper, Eq. 5 as printed")
-    ms_ssim_window: int = setting(7, "ours: the largest odd window that pytorch-msssim takes at 128 px")
+    ms_ssim_window: int = setting(
+        7, "ours: the largest odd window that pytorch-msssim takes at 128 px", least=1
+    )
     # Optimisation
     learning_rate: float = setting(1e-4, "paper, Sec. 4.1: E, G, D_z, D_img")
     learning_rate_cexp: float = setting(2e-4, "paper, Sec. 4.1")
-    beta1: float = setting(0.5, OPEN + "as StarGAN and GANimation")
-    beta2: float = setting(0.999, OPEN + "as StarGAN and GANimation")
+    beta1: float = setting(0.5, OPEN + "as StarGAN and GANimation", below=1)
+    beta2: float = setting(0.999, OPEN + "as StarGAN and GANimation", below=1)
     ema_decay: float = setting(0.0, "ours: average of E and G used for editing; 0 switches it off")
     cid_epochs: int = setting(20, OPEN + "pre-training of C_id, Sec. 3.3")
     cexp_warm_steps: int = setting(0, "ours: steps of C_exp alone before Eq. 7; 0 is the paper's letter")
@@ -88,7 +90,7 @@ class EGGANConfig:
         "ours: `fresh` lets Adam forget its moments where Eq. 7 begins, with far larger gradients",
         later=True,
     )
-    pretraining_batch_size: int = setting(32, OPEN + "pre-training of C_id")
+    pretraining_batch_size: int = setting(32, OPEN + "pre-training of C_id", least=1)
     pretraining_learning_rate: float = setting(1e-3, OPEN + "pre-training of C_id")
 
     def __post_init__(self) -> None:

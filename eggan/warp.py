@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eggan.aus import AU_COUNT, MAX_INTENSITY
-from eggan.config import setting
+from eggan.config import SIGNED, setting
 from eggan.errors import UserError
 from eggan.method import ON_A_GPU, Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
 from eggan.networks import channels_last, parameter_count
@@ -76,16 +76,16 @@ class DisturbConfig:
 class WarpConfig:
     """EGGAN-W; the defaults are the preset `paper` without Muon, at the paper's image size."""
 
-    image_size: int = setting(128, "paper, Sec. 4.1")
+    image_size: int = setting(128, "paper, Sec. 4.1", least=1)
     # Network
-    reduction: int = setting(4, "ours: pixels of a side folded into channels; 32 x 32 are left, for speed")
-    channels: tuple[int, ...] = setting((40, 64, 96, 128), "ours: at 32, 16, 8 and 4 pixels")
+    reduction: int = setting(4, "ours: pixels of a side in channels; 32 x 32 are left, for speed", least=1)
+    channels: tuple[int, ...] = setting((40, 64, 96, 128), "ours: at 32, 16, 8 and 4 pixels", least=1)
     blocks: int = setting(2, "ours: residual blocks of each resolution, on the way down and up")
     detail_channels: int = setting(16, "ours: of the two layers at full resolution, for lids and lips")
-    embedding: int = setting(128, "ours: width of the code of the target AUs")
+    embedding: int = setting(128, "ours: width of the code of the target AUs", least=1)
     flow: bool = setting(True, "ours: False is the ablation that only paints")
     colour: bool = setting(True, "ours: False is the ablation that only moves")
-    paint_start: float = setting(-1.5, "ours: logit of `paint` at the start, towards the warp")
+    paint_start: float = setting(-1.5, "ours: logit of `paint` at the start, towards the warp", least=SIGNED)
     colour_on_moved: bool = setting(
         True,
         "ours: colour is the moved picture, changed; False: all its own, so nothing shines through",
@@ -102,10 +102,10 @@ class WarpConfig:
         0.0, "ours: no half-transparent paint: what was there shines through it", later=True
     )
     weight_features: float = setting(0.5, "ours: features of a reader of AUs, learnt beside; 0 does without")
-    reader_channels: tuple[int, ...] = setting((32, 64, 96, 128, 128), "ours")
-    change_full: float = setting(0.3, "ours: the difference from which a pixel counts in full, of 2")
-    change_floor: float = setting(0.003, "ours: share of pixels below which a change counts less")
-    ssim_window: int = setting(7, "ours")
+    reader_channels: tuple[int, ...] = setting((32, 64, 96, 128, 128), "ours", least=1)
+    change_full: float = setting(0.3, "ours: difference from which a pixel counts in full, of 2", least=1e-3)
+    change_floor: float = setting(0.003, "ours: share of pixels below which a change counts less", least=1e-6)
+    ssim_window: int = setting(7, "ours", least=1)
     # Disturbance of the pairs
     disturb_share: float = setting(0.5, "ours: of the steps; 0 is the ablation without it")
     disturb_after: int = setting(1000, "ours: steps on clean renders first")
@@ -116,8 +116,8 @@ class WarpConfig:
     muon: bool = setting(False, "Jordan et al. 2024; of inner convolutions; the presets have it", later=True)
     learning_rate: float = setting(1e-3, "ours")
     warm_up_steps: int = setting(300, "ours: the learning rate rises linearly")
-    beta1: float = setting(0.9, "Kingma and Ba 2015")
-    beta2: float = setting(0.99, "ours")
+    beta1: float = setting(0.9, "Kingma and Ba 2015", below=1)
+    beta2: float = setting(0.99, "ours", below=1)
     clip_norm: float = setting(1.0, "ours: of the gradient")
     ema_decay: float = setting(0.999, "ours: the average of the weights edits")
 

@@ -53,14 +53,14 @@ PERCEPTUAL_BLOCK = 3  # of C_id, whose features Eq. 5 compares, as in EGGAN's pr
 class UnpairedConfig:
     """EGGAN-W without true edits; the defaults are the preset `paper`, at the paper's image size."""
 
-    image_size: int = setting(128, "paper, Sec. 4.1")
+    image_size: int = setting(128, "paper, Sec. 4.1", least=1)
     # Networks
-    reduction: int = setting(4, AS_EGGAN_W)
-    channels: tuple[int, ...] = setting((40, 64, 96, 128), AS_EGGAN_W)
+    reduction: int = setting(4, AS_EGGAN_W, least=1)
+    channels: tuple[int, ...] = setting((40, 64, 96, 128), AS_EGGAN_W, least=1)
     blocks: int = setting(2, AS_EGGAN_W)
     detail_channels: int = setting(16, AS_EGGAN_W)
-    embedding: int = setting(128, AS_EGGAN_W)
-    image_critic_channels: tuple[int, ...] = setting((32, 64, 128, 256, 512, 1), OPEN + "as EGGAN")
+    embedding: int = setting(128, AS_EGGAN_W, least=1)
+    image_critic_channels: tuple[int, ...] = setting((32, 64, 128, 256, 512, 1), OPEN + "as EGGAN", least=1)
     classifier: Literal["vgg19", "narrow"] = setting("vgg19", "paper, Sec. 3.3: inspired by VGG19")
     classifier_width: float = setting(1.0, OPEN + "VGG19's own widths")
     # Losses
@@ -73,21 +73,23 @@ class UnpairedConfig:
     weight_gp: float = setting(20.0, "paper, Sec. 4.1")
     weight_rough: float = setting(20.0, "ours: with 1 the flow zigzags from pixel to pixel")
     weight_paint: float = setting(10.0, "ours: with 1 or 3 a sixth of each pixel is painted, a tint")
-    ms_ssim_window: int = setting(7, "ours: the largest odd window that pytorch-msssim takes at 128 px")
+    ms_ssim_window: int = setting(
+        7, "ours: the largest odd window that pytorch-msssim takes at 128 px", least=1
+    )
     augment_shift: float = setting(1.5, AS_CROWD + ": pixels, of what the classifiers see")
     augment_blur: float = setting(0.5, AS_CROWD)
     augment_noise: float = setting(0.05, AS_CROWD)
     # Optimisation
     learning_rate: float = setting(3e-4, AS_CROWD)
     learning_rate_cexp: float = setting(5e-4, AS_CROWD)
-    beta1: float = setting(0.5, OPEN + "as StarGAN and GANimation")
-    beta2: float = setting(0.999, OPEN + "as StarGAN and GANimation; critic and C_exp")
-    beta2_editor: float = setting(0.99, AS_EGGAN_W)
+    beta1: float = setting(0.5, OPEN + "as StarGAN and GANimation", below=1)
+    beta2: float = setting(0.999, OPEN + "as StarGAN and GANimation; critic and C_exp", below=1)
+    beta2_editor: float = setting(0.99, AS_EGGAN_W, below=1)
     clip_norm: float = setting(1.0, AS_EGGAN_W + ": of the editor's gradient; without it the flow ran away")
     ema_decay: float = setting(0.995, AS_CROWD)
     cid_epochs: int = setting(5, AS_CROWD)
     cexp_warm_steps: int = setting(2000, AS_CROWD)
-    pretraining_batch_size: int = setting(32, OPEN + "pre-training of C_id")
+    pretraining_batch_size: int = setting(32, OPEN + "pre-training of C_id", least=1)
     pretraining_learning_rate: float = setting(1e-3, OPEN + "pre-training of C_id")
 
     def __post_init__(self) -> None:

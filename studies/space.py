@@ -86,9 +86,16 @@ class Space:
             held = False
         if not held:
             raise UserError(
-                f"{parameter.field} = {value} lies outside the space {self.name}: {distribution} of "
-                f"{parameter.name}"
+                f"{parameter.field} = {value} lies outside the space {self.name}, which searches "
+                f"{_range_text(distribution)}"
             )
+
+
+def _range_text(distribution: BaseDistribution) -> str:
+    if isinstance(distribution, CategoricalDistribution):
+        return ", ".join(map(str, distribution.choices))
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    return f"{distribution.low:g} to {distribution.high:g}"
 
 
 def _around(name: str, field: str, centre: float) -> Parameter:

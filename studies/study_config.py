@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from eggan.config import content_hash, from_dict, setting, to_dict
-from eggan.errors import UserError
+from eggan.config import SIGNED, content_hash, from_dict, setting, to_dict
+from eggan.errors import UserError, known_names
 from eggan.files import read_json, write_json
 from eggan.options import command
 from studies.space import Space, find_space
@@ -35,7 +35,9 @@ class StudyConfig:
     batch_size: int = setting(16, "ours: as the suites")
     seeds: tuple[int, ...] = setting((0,), "ours: of training; a trial's scores are means over them")
     identity_floor: float = setting(
-        30.0, "ours: percent; what the preset `quick` reaches in minutes, for `constrained` alone"
+        30.0,
+        "ours: percent; what the preset `quick` reaches in minutes, for `constrained` alone",
+        least=SIGNED,
     )
     pairs: int = setting(464, "ours: validation pairs behind the final scores")
     validation_pairs: int = setting(144, "ours: pairs behind an intermediate validation")
@@ -138,6 +140,16 @@ def study_folder(runs: Path, name: str) -> Path:
     return runs / "studies" / name
 
 
+def _others(folder: Path) -> str:
+    """Return the end of a message on a study that is not there: those that are, or how one begins."""
+    known = sorted(path.parent.name for path in folder.parent.glob(f"*/{SPEC_FILE}"))
+    return (
+        known_names(folder.name, known)
+        if known
+        else f": start one with `{command('study run loss-weights')}`"
+    )
+
+
 def write_spec(spec: StudySpec, folder: Path) -> None:
     """Write `study.json`."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -155,9 +167,7 @@ def read_spec(folder: Path) -> StudySpec:
     except (TypeError, KeyError, AttributeError):
         raise UserError(f"{path} is not a study's specification, or one of another version") from None
     except FileNotFoundError:
-        raise UserError(
-            f"{folder} holds no study: start one with `{command('study run loss-weights')}`"
-        ) from None
+        raise UserError(f"{folder} holds no study{_others(folder)}") from None
     except ValueError:
         raise UserError(
             f"{path} is corrupted: restore it, or delete it and run the study's command again"

@@ -172,7 +172,10 @@ class StudySession(StudyCommand):
 
     def plan(self) -> str:
         """Return what `run` would do, and the line that does it again; nothing is rendered or created."""
-        _, base, training = self._resolved()
+        entry, base, training = self._resolved()
+        if self.bench.dataset is not None:
+            open_instruments(self.bench)
+            study_dataset(self.bench, entry, base)
         study = self.study
         existing = open_study(self.folder, self.url) if self._exists() else None
         settled = count_trials(existing)["settled"] if existing is not None else 0

@@ -5,7 +5,7 @@ from typing import Literal
 
 import pytest
 
-from eggan.config import content_hash, from_dict, override, read_toml, setting, to_dict
+from eggan.config import SIGNED, content_hash, from_dict, override, read_toml, setting, to_dict
 from eggan.errors import UserError
 
 
@@ -27,6 +27,37 @@ class Outer:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError("steps must be at least 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounded:
+    weight: float = setting(1.0, "ours: a test")
+    widths: tuple[int, ...] = setting((4, 8), "ours: a test", least=1)
+    shift: float = setting(-1.0, "ours: a test", least=SIGNED)
+    beta: float = setting(0.9, "ours: a test", below=1)
+    parts: tuple[str, ...] = setting(("train",), "ours: a test")
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("weight=-0.5", "weight is -0.5; it must be at least 0"),
+        ("widths=[4,0]", "widths is 0; it must be at least 1"),
+        ("widths=[]", "widths is an empty list"),
+        ("beta=1", "beta is 1.0; it must be below 1"),
+        ("widths=4", r"widths is 4; expected a list: write \[4\]"),
+        ("widths=4,8", r"widths is '4,8'; expected a list: write \[4,8\]"),
+        ("parts=train,val", r"""parts is 'train,val'; expected a list: write '\["train", "val"\]'"""),
+    ],
+)
+def test_a_number_out_of_its_bounds_and_a_list_that_is_none_say_what_to_write(assignment, message):
+    with pytest.raises(UserError, match=message):
+        override(Bounded(), [assignment])
+
+
+def test_numbers_at_their_bounds_and_those_that_have_none_are_taken():
+    kept = override(Bounded(), ["weight=0", "widths=[1]", "shift=-3", "beta=0.999", "parts=[]"])
+    assert kept == Bounded(0.0, (1,), -3.0, 0.999, ())
 
 
 def test_a_field_names_its_source():

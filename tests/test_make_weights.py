@@ -66,6 +66,15 @@ def test_unknown_weights_are_one_line(eggan):
     assert (status, err.count("\n"), "eggan_w_64" in err) == (2, 1, True)
 
 
+def test_a_dry_run_refuses_the_folder_that_the_run_would(eggan, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    words = ("weights", "train", "eggan_64", "--out", tmp_path / "file" / "x")
+    refusals = [eggan(*words, *more) for more in ((), ("--dry-run",))]
+    assert refusals[0] == refusals[1]
+    assert refusals[0][0] == 2
+    assert f"{tmp_path / 'file'} is a file" in refusals[0][2]
+
+
 @pytest.mark.slow
 def test_a_recipe_leaves_weights_with_a_card_and_repeats_nothing_that_is_finished(
     eggan, tmp_path, monkeypatch

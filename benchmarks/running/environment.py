@@ -86,6 +86,9 @@ class BenchEnvironment:
         return self.data / f"synfacs-{role}-{size}px-s{seed}"
 
 
+OWN_READERS = ("rafd", "mmi")  # the names of all other builds are chosen with `eggan data build folder`
+
+
 def named_dataset(name: Path | None, data: Path, image_size: int) -> Path | None:
     """Return the folder that `--dataset` names: a folder, or the short name of a build such as rafd.
 
@@ -98,8 +101,11 @@ def named_dataset(name: Path | None, data: Path, image_size: int) -> Path | None
         return folder
     if name.exists():
         return name  # the loader says what is wrong with it
+    own = str(name) in OWN_READERS
+    kind, labels = (str(name), "") if own else (f"folder --name {name}", " --labels CSV")
     raise UserError(
-        f"there is no dataset {folder}: `eggan data build {name} --size {image_size} --root DIR` builds it"
+        f"there is no dataset {folder}: `eggan data build {kind} --size {image_size} --root DIR{labels}` "
+        "builds it"
     )
 
 

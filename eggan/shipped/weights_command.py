@@ -97,18 +97,18 @@ def run_train(arguments: argparse.Namespace) -> int:
     with loading():
         from eggan.shipped.recipes import find_recipe
 
+    from eggan.files import check_writable
+
     name = arguments.name
     recipe, folder = find_recipe(name), arguments.out or arguments.runs / "weights" / name
+    check_writable(folder)
     if arguments.dry_run:
         print(describe_recipe(recipe, folder, arguments.device))
         return 0
-    from eggan.files import check_writable
-
     with loading():
         from eggan.shipped.check import ENTRIES
         from eggan.shipped.make_weights import check_earlier, make_weights
 
-    check_writable(folder)
     check_earlier(name, folder)
     card = make_weights(name, recipe, ENTRIES[recipe.method], folder, resolve_device(arguments.device))
     print(describe(card, (folder / f"{name}.safetensors").stat().st_size))

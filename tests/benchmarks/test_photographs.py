@@ -143,9 +143,13 @@ def test_the_oracle_cannot_be_asked_for_without_true_edits(here, eggan):
 
 
 def test_a_dataset_that_was_not_built_says_how(here, eggan):
-    status, _, err = eggan("bench", "run", "tiny", "--dataset", "rafd")
-    assert status == 2
-    assert "`eggan data build rafd --size 64 --root DIR` builds it" in err
+    for name, words in (
+        ("rafd", "rafd --size 64 --root DIR"),
+        ("mine", "folder --name mine --size 64 --root DIR --labels CSV"),
+    ):
+        status, _, err = eggan("bench", "run", "tiny", "--dataset", name)
+        assert status == 2
+        assert f"`eggan data build {words}` builds it" in err
 
 
 @pytest.mark.slow

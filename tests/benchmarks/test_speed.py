@@ -54,6 +54,14 @@ def test_another_folder_is_refused(checkout, missing):
         OfficialStarGAN(checkout, 64, 2)
 
 
+def test_a_folder_that_is_no_checkout_is_refused_before_anything_is_measured(eggan, tmp_path, monkeypatch):
+    monkeypatch.setattr(speed, "machine_ceiling", lambda device: pytest.fail("measured"))
+    status, _, err = eggan("bench", "speed", "--official", f"stargan={tmp_path}", "--runs", tmp_path / "runs")
+    assert status == 2
+    assert "is no checkout of the official StarGAN" in err
+    assert not (tmp_path / "runs").exists()
+
+
 def test_operations_of_products_and_convolutions_are_counted_with_their_gradients():
     """Of a layer of 8 to 16 features and 4 rows 2 x 4 x 8 x 16, and as many for the gradient of each side."""
 

@@ -275,7 +275,7 @@ def test_a_dry_run_tells_cost_and_command_and_leaves_nothing(eggan, tmp_path, wo
         (["confirm", "s", "--seeds", "0"], "seed 0 is one that the study trained with"),
         (["confirm", "s", "--trials", "2"], "trial 2 is not a complete trial"),
         (["confirm", "s", "--best", "-1"], "0 or more of the best trials"),
-        (["confirm", "nope"], "holds no study"),
+        (["confirm", "nope"], "holds no study (known: s)"),
         (["ranks", "s", "--trials", "0", "1", "--images", "25600"], "is the study's own budget"),
         (["ranks", "s", "--trials", "0", "--images", "3"], "less than a batch"),
         (["ranks", "s", "--trials", "0", "--images", "0"], "--images 0 is less than a batch"),

@@ -159,8 +159,12 @@ def test_a_specification_is_read_back_and_its_identity_ignores_what_may_change(t
 
 
 def test_a_missing_or_broken_specification_is_a_users_mistake(tmp_path):
-    with pytest.raises(UserError, match="holds no study"):
-        read_spec(tmp_path)
+    with pytest.raises(UserError, match="holds no study: start one with"):
+        read_spec(tmp_path / "studies" / "s")
+    (tmp_path / "studies" / "loss-weights-pareto").mkdir(parents=True)
+    (tmp_path / "studies" / "loss-weights-pareto" / "study.json").write_text("{}")
+    with pytest.raises(UserError, match="holds no study: did you mean loss-weights-pareto"):
+        read_spec(tmp_path / "studies" / "loss-weights")
     (tmp_path / "study.json").write_text("{")
     with pytest.raises(UserError, match="corrupted"):
         read_spec(tmp_path)

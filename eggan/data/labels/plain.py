@@ -63,7 +63,7 @@ def _check_header(path: Path, header: list[str]) -> None:
     if missing:
         near = next((other for other in header if other.casefold() == missing[0]), None)
         hint = f" (it has {near!r}: write it in small letters)" if near else ""
-        raise UserError(f"{path} lacks the column {missing[0]!r}{hint}{_further(missing)}")
+        raise UserError(f"{path} lacks the column {missing[0]!r}{hint}{'' if hint else _further(missing)}")
     unknown = [name for name in header if name not in KNOWN]
     if unknown:
         raise UserError(f"{path} has the unknown column {unknown[0]!r}{known_names(unknown[0], KNOWN)}")
@@ -71,10 +71,11 @@ def _check_header(path: Path, header: list[str]) -> None:
 
 def _further(missing: Sequence[str]) -> str:
     """Return the end of a message on the first missing column: the others, and how a table gets them."""
-    if len(missing) == 1:
-        return ""
-    others = ", ".join(missing[1:])
-    return f", and {others}: photographs need all {AU_COUNT} AUs, as OpenFace measures them (--openface)"
+    others = f", and {', '.join(missing[1:])}" if len(missing) > 1 else ""
+    return (
+        f"{others}: photographs need all {AU_COUNT} AUs, as OpenFace measures them (--openface in place of "
+        "--labels); labels that lack some, as DISFA's and BP4D's do, cannot be filled up"
+    )
 
 
 def _same(path: Path, rows: Sequence[CsvRow], name: str) -> str:

@@ -11,6 +11,7 @@ from eggan.errors import UserError, known_names
 
 Kind = Literal["auto", "openface", "csv"]
 KINDS = ("auto", "openface", "csv")
+FIRST_COLUMNS = 3  # of a table that is not understood: enough to see which names it uses
 UNKNOWN_VERSION = "of unknown version"
 
 
@@ -47,5 +48,5 @@ def _kind(path: Path) -> str:
         return "csv"
     raise UserError(
         f"{first} holds no AU intensities: neither OpenFace's columns (confidence, AU01_r, ..) "
-        "nor a table with file, au01, .."
+        f"nor a table with file, au01, ..; it begins with {', '.join(map(repr, header[:FIRST_COLUMNS]))}"
     )

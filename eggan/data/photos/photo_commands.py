@@ -120,7 +120,7 @@ def run_rafd(args: argparse.Namespace) -> int:
     if missing:
         print(missing)
     if args.dry_run:
-        return _describe(records, problems, _given(args, found))
+        return _describe(args, records, problems, _given(args, found))
     if missing and not args.allow_incomplete:
         raise UserError(f"{missing.splitlines()[0]}: --allow-incomplete builds without the others")
     labels = _given(args, found) or _image_labels(args, [record.source_file for record in records])
@@ -139,9 +139,9 @@ def run_folder(args: argparse.Namespace) -> int:
         raise UserError("--dry-run of a folder needs --labels: they say who is on which photograph")
     labels = given or _image_labels(args, found.files)
     records, problems = folder.read_folder(found, labels)
-    if args.dry_run:
-        return _describe(records, problems, labels)
     split = folder.split_column(records, labels)
+    if args.dry_run:
+        return _describe(args, records, problems, labels, split)
     notes = Counter[str]()
     read = _photo_reader(args, notes)
     return _build(args, Source(args.name, records, problems, labels, read, split=split, notes=notes))
@@ -246,9 +246,7 @@ def _photo_reader(args: argparse.Namespace, notes: Counter[str]) -> Callable[[Ph
 def _build(args: argparse.Namespace, source: Source) -> int:
     if not source.records:
         raise UserError(f"nothing of {source.name} can be used: {summary(source.problems)}")
-    people = sorted({record.identity for record in source.records})
-    folder.refuse_twins(people)
-    split = read_split(args.split) if args.split else source.split or _seeded(args, people)
+    split = _split(args, source.records, source.split)
     plan = Plan(
         name=source.name,
         size=args.size,
@@ -275,13 +273,29 @@ def _build(args: argparse.Namespace, source: Source) -> int:
     return 0
 
 
+def _split(
+    args: argparse.Namespace, records: Sequence[PhotoRecord], given: dict[str, str] | None
+) -> dict[str, str]:
+    """Return which person is in which split: as a file or the labels say, else drawn by the seed."""
+    people = sorted({record.identity for record in records})
+    folder.refuse_twins(people)
+    return read_split(args.split) if args.split else given or _seeded(args, people)
+
+
 def _seeded(args: argparse.Namespace, people: Sequence[str]) -> dict[str, str]:
     test = args.test if args.test is not None else max(1, round(TEST_SHARE * len(people)))
     val = args.val if args.val is not None else max(1, round(VALIDATION_SHARE * len(people)))
     return split_identities(people, test, val, args.seed)
 
 
-def _describe(records: Sequence[PhotoRecord], problems: Sequence[Problem], labels: LabelTable | None) -> int:
+def _describe(
+    args: argparse.Namespace,
+    records: Sequence[PhotoRecord],
+    problems: Sequence[Problem],
+    labels: LabelTable | None,
+    split: dict[str, str] | None = None,
+) -> int:
+    """Print what is there; what would stop the build before it reads a picture stops this too."""
     print(f"{len(records)} images of {len({record.identity for record in records})} people")
     for name, count in sorted(Counter(record.expression for record in records).items()):
         print(f"  {name:<14} {count}")
@@ -291,6 +305,9 @@ def _describe(records: Sequence[PhotoRecord], problems: Sequence[Problem], label
         print(f"labels of {usable} of them: {labels.origin}")
     if problems:
         print(summary(problems))
+    if records:
+        counts = Counter(_split(args, records, split).values())
+        print(f"people: {', '.join(f'{count} {part}' for part, count in sorted(counts.items()))}")
     return 0
 
 

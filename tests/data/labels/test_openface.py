@@ -118,7 +118,8 @@ TEXT_OF_AU12 = f"{AUS[0][AU_COLUMNS.index('au12')]:.3f}"
         (GOOD.replace(TEXT_OF_AU12, "-0.1"), r"AU12_r is -0.1, outside \[0, 5\]"),
         (GOOD.replace(TEXT_OF_AU12, "much"), "AU12_r is 'much', not a number"),
         (GOOD.rstrip()[:-40], "line 2: .* values under a header of .*: the file is cut"),
-        ("time,value\n1,2\n", "holds no AU intensities"),
+        ("time,value\n1,2\n", "holds no AU intensities.* it begins with 'time', 'value'"),
+        ("filename,AU1,AU2\na,2,3\n", "a table with file, au01, .* begins with 'filename', 'AU1', 'AU2'"),
         (sequence_text([AUS[0]]).replace("\n1,", "\n0,"), "frame is 0: OpenFace counts frames from 1"),
     ],
 )

@@ -109,6 +109,27 @@ def test_a_label_without_photograph_and_a_photograph_without_label_are_listed(
     status, out, _ = eggan(*arguments(root, table, "--dry-run"))
     assert status == 0
     assert "labels of 5 of them: table" in out
+    assert out.splitlines()[-1] == "people: 1 test, 1 train, 1 val"
+
+
+@pytest.mark.parametrize(
+    ("extra", "more", "message"),
+    [
+        ({"split": ["training"] * 6}, (), "unknown split 'training': did you mean train?"),
+        ({"split": ["train", "test"] * 3}, (), "'anna' is in the splits 'train' and 'test'"),
+        ({"identity": ["anna"] * 6}, (), "1 people cannot give"),
+        ({"identity": ["anna", "Anna"] * 3}, (), "'Anna' and 'anna' differ in letter case only"),
+        ({}, ("--test", 3), "3 people cannot give 3 for testing"),
+    ],
+)
+def test_a_dry_run_refuses_the_people_and_splits_that_the_build_would(
+    eggan, root: Path, tmp_path: Path, extra, more, message
+) -> None:
+    table = write_table(tmp_path / "au.csv", FILES, AUS)
+    pd.read_csv(table).assign(**extra).to_csv(table, index=False)
+    refusal = refused(eggan, root, table, *more)
+    assert message in refusal
+    assert refused(eggan, root, table, *more, "--dry-run") == refusal
 
 
 def test_a_build_without_problems_removes_the_old_list(eggan, root: Path, tmp_path: Path) -> None:
