@@ -274,8 +274,8 @@ def _build(args: argparse.Namespace, source: Source) -> int:
 
 
 def _split(
-    args: argparse.Namespace, records: Sequence[PhotoRecord], given: dict[str, str] | None
-) -> dict[str, str]:
+    args: argparse.Namespace, records: Sequence[PhotoRecord], given: Mapping[str, str] | None
+) -> Mapping[str, str]:
     """Return which person is in which split: as a file or the labels say, else drawn by the seed."""
     people = sorted({record.identity for record in records})
     folder.refuse_twins(people)
@@ -293,7 +293,7 @@ def _describe(
     records: Sequence[PhotoRecord],
     problems: Sequence[Problem],
     labels: LabelTable | None,
-    split: dict[str, str] | None = None,
+    split: Mapping[str, str] | None = None,
 ) -> int:
     """Print what is there; what would stop the build before it reads a picture stops this too."""
     print(f"{len(records)} images of {len({record.identity for record in records})} people")
