@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -43,6 +43,7 @@ def families_for(text: str) -> list[str]:
     return families() if set(map(ord, text)) - _LEAN_SIGNS else families()[:1]
 
 
+@lru_cache(maxsize=4096)  # the same words stand on many figures
 def text_width(text: str, size: float) -> float:
     """Return how wide a text of `size` points is, in inches."""
     font = _font(tuple(families_for(text)))

@@ -6,18 +6,15 @@ Figures are built without pyplot and under a local style, so that importing or d
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image
 
-from eggan.files import write_atomically
 from reports.style.figure_font import families, held_whole
+from reports.style.quick_matplotlib import COMPRESSION, Figure, FigureCanvasAgg, quick_images
 
 DPI = 162  # images of 128 px have their own dots on a page, those of 64 px twice as many
 INK, FAINT = "#1f2933", "#cbd2d9"
@@ -36,10 +33,11 @@ STYLE: dict[str, Any] = {
     "legend.frameon": False,
     "image.composite_image": False,  # in a PDF every picture keeps its own place and size
     "pdf.fonttype": 42,
+    "ps.fonttype": 42,  # by which matplotlib decides whether a PDF has a font twice: for signs above 255
+    "pdf.compression": COMPRESSION,
     "svg.hashsalt": "eggan",
     "figure.dpi": DPI,
 }
-COMPRESSION = 2  # of PNGs: takes a third of the time of the default, for files that are a quarter larger
 NO_DATES = {"CreationDate": None, "Producer": None}
 
 
@@ -94,16 +92,20 @@ def style() -> Iterator[None]:
 
 
 def save(picture: Picture, folder: Path) -> list[Path]:
-    """Write `<key>.png` (162 dpi) and `<key>.pdf` and return their paths; no dates inside."""
+    """Write `<key>.png` (162 dpi) and `<key>.pdf` and return their paths; no dates inside.
+
+    The folder is one that nobody reads yet.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     png, pdf = (folder / f"{picture.key}.{suffix}" for suffix in ("png", "pdf"))
     picture.figure.dpi = DPI
     canvas = FigureCanvasAgg(picture.figure)
-    with style(), held_whole():
+    with style(), held_whole(), quick_images():
         lay_out(picture.figure)
         canvas.draw()
         dots = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # nothing shines through
-        write_atomically(png, partial(dots.save, format="PNG", compress_level=COMPRESSION, dpi=(DPI, DPI)))
-        write_atomically(pdf, partial(picture.figure.savefig, format="pdf", dpi=DPI, metadata=NO_DATES))
+        dots.save(png, format="PNG", compress_level=COMPRESSION, dpi=(DPI, DPI))
+        picture.figure.savefig(pdf, format="pdf", dpi=DPI, metadata=NO_DATES)
     return [png, pdf]
 
 

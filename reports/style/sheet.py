@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 from matplotlib.artist import Artist
-from matplotlib.backend_bases import RendererBase
+from matplotlib.backend_bases import GraphicsContextBase, RendererBase
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -67,49 +67,57 @@ class Shape:
     filled: bool = False
 
 
-class Shapes(Artist):
-    """All lines and rectangles of a figure, one over another in the order in which they were added."""
+class _Layer(Artist):
+    """All parts of one kind of a figure, drawn one over another in the order in which they were added."""
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw every part at its place."""
+        figure = self.get_figure(root=True)
+        assert figure is not None
+        context = renderer.new_gc()
+        self.draw_parts(renderer, context, figure)
+        context.restore()
+
+    def draw_parts(self, renderer: RendererBase, context: GraphicsContextBase, figure: Figure) -> None:
+        """Draw every part with a context that this layer alone has."""
+        raise NotImplementedError
+
+
+class Shapes(_Layer):
+    """All lines and filled shapes of a figure."""
 
     def __init__(self, shapes: Sequence[Shape]) -> None:
         super().__init__()
         self.shapes = shapes
 
-    def draw(self, renderer: RendererBase) -> None:
-        """Draw every shape at its place."""
-        figure = self.get_figure(root=True)
-        assert figure is not None
+    def draw_parts(self, renderer: RendererBase, context: GraphicsContextBase, figure: Figure) -> None:
+        """Draw every shape in its colour."""
         for shape in self.shapes:
-            context = renderer.new_gc()
             context.set_foreground(shape.colour)
             context.set_alpha(shape.alpha)
             context.set_linewidth(shape.width)
             filling = to_rgb(shape.colour) if shape.filled else None
             renderer.draw_path(context, shape.path, figure.dpi_scale_trans, filling)
-            context.restore()
 
 
-class Words(Artist):
+class Words(_Layer):
     """All texts of a figure."""
 
     def __init__(self, words: Sequence[Word]) -> None:
         super().__init__()
         self.words = words
 
-    def draw(self, renderer: RendererBase) -> None:
-        """Draw every text at its place."""
-        figure = self.get_figure(root=True)
-        assert figure is not None
-        context = renderer.new_gc()
+    def draw_parts(self, renderer: RendererBase, context: GraphicsContextBase, figure: Figure) -> None:
+        """Draw every text in the colour of ink."""
         context.set_foreground(figure_style.INK)
         top = figure.bbox.height
         for word in self.words:
-            font = FontProperties(families_for(word.text), size=word.size)
+            font = FontProperties(family=families_for(word.text), size=word.size)
             x, y = word.left * figure.dpi, word.bottom * figure.dpi
             renderer.draw_text(context, x, top - y if renderer.flipy() else y, word.text, font, word.angle)
-        context.restore()
 
 
-class Tiles(Artist):
+class Tiles(_Layer):
     """All images of a figure.
 
     In a PNG they are enlarged to its dots, photographs smoothly; a PDF holds the pixels themselves, unless
@@ -120,11 +128,8 @@ class Tiles(Artist):
         super().__init__()
         self.tiles = tiles
 
-    def draw(self, renderer: RendererBase) -> None:
-        """Draw every image at its place."""
-        figure = self.get_figure(root=True)
-        assert figure is not None
-        context = renderer.new_gc()
+    def draw_parts(self, renderer: RendererBase, context: GraphicsContextBase, figure: Figure) -> None:
+        """Draw every image as large as the renderer wants it."""
         for tile in self.tiles:
             x, y = tile.left * figure.dpi, tile.bottom * figure.dpi
             if renderer.option_scale_image():
@@ -135,7 +140,6 @@ class Tiles(Artist):
             else:
                 enlarged = _resized(tile, tile.dots(figure.dpi))
                 renderer.draw_image(context, round(x), round(y), _upwards(enlarged))
-        context.restore()
 
 
 def _resized(tile: Tile, dots: tuple[int, int]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Files of figures: laid out once, the same places in all of them, in a font that is read fast."""
 
+import inspect
 import io
 import itertools
 import re
@@ -11,8 +12,10 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.artist import Artist
 from matplotlib.backends import _backend_pdf_ps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import PdfFile
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
@@ -23,9 +26,12 @@ from reports.style.figure_font import LEAN, WHOLE, families
 from reports.style.figure_style import Picture, legend_columns, save, style
 from reports.style.image_rows import LABEL, LABEL_CHARACTERS, SIDE, TILE, image_rows
 from reports.style.line_panels import Line, Panel, line_panels
+from reports.style.quick_matplotlib import quick_images
 from reports.style.sheet import Height, Sheet
 from reports.suite.method_names import METHOD_TITLES
 from tests.reports.drawn import extents, fillings, images, lines, texts
+
+THEIR_WRITER = PdfFile._writePng
 
 
 def labelled() -> Figure:
@@ -126,6 +132,28 @@ def test_other_signs_are_drawn_by_the_whole_font(tmp_path):
             save(Picture(name, "title", "caption", figure), tmp_path)
     assert fonts_in(tmp_path / "plain.pdf") == {"DejaVuSansLean"}
     assert fonts_in(tmp_path / "other.pdf") == {"DejaVuSansLean", "DejaVuSans"}
+
+
+def test_a_pdf_has_its_font_once_whatever_the_signs(tmp_path):
+    with style():
+        sheet = Sheet(3, 1)
+        sheet.write(0.1, 0.5, "AU 12 −0.5 α ↓")
+    save(Picture("key", "title", "caption", sheet.figure), tmp_path)
+    held = (tmp_path / "key.pdf").read_bytes()
+    assert len(re.findall(rb"/Length1 ", held)) == 1
+
+
+def test_what_matplotlib_is_asked_to_leave_out_it_does_again_for_others():
+    class Own(Artist):
+        """An artist that is made after figures were imported."""
+
+        def set_place(self, place: float) -> None:
+            """Set its place."""
+
+    assert "place" in inspect.signature(Own.set).parameters
+    with quick_images():
+        assert PdfFile._writePng is not THEIR_WRITER
+    assert PdfFile._writePng is THEIR_WRITER
 
 
 def test_no_methods_name_leaves_its_place_beside_a_row_of_images():

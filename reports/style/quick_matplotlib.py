@@ -1,0 +1,60 @@
+"""Matplotlib without what takes long and no figure shows.
+
+While it is imported it writes the documentation of some hundred classes, which takes half of that time. What
+is imported here first goes without; whatever is imported later has its own.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+from matplotlib import artist
+from PIL import Image
+
+__all__ = ["COMPRESSION", "Figure", "FigureCanvasAgg", "quick_images"]
+
+COMPRESSION = 2  # of PNGs and PDFs: takes a third of the time of the default, for files a quarter larger
+
+
+@contextmanager
+def _undocumented() -> Iterator[None]:
+    """Import inside the block without lists of properties in the documentation of artists."""
+    module: Any = artist
+    owner = module.Artist
+    kept = module.kwdoc, owner.__dict__["_update_set_signature_and_docstring"]
+    module.kwdoc = lambda _: ""
+    owner._update_set_signature_and_docstring = classmethod(lambda _: None)
+    try:
+        yield
+    finally:
+        module.kwdoc, owner._update_set_signature_and_docstring = kept
+
+
+@contextmanager
+def quick_images() -> Iterator[None]:
+    """Compress images of PDFs inside the block no more than PNGs."""
+    from matplotlib.backends.backend_pdf import PdfFile
+
+    file: Any = PdfFile
+    write = file._writePng
+    file._writePng = lambda self, image: write(self, _QuickImage(image))
+    try:
+        yield
+    finally:
+        file._writePng = write
+
+
+class _QuickImage:
+    """What matplotlib takes for an image that it writes into a PDF."""
+
+    def __init__(self, image: Image.Image) -> None:
+        self.image = image
+
+    def save(self, file: BinaryIO, format: str) -> None:
+        """Write the image."""
+        self.image.save(file, format=format, compress_level=COMPRESSION)
+
+
+with _undocumented():
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
