@@ -72,11 +72,6 @@ def _defaults() -> dict[str, Any]:
     return {name: value for name, value in mpl.rcParamsDefault.items() if not name.startswith("backend")}
 
 
-def literal(text: str) -> str:
-    """Return a text for a figure in which no dollar sign starts a formula."""
-    return text.replace("$", r"\$")
-
-
 def legend_columns(entries: int, most: int) -> int:
     """Return in how many columns, of at most `most`, the entries of a legend fill its rows evenly."""
     rows = max(1, -(-entries // most))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
+ROUND = (1, 2, 2.5, 5, 10)  # steps that are read fast, where there is room for many
 ROOM = 0.05  # beside the values, as a share of what they span
 
 
@@ -23,9 +24,12 @@ class Range:
         share = (np.where(np.isfinite(values), values, np.nan) - self.low) / (self.high - self.low)
         return np.asarray(self.start + share * (self.end - self.start))
 
-    def ticks(self, spaces: int) -> Iterator[tuple[float, str]]:
-        """Yield where round numbers lie, with at most `spaces` between them, and how they are written."""
-        found = np.asarray(MaxNLocator(spaces).tick_values(self.low, self.high))
+    def ticks(self, spaces: int, steps: Sequence[float] | None = None) -> Iterator[tuple[float, str]]:
+        """Yield where round numbers lie, with at most `spaces` between them, and how they are written.
+
+        `steps`: from one to the next, times a power of ten; by default what comes next to that many.
+        """
+        found = np.asarray(MaxNLocator(spaces, steps=steps).tick_values(self.low, self.high))
         inside = found[(found >= self.low) & (found <= self.high)]
         formatter = ScalarFormatter(useOffset=False)
         formatter.create_dummy_axis()

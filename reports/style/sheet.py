@@ -193,13 +193,27 @@ class Sheet:
         self.shapes.append(Shape(Path.make_compound_path(*map(Path, paths)), colour, width, alpha))
 
     def boxes(
-        self, left: np.ndarray, bottom: np.ndarray, right: np.ndarray, top: np.ndarray, colour: str
+        self,
+        left: np.ndarray,
+        bottom: np.ndarray,
+        right: np.ndarray,
+        top: np.ndarray,
+        colour: str,
+        alpha: float = 1.0,
     ) -> None:
         """Fill rectangles, each side (N,); those with a side that is no number are left out."""
         corners = np.stack([left, bottom, left, top, right, top, right, bottom, left, bottom], axis=1)
         finite = corners[np.isfinite(corners).all(axis=1)].reshape(-1, 2)
         codes = [Path.MOVETO, *[Path.LINETO] * 3, Path.CLOSEPOLY] * (len(finite) // 5)
-        self.shapes.append(Shape(Path(finite, codes), colour, 0.0, filled=True))
+        self.shapes.append(Shape(Path(finite, codes), colour, 0.0, alpha, filled=True))
+
+    def dots(self, points: np.ndarray, size: float, colour: str) -> None:
+        """Fill a circle of `size` points around each of points (N, 2) that are finite."""
+        circle = Path.unit_circle()
+        finite = points[np.isfinite(points).all(axis=1)]
+        outline = np.asarray(circle.vertices) * (size * POINT / 2)
+        around = [Path(outline + point, circle.codes) for point in finite]
+        self.shapes.append(Shape(Path.make_compound_path(*around), colour, 0.0, filled=True))
 
     def frame(self, left: float, bottom: float, right: float, top: float) -> None:
         """Draw the left and the lower side of a panel."""

@@ -4,18 +4,19 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import matplotlib.ticker
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from eggan.evaluation.statistics import Interval
-from reports.style.figure_style import FAINT, Picture, legend_columns, literal, style
+from reports.style.figure_style import Picture, style
 from reports.style.metric_catalogue import METRICS
+from reports.style.ranges import Range, range_of
+from reports.style.sheet import Sheet
+from reports.style.sides import write_beneath, write_values
 from reports.style.table import Entry, Table
 from reports.suite.estimates import Group, column_interval
 from reports.suite.method_names import full_method, method_rank
 from reports.suite.sections import Section
+from reports.suite.suite_figures import CAP, write_legend
 from reports.suite.suite_tables import (
     INTERVALS,
     entry,
@@ -27,6 +28,7 @@ from reports.suite.suite_tables import (
 
 PEOPLE = re.compile(r"([\d,]+) people")  # at the start of what a run recorded of its training people
 SHOWN = ("au/mse", "au/pcc", "identity/accuracy")
+TITLE = 9.0  # letters of titles, in points
 SPREAD = 0.03  # by which methods stand beside each other at one number of people, of its logarithm
 
 
@@ -61,7 +63,7 @@ def people_table(section: Section) -> Table | None:
         rows += method_rows(own, entries, directions, section.names.title(method))
     if not rows:
         return None
-    headings = (METRICS[key].heading.replace("estimator A", section.readers.a) for key in SHOWN)
+    headings = (_heading(section, key) for key in SHOWN)
     return section_table(
         section,
         "people",
@@ -83,14 +85,12 @@ def people_figures(sections: Sequence[Section]) -> list[Picture]:
 def _figure(section: Section, found: Mapping[str, Sequence[tuple[int, Group]]]) -> Picture:
     numbers = sorted({number for groups in found.values() for number, _ in groups})
     with style():
-        figure = Figure(figsize=(9.4, 3.1), layout="constrained")
-        for axes, key in zip(figure.subplots(1, len(SHOWN)), SHOWN, strict=True):
-            for place, (method, groups) in enumerate(found.items()):
-                shift = 10 ** (SPREAD * (place - (len(found) - 1) / 2))
-                _line(axes, section, key, method, groups, shift)
-            _dress(axes, METRICS[key].heading.replace("estimator A", section.readers.a), numbers)
-        handles, labels = axes.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=legend_columns(len(found), 6))
+        sheet = Sheet(9.4, 3.1)
+        top = write_legend(sheet, list(found), section.names) - 0.28
+        width = sheet.width / len(SHOWN)
+        for number, key in enumerate(SHOWN):
+            x = range_of([np.log10(numbers)], width * number + 0.52, width * (number + 1) - 0.12)
+            _panel(sheet, x, top, section, key, found, numbers)
     what = "; ".join(
         f"{METRICS[key].title.replace('estimator A', section.readers.a)} {_words(section, key, found)}"
         for key in SHOWN
@@ -101,39 +101,59 @@ def _figure(section: Section, found: Mapping[str, Sequence[tuple[int, Group]]]) 
         f"people to the most: {what}."
     )
     title = f"Results against the number of training people ({section.dataset}, {section.split})"
-    return Picture(f"people-{section.key}", title, caption, figure)
+    return Picture(f"people-{section.key}", title, caption, sheet.figure)
+
+
+def _panel(
+    sheet: Sheet,
+    x: Range,
+    top: float,
+    section: Section,
+    key: str,
+    found: Mapping[str, Sequence[tuple[int, Group]]],
+    numbers: Sequence[int],
+) -> None:
+    """Draw a metric of every method against the number of people, whose logarithm is along `x`."""
+    known = {
+        method: [(number, own) for number, group in groups if (own := _estimate(section, group, key))]
+        for method, groups in found.items()
+    }
+    ends = [[own.estimate, own.low, own.high] for rows in known.values() for _, own in rows]
+    y = range_of([np.array(ends, np.float64).ravel()], 0.46, top)
+    places = map(float, x.inches(np.log10(numbers)))
+    write_beneath(sheet, y, zip(places, (f"{number:,}" for number in numbers), strict=True))
+    sheet.write((x.start + x.end) / 2, 0.08, "training people", align=0.5)
+    sheet.write(x.start, top + 0.08, _heading(section, key), TITLE, height="bottom")
+    write_values(sheet, x, y)
+    sheet.frame(x.start, y.start, x.end, y.end)
+    for place, (method, rows) in enumerate(known.items()):
+        shift = SPREAD * (place - (len(found) - 1) / 2)
+        _line(sheet, x, y, rows, shift, section.names.colour(method))
 
 
 def _line(
-    axes: Axes, section: Section, key: str, method: str, groups: Sequence[tuple[int, Group]], shift: float
+    sheet: Sheet, x: Range, y: Range, rows: Sequence[tuple[int, Interval]], shift: float, colour: str
 ) -> None:
-    known = [(number, found) for number, group in groups if (found := _estimate(section, group, key))]
-    centre, low, high = (
-        np.array([float(getattr(found, end)) for _, found in known]) for end in ("estimate", "low", "high")
+    """Draw a method's values with their intervals as whiskers; where one is not defined, none."""
+    along = x.inches(np.log10([number for number, _ in rows]) + shift)
+    values, low, high = (
+        y.inches(np.array([float(getattr(own, end)) for _, own in rows]))
+        for end in ("estimate", "low", "high")
     )
-    ends = np.nan_to_num(np.clip([centre - low, high - centre], 0, None))
-    axes.errorbar(
-        [shift * number for number, _ in known],
-        centre,
-        yerr=ends,
-        color=section.names.colour(method),
-        label=literal(section.names.short(method)),
-        marker="o",
-        markersize=3.5,
-        linewidth=1.2,
-        elinewidth=0.8,
-        capsize=2,
-    )
+    whiskers = [np.array([[at, one], [at, two]]) for at, one, two in zip(along, low, high, strict=True)]
+    caps = [
+        np.array([[at - CAP, end], [at + CAP, end]])
+        for reached in (low, high)
+        for at, end in zip(along, reached, strict=True)
+    ]
+    points = np.column_stack([along, values])
+    sheet.lines([points], colour, 1.2)
+    sheet.lines(whiskers + caps, colour, 0.8)
+    sheet.dots(points, 4.5, colour)
 
 
-def _dress(axes: Axes, title: str, numbers: Sequence[int]) -> None:
-    axes.set_xscale("log")
-    axes.set_xticks(numbers, [f"{number:,}" for number in numbers])
-    axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
-    axes.set_xlabel("training people")
-    axes.set_title(literal(title), fontsize=9, loc="left")
-    axes.grid(color=FAINT, linewidth=0.5, alpha=0.6)
-    axes.set_axisbelow(True)
+def _heading(section: Section, key: str) -> str:
+    return METRICS[key].heading.replace("estimator A", section.readers.a)
 
 
 def _words(section: Section, key: str, found: Mapping[str, Sequence[tuple[int, Group]]]) -> str:

@@ -13,6 +13,7 @@ from reports.style.image_rows import ImageRow, image_rows
 from reports.style.line_panels import Line, Panel, line_panels
 from reports.style.ranges import ROOM, Range
 from reports.style.sheet import LEGEND_LINE, Sheet
+from reports.style.sides import write_beneath, write_values
 from reports.suite.estimates import AUMetric
 from reports.suite.frame import Frame
 from reports.suite.method_names import ABLATIONS, ORACLE, MethodNames, method_kind, method_rank
@@ -126,7 +127,7 @@ def bars(section: Section, metric: AUMetric) -> Picture:
     arrow = "lower is better" if metric == "mse" else "higher is better"
     with style():
         sheet = Sheet(9.4, 2.9)
-        top = _legend(sheet, methods, section.names) - 0.05
+        top = write_legend(sheet, methods, section.names) - 0.05
         x = Range(-0.6, AU_COUNT + 1.2, 0.52, sheet.width - 0.05)
         y = _bar_heights(shown, 0.24, top)
         _bar_ticks(sheet, x, y)
@@ -148,7 +149,8 @@ def _undefined(found: Interval) -> bool:
     return bool(np.isnan(found.estimate[:AU_COUNT]).all())
 
 
-def _legend(sheet: Sheet, methods: Sequence[str], names: MethodNames) -> float:
+def write_legend(sheet: Sheet, methods: Sequence[str], names: MethodNames) -> float:
+    """Write the methods' names beside their colours, and return where they end."""
     columns = legend_columns(len(methods), 8)
     return sheet.legend([(names.short(method), names.colour(method)) for method in methods], columns)
 
@@ -163,13 +165,8 @@ def _bar_heights(shown: Sequence[Interval], bottom: float, top: float) -> Range:
 
 def _bar_ticks(sheet: Sheet, x: Range, y: Range) -> None:
     labels = [*(f"AU{n}" for n in AU_NUMBERS), "Mean"]
-    for place, label in zip(x.inches(BAR_PLACES), labels, strict=True):
-        sheet.write(float(place), y.start - 0.07, label, align=0.5, height="top")
-    thin = []
-    for place, label in y.ticks(7):
-        thin.append(np.array([[x.start, place], [x.end, place]]))
-        sheet.write(x.start - 0.06, place, label, align=1.0, height="middle")
-    sheet.lines(thin, FAINT, 0.5, 0.6)
+    write_beneath(sheet, y, zip(map(float, x.inches(BAR_PLACES)), labels, strict=True))
+    write_values(sheet, x, y)
     (before_mean,), (zero,) = x.inches(np.array([AU_COUNT - 0.2])), y.inches(np.zeros(1))
     sheet.lines([np.array([[before_mean, y.start], [before_mean, y.end]])], FAINT, 0.8)
     sheet.frame(x.start, y.start, x.end, y.end)
@@ -232,7 +229,7 @@ def curves(frame: Frame, dataset: str) -> Picture | None:
     panels = [_panel(term, logged[logged["metric"] == term], frame.names) for term in terms]
     with style():
         sheet = line_panels(panels, PANELS_ACROSS, LEGEND_LINE * (-(-len(methods) // columns) + 0.6))
-        _legend(sheet, methods, frame.names)
+        write_legend(sheet, methods, frame.names)
     caption = "Logged training terms against the step; one line per seed."
     return Picture(f"training-{dataset}", f"Training ({dataset})", caption, sheet.figure)
 

@@ -4,12 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
-from reports.style.figure_style import FAINT, INK, Picture, legend_columns, literal, style
+from reports.style.figure_style import FAINT, INK, Picture, style
 from reports.style.finding import Finding
+from reports.style.ranges import ROUND, Range, range_of
+from reports.style.sheet import Sheet
+from reports.style.sides import ALONG, write_beneath, write_values
 from reports.suite.frame import Frame
 from reports.suite.method_names import ABLATIONS, method_rank
+from reports.suite.suite_figures import write_legend
 
 METRIC = "train/val/au_mse"
 LAST_PART = 0.25  # of the training: what the error changes by in it decides
@@ -96,24 +99,24 @@ def validation_figures(frame: Frame) -> list[Picture]:
 
 
 def _figure(frame: Frame, dataset: str, probes: pd.DataFrame) -> Picture:
+    methods = sorted(set(probes["method"]), key=method_rank)
+    steps, values = (probes[name].to_numpy(np.float64) for name in ("step", "value"))
     with style():
-        figure = Figure(figsize=(9.4, 3.4), layout="constrained")
-        axes = figure.add_subplot()
-        for method in sorted(set(probes["method"]), key=method_rank):
-            own = probes[probes["method"] == method]
-            colour, mean = frame.names.colour(method), own.groupby("step")["value"].mean()
-            for _, line in own.groupby("run_id"):
-                axes.plot(line["step"], line["value"], color=colour, linewidth=0.5, alpha=0.45)
-            axes.plot(mean.index, mean, color=colour, linewidth=1.4, label=literal(frame.names.short(method)))
-        last = float(probes["step"].max())
-        axes.axvspan((1 - LAST_PART) * last, last, color=FAINT, alpha=0.35, linewidth=0)
-        axes.set_ylim(bottom=0)
-        axes.axhline(0, color=INK, linewidth=0.8)
-        axes.set_xlabel("training step")
-        axes.set_ylabel("AU MSE (lower is better)")
-        axes.grid(axis="y", color=FAINT, linewidth=0.5, alpha=0.6)
-        columns = legend_columns(probes["method"].nunique(), 6)
-        figure.legend(loc="outside upper center", ncols=columns, handlelength=1.4)
+        sheet = Sheet(9.4, 3.4)
+        top = write_legend(sheet, methods, frame.names) - 0.05
+        x = range_of([steps], 0.52, sheet.width - 0.05)
+        y = Range(0.0, range_of([values, np.zeros(1)], 0.0, 1.0).high, 0.44, top)
+        write_beneath(sheet, y, x.ticks(ALONG, ROUND))
+        sheet.write((x.start + x.end) / 2, 0.08, "training step", align=0.5)
+        sheet.write(0.16, (y.start + y.end) / 2, "AU MSE (lower is better)", align=0.5, upwards=True)
+        last = steps.max()
+        part = x.inches(np.array([[(1 - LAST_PART) * last], [last]]))
+        sheet.boxes(part[0], np.array([y.start]), part[1], np.array([y.end]), FAINT, 0.35)
+        write_values(sheet, x, y)
+        sheet.frame(x.start, y.start, x.end, y.end)
+        for method in methods:
+            _lines(sheet, x, y, probes[probes["method"] == method], frame.names.colour(method))
+        sheet.lines([np.array([[x.start, y.start], [x.end, y.start]])], INK, 0.8)
     changes = "; ".join(_change_text(frame, own) for own in flattenings(frame, dataset))
     caption = (
         "AU error of edits of validation people while training, by the instrument, on targets with an "
@@ -121,4 +124,18 @@ def _figure(frame: Frame, dataset: str, probes: pd.DataFrame) -> Picture:
         "thick: their mean; shaded: the last quarter. Changes in it: "
         f"{changes or 'too few probes to say'}. Below {FLAT:.0%} is flat."
     )
-    return Picture(f"training-validation-{dataset}", f"Validation curves ({dataset})", caption, figure)
+    return Picture(f"training-validation-{dataset}", f"Validation curves ({dataset})", caption, sheet.figure)
+
+
+def _lines(sheet: Sheet, x: Range, y: Range, probes: pd.DataFrame, colour: str) -> None:
+    """Draw a method's seeds, and their mean over them."""
+    mean = probes.groupby("step")["value"].mean().reset_index()
+    seeds, (thick,) = (
+        [
+            np.column_stack([x.inches(line["step"].to_numpy()), y.inches(line["value"].to_numpy())])
+            for line in lines
+        ]
+        for lines in ([own for _, own in probes.groupby("run_id")], [mean])
+    )
+    sheet.lines(seeds, colour, 0.5, 0.45)
+    sheet.lines([thick], colour, 1.4)

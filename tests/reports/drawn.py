@@ -1,5 +1,7 @@
 """What is on a figure."""
 
+import re
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -37,6 +39,23 @@ def fillings(figure: Figure) -> list[str]:
 def lines(figure: Figure) -> list[Shape]:
     """Return the sets of lines of a figure in the order in which they were drawn."""
     return [shape for shape in _shapes(figure) if not shape.filled]
+
+
+def values_at(figure: Figure, heights: np.ndarray) -> np.ndarray:
+    """Return what heights (N,) in inches stand for, by the numbers beside the first panel."""
+    found = [word for words in figure.findobj(Words) for word in words.words]
+    rights = {word.text: word.left + text_width(word.text, word.size) for word in found}
+    edge = min(right for text, right in rights.items() if _is_number(text))
+    beside = [
+        w for w in found if _is_number(w.text) and abs(w.left + text_width(w.text, w.size) - edge) < 1e-6
+    ]
+    low, high = min(beside, key=lambda w: w.bottom), max(beside, key=lambda w: w.bottom)
+    bottom, top = (word.bottom + 0.36 * word.size / 72 for word in (low, high))
+    return float(low.text) + (heights - bottom) / (top - bottom) * (float(high.text) - float(low.text))
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"\d+(\.\d+)?", text) is not None
 
 
 def _shapes(figure: Figure) -> list[Shape]:

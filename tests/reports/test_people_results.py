@@ -11,6 +11,7 @@ from reports.style.table_writers import markdown
 from reports.suite.method_names import full_method, method_rank, names_in
 from reports.suite.people_results import by_people, people_figures, people_table
 from reports.suite.sections import sections_of
+from tests.reports.drawn import lines, texts, values_at
 from tests.reports.fakes import make_frame
 from tests.reports.test_tables import quiet
 
@@ -63,12 +64,18 @@ def test_the_table_has_the_figures_of_the_other_tables(section):
 
 def test_the_figure_shows_and_says_what_the_table_has(section, tmp_path):
     (picture,) = people_figures([section])
-    panels = picture.figure.axes
-    assert len(panels) == 3
-    assert all(axes.get_xscale() == "log" for axes in panels)
-    assert [text.get_text() for text in panels[0].get_xticklabels()] == ["52", "150", "1,500"]
-    drawn = panels[0].get_lines()[0].get_ydata()
-    assert np.allclose(drawn, [section.intervals[m, "mse"].estimate[-1] for m in PEOPLE])
+    assert [text for text in texts(picture.figure) if text in ("52", "150", "1,500")] == [
+        "52",
+        "150",
+        "1,500",
+    ] * 3
+    first, *others = (own.path.vertices for own in lines(picture.figure) if own.width == 1.2)
+    assert len(others) == 2
+    drawn = values_at(picture.figure, first[:, 1])
+    expected = [section.intervals[m, "mse"].estimate[-1] for m in PEOPLE]
+    np.testing.assert_allclose(drawn, expected, rtol=1e-3)
+    steps = np.diff(first[:, 0]) / np.diff(np.log([52, 150, 1500]))  # people are on a scale of logarithms
+    assert steps[0] == pytest.approx(steps[1])
     rows = people_table(section).rows
     assert f"EGGAN {rows[0].entries[1].number} to {rows[-1].entries[1].number}" in picture.caption
     assert [path.suffix for path in save(picture, tmp_path)] == [".png", ".pdf"]

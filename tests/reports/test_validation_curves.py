@@ -5,8 +5,10 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.path import Path
 
 from reports.suite.validation_curves import METRIC, flattening_findings, flattenings, validation_figures
+from tests.reports.drawn import lines, values_at
 from tests.reports.fakes import DATASET, make_frame
 
 STEPS = np.arange(750, 9001, 750)  # 6,750 is three quarters
@@ -67,10 +69,13 @@ def test_the_report_says_which_curve_is_flat_and_what_ended_the_others():
 
 def test_the_figure_has_a_line_per_seed_and_their_mean_and_says_the_changes():
     (picture,) = validation_figures(with_probes(falling(0.08)))
-    (axes,) = picture.figure.axes
-    means = [line for line in axes.get_lines() if line.get_linewidth() == 1.4]
-    assert len(means) == 1
-    assert np.allclose(means[0].get_ydata(), [falling(0.08)(step) for step in STEPS])
+    drawn = lines(picture.figure)
+    (seeds,) = (own for own in drawn if own.alpha == 0.45)
+    (thick,) = (own.path for own in drawn if own.width == 1.4)
+    np.testing.assert_allclose(
+        values_at(picture.figure, thick.vertices[:, 1]), [falling(0.08)(step) for step in STEPS], atol=1e-3
+    )
+    assert (seeds.path.codes == Path.MOVETO).sum() == 2
     assert "EGGAN -8.0%" in picture.caption
 
 
