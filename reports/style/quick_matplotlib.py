@@ -17,17 +17,31 @@ COMPRESSION = 2  # of PNGs and PDFs: takes a third of the time of the default, f
 
 
 @contextmanager
-def _undocumented() -> Iterator[None]:
-    """Import inside the block without lists of properties in the documentation of artists."""
-    module: Any = artist
-    owner = module.Artist
-    kept = module.kwdoc, owner.__dict__["_update_set_signature_and_docstring"]
-    module.kwdoc = lambda _: ""
-    owner._update_set_signature_and_docstring = classmethod(lambda _: None)
+def _replaced(owner: Any, name: str, other: Any) -> Iterator[None]:
+    """Have `other` inside the block in the place of an attribute of matplotlib's own.
+
+    One that a matplotlib of another version lacks stays away: the figures are the same, only slower.
+    """
+    if name not in vars(owner):
+        yield
+        return
+    kept = vars(owner)[name]
+    setattr(owner, name, other)
     try:
         yield
     finally:
-        module.kwdoc, owner._update_set_signature_and_docstring = kept
+        setattr(owner, name, kept)
+
+
+@contextmanager
+def _undocumented() -> Iterator[None]:
+    """Import inside the block without lists of properties in the documentation of artists."""
+    unchanged = classmethod(lambda _: None)
+    with (
+        _replaced(artist, "kwdoc", lambda _: ""),
+        _replaced(artist.Artist, "_update_set_signature_and_docstring", unchanged),
+    ):
+        yield
 
 
 @contextmanager
@@ -35,13 +49,9 @@ def quick_images() -> Iterator[None]:
     """Compress images of PDFs inside the block no more than PNGs."""
     from matplotlib.backends.backend_pdf import PdfFile
 
-    file: Any = PdfFile
-    write = file._writePng
-    file._writePng = lambda self, image: write(self, _QuickImage(image))
-    try:
+    write: Any = getattr(PdfFile, "_writePng", None)
+    with _replaced(PdfFile, "_writePng", lambda self, image: write(self, _QuickImage(image))):
         yield
-    finally:
-        file._writePng = write
 
 
 class _QuickImage:

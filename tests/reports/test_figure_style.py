@@ -26,7 +26,7 @@ from reports.style.figure_font import LEAN, WHOLE, families
 from reports.style.figure_style import Picture, legend_columns, save, style
 from reports.style.image_rows import LABEL, LABEL_CHARACTERS, SIDE, TILE, image_rows
 from reports.style.line_panels import Line, Panel, line_panels
-from reports.style.quick_matplotlib import quick_images
+from reports.style.quick_matplotlib import _replaced, quick_images
 from reports.style.sheet import Height, Sheet
 from reports.suite.method_names import METHOD_TITLES
 from tests.reports.drawn import extents, fillings, images, lines, texts
@@ -154,6 +154,16 @@ def test_what_matplotlib_is_asked_to_leave_out_it_does_again_for_others():
     with quick_images():
         assert PdfFile._writePng is not THEIR_WRITER
     assert PdfFile._writePng is THEIR_WRITER
+
+
+def test_what_another_matplotlib_lacks_is_not_replaced():
+    class Theirs:
+        kept = 1
+
+    with _replaced(Theirs, "gone", 2), _replaced(Theirs, "kept", 2):
+        assert vars(Theirs).get("gone") is None
+        assert Theirs.kept == 2
+    assert Theirs.kept == 1
 
 
 def test_no_methods_name_leaves_its_place_beside_a_row_of_images():
