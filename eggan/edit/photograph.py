@@ -11,7 +11,7 @@ Where an edit changes much, such as a lid or a mouth that closes, it stands alon
 through. There the network is asked for what it sees itself (`eggan.edit.as_rendered`) in all AUs that nobody
 changes: a brow that it takes for a low one would be drawn over the lid otherwise.
 
-The network is asked for the face and for its mirror image (`eggan.edit.both_ways`): an edit does not depend
+The network is asked for the face and for its mirror image (`eggan.edit.as_rendered`): an edit does not depend
 on which way a face looks.
 """
 
@@ -27,7 +27,6 @@ from PIL import Image
 from torch import Tensor
 
 from eggan.aus import AU_COUNT, AU_NUMBERS, LOWER_FACE, UPPER_FACE
-from eggan.edit.both_ways import parts_both_ways, split
 from eggan.edit.editing import Model
 from eggan.errors import UserError
 from eggan.method import EditRequest, EditsLarge
@@ -203,6 +202,8 @@ class PhotographEditor:
 
     def _twice(self, known: "AsRendered", *aus: Tensor) -> tuple[Parts, Parts]:
         """Return the parts of the edits to two vectors of AUs, both (1, 17), in one pass."""
+        from eggan.edit.as_rendered import parts_both_ways, split  # framed faces do without
+
         assert isinstance(self._model.method, EditsLarge)
         parts = parts_both_ways(self._model.method, known.square.expand(2, -1, -1, -1), torch.cat(aus))
         return split(parts)

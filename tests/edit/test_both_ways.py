@@ -16,7 +16,7 @@ from eggan.data.synfacs.nuisance import draw_nuisance
 from eggan.data.synfacs.picture import render
 from eggan.data.synfacs.plan import person
 from eggan.edit import EXAMPLE_PHOTOGRAPH
-from eggan.edit.both_ways import POWER, parts_both_ways
+from eggan.edit.as_rendered import POWER, parts_both_ways
 from eggan.edit.editing import Model, load_shipped_model
 from eggan.edit.photo_faces import shown_by, steadied
 from eggan.edit.photograph import PhotographEditor
