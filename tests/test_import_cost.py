@@ -75,7 +75,7 @@ def test_reports_are_drawn_and_faces_rendered_without_torch_and_scored_without_t
     code = (
         "import sys, reports.suite.suite_report, reports.suite.frame\n"
         "print('REPORTS', *({'torch', 'torchvision', 'sklearn', 'numba', 'lpips'} & set(sys.modules)))\n"
-        "import inspect, matplotlib.lines as lines  # documentation takes half of the import of matplotlib\n"
+        "import inspect, matplotlib.lines as lines  # documentation takes a third of its import\n"
         "print('DOCUMENTED', *({'linewidth'} & set(inspect.signature(lines.Line2D.set).parameters)))\n"
         "import eggan.data.synfacs\n"
         "print('RENDERER', *({'torch', 'torchvision'} & set(sys.modules)))\n"
