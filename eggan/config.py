@@ -25,13 +25,18 @@ T = TypeVar("T")
 SIGNED = -math.inf  # the `least` of a number that may be below 0
 
 
-def setting(default: Any, source: str, later: bool = False, least: float = 0, below: float = math.inf) -> Any:
+def setting(
+    default: Any, source: str, later: bool = False, least: float | None = None, below: float = math.inf
+) -> Any:
     """Declare a config field with its default and the source of that default.
 
     A field that came `later`, with a default that changes nothing, is left out of `to_dict` at that default:
     hashes, cards and training states of before stay valid. Numbers, those of a list too, are read from a
-    user only where they are at least `least`, 1 for what counts things, and `below` its bound.
+    user only where they are at least `least`, 1 for what counts things, and `below` its bound. Without
+    `least` that is 0, or nothing where the default itself is negative.
     """
+    if least is None:
+        least = SIGNED if isinstance(default, int | float) and default < 0 else 0
     return dataclasses.field(
         default=default, metadata={"source": source, "later": later, "least": least, "below": below}
     )

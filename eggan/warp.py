@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eggan.aus import AU_COUNT, MAX_INTENSITY
-from eggan.config import SIGNED, setting
+from eggan.config import setting
 from eggan.errors import UserError
 from eggan.method import ON_A_GPU, Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
 from eggan.networks import channels_last, parameter_count
@@ -85,7 +85,7 @@ class WarpConfig:
     embedding: int = setting(128, "ours: width of the code of the target AUs", least=1)
     flow: bool = setting(True, "ours: False is the ablation that only paints")
     colour: bool = setting(True, "ours: False is the ablation that only moves")
-    paint_start: float = setting(-1.5, "ours: logit of `paint` at the start, towards the warp", least=SIGNED)
+    paint_start: float = setting(-1.5, "ours: logit of `paint` at the start, towards the warp")
     colour_on_moved: bool = setting(
         True,
         "ours: colour is the moved picture, changed; False: all its own, so nothing shines through",

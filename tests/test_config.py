@@ -33,7 +33,8 @@ class Outer:
 class Bounded:
     weight: float = setting(1.0, "ours: a test")
     widths: tuple[int, ...] = setting((4, 8), "ours: a test", least=1)
-    shift: float = setting(-1.0, "ours: a test", least=SIGNED)
+    shift: float = setting(-1.0, "ours: a test")
+    turn: float = setting(0.0, "ours: a test", least=SIGNED)
     beta: float = setting(0.9, "ours: a test", below=1)
     parts: tuple[str, ...] = setting(("train",), "ours: a test")
 
@@ -56,8 +57,8 @@ def test_a_number_out_of_its_bounds_and_a_list_that_is_none_say_what_to_write(as
 
 
 def test_numbers_at_their_bounds_and_those_that_have_none_are_taken():
-    kept = override(Bounded(), ["weight=0", "widths=[1]", "shift=-3", "beta=0.999", "parts=[]"])
-    assert kept == Bounded(0.0, (1,), -3.0, 0.999, ())
+    kept = override(Bounded(), ["weight=0", "widths=[1]", "shift=-3", "turn=-1", "beta=0.999", "parts=[]"])
+    assert kept == Bounded(0.0, (1,), -3.0, -1.0, 0.999, ())
 
 
 def test_a_field_names_its_source():
