@@ -29,7 +29,7 @@ FACE = (0.31, 0.86, 0.27, 0.73)  # of the square: top, bottom, left, right of br
 # Of the face in pictures of SynFACS' `crowd` at 128 px, in [-1, 1], by colour
 RENDERED_MEAN = (0.339, 0.0, -0.157)
 RENDERED_SPREAD = (0.231, 0.214, 0.187)
-LARGEST_RATE = 4.0  # of what is asked of a network, by what is asked of the photograph
+LARGEST_RATE = 8.0  # of what is asked of a network, by what is asked of the photograph
 POWER = 4  # plain means halve what one of both ways paints: edits were a sixteenth weaker, lids half closed
 LARGEST_GAIN = 2.5  # either way: the grain of a face without contrast stays small
 
