@@ -153,8 +153,9 @@ class OpenPhotograph:
 
     @cached_property
     def _editors(self) -> list[PhotographEditor]:
+        """One way is enough while a slider moves: both take twice as long and differ by little."""
         pairs = zip(self.view_faces, self.aus, strict=True)
-        return [PhotographEditor(self._model, self.view, face, aus) for face, aus in pairs]
+        return [PhotographEditor(self._model, self.view, face, aus, both_ways=False) for face, aus in pairs]
 
     def _layers(self, targets: Targets) -> Iterator[tuple[PhotographEditor, np.ndarray]]:
         """Yield the edit of each face; of those whose AUs did not change, the one there is."""

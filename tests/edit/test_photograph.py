@@ -193,13 +193,19 @@ def test_what_stands_alone_is_drawn_with_the_aus_that_the_network_sees(monkeypat
 
     model = Model("drawn", Drawn(draw), SIDE, ("source", "target_aus"))
     picture = np.full((300, 300, 3), 90, np.uint8)
-    edited = PhotographEditor(model, picture, face_of_square(50, 60, 192), shown).edit(wanted)
+    face = face_of_square(50, 60, 192)
+    edited = PhotographEditor(model, picture, face, shown).edit(wanted)
     own = np.where(wanted == 4, 1, wanted / 4)
     own[3] = 3
     both_ways = (shown, seen) * 2 + (wanted, own) * 2  # the face, and its mirror image
     for expected, drawn in zip(both_ways, asked, strict=True):
         assert drawn == pytest.approx(expected)
     assert (edited[100:150, 100:200] == round(1.9 * 127.5)).all()
+    asked.clear()
+    one_way = PhotographEditor(model, picture, face, shown, both_ways=False).edit(wanted)
+    for expected, drawn in zip((shown, seen, wanted, own), asked, strict=True):
+        assert drawn == pytest.approx(expected)
+    assert np.array_equal(one_way, edited)  # this network draws the same of both
 
 
 def test_brows_eyes_and_mouth_stay_where_no_au_that_reaches_them_changes(shipped):
