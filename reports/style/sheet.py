@@ -23,6 +23,7 @@ from reports.style.figure_font import families_for, text_width
 
 SIZE = 8.0  # of letters, in points, as all sizes here
 POINT = 1 / 72  # in inches
+CAP = 0.012  # half the width of the end of a whisker, in inches
 Height = Literal["baseline", "middle", "top", "bottom"]
 # From a height of a text to its baseline, as a share of its size: half a digit, a digit, what hangs below
 TO_BASELINE: dict[Height, float] = {"baseline": 0.0, "middle": -0.36, "top": -0.76, "bottom": 0.22}
@@ -206,6 +207,18 @@ class Sheet:
         finite = corners[np.isfinite(corners).all(axis=1)].reshape(-1, 2)
         codes = [Path.MOVETO, *[Path.LINETO] * 3, Path.CLOSEPOLY] * (len(finite) // 5)
         self.shapes.append(Shape(Path(finite, codes), colour, 0.0, alpha, filled=True))
+
+    def whiskers(
+        self, places: np.ndarray, low: np.ndarray, high: np.ndarray, colour: str, width: float
+    ) -> None:
+        """Draw an upright line at each of places (N,) from `low` to `high`, with a cap at either end."""
+        upright = [np.array([[at, one], [at, two]]) for at, one, two in zip(places, low, high, strict=True)]
+        caps = [
+            np.array([[at - CAP, end], [at + CAP, end]])
+            for reached in (low, high)
+            for at, end in zip(places, reached, strict=True)
+        ]
+        self.lines(upright + caps, colour, width)
 
     def dots(self, points: np.ndarray, size: float, colour: str) -> None:
         """Fill a circle of `size` points around each of points (N, 2) that are finite."""

@@ -16,7 +16,7 @@ from reports.style.table import Entry, Table
 from reports.suite.estimates import Group, column_interval
 from reports.suite.method_names import full_method, method_rank
 from reports.suite.sections import Section
-from reports.suite.suite_figures import CAP, write_legend
+from reports.suite.suite_figures import write_legend
 from reports.suite.suite_tables import (
     INTERVALS,
     entry,
@@ -140,15 +140,9 @@ def _line(
         y.inches(np.array([float(getattr(own, end)) for _, own in rows]))
         for end in ("estimate", "low", "high")
     )
-    whiskers = [np.array([[at, one], [at, two]]) for at, one, two in zip(along, low, high, strict=True)]
-    caps = [
-        np.array([[at - CAP, end], [at + CAP, end]])
-        for reached in (low, high)
-        for at, end in zip(along, reached, strict=True)
-    ]
     points = np.column_stack([along, values])
     sheet.lines([points], colour, 1.2)
-    sheet.lines(whiskers + caps, colour, 0.8)
+    sheet.whiskers(along, low, high, colour, 0.8)
     sheet.dots(points, 4.5, colour)
 
 

@@ -23,7 +23,6 @@ ROWS = 8  # of images in one figure, about
 PANELS_ACROSS = 5
 CLOCKS = ("train/images_seen", "train/seconds")  # logged beside the terms; what they come to is in the costs
 BAR_PLACES = np.append(np.arange(AU_COUNT, dtype=float), AU_COUNT + 0.6)  # the mean stands apart
-CAP = 0.012  # half the width of a whisker's end, in inches
 SAME_FACES = "Faces and targets are the protocol's, the same for every method; lowest finished seed."
 Showcase = Mapping[str, np.ndarray]
 
@@ -180,13 +179,7 @@ def _bar_series(
     ends = (np.zeros(len(BAR_PLACES)), found.estimate, found.low, found.high)
     zero, top, low, high = map(y.inches, ends)
     sheet.boxes(left, zero, right, top, colour)
-    whiskers = [np.array([[at, start], [at, end]]) for at, start, end in zip(middle, low, high, strict=True)]
-    caps = [
-        np.array([[at - CAP, end], [at + CAP, end]])
-        for reached in (low, high)
-        for at, end in zip(middle, reached, strict=True)
-    ]
-    sheet.lines(whiskers + caps, INK, 0.6)
+    sheet.whiskers(middle, low, high, INK, 0.6)
 
 
 def response_matrices(frame: Frame, section: Section) -> Picture | None:
