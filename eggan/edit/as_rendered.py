@@ -82,13 +82,13 @@ def parts_both_ways(method: EditsLarge, pictures: Tensor, target_aus: Tensor) ->
     are weighted as paints are.
     """
     both = method.parts(torch.cat([pictures, pictures.flip(-1)]), torch.cat([target_aus, target_aus]))
-    own, mirrored = split(both)
-    mirrored = _mirrored(mirrored)
-    flow = (own.flow + mirrored.flow) / 2
-    weights = own.paint**POWER, mirrored.paint**POWER
+    own, image = split(both)
+    across = own.flow.new_tensor([-1, 1]).view(1, 2, 1, 1)  # to the right in the image is to the left
+    flow = (own.flow + image.flow.flip(-1) * across) / 2
+    weights = own.paint**POWER, image.paint.flip(-1) ** POWER
     whole = weights[0] + weights[1]
     paint = (whole / 2) ** (1 / POWER)
-    colour = weights[0] * own.colour + weights[1] * mirrored.colour
+    colour = weights[0] * own.colour + weights[1] * image.colour.flip(-1)
     return Parts(flow, warp(pictures, flow), colour / whole.clamp(min=torch.finfo(whole.dtype).tiny), paint)
 
 
@@ -96,14 +96,6 @@ def split(parts: Parts) -> tuple[Parts, Parts]:
     """Return the parts of the first half of the pictures, and those of the second."""
     halves = [part.chunk(2) for part in (parts.flow, parts.moved, parts.colour, parts.paint)]
     return Parts(*(first for first, _ in halves)), Parts(*(second for _, second in halves))
-
-
-def _mirrored(parts: Parts) -> Parts:
-    across = parts.flow.new_tensor([-1, 1]).view(1, 2, 1, 1)
-    flow, moved, colour, paint = (
-        part.flip(-1) for part in (parts.flow, parts.moved, parts.colour, parts.paint)
-    )
-    return Parts(flow * across, moved, colour, paint)
 
 
 @lru_cache(maxsize=1)
