@@ -14,6 +14,7 @@ from benchmarks.scoring.evaluate import ScoringContext
 from benchmarks.scoring.instrument_choice import InstrumentChoice, choose_instruments
 from benchmarks.suites.methods import all_methods
 from benchmarks.suites.suite import CROWD, SPLIT_DATASETS, TWIN, Row, Suite
+from eggan.data.data_commands import PHOTOS
 from eggan.data.dataset import Dataset, load_dataset
 from eggan.data.fewer_people import first_people, labelled_images
 from eggan.errors import UserError
@@ -86,9 +87,6 @@ class BenchEnvironment:
         return self.data / f"synfacs-{role}-{size}px-s{seed}"
 
 
-OWN_READERS = ("rafd", "mmi")  # the names of all other builds are chosen with `eggan data build folder`
-
-
 def named_dataset(name: Path | None, data: Path, image_size: int) -> Path | None:
     """Return the folder that `--dataset` names: a folder, or the short name of a build such as rafd.
 
@@ -101,7 +99,7 @@ def named_dataset(name: Path | None, data: Path, image_size: int) -> Path | None
         return folder
     if name.exists():
         return name  # the loader says what is wrong with it
-    own = str(name) in OWN_READERS
+    own = str(name) in PHOTOS.keys() - {"folder"}  # a folder's build has a name that its user chose
     kind, labels = (str(name), "") if own else (f"folder --name {name}", " --labels CSV")
     raise UserError(
         f"there is no dataset {folder}: `eggan data build {kind} --size {image_size} --root DIR{labels}` "
