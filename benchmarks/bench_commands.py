@@ -1,12 +1,14 @@
 """`eggan bench`. Heavy imports wait until a command runs, so that `--help` is quick."""
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from eggan.tracking import Store, Synced
 
+from benchmarks.bundle.run_here import LEAST_PYTHON
 from benchmarks.photos_command import add_photos
 from benchmarks.speed_command import add_speed
 from eggan.cluster.connection import add_cluster_arguments
@@ -18,6 +20,7 @@ from eggan.options import (
     add_openface_argument,
     add_runs_argument,
     add_tracking_argument,
+    number_of_images,
 )
 from eggan.progress import loading
 
@@ -57,7 +60,13 @@ def register(subparsers: Any) -> None:
         actions, "bundle", "write a folder that runs suites on a node without a network", BENCH_EXAMPLES
     )
     bundle.add_argument("--out", type=Path, default=Path("bundle"), help="folder (default: bundle)")
-    bundle.add_argument("--python", default="3.12", metavar="X.Y", help="the node's Python (default: 3.12)")
+    bundle.add_argument(
+        "--python",
+        type=python_version,
+        default="3.12",
+        metavar="X.Y",
+        help="the node's Python (default: 3.12)",
+    )
     bundle.set_defaults(run=write_bundle)
     photographs = "what edits do to photographs: AUs, identity, faces still found"
     add_photos(add_command(actions, "photos", photographs, BENCH_EXAMPLES))
@@ -122,11 +131,15 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run_suite)
 
 
-def number_of_images(text: str) -> int:
-    """Return the value of `--images`, a number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of images")
-    return int(text)
+def python_version(text: str) -> str:
+    """Return the value of `--python`, such as 3.12: a version that a bundle runs on."""
+    numbers = re.fullmatch(r"(\d+)\.(\d+)", text)
+    if numbers is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a version of Python, such as 3.12")
+    if tuple(map(int, numbers.groups())) < LEAST_PYTHON:
+        least = ".".join(map(str, LEAST_PYTHON))
+        raise argparse.ArgumentTypeError(f"a bundle needs Python {least} or newer, not {text}")
+    return text
 
 
 def add_instruments(parser: argparse.ArgumentParser) -> None:

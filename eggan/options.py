@@ -6,6 +6,7 @@ Torch is imported only when a device is asked for, so that `eggan --help` does n
 """
 
 import argparse
+import os
 import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ SEVERAL = (argparse.ONE_OR_MORE, argparse.ZERO_OR_MORE)
 EXAMPLE = "  eggan "  # how an example begins, which may be another command's
 AUTO = "auto"
 RUNS = Path("runs")
+DATA = Path("data")
 # What takes --tracking-uri:
 TRACKED = (
     *("bench run", "bench sync", "study run", "study confirm", "study ranks", "study sync"),
@@ -135,9 +137,29 @@ def add_setting_argument(parser: argparse.ArgumentParser, what: str = "change a 
     )
 
 
+def folder(text: str) -> Path:
+    """Return the folder that a word names, which need not be there yet; a file, or a place below one, is a
+    mistake.
+    """
+    path = Path(text)
+    for place in (path, *path.parents):
+        if os.path.exists(place):  # which is false, and no error, for a name that is too long
+            if not os.path.isdir(place):
+                raise argparse.ArgumentTypeError(f"{place} is a file: name a folder")
+            break
+    return path
+
+
+def number_of_images(text: str) -> int:
+    """Return the value of `--images`, a number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of images, such as 48000")
+    return int(text)
+
+
 def add_data_argument(parser: argparse.ArgumentParser) -> None:
     """Add `--data`, the folder in which datasets are rendered and looked for."""
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of datasets (default: data)")
+    parser.add_argument("--data", type=folder, default=DATA, help=f"folder of datasets (default: {DATA})")
 
 
 def add_cell_choice(parser: argparse.ArgumentParser) -> None:
@@ -155,7 +177,7 @@ def add_openface_argument(parser: argparse.ArgumentParser) -> None:
 
 def add_runs_argument(parser: argparse.ArgumentParser) -> None:
     """Add `--runs`, the folder that every command which makes or reads results works in."""
-    parser.add_argument("--runs", type=Path, default=RUNS, help=f"folder of results (default: {RUNS})")
+    parser.add_argument("--runs", type=folder, default=RUNS, help=f"folder of results (default: {RUNS})")
 
 
 def add_tracking_argument(parser: argparse.ArgumentParser) -> None:

@@ -16,6 +16,7 @@ from eggan.options import (
     add_setting_argument,
     add_tracking_argument,
     command,
+    number_of_images,
 )
 from eggan.outputs import add_force_argument, check_output, is_sealed
 from eggan.progress import loading
@@ -96,7 +97,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trials", type=int, help="in all, over every worker and run (default: 30)")
     parser.add_argument(
         "--images",
-        type=int,
+        type=number_of_images,
+        metavar="N",
         help="a trial's budget of training images (default: 25600, or 9600 after a longer warm start)",
     )
     parser.add_argument(
@@ -152,7 +154,13 @@ def _add_reruns(actions: Any) -> None:
     ranks.add_argument(
         "--trials", type=int, nargs="+", required=True, metavar="N", help="two or more have ranks"
     )
-    ranks.add_argument("--images", type=int, required=True, help="the other budget of training images")
+    ranks.add_argument(
+        "--images",
+        type=number_of_images,
+        required=True,
+        metavar="N",
+        help="the other budget of training images",
+    )
     ranks.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="default: the study's")
     ranks.set_defaults(run=run_reruns, action_name="ranks", best=0)
     for parser in (confirm, ranks):

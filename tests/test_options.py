@@ -148,7 +148,34 @@ def test_files_may_stand_on_both_sides_of_options(name):
 @pytest.mark.parametrize("name", [n for n in COMMANDS if not f"{n} ".startswith(WITHOUT_RESULTS)])
 def test_every_command_with_results_takes_runs(name):
     action = COMMANDS[name]._option_string_actions["--runs"]
-    assert (action.default, action.type) == (Path("runs"), Path)
+    assert (action.default, action.type) == (Path("runs"), options.folder)
+
+
+@pytest.mark.parametrize("option", ["--runs", "--data"])
+def test_a_file_in_the_place_of_a_folder_is_said_by_every_command_whatever_it_would_do(
+    eggan, tmp_path, monkeypatch, option
+):
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_bytes(b"mine")
+    Path("loop").symlink_to("loop")
+    for name, parser in COMMANDS.items():
+        if option not in parser._option_string_actions:
+            continue
+        needed = ["x" for action in parser._get_positional_actions() if action.nargs not in ("?", "*")]
+        for place in ("file", "file/below/it"):
+            status, out, err = eggan(*name.split(), *needed, option, place)
+            assert (status, out, err.count("\n")) == (2, "", 1), err
+            assert f"argument {option}: file is a file: name a folder" in err
+    for place in (
+        ".",
+        "new",
+        "new/one",
+        "loop",
+        "x" * 5000,
+    ):  # what is wrong with it is said where it is used
+        assert options.folder(place) == Path(place)
+    with pytest.raises(argparse.ArgumentTypeError):
+        options.folder("/dev/null")
 
 
 def test_what_prints_a_store_takes_one():

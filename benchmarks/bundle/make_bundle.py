@@ -29,6 +29,7 @@ CARRIED = (
 PLATFORM = "x86_64"
 PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux_2_12", "manylinux2014")
 PYTHON = "3.12"
+NO_WHEEL = "No matching distribution found for "  # how pip begins
 MOST_MB = 40
 OURS = ("run", "wheels/*", *("source" + "/*" * depth for depth in range(1, 8)))
 Fetch = Callable[[Sequence[str], str, Path], None]
@@ -55,8 +56,22 @@ def fetch_wheels(requirements: Sequence[str], python: str, folder: Path) -> None
             [*command, "--dest", str(folder), *requirements], capture_output=True, text=True
         )
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["pip failed"]
-        raise UserError(f"the wheels cannot be downloaded: {lines[-1]}")
+        raise UserError(why_not_fetched(done.stderr, python))
+
+
+def why_not_fetched(said: str, python: str) -> str:
+    """Return why there are no wheels for a version of Python, by what pip said.
+
+    Of an index that does not answer, too, pip says in the end that it has no such package.
+    """
+    errors = [line.removeprefix("ERROR: ") for line in said.splitlines() if line.startswith("ERROR")]
+    last = errors[-1] if errors else "pip failed"
+    if "connection broken" in said:
+        return "the wheels cannot be downloaded, since the package index does not answer: try again later"
+    if last.startswith(NO_WHEEL):
+        package = last.removeprefix(NO_WHEEL)
+        return f"there is no wheel of {package} for Python {python}: choose another --python"
+    return f"the wheels for Python {python} cannot be downloaded: {last}"
 
 
 def make_bundle(out: Path, python: str = PYTHON, fetch: Fetch = fetch_wheels) -> int:

@@ -18,13 +18,15 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 NEEDED = ("torch", "numpy", "pandas", "numba", "scipy")
+LEAST_PYTHON = (3, 11)
 MISTAKE = 2
 
 
 def main() -> int:
     """Bring in what this Python lacks, then run the suite."""
-    if sys.version_info < (3, 11):  # noqa: UP036  (no installer has asked)
-        return fail(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}")
+    if sys.version_info < LEAST_PYTHON:  # no installer has asked
+        least = ".".join(map(str, LEAST_PYTHON))
+        return fail(f"Python {least} or newer is needed, this is {sys.version.split()[0]}")
     sys.path.insert(0, str(HERE / "source"))
     arguments = parse()
     stamp = json.loads((HERE / "source" / "bundle.json").read_text(encoding="utf-8"))
@@ -57,9 +59,9 @@ def main() -> int:
 
 def parse() -> argparse.Namespace:
     """Return the options of the command."""
-    from eggan.options import add_cell_choice
+    from eggan.options import CommandParser, add_cell_choice, folder
 
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("suite", metavar="SUITE", help="node, quick, standard, ..")
@@ -68,10 +70,12 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
     parser.add_argument(
-        "--out", type=Path, default=Path("results"), help="folder of results (default: results)"
+        "--out", type=folder, default=Path("results"), help="folder of results (default: results)"
     )
     parser.add_argument(
-        "--data", type=Path, help="folder of rendered data, which several runs may share (default: OUT/data)"
+        "--data",
+        type=folder,
+        help="folder of rendered data, which several runs may share (default: OUT/data)",
     )
     parser.add_argument(
         "--images",
@@ -93,11 +97,9 @@ def parse() -> argparse.Namespace:
 
 def images(text: str) -> "int | str":
     """Return the value of `--images`: `own`, or a number of at least 1."""
-    if text == "own":
-        return text
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither own nor a number of images")
-    return int(text)
+    from eggan.options import number_of_images
+
+    return text if text == "own" else number_of_images(text)
 
 
 def is_here(package: dict[str, str]) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from eggan.errors import UserError
-from eggan.options import add_command
+from eggan.options import add_command, add_setting_argument, folder
 from eggan.outputs import add_force_argument
 from eggan.progress import loading
 
@@ -22,7 +22,7 @@ CHOICES: dict[str, tuple[Instrument, ...]] = {
     "verifier": ("verifier",),
     "all": ("au_a", "au_b", LANDMARK_READER, "verifier"),
 }
-
+RENDERS = Path("data/instruments")
 EXAMPLES = """examples:
   eggan instruments card                                 hashes, recipes and figures of all four
   eggan instruments card --which verifier                of one
@@ -53,12 +53,10 @@ def _register_train(actions: Any) -> None:
     train = add_command(actions, "train", summary, EXAMPLES)
     _add_which(train)
     _add_data(train)
-    train.add_argument("--seed", type=int, default=0, help="training seed (default 0)")
+    train.add_argument("--seed", type=int, default=0, help="training seed (default: 0)")
     train.add_argument("--epochs", type=int, help="epochs (default: the recipe's)")
     train.add_argument("--identities", type=int, help="training identities (default: the recipe's)")
-    train.add_argument(
-        "--set", action="append", default=[], metavar="FIELD=VALUE", help="change a recipe field"
-    )
+    add_setting_argument(train, "change a field of the recipe")
     train.add_argument("--out", type=Path, help="folder for weights and cards (default: the package's)")
     add_force_argument(train)
     train.set_defaults(run=run_train)
@@ -66,12 +64,14 @@ def _register_train(actions: Any) -> None:
 
 def _add_which(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--which", choices=sorted(CHOICES), default="all", help="which instrument (default all)"
+        "--which", choices=sorted(CHOICES), default="all", help="which instrument (default: all)"
     )
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, default=Path("data/instruments"), help="folder for the renders")
+    parser.add_argument(
+        "--data", type=folder, default=RENDERS, help=f"folder for the renders (default: {RENDERS})"
+    )
     parser.add_argument(
         "--workers", type=int, help="rendering processes (default: as many as cores and memory allow)"
     )
@@ -101,7 +101,7 @@ def _make_network(kind: "Kind", args: argparse.Namespace, workers: int) -> dict[
     from eggan.evaluation.train_instruments import RECIPES
 
     data = override(DataRecipe(), _named("identities", args.identities))
-    recipe = override(RECIPES[kind], args.set + _named("epochs", args.epochs))
+    recipe = override(RECIPES[kind], args.assignments + _named("epochs", args.epochs))
     return make_instrument(kind, recipe, data, args.seed, args.data, workers, args.out)
 
 
@@ -114,7 +114,7 @@ def _make_landmark_reader(args: argparse.Namespace, workers: int) -> dict[str, A
     if args.which == "landmarks" and args.epochs is not None:
         raise UserError("the landmark reader is fitted in closed form: it has no --epochs")
     data = override(LandmarkData(), _named("people", args.identities))
-    recipe = override(LandmarkRecipe(), args.set)
+    recipe = override(LandmarkRecipe(), args.assignments)
     return make_landmark_reader(recipe, data, args.seed, args.data, workers, args.out)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.bundle.bringing_home import bring_home
-from benchmarks.bundle.make_bundle import CARRIED, PACKAGES, make_bundle
+from benchmarks.bundle.make_bundle import CARRIED, PACKAGES, make_bundle, why_not_fetched
 from benchmarks.bundle.run_here import NEEDED
 from eggan.errors import UserError
 
@@ -121,6 +121,41 @@ def test_another_folder_is_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(UserError, match=r"holds 'mine\.txt', which this program did not write"):
         make_bundle(tmp_path, "3.11", installed_wheels)
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("2.7", "a bundle needs Python 3.11 or newer, not 2.7"),
+        ("3.10", "a bundle needs Python 3.11 or newer, not 3.10"),
+        ("3", "'3' is not a version of Python, such as 3.12"),
+        ("3.12.1", "'3.12.1' is not a version of Python"),
+        ("new", "'new' is not a version of Python"),
+    ],
+)
+def test_a_python_that_no_bundle_runs_on_is_named_before_anything_is_downloaded(
+    eggan, tmp_path, monkeypatch, version, said
+):
+    monkeypatch.setattr("benchmarks.bundle.make_bundle.subprocess", None)
+    status, _, err = eggan("bench", "bundle", "--python", version, "--out", tmp_path / "bundle")
+    assert (status, said in err, err.count("\n")) == (2, True, 1), err
+    assert not (tmp_path / "bundle").exists()
+
+
+NONE = "ERROR: No matching distribution found for pillow==12.0.0\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (NONE, "there is no wheel of pillow==12.0.0 for Python 3.20: choose another --python"),
+        (f"WARNING: Retrying after connection broken by 'X': /pillow/\n{NONE}", "index does not answer"),
+        ("ERROR: no room\n", "the wheels for Python 3.20 cannot be downloaded: no room"),
+        ("", "the wheels for Python 3.20 cannot be downloaded: pip failed"),
+    ],
+)
+def test_wheels_that_cannot_be_had_are_told_from_an_index_that_does_not_answer(said, reason):
+    assert reason in why_not_fetched(said, "3.20")
 
 
 CODE = """

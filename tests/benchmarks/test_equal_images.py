@@ -1,9 +1,11 @@
 """`eggan bench run SUITE --images N`: all methods of a suite on another number of images."""
 
 import dataclasses
+import sys
 
 import pytest
 
+from benchmarks.bundle import run_here
 from benchmarks.running.bench_session import BenchSession
 from benchmarks.suites.equal_images import check_warm_starts, with_images
 from benchmarks.suites.methods import all_methods
@@ -56,11 +58,29 @@ def test_cells_on_other_images_stand_beside_the_suites_own(tmp_path):
     assert new == ["16 images per method, as was asked for"] * trained
 
 
-def test_the_command_plans_with_the_number_and_refuses_what_is_none(eggan, tmp_path):
+@pytest.mark.parametrize("wrong", ["0", "-5", "many", "1.5", "48,000", ""])
+def test_every_command_with_a_number_of_images_says_the_same_of_what_is_none(
+    eggan, capsys, monkeypatch, wrong
+):
+    said = f"argument --images: {wrong!r} is not a number of images, such as 48000; "
+    for words in (("bench", "run", "quick"), ("study", "run", "loss-weights"), ("study", "ranks", "s")):
+        status, _, err = eggan(*words, f"--images={wrong}")
+        assert (status, said in err, err.count("\n")) == (2, True, 1), err
+    monkeypatch.setattr(sys, "argv", ["run", "node", "--minutes", "8", f"--images={wrong}"])
+    with pytest.raises(SystemExit) as left:
+        run_here.parse()
+    err = capsys.readouterr().err
+    assert (left.value.code, said in err, err.count("\n")) == (2, True, 1), err
+
+
+def test_a_bundle_takes_the_suites_own_number_too(monkeypatch):
+    for word, images in (("own", "own"), ("48000", 48_000)):
+        monkeypatch.setattr(sys, "argv", ["run", "node", "--minutes", "8", "--images", word])
+        assert run_here.parse().images == images
+
+
+def test_the_command_plans_with_the_number_and_refuses_one_within_the_warm_start(eggan, tmp_path):
     folders = ("--runs", tmp_path / "runs", "--data", tmp_path / "data")
-    for wrong in ("0", "-5", "many", "1.5"):
-        status, _, err = eggan("bench", "run", "quick", f"--images={wrong}", *folders)
-        assert (status, f"'{wrong}' is not a number of images" in err) == (2, True)
     status, _, err = eggan("bench", "run", "standard", "--images", "16", "--only", "eggan", *folders)
     assert (status, "16 images are too few for eggan" in err, err.count("\n")) == (2, True, 1)
     status, _, _ = eggan(
