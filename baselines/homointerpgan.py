@@ -429,5 +429,6 @@ ENTRY = MethodEntry(
     restore=partial(restore_for_editing, HomoInterpGAN),
     reads=("source", "reference"),
     version=VERSION,
+    learns_from_labels=True,
     needs={"paper": ON_A_GPU, "faithful": ON_A_GPU},
 )

@@ -354,5 +354,6 @@ ENTRY = MethodEntry(
     restore=partial(restore_for_editing, StarGAN),
     reads=("source", "target_expression"),
     version=VERSION,
+    learns_from_labels=True,
     needs={"paper": ON_A_GPU, "faithful": ON_A_GPU},
 )

@@ -75,12 +75,13 @@ def run_train(arguments: argparse.Namespace) -> int:
         from benchmarks.suites.presets import resolve, trainable
         from eggan.data.dataset import load_dataset
         from eggan.distributed import joined, processes
-        from eggan.training_run import TrainingRun
+        from eggan.training_run import TrainingRun, check_data
         from eggan.training_start import read_start
 
     entry = trainable(arguments.method)
     config = resolve(entry, arguments.preset, arguments.config, arguments.assignments)
     dataset, seed = load_dataset(arguments.dataset), arguments.seed
+    check_data(entry, config.method, dataset, config.training.splits)
     folder = arguments.out or default_folder(arguments.runs, entry.name, dataset, seed)
     start = None
     if arguments.start is not None:
@@ -165,6 +166,8 @@ def check_folder(folder: Path, resume: bool) -> None:
     from eggan.tracking.record import METRICS_FILE, SHIPPED_FILE
 
     check_writable(folder)
+    if folder.is_file():
+        raise UserError(f"{folder} is a file: name a folder with --out")
     exists = (folder / STATE_FILE).is_file()
     if exists and not resume:
         raise UserError(f"{folder} already holds a training: add --resume to go on, or choose another --out")

@@ -171,6 +171,7 @@ class MethodEntry:
     reads: tuple[str, ...]  # fields of EditRequest that `edit` reads
     version: int
     learns_from_true_edits: bool = False  # whether `update` needs `Batch.true_edit`
+    learns_from_labels: bool = False  # whether every training image needs the name of an expression
     # `grow(weights, config, larger)` returns inference weights of `config` as those of `larger`, where it can
     grow: Callable[[Mapping[str, Tensor], Any, Any], Mapping[str, Tensor]] | None = None
     needs: Mapping[str, Needs] = field(default_factory=dict)

@@ -315,10 +315,20 @@ def check_dataset(
     """Raise `UserError` for images of another size and, if `labels`, for training images without one."""
     if dataset.size != image_size:
         raise UserError(
-            f"{title} is configured for {image_size} px but {dataset.folder} has {dataset.size} px"
+            f"{title} is configured for {image_size} px but {dataset.folder} has {dataset.size} px: "
+            f"choose another preset, or a dataset of {image_size} px"
         )
     if labels and (dataset.expressions(dataset.rows(*splits)) < 0).any():
         raise UserError(
             f"{title} learns from labels, but {dataset.folder} has training images with none of "
-            + ", ".join(EXPRESSIONS)
+            f"{', '.join(EXPRESSIONS)}: choose another dataset, or a method that learns from AUs"
+        )
+
+
+def check_true_edits(title: str, dataset: "Dataset", splits: tuple[str, ...]) -> None:
+    """Raise `UserError` for a dataset without groups of pictures that are true edits of each other."""
+    if dataset.groups(dataset.rows(*splits)) is None:
+        raise UserError(
+            f"{title} learns from true edits, which {dataset.folder} does not hold: "
+            "`eggan data build synfacs --split crowd` builds a dataset that does"
         )

@@ -13,12 +13,21 @@ from eggan.data.dataset import Dataset
 from eggan.distributed import leader_first
 from eggan.method import BuildContext, Method, MethodEntry
 from eggan.progress import progress_bar, working
+from eggan.trained_networks import check_dataset, check_true_edits
 from eggan.training import TrainingConfig, TrainingResult, train
 from eggan.training_identity import TrainingIdentity
 from eggan.training_start import Start
 
 Log = Callable[[int, dict[str, float]], None]
 Probe = Callable[[int, Method], None]
+
+
+def check_data(entry: MethodEntry, config: Any, dataset: Dataset, splits: tuple[str, ...]) -> None:
+    """Raise a `UserError` for a dataset that a method cannot learn from, before anything is built for it."""
+    size = getattr(config, "image_size", dataset.size)
+    check_dataset(entry.title, size, dataset, splits, entry.learns_from_labels)
+    if entry.learns_from_true_edits:
+        check_true_edits(entry.title, dataset, splits)
 
 
 @dataclass(frozen=True)

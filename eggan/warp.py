@@ -34,6 +34,7 @@ from eggan.trained_networks import (
     TrainedNetworks,
     adam,
     check_dataset,
+    check_true_edits,
     muon,
     restore_for_editing,
     weighted_total,
@@ -463,8 +464,7 @@ def build(config: WarpConfig, context: BuildContext) -> EGGANW:
     """Return an EGGAN-W ready to train; a dataset of another size or without groups is a `UserError`."""
     dataset = context.dataset
     check_dataset("EGGAN-W", config.image_size, dataset, context.splits, labels=False)
-    if dataset.groups(dataset.rows(*context.splits)) is None:
-        raise UserError(f"{dataset.folder}: {NEEDS_GROUPS}")
+    check_true_edits("EGGAN-W", dataset, context.splits)
     return EGGANW(config, context.seed, context.device)
 
 

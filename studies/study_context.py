@@ -21,9 +21,8 @@ from eggan.data.dataset import Dataset, load_dataset
 from eggan.errors import UserError
 from eggan.evaluation.reading import Instruments, in_batches
 from eggan.method import Method, MethodEntry
-from eggan.options import command
 from eggan.training import TrainingConfig, TrainingFailed
-from eggan.training_run import Log, Probe, TrainingRun, run_training
+from eggan.training_run import Log, Probe, TrainingRun, check_data, run_training
 from studies.space import find_space
 from studies.storage.trials import SCORES
 from studies.study_config import ACCURACY, ERROR, SKILL, StudyConfig, StudySpec, read_spec
@@ -107,17 +106,13 @@ class StudyContext:
 def study_dataset(bench: BenchEnvironment, entry: MethodEntry, config: Any) -> Dataset:
     """Return the dataset of a study: the one that was named, or SynFACS, rendered where it is missing.
 
-    One without true edits is a `UserError` where the method learns from them.
+    One that the method cannot learn from is a `UserError`.
     """
     if bench.dataset is None:
         role = CROWD if entry.learns_from_true_edits else TWIN
         return load_dataset(render_once(bench, role, int(getattr(config, "image_size", 64)), 0))
     dataset = load_dataset(bench.dataset)
-    if entry.learns_from_true_edits and dataset.groups(dataset.rows("train")) is None:
-        raise UserError(
-            f"{entry.name} learns from true edits, which {bench.dataset} does not hold: "
-            f"`{command('data build synfacs --split crowd')}` builds a dataset that does"
-        )
+    check_data(entry, config, dataset, TrainingConfig().splits)
     return dataset
 
 

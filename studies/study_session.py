@@ -157,6 +157,13 @@ class StudySession(StudyCommand):
         check_settings(self.study, resolved.method, training)
         return entry, resolved.method, training
 
+    def _check(self) -> tuple[MethodEntry, Any, TrainingConfig]:
+        """Return what `_resolved` does; a named dataset that cannot be learnt from is a `UserError`."""
+        entry, base, training = self._resolved()
+        if self.bench.dataset is not None:
+            study_dataset(self.bench, entry, base)
+        return entry, base, training
+
     def _check_place(self, spec: StudySpec) -> None:
         """Refuse a folder with another study in it, and a study that is kept elsewhere."""
         known = read_spec(self.folder) if self._exists() else spec
@@ -172,10 +179,9 @@ class StudySession(StudyCommand):
 
     def plan(self) -> str:
         """Return what `run` would do, and the line that does it again; nothing is rendered or created."""
-        entry, base, training = self._resolved()
+        _, base, training = self._check()
         if self.bench.dataset is not None:
             open_instruments(self.bench)
-            study_dataset(self.bench, entry, base)
         study = self.study
         existing = open_study(self.folder, self.url) if self._exists() else None
         settled = count_trials(existing)["settled"] if existing is not None else 0
@@ -215,6 +221,7 @@ class StudySession(StudyCommand):
             raise UserError(f"{unusable(self.url, error)}; the same command goes on") from None
 
     def _run(self) -> int:
+        self._check()
         store = self.store()
         context = self.context()
         study = self._open(context)

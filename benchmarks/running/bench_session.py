@@ -14,6 +14,7 @@ from benchmarks.running.environment import (
     missing_roles,
     named_dataset,
     open_suite,
+    suite_datasets,
 )
 from benchmarks.running.suite_run import (
     open_suite_run,
@@ -92,7 +93,8 @@ class BenchSession:
         )
 
     def dry_run(self) -> int:
-        """Print what `run` would do."""
+        """Print what `run` would do, or say why it would refuse to."""
+        self._check()
         missing = missing_roles(self.suite, self.bench)
         if missing:
             print(missing_datasets_text(self.suite, missing, self.bench))
@@ -107,7 +109,7 @@ class BenchSession:
     def run(self) -> int:
         """Run the chosen cells and print a summary; return 0, or 1 when one is not finished."""
         # What can be missing is asked for before anything is rendered or trained.
-        check_writable(self.bench.runs)
+        self._check()
         store = None if self.offline else tracking.open_store(self.tracking_uri, self.bench.runs)
         opened = open_suite(self.suite, self.bench, store)
         planned = plan_suite(opened)
@@ -126,6 +128,14 @@ class BenchSession:
                 suite_run.finish(*state_of_cells(plans, self.bench))
             self._print_summary(plans, opened)
         return 0 if state_of_cells(plans, self.bench)[0] == "finished" else FAILED_CELLS
+
+    def _check(self) -> None:
+        """Raise a `UserError` for folders that cannot be written and for a named dataset that does not fit."""
+        check_writable(self.bench.runs)
+        if missing_roles(self.suite, self.bench):
+            check_writable(self.bench.data)
+        if self.bench.dataset is not None:
+            suite_datasets(self.suite, self.bench)
 
     def _print_former_cells(self) -> None:
         """Say whether trained cells of the former suite `standard` lie here, which its new name takes up."""

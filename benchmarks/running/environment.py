@@ -136,7 +136,8 @@ def suite_datasets(suite: Suite, bench: BenchEnvironment, build: bool = True) ->
         dataset = load_dataset(bench.dataset)
         if dataset.size != suite.image_size:
             raise UserError(
-                f"{bench.dataset} has {dataset.size} px images, the suite {suite.name} {suite.image_size} px"
+                f"{bench.dataset} has {dataset.size} px images, the suite {suite.name} {suite.image_size} "
+                "px: choose another dataset or suite"
             )
         return {TWIN: dataset} | ({"wide": dataset} if len(dataset.rows("wide")) else {})
     found = {}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from baselines.references import Reference
 from benchmarks.suites.methods import find_method
 from benchmarks.suites.shipped_methods import ShippedMethod
-from benchmarks.suites.suite import CROWD, LEARN_FROM_LABELS, Row, Suite
+from benchmarks.suites.suite import CROWD, Row, Suite
 from eggan.config import to_dict
 from eggan.errors import UserError, known_names
 from eggan.method import MethodEntry
@@ -56,7 +56,7 @@ def _row(suite: Suite, entry: MethodEntry, preset: str, text: str) -> Row:
         )
     minutes = max(row.expected_minutes for row in trained)
     training, source = trained[0].training, trained[0].learns_from
-    labelled = source == CROWD and entry.name in LEARN_FROM_LABELS
+    labelled = source == CROWD and entry.learns_from_labels
     return Row(entry.name, chosen, training, minutes, learns_from=source, labelled=labelled)
 
 

@@ -44,6 +44,14 @@ def test_all_rows_of_a_suite_that_train_have_one_budget_which_an_added_one_gets(
     assert added(name, "mine", any=None).training in budgets
 
 
+@pytest.mark.parametrize(("suite", "labelled"), [("standard", True), ("twin", False)])
+def test_a_method_that_learns_from_labels_gets_those_images_of_the_crowd_that_have_one(suite, labelled):
+    mine = dataclasses.replace(entry({"any": None}), learns_from_labels=True)
+    row = with_added_rows(find_suite(suite), ["mine"], all_methods() | {"mine": mine}).rows[-1]
+    assert row.labelled == labelled
+    assert not added(suite, "mine", any=None).labelled
+
+
 @pytest.mark.parametrize(
     ("suite", "text", "presets", "preset"),
     [

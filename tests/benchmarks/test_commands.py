@@ -66,6 +66,35 @@ def test_dry_run_before_the_dataset_exists_builds_nothing(eggan, tmp_path):
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.parametrize("dry", [("--dry-run",), ()])
+def test_a_dataset_of_another_size_is_said_before_a_store_is_opened(
+    eggan, tmp_path, dataset_folder, monkeypatch, dry
+):
+    monkeypatch.setattr("eggan.tracking.store.open_store", lambda *_: pytest.fail("the store was opened"))
+    words = ("--dataset", dataset_folder, "--runs", tmp_path / "runs", *dry)
+    status, _, err = eggan("bench", "run", "paper", *words)
+    assert (status, err.count("\n")) == (2, 1), err
+    assert "has 64 px images, the suite paper 128 px: choose another dataset or suite" in err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("folder", ["runs", "data"])
+def test_a_dry_run_refuses_a_place_that_the_run_would_refuse(eggan, tmp_path, monkeypatch, folder):
+    def refuse(place):
+        if place.name == folder:
+            raise UserError(f"cannot write {place}: it is read-only for you")
+
+    monkeypatch.setattr("benchmarks.running.bench_session.check_writable", refuse)
+    places = ("--runs", tmp_path / "runs", "--data", tmp_path / "data")
+    for dry in (("--dry-run",), ()):
+        status, out, err = eggan("bench", "run", "quick", *places, "--offline", *dry)
+        assert (status, out, err) == (
+            2,
+            "",
+            f"eggan: cannot write {tmp_path / folder}: it is read-only for you\n",
+        )
+
+
 def test_status_of_an_empty_folder_says_how_to_start(eggan, tmp_path):
     status, out, _ = eggan("bench", "status", "--runs", tmp_path)
     assert status == 0

@@ -89,7 +89,7 @@ def test_every_row_of_the_suite_is_there_and_sees_as_many_images():
         assert row.preset in entry.presets
         assert row.training == rows[0].training
         assert entry.learns_from_true_edits == (row.method in (PAIRS, "eggan-w"))
-        assert row.labelled == (row.method in ("stargan", "homointerpgan"))
+        assert row.labelled == entry.learns_from_labels == (row.method in ("stargan", "homointerpgan"))
 
 
 def test_headline_rows_have_five_seeds_and_the_other_methods_three():

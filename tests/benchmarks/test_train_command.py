@@ -9,7 +9,7 @@ import pytest
 from eggan.data.dataset import load_dataset, write_dataset
 from eggan.tracking import SINGLE, open_store
 from eggan.training_run import TrainingRun
-from tests.conftest import TINY_TRAINING, tiny_manifest
+from tests.conftest import TINY_TRAINING, tiny_manifest, write_tiny
 
 
 @pytest.fixture
@@ -38,6 +38,25 @@ def test_training_does_not_write_over_another(workplace, eggan):
     assert status == 2
     assert "already holds a training: add --resume" in err
     assert (workplace / "m" / "weights.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("eggan", "--preset", "paper"), "configured for 128 px but tiny has 64 px: choose another preset"),
+        (("eggan", "--preset", "pape"), "did you mean paper?"),
+        (("eggan-w", "--preset", "cpu"), "EGGAN-W learns from true edits, which tiny does not hold"),
+        (("stargan", "--dataset", "unnamed"), "StarGAN learns from labels, but unnamed has"),
+        (("eggan", "--out", "face.png"), "face.png is a file: name a folder with --out"),
+    ],
+)
+def test_a_mistake_is_said_before_the_tracking_store_is_opened(workplace, eggan, monkeypatch, words, said):
+    monkeypatch.setattr("eggan.tracking.store.open_store", lambda *_: pytest.fail("the store was opened"))
+    if not Path("unnamed").exists():
+        write_tiny(Path("unnamed"), tiny_manifest().assign(expression="unlabelled"))
+    status, _, err = eggan("train", "--dataset", "tiny", "--runs", "other", *words)
+    assert (status, said in err, err.count("\n")) == (2, True, 1), err
+    assert not Path("other").exists()
 
 
 def test_resume_with_other_settings_or_without_a_training_is_refused(workplace, eggan):

@@ -112,6 +112,24 @@ def test_mistakes_are_one_line(eggan, tmp_path, words, message):
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("dry", [("--dry-run",), ()])
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["loss-weights", "--preset", "paper", "--dataset"], "configured for 128 px but"),
+        (["warp-weights", "--dataset"], "learns from true edits, which"),
+        (["loss-weights", "--images", "8000", "--dataset"], "raise --images"),
+    ],
+)
+def test_a_dataset_that_does_not_fit_is_said_before_a_store_is_opened_and_by_a_dry_run(
+    eggan, tmp_path, dataset_folder, monkeypatch, dry, words, message
+):
+    monkeypatch.setattr("eggan.tracking.store.open_store", lambda *_: pytest.fail("the store was opened"))
+    status, _, err = eggan("study", "run", *words, dataset_folder, "--runs", tmp_path / "runs", *dry)
+    assert (status, message in err, err.count("\n")) == (2, True, 1), err
+    assert not (tmp_path / "runs").exists()
+
+
 def test_status_lists_studies_and_trials(eggan, tmp_path):
     study = fake_study(tmp_path / "studies" / "mine", trials=6)
     status, out, _ = eggan("study", "status", "--runs", tmp_path)
