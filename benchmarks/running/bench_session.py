@@ -130,7 +130,7 @@ class BenchSession:
         return 0 if state_of_cells(plans, self.bench)[0] == "finished" else FAILED_CELLS
 
     def _check(self) -> None:
-        """Raise a `UserError` for folders that cannot be written and for a named dataset that does not fit."""
+        """Raise a `UserError` where a folder cannot be written or a named dataset does not fit."""
         check_writable(self.bench.runs)
         if missing_roles(self.suite, self.bench):
             check_writable(self.bench.data)
