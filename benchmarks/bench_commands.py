@@ -216,6 +216,7 @@ def sync_runs(arguments: argparse.Namespace) -> int:
         from benchmarks.running.suite_run import sync
         from eggan import tracking
         from eggan.errors import UserError
+        from eggan.tracking.no_runs import has_runs, no_runs
 
     for place in arguments.places:
         if not place.exists():
@@ -227,6 +228,8 @@ def sync_runs(arguments: argparse.Namespace) -> int:
         for line in bring_home(archives, arguments.runs):
             print(line)
     folders = [place for place in arguments.places if place.is_dir()]
+    if not any(map(has_runs, [arguments.runs, *folders])):
+        raise no_runs(folders[0] if folders else arguments.runs, arguments.runs)
     store = tracking.open_store(arguments.tracking_uri, arguments.runs)
     print_synced(sync(arguments.runs, store, folders), store)
     return 0

@@ -26,7 +26,16 @@ RUNS = Path("runs")
 DATA = Path("data")
 # What takes --tracking-uri:
 TRACKED = (
-    *("bench run", "bench sync", "study run", "study confirm", "study ranks", "study sync"),
+    *(
+        "bench run",
+        "bench sync",
+        "bench photos",
+        "bench speed",
+        "study run",
+        "study confirm",
+        "study ranks",
+        "study sync",
+    ),
     *("report build", "report export", "train", "ui"),
 )
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eggan.errors import UserError
-from eggan.files import check_writable
 from eggan.options import add_command, add_runs_argument, add_tracking_argument, command
 from eggan.progress import loading, progress_bar
 
@@ -61,14 +60,17 @@ def register(subparsers: Any) -> None:
 
 def run_build(args: argparse.Namespace) -> int:
     """Build a report, or keep one that was made of the same, and print its overview."""
-    from reports.style.html import PAGE
+    from reports.folder_kinds import FRAME, refuse_other_kind
+    from reports.style.html import PAGE, check_report_folder
     from reports.style.report_record import kept_summary_of, remember_source
     from reports.suite.store_source import source_digest
 
     if args.frame and (args.suite or args.tracking_uri):
         raise UserError("--frame holds one suite already: leave out --suite and --tracking-uri")
     out = args.out or args.runs / "report"
-    check_writable(out)
+    check_report_folder(out)
+    if args.frame:
+        refuse_other_kind(args.frame, FRAME)
     cards = {} if args.frame else instrument_cards()
     place = None if args.frame else (args.runs, args.tracking_uri, args.suite, cards)
     source = place and source_digest(*place)
@@ -105,9 +107,9 @@ def _made(args: argparse.Namespace, cards: Mapping[str, Any], out: Path) -> tupl
 def run_export(args: argparse.Namespace) -> int:
     """Export the frame of a suite."""
     with loading():
-        from reports.suite.frame import write_frame
+        from reports.suite.frame import check_frame_folder, write_frame
 
-    check_writable(args.folder)
+    check_frame_folder(args.folder)
     print(f"frame written to {write_frame(_tracked(args, instrument_cards()), args.folder)}")
     return 0
 
@@ -115,10 +117,13 @@ def run_export(args: argparse.Namespace) -> int:
 def run_merge(args: argparse.Namespace) -> int:
     """Merge exported frames and say how many cells of each method are finished."""
     with loading():
-        from reports.suite.frame import read_frame, write_frame
+        from reports.folder_kinds import FRAME, refuse_other_kind
+        from reports.suite.frame import check_frame_folder, read_frame, write_frame
         from reports.suite.merge import merge_frames
 
-    check_writable(args.folder)
+    check_frame_folder(args.folder)
+    for folder in args.frames:
+        refuse_other_kind(folder, FRAME)
     frame = merge_frames([read_frame(folder) for folder in args.frames])
     done = frame.cells[frame.cells["state"] == "finished"].groupby("method").size()
     print(f"frame written to {write_frame(frame, args.folder)}")
@@ -129,11 +134,14 @@ def run_merge(args: argparse.Namespace) -> int:
 def run_photos(args: argparse.Namespace) -> int:
     """Build the page of a measurement on photographs and print what was reached."""
     with loading():
+        from reports.folder_kinds import PHOTOS, refuse_other_kind
         from reports.photos.photos_report import build, latest
+        from reports.style.html import check_report_folder
 
     folder = args.folder or latest(args.runs / "photos")
+    refuse_other_kind(folder, PHOTOS)
     out = args.out or folder / "report"
-    check_writable(out)
+    check_report_folder(out)
     report = build(folder, out)
     for finding in report.findings:
         print(finding.line)
@@ -143,10 +151,19 @@ def run_photos(args: argparse.Namespace) -> int:
 
 def _tracked(args: argparse.Namespace, cards: Mapping[str, Any]) -> "Frame":
     with loading():
+        from eggan.tracking.no_runs import NoRuns
         from eggan.tracking.read import open_to_read
+        from reports.folder_kinds import RUNS, refuse_other_kind
         from reports.suite.frame import read_store
+        from reports.suite.known_suites import check_suite
 
-    store = open_to_read(args.tracking_uri, args.runs, suite=args.suite)
+    try:
+        store = open_to_read(args.tracking_uri, args.runs, suite=args.suite)
+    except NoRuns:
+        refuse_other_kind(args.runs, RUNS)
+        if args.suite:
+            check_suite(args.suite)
+        raise
     return read_store(store, args.suite, cards, progress_bar)
 
 

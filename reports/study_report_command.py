@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from eggan.errors import UserError
-from eggan.files import check_writable
 from eggan.options import add_command
 from eggan.progress import loading, progress_bar
 from studies.study_commands import EXAMPLES, add_study_arguments, opened_study
@@ -24,7 +23,9 @@ def register(actions: Any) -> None:
 def run_report(arguments: argparse.Namespace) -> int:
     """Build a report and print what may be said."""
     with loading():
+        from reports.folder_kinds import STUDY, refuse_other_kind
         from reports.study.study_report import build
+        from reports.style.html import check_report_folder
         from studies.study_config import study_folder
         from studies.study_export import read_frame
 
@@ -32,9 +33,16 @@ def run_report(arguments: argparse.Namespace) -> int:
         raise UserError("name a study, or an exported one with --frame FOLDER")
     if arguments.best < 0:
         raise UserError(f"--best {arguments.best}: a report shows 0 or more of the best trials")
+    if arguments.frame:
+        refuse_other_kind(arguments.frame, STUDY)
+    else:
+        refuse_other_kind(Path(arguments.name), "")  # a folder, where a study's name is wanted
+    name, out = arguments.name, arguments.out
+    if out or name:  # before the study is read
+        check_report_folder(out or study_folder(arguments.runs, name) / "report")
     data = read_frame(arguments.frame) if arguments.frame else opened_study(arguments)
-    out = arguments.out or study_folder(arguments.runs, arguments.name or data.spec.name) / "report"
-    check_writable(out)
+    out = out or study_folder(arguments.runs, name or data.spec.name) / "report"
+    check_report_folder(out)
     report = build(data, out, arguments.best, progress_bar)
     for finding in report.findings:
         print(finding.line)

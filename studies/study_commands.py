@@ -234,10 +234,12 @@ def sync_study(arguments: argparse.Namespace) -> int:
     with loading():
         from eggan import tracking
         from studies.storage.trial_tracking import ship_study
-        from studies.study_config import study_folder
+        from studies.study_config import read_spec, study_folder
 
+    folder = study_folder(arguments.runs, arguments.name)
+    read_spec(folder)  # a study that is not there is said before a store is opened
     store = tracking.open_store(arguments.tracking_uri, arguments.runs, tracking.STUDIES)
-    print_synced(ship_study(study_folder(arguments.runs, arguments.name), store), store)
+    print_synced(ship_study(folder, store), store)
     return 0
 
 
@@ -266,10 +268,10 @@ def opened_study(arguments: argparse.Namespace) -> Any:
 
 def export_study(arguments: argparse.Namespace) -> int:
     """Export a study."""
-    from eggan.files import check_writable
-    from studies.study_export import write_frame
+    with loading():
+        from studies.study_export import check_export_folder, write_frame
 
-    check_writable(arguments.folder)
+    check_export_folder(arguments.folder)
     print(f"study written to {write_frame(opened_study(arguments), arguments.folder)}")
     return 0
 

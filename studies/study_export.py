@@ -17,7 +17,16 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.trial import FrozenTrial, TrialState
 
 from eggan.errors import UserError, one_line
-from eggan.files import files_in, read_json, read_whole_json, replaced_folder, restore_folder, write_json
+from eggan.files import (
+    check_writable,
+    files_in,
+    read_json,
+    read_whole_json,
+    refuse_foreign,
+    replaced_folder,
+    restore_folder,
+    write_json,
+)
 from eggan.options import command
 from eggan.tables import read_table
 from studies.reruns.rerun import KEYS, read_reruns
@@ -29,6 +38,7 @@ from studies.study_config import SPEC_FILE, StudySpec, read_spec, write_spec
 
 TRIALS_JSON, TRIALS = "trials.json", "trials.parquet"
 RERUNS, RERUN_PAIRS = "reruns.parquet", "rerun_pairs.parquet"
+FILES = (SPEC_FILE, TRIALS_JSON, TRIALS, RERUNS, RERUN_PAIRS)
 RERUN_TEXT, RERUN_NUMBERS = ("state", "reason", "run_id"), (*KEYS, "seconds", *SCORES)
 
 
@@ -103,12 +113,19 @@ def _time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def write_frame(data: StudyData, folder: Path) -> Path:
-    """Write the export; one that is there is replaced, another folder's content is a `UserError`."""
+def check_export_folder(folder: Path) -> None:
+    """Raise a `UserError` where an export cannot be written, or would take the place of other files."""
+    check_writable(folder)
     if folder.exists() and (not folder.is_dir() or (files_in(folder) and not _is_earlier(folder))):
         raise UserError(f"{folder} exists and is not an exported study: choose another folder")
+    refuse_foreign(folder, FILES)
+
+
+def write_frame(data: StudyData, folder: Path) -> Path:
+    """Write the export; one that is there is replaced, another folder's content is a `UserError`."""
+    check_export_folder(folder)
     tables = {TRIALS: data.trials, RERUNS: data.reruns, RERUN_PAIRS: data.pairs}
-    with replaced_folder(folder, (SPEC_FILE, TRIALS_JSON, *tables)) as staging:
+    with replaced_folder(folder, FILES) as staging:
         write_spec(replace(data.spec, storage=""), staging)
         write_json(data.listed, staging / TRIALS_JSON)
         for name, frame in tables.items():
@@ -130,7 +147,7 @@ def read_frame(folder: Path) -> StudyData:
     restore_folder(folder)
     if not all((folder / name).is_file() for name in (SPEC_FILE, TRIALS_JSON)):
         raise UserError(
-            f"{folder} holds no exported study: `{command(f'study export NAME {folder}')}` writes one"
+            f"{folder} holds no exported study: `{command('study export NAME FOLDER')}` writes one"
         )
     try:
         listed = read_json(folder / TRIALS_JSON)

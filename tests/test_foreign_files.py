@@ -157,6 +157,36 @@ def test_a_file_of_the_users_stays_as_it_is(workplace, tmp_path, eggan, monkeypa
         assert sorted(tmp_path.rglob("*")) == before
 
 
+READING = {
+    "report build": ("report", "build", "--runs", "runs", "--out", "OUT"),
+    "report build --frame": ("report", "build", "--frame", "frame", "--out", "OUT"),
+    "report export": ("report", "export", "OUT", "--runs", "runs"),
+    "report merge": ("report", "merge", "OUT", "frame"),
+    "report photos": ("report", "photos", "photos", "--out", "OUT"),
+    "study report": ("study", "report", "s", "--runs", "runs", "--out", "OUT"),
+    "study report --frame": ("study", "report", "--frame", "study", "--out", "OUT"),
+    "study export": ("study", "export", "s", "OUT", "--runs", "runs"),
+}
+
+
+@pytest.mark.parametrize("command", READING)
+def test_files_of_the_users_are_found_before_minutes_of_reading(
+    workplace, tmp_path, eggan, monkeypatch, command
+):
+    for reader in (
+        *("eggan.tracking.read.open_to_read", "reports.suite.frame.read_frame"),
+        *("studies.study_export.read_frame", "studies.study_export.read_study"),
+        "reports.photos.photos_report.read_measured",
+    ):
+        monkeypatch.setattr(reader, lambda *_, **__: pytest.fail("it went to read"))
+    monkeypatch.chdir(workplace)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    words = [str(tmp_path / "out") if word == "OUT" else word for word in READING[command]]
+    status, _, err = eggan(*words)
+    assert (status, str(tmp_path / "out") in err, err.count("\n")) == (2, True, 1), err
+
+
 @pytest.mark.parametrize("command", ["report build", "study report"])
 def test_a_site_of_the_users_with_figures_of_its_own_is_no_report(
     workplace, tmp_path, eggan, monkeypatch, command

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
         describe,
         open_store,
         read_store,
-        servable,
         server_command,
     )
     from eggan.tracking.syncing import Synced, sync
@@ -46,7 +45,6 @@ MODULES = {
         "describe",
         "open_store",
         "read_store",
-        "servable",
         "server_command",
     ),
     "syncing": ("Synced", "sync"),
@@ -78,7 +76,6 @@ __all__ = [
     "read_record",
     "read_store",
     "run_id_in",
-    "servable",
     "server_command",
     "ship_folder",
     "ship_or_warn",

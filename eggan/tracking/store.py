@@ -13,7 +13,6 @@ from eggan import loopback
 from eggan.child_process import python_command
 from eggan.errors import UserError
 from eggan.files import check_writable, is_writable
-from eggan.options import command
 from eggan.progress import working
 from eggan.tracking import local, score_view
 from eggan.tracking.address import (
@@ -26,6 +25,7 @@ from eggan.tracking.address import (
     sqlite_file,
     without_password,
 )
+from eggan.tracking.no_runs import no_runs
 from eggan.tracking.tracked_cell import TrackedCell
 
 # MLflow reads these when a call is made. Its defaults retry a dead server for four minutes per call.
@@ -159,8 +159,7 @@ def read_store(uri: str | None, runs: Path, experiment: str = EXPERIMENT, suite:
     check_address(uri)
     file = sqlite_file(uri)
     if file is not None and not file.is_file():
-        line = command(f"bench run {suite or 'quick'}")
-        raise UserError(f"no tracked runs at {file}: run `{line}` first")
+        raise no_runs(file, runs, suite)
     if file is None or (is_writable(file) and is_writable(file.parent)):
         return open_store(uri, runs, experiment)
     _quiet()
@@ -247,13 +246,6 @@ def describe(uri: str | None, runs: Path = Path("runs")) -> str:
     found = [store.experiment_id] if store.experiment_id else []
     count = len(store.client.search_runs(found, "tags.cell LIKE '%'", max_results=1000)) if found else 0
     return f"{without_password(uri)} ({count} cells)"
-
-
-def servable(uri: str, runs: Path) -> str:
-    """Return the address of a store for a server; one that is not there is created where that is possible."""
-    file = sqlite_file(uri)
-    there = file is not None and file.exists()
-    return (read_store if there else open_store)(uri, runs).uri
 
 
 def server_command(uri: str, runs: Path, host: str, port: int) -> list[str]:

@@ -41,7 +41,7 @@ def run_ui(arguments: argparse.Namespace) -> int:
     check_port(arguments.host, arguments.port)
     for line in open_to_others(arguments.host, arguments.allowed_hosts):
         print(line, file=sys.stderr)
-    uri = tracking.servable(uri, arguments.runs)
+    uri = tracking.read_store(uri, arguments.runs).uri
     dead = tracking.close_dead([arguments.runs])
     if dead:
         tracking.sync(dead, tracking.open_store(uri, arguments.runs), arguments.runs)

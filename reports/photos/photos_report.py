@@ -8,6 +8,7 @@ from benchmarks.photos.summary import readable, targets_of
 from eggan.aus import AU_NUMBERS
 from eggan.errors import UserError
 from eggan.files import replaced_folder
+from eggan.options import command
 from eggan.progress import working
 from reports.photos import photos_tables
 from reports.style.figure_style import Picture, save
@@ -33,7 +34,7 @@ def latest(folder: Path) -> Path:
     """Return the last complete measurement in the folder of them all; none is a `UserError`."""
     found = sorted(path.parent for path in folder.glob(f"*/{CARD}"))
     if not found:
-        raise UserError(f"{folder} holds no measurement: run `eggan bench photos` first")
+        raise UserError(f"{folder} holds no measurement: run `{command('bench photos')}` first")
     return found[-1]
 
 

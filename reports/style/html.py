@@ -12,7 +12,7 @@ import jinja2
 import markupsafe
 
 from eggan.errors import UserError
-from eggan.files import files_in
+from eggan.files import check_writable, files_in, refuse_foreign
 from reports.style.report_record import RECORD, has_record
 
 PAGE = "index.html"
@@ -45,6 +45,12 @@ def with_code(text: str) -> markupsafe.Markup:
 def with_arrow(text: str) -> str:
     """Return a heading whose arrow never stands alone on a line."""
     return BEFORE_ARROW.sub("\u00a0", text)
+
+
+def check_report_folder(folder: Path) -> None:
+    """Raise a `UserError` where a report cannot be written, or would take the place of other files."""
+    check_writable(folder)
+    refuse_foreign(folder, report_files(folder))
 
 
 def report_files(folder: Path) -> list[str]:

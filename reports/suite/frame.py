@@ -15,12 +15,21 @@ import numpy as np
 import pandas as pd
 
 from eggan.errors import UserError, one_line
-from eggan.files import files_in, read_json, read_whole_json, replaced_folder, restore_folder
+from eggan.files import (
+    check_writable,
+    files_in,
+    read_json,
+    read_whole_json,
+    refuse_foreign,
+    replaced_folder,
+    restore_folder,
+)
 from eggan.options import command
 from eggan.tables import read_table
 from eggan.tracking.tracked_cell import TrackedCell
 from reports.suite.former_suite import cells_of, with_present_name
 from reports.suite.instrument_names import all_cards
+from reports.suite.known_suites import no_runs_of
 from reports.suite.method_names import MethodNames, names_in
 from reports.suite.superseded import FIRST_VERSION, superseded_records, without_superseded
 
@@ -152,10 +161,7 @@ def read_store(
         )
     newest = newest_of_each(cells)
     if not newest:
-        raise UserError(
-            f"the tracking store holds no runs of suite {chosen!r}: "
-            f"run `{command(f'bench run {chosen}')}` first"
-        )
+        raise no_runs_of(chosen, store)
     with tempfile.TemporaryDirectory() as scratch:
         steps = progress(newest, len(newest), "reading runs")
         parts = [_read_cell(store, chosen, cell, Path(scratch)) for cell in steps]
@@ -307,10 +313,17 @@ def _machine(tags: Mapping[str, str]) -> str:
     return ", ".join(filter(None, known)) or "not recorded"
 
 
-def write_frame(frame: Frame, folder: Path) -> Path:
-    """Write a frame to a folder: parquet per table, npz per showcase, `frame.json`; whole or not at all."""
+def check_frame_folder(folder: Path) -> None:
+    """Raise a `UserError` where a frame cannot be written, or would take the place of other files."""
+    check_writable(folder)
     if folder.exists() and (not folder.is_dir() or (files_in(folder) and not _has_head(folder))):
         raise UserError(f"{folder} exists and is not an exported frame: choose another place")
+    refuse_foreign(folder, FILES)
+
+
+def write_frame(frame: Frame, folder: Path) -> Path:
+    """Write a frame to a folder: parquet per table, npz per showcase, `frame.json`; whole or not at all."""
+    check_frame_folder(folder)
     with replaced_folder(folder, FILES) as staging:
         for name in TABLES:
             _write_table(getattr(frame, name), staging / f"{name}.parquet")
@@ -341,9 +354,7 @@ def read_frame(folder: Path) -> Frame:
     """Read an exported frame; a folder that is none, or of another version, is a `UserError`."""
     restore_folder(folder)
     if not (folder / HEAD).is_file():
-        raise UserError(
-            f"{folder} is not an exported frame: make one with `{command(f'report export {folder}')}`"
-        )
+        raise UserError(f"{folder} is not an exported frame: `{command('report export FOLDER')}` writes one")
     try:
         head = read_json(folder / HEAD)
         if not isinstance(head, dict) or not isinstance(head.get("instruments"), dict):

@@ -14,6 +14,7 @@ from eggan.tracking import CELL_LIST, RunRecord, TrackedRun, open_store
 from eggan.tracking.address import sqlite_file
 from eggan.tracking.read import TrackedCell
 from reports import report_commands
+from reports.style.html import MARKS
 from reports.suite.frame import newest_of_each, read_store
 from tests.reports.fakes import pair_table, showcase
 from tests.reports.test_tables import quiet
@@ -105,14 +106,15 @@ def test_files_that_are_elsewhere_are_one_line_until_they_are_shipped_again(stor
     shutil.rmtree(home / "artifacts")
     out = tmp_path / "report"
     out.mkdir()
-    (out / "index.html").write_text("the old report")
+    before = f'{MARKS[0]}<img src="figures/old.png">'
+    (out / "index.html").write_text(before)
     arguments = argparse.Namespace(frame=None, out=out, suite=None, runs=home, tracking_uri=None)
     with pytest.raises(
         UserError, match=r"files of eggan .* are not where the store says .*bench sync"
     ) as caught:
         report_commands.run_build(arguments)
     assert len(str(caught.value).splitlines()) == 1
-    assert (out / "index.html").read_text() == "the old report"
+    assert (out / "index.html").read_text() == before
     tracking.sync([home], moved, home)
     assert len(read_store(moved, None, {}, quiet).pairs) > 0
 

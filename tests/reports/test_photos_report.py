@@ -62,4 +62,4 @@ def test_the_last_complete_measurement_is_reported(folder, eggan, tmp_path):
 def test_no_measurement_is_one_line(eggan, tmp_path):
     status, _, err = eggan("report", "photos", "--runs", tmp_path)
     assert (status, err.count("\n")) == (2, 1)
-    assert "run `eggan bench photos` first" in err
+    assert f"run `eggan bench photos --runs {tmp_path}` first" in err
