@@ -11,8 +11,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
+from benchmarks.bundle.gpu_sharing import gpu_shared_at_once
 from benchmarks.bundle.packing import pack
 from benchmarks.running.bench_console import status_text
 from benchmarks.running.cells import all_cells, settle
@@ -26,7 +28,7 @@ from eggan.tracking.presence import close_dead
 LEAST_RESERVE, RESERVE_SHARE = 6.0, 0.04  # seconds, and share of all, that ending and packing may take
 STOPPING_SHARE = 0.6  # of the reserve: how long a process that is asked to stop may take
 CELL_STOPPING_SHARE = 0.8  # of that: how long the processes of cells may take, where there are some
-MOST_AT_ONCE = 6  # cells on one GPU
+MOST_AT_ONCE = 8  # cells on one GPU
 UNFINISHED = 1
 
 
@@ -54,8 +56,9 @@ def _run(arguments: argparse.Namespace, began: float) -> int:
     with tempfile.TemporaryDirectory(prefix="eggan-node-") as folder:
         call = Path(folder, "call.json")
         write_call(arguments, call)
-        left = arguments.until - time.monotonic()
-        status = _within(call_command(call), left, STOPPING_SHARE * reserve)
+        with gpu_shared_at_once() if _wants_gpu(arguments) else nullcontext():
+            left = arguments.until - time.monotonic()
+            status = _within(call_command(call), left, STOPPING_SHARE * reserve)
     if not all_cells(out / "runs"):
         print("no cell was begun: there is nothing to pack")
         return cli.USER_MISTAKE if status == cli.USER_MISTAKE else UNFINISHED
@@ -70,6 +73,11 @@ def _run(arguments: argparse.Namespace, began: float) -> int:
     print(f"{spent:.1f} of {arguments.minutes:g} minutes; bring home: {' '.join(map(str, packed.parts))}")
     print(f"there: eggan bench sync {' '.join(part.name for part in packed.parts)}")
     return UNFINISHED if status else 0
+
+
+def _wants_gpu(arguments: argparse.Namespace) -> bool:
+    """Return whether several processes may share a GPU; torch, which could tell, is not imported here."""
+    return arguments.processes != 1 and arguments.device.startswith(("auto", "cuda"))
 
 
 def settle_all(runs: Path) -> None:
@@ -127,5 +135,5 @@ def work(arguments: argparse.Namespace) -> int:
 
 
 def default_processes(device: str) -> int:
-    """Return how many cells run at a time: on a GPU one per two cores and up to 6, on a CPU one."""
+    """Return how many cells run at a time: on a GPU one per two cores and up to 8, on a CPU one."""
     return max(1, min(allowed_cores() // 2, MOST_AT_ONCE)) if device.startswith("cuda") else 1

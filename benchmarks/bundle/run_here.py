@@ -88,7 +88,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--processes",
         type=int,
-        help="cells at a time, which share the device (default: on a GPU one per two cores, up to 6; else 1)",
+        help="cells at a time, which share the device (default: on a GPU one per two cores, up to 8; else 1)",
     )
     parser.add_argument("--workers", type=int, help="processes that render (default: one per core)")
     parser.add_argument("--dry-run", action="store_true", help="list the cells in their order")

@@ -288,7 +288,7 @@ def test_cells_are_listed_in_the_order_in_which_they_are_run():
 
 
 def test_on_a_gpu_cells_run_side_by_side_where_nobody_says_otherwise(monkeypatch):
-    for cores, at_once in ((1, 1), (2, 1), (8, 4), (16, 6), (64, 6)):
+    for cores, at_once in ((1, 1), (2, 1), (8, 4), (16, 8), (64, 8)):
         monkeypatch.setattr(node, "allowed_cores", lambda cores=cores: cores)
         assert node.default_processes("cuda:0") == at_once
         assert node.default_processes("cpu") == 1
