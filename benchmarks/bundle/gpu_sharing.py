@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 CONTROL = "nvidia-cuda-mps-control"
-DRIVER_PLACES = ("/usr/local/nvidia/bin", "/usr/bin")  # of programs that come with the driver
+DRIVER_PLACES = ("/usr/local/nvidia/bin",)  # of programs that come with the driver
 PIPES, LOGS = "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"
-RUNNING = Path("/tmp/nvidia-mps", f"{CONTROL}.pid")  # of a service that was started without saying where
+RUNNING = Path(tempfile.gettempdir(), "nvidia-mps", f"{CONTROL}.pid")  # of a service whose place nobody named
 ANSWER_SECONDS = 20.0
 # A context is what needs the service: exit status 0 where there is one.
 OPEN_CONTEXT = """
