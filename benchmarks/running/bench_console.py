@@ -8,6 +8,7 @@ from benchmarks.running.cells import CellStatus, PlannedCell, all_cells, read_st
 from eggan.errors import UserError
 from eggan.files import read_json
 from eggan.options import command
+from eggan.progress import loading
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a state is read without it
     from benchmarks.running.environment import BenchEnvironment
@@ -20,6 +21,8 @@ HEADLINE = {
     "same %": "test/identity/accuracy",
     "PSNR": "test/pixels/psnr",
 }
+STATUS = ["suite", "cell", "state", "minutes", "key"]
+UNKNOWN = "?"
 SYNFACS_IMAGES = {"twin": 1608, "wide": 1536, "crowd": 37_440}
 
 
@@ -39,24 +42,39 @@ def suites_text() -> str:
 
 
 def status_text(runs: Path) -> str:
-    """Return the state of every cell below `runs`, with reasons."""
+    """Return the state of every cell below `runs`, with reasons.
+
+    Where several cells of a suite have one name, all are marked: the suite's own, or of which other settings.
+    """
     folders = all_cells(runs)
     if not folders:
         return f"no cells in {runs}: start with `{command('bench run quick')}`"
     statuses = [read_status(folder) for folder in folders]
-    statuses.sort(key=lambda status: (_suite_of(status), status.values.get("name", ""), status.key))
-    return table(["suite", "cell", "state", "minutes", "key", "reason"], [_status_row(s) for s in statuses])
+    statuses.sort(key=lambda status: (*_suite_and_name(status), status.key))
+    rows = [_status_row(status) for status in statuses]
+    names = [name for name in map(_suite_and_name, statuses) if UNKNOWN not in name]
+    if len(names) == len(set(names)):
+        return table([*STATUS, "reason"], rows)
+    with loading():  # what the suites are now brings torch, which a state alone is read without
+        from benchmarks.running.cell_settings import notes_on_settings
+
+    notes = notes_on_settings(statuses, runs)
+    marked = [[*row[:-1], notes[status.key], row[-1]] for row, status in zip(rows, statuses, strict=True)]
+    return table([*STATUS, "settings", "reason"], marked)
 
 
 def _status_row(status: CellStatus) -> list[str]:
-    values = status.values
-    minutes = f"{values.get('seconds', 0) / 60:.1f}"
-    return [_suite_of(status), values.get("name", "?"), status.state, minutes, status.key, status.reason]
+    minutes = f"{status.values.get('seconds', 0) / 60:.1f}"
+    return [*_suite_and_name(status), status.state, minutes, status.key, status.reason]
+
+
+def _suite_and_name(status: CellStatus) -> tuple[str, str]:
+    return _suite_of(status), status.values.get("name", UNKNOWN)
 
 
 def _suite_of(status: CellStatus) -> str:
     """Return the suite that a cell was run for; "?" where a crash or a damaged disk left nothing of it."""
-    return str(status.values.get("spec", {}).get("suite", "?"))
+    return str(status.values.get("spec", {}).get("suite", UNKNOWN))
 
 
 def summary_text(plans: Sequence[PlannedCell], bench: "BenchEnvironment") -> str:
