@@ -31,7 +31,9 @@ def register(subparsers: Any) -> None:
     parser.description = "Read checkpoints written by the baselines' official code. Nothing is downloaded."
     parser.add_argument("network", choices=NAMES, help="what the file holds")
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="official file(s)")
-    parser.add_argument("-o", "--out", type=Path, help="folder to write (default: weights/NETWORK)")
+    parser.add_argument(
+        "-o", "--out", type=Path, metavar="FOLDER", help="folder to write (default: weights/NETWORK)"
+    )
     add_force_argument(parser)
     parser.set_defaults(run=run_import)
 

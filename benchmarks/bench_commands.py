@@ -28,19 +28,20 @@ BENCH_EXAMPLES = """examples:
   eggan bench list                          the suites
   eggan bench run quick --dry-run           what would run, how long, how much disk
   eggan bench run quick                     train and score what is not finished yet
-  eggan bench run standard --only eggan --seed 1
+  eggan bench run standard --only eggan --seed 1     one cell
   eggan bench run standard --cluster tcp://10.0.0.1:8786     on the workers of a Dask scheduler
   eggan bench run ablations-w --images 48000    a third of its training images: what a laptop has time for
   eggan bench run standard --add mymethod:cpu   an installed method beside the suite's own
   eggan bench run paper --dataset rafd --openface OpenFace/build/bin --verifier lightcnn:lightcnn29v2
-  eggan bench status                        the state of every cell, with reasons
+  eggan bench status                        the state of every cell, with reasons; which are the suite's own
   eggan bench speed                         ms per training step and edit of every method
-  eggan bench speed --size 128 --methods stargan --official stargan=../stargan
+  eggan bench speed --size 128 --methods stargan --official stargan=../stargan    beside the official code
   eggan bench photos                        what edits do to photographs that packages ship
   eggan bench photos FOLDER                 to your own
-  eggan bench sync --tracking-uri http://localhost:5000
+  eggan bench sync                          what was tracked offline, to the store in the folder of results
+  eggan bench sync --tracking-uri http://localhost:5000      to a server
   eggan bench bundle --out bundle           a folder that runs suites on a node without a network
-  eggan bench sync results-*.eggan          bring home what it left there
+  eggan bench sync results-*.eggan          bring home what a bundle has left on a node
 """
 
 
@@ -59,7 +60,9 @@ def register(subparsers: Any) -> None:
     bundle = add_command(
         actions, "bundle", "write a folder that runs suites on a node without a network", BENCH_EXAMPLES
     )
-    bundle.add_argument("--out", type=Path, default=Path("bundle"), help="folder (default: bundle)")
+    bundle.add_argument(
+        "--out", type=Path, default=Path("bundle"), metavar="FOLDER", help="folder to write (default: bundle)"
+    )
     bundle.add_argument(
         "--python",
         type=python_version,
@@ -111,11 +114,18 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add_instruments(parser)
     add_data_argument(parser)
     parser.add_argument(
-        "--processes", type=int, default=1, help="cells at a time; they share the cores (default: 1)"
+        "--processes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="cells at a time; they share the cores (default: 1)",
     )
     add_cluster_arguments(parser)
     parser.add_argument(
-        "--workers", type=int, help="processes that render (default: as many as cores and memory allow)"
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes that render (default: as many as cores and memory allow)",
     )
     parser.add_argument(
         "--offline", action="store_true", help="track locally only; `eggan bench sync` ships later"
@@ -158,7 +168,11 @@ def add_instruments(parser: argparse.ArgumentParser) -> None:
         help="synfacs (the shipped one) or lightcnn:FOLDER, of `eggan import lightcnn` (default: auto)",
     )
     add_openface_argument(parser)
-    parser.add_argument("--openface-version", help="its version, such as 2.2.0: the program does not tell")
+    parser.add_argument(
+        "--openface-version",
+        metavar="VERSION",
+        help="OpenFace's version, such as 2.2.0: the program does not tell",
+    )
 
 
 def run_suite(arguments: argparse.Namespace) -> int:

@@ -25,7 +25,7 @@ def register(subparsers: Any) -> None:
     summary = "check that a method keeps the contract which training, suites and edits rely on"
     parser = add_command(subparsers, "check-method", summary, EXAMPLES)
     parser.add_argument("method", metavar="METHOD", help="a trainable method: see `eggan bench list`")
-    parser.add_argument("--preset", help="default: the one with the smallest images")
+    parser.add_argument("--preset", help="settings to try (default: the preset with the smallest images)")
     add_setting_argument(parser)
     add_device_argument(parser)
     parser.set_defaults(run=run_check_method)

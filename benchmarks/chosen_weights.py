@@ -30,7 +30,9 @@ class ChosenWeights:
 def add_weights_arguments(parser: argparse.ArgumentParser) -> None:
     """Add `--checkpoint`, `--weights` and `--runs`, which `chosen_weights` reads."""
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--checkpoint", type=Path, help="folder, or name of a training in --runs")
+    which.add_argument(
+        "--checkpoint", type=Path, metavar="FOLDER|NAME", help="folder, or name of a training in --runs"
+    )
     which.add_argument("--weights", metavar="NAME", help="shipped weights (default: the shipped EGGAN-W)")
     add_runs_argument(parser)
 

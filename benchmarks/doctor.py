@@ -84,6 +84,7 @@ def register(subparsers: Any) -> None:
         "--imports",
         type=Path,
         default=Path("weights"),
+        metavar="FOLDER",
         help="folder of networks made by `eggan import` (default: weights)",
     )
     parser.set_defaults(run=run)

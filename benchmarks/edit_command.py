@@ -49,8 +49,8 @@ def register_edit(subparsers: Any) -> None:
         metavar="image",
         help=f"photograph, of any form that Pillow reads; {several}",
     )
-    endings = f"default: {EDITED}; the ending says how it is written: png, jpg, webp or tif"
-    _add_edit_arguments(parser, None, f"{endings}; of several a folder (default: {EDITS})")
+    endings = f"file to write (default: {EDITED}); its ending says how: png, jpg, webp or tif"
+    _add_edit_arguments(parser, None, f"{endings}; of several photographs a folder (default: {EDITS})")
     parser.add_argument(
         "--keep", action="store_true", help="leave AUs that are not named as the photograph shows them"
     )
@@ -64,10 +64,13 @@ def register_interpolate(subparsers: Any) -> None:
     parser = add_command(subparsers, "interpolate", summary, INTERPOLATE_EXAMPLE)
     parser.add_argument("image", type=Path, help="photograph, of any form that Pillow reads")
     endings = "png, jpg or tif for a strip; gif, webp or mp4"
-    help_text = f"default: {STRIP}; the ending says how it is written: {endings}"
+    help_text = f"file to write (default: {STRIP}); its ending says how: {endings}"
     _add_edit_arguments(parser, STRIP, help_text)
     parser.add_argument(
-        "--steps", type=int, help=f"number of frames (default: {STEPS}, in animations {MOVING_STEPS})"
+        "--steps",
+        type=int,
+        metavar="N",
+        help=f"number of frames (default: {STEPS}, in animations {MOVING_STEPS})",
     )
     parser.set_defaults(run=run_interpolate, keep=False)
     _list_targets(parser)
@@ -85,18 +88,25 @@ def _add_edit_arguments(parser: argparse.ArgumentParser, output: Path | None, ou
     )
     known = parser.add_mutually_exclusive_group()
     known.add_argument(
-        "--source-au", action="append", default=[], metavar="N=INTENSITY", help="an AU of the source"
+        "--source-au",
+        action="append",
+        default=[],
+        metavar="N=INTENSITY",
+        help="what the photograph shows, in place of what is read from it; all other AUs are 0 (repeatable)",
     )
-    known.add_argument("--neutral", action="store_true", help="the source is neutral: all its AUs are 0")
+    known.add_argument(
+        "--neutral", action="store_true", help="the photograph shows a neutral face: all its AUs are 0"
+    )
     parser.add_argument(
         "--checkpoint",
         type=Path,
+        metavar="FOLDER|NAME",
         help="folder, name of a training in --runs, or of shipped weights: `eggan weights list` (default: "
         "the shipped EGGAN-W)",
     )
     add_runs_argument(parser)
     add_device_argument(parser)
-    parser.add_argument("-o", "--output", type=Path, default=output, help=output_help)
+    parser.add_argument("-o", "--output", type=Path, default=output, metavar="FILE", help=output_help)
     add_force_argument(parser)
 
 
@@ -113,7 +123,7 @@ def _add_target_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="N=INTENSITY",
-        help="target, 0 to 5; repeat it; AUs are listed below",
+        help="target of an AU, 0 to 5 (repeatable); AUs are listed below",
     )
     parser.add_argument(
         "--expression", metavar="NAME", help="target: neutral, happy, angry, .., as listed below"

@@ -25,7 +25,14 @@ def register(subparsers: Any) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     parser = add_command(actions, "onnx", "write a trained method as one ONNX file", ONNX_EXAMPLE)
     add_weights_arguments(parser)
-    parser.add_argument("-o", "--output", type=Path, default=Path("model.onnx"), help="default: model.onnx")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("model.onnx"),
+        metavar="FILE",
+        help="file to write (default: model.onnx)",
+    )
     add_force_argument(parser)
     parser.set_defaults(run=run_onnx)
 

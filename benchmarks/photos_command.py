@@ -43,7 +43,9 @@ def add_photos(parser: argparse.ArgumentParser) -> None:
         help="photographs, those of one person in one sub-folder (default: what packages ship, and renders)",
     )
     add_weights_arguments(parser)
-    parser.add_argument("--offline", action="store_true", help="track in the run's folder only")
+    parser.add_argument(
+        "--offline", action="store_true", help="track in the run's folder; `eggan bench sync` ships it later"
+    )
     add_device_argument(parser)
     add_data_argument(parser)
     add_tracking_argument(parser)

@@ -22,23 +22,34 @@ COLUMNS = ("step_ms", "images_per_second", "edit_ms_b1", "edit_ms_b64", "peak_me
 def add_speed(parser: argparse.ArgumentParser) -> None:
     """Add the options of `eggan bench speed`."""
     parser.add_argument(
-        "--methods", nargs="+", metavar="METHOD", help="default: all of the project's; none with --official"
+        "--methods",
+        nargs="+",
+        metavar="METHOD",
+        help="what to time (default: all of the project's; none with --official)",
     )
     parser.add_argument("--preset", default="cpu", help="networks and losses (default: cpu)")
-    parser.add_argument("--size", type=int, default=64, help="pixels: 64 or 128 (default: 64)")
-    parser.add_argument("--batch", type=int, help="images of a step (default: 16 at 64 px, 8 at 128 px)")
+    parser.add_argument("--size", type=int, default=64, metavar="N", help="pixels: 64 or 128 (default: 64)")
+    parser.add_argument(
+        "--batch", type=int, metavar="N", help="images of a step (default: 16 at 64 px, 8 at 128 px)"
+    )
     parser.add_argument(
         "--precision",
         choices=["auto", "off", "bf16"],
         default="auto",
         help="off is float32 (default: auto, as trainings choose)",
     )
-    parser.add_argument("--steps", type=int, default=5, help="training steps of a block (default: 5)")
-    parser.add_argument("--rounds", type=int, default=5, help="blocks; their median counts (default: 5)")
+    parser.add_argument(
+        "--steps", type=int, default=5, metavar="N", help="training steps of a block (default: 5)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=5, metavar="N", help="blocks; their median counts (default: 5)"
+    )
     parser.add_argument(
         "--official", metavar="stargan=FOLDER", help="time the official code of that checkout beside ours"
     )
-    parser.add_argument("--offline", action="store_true", help="track in the run's folder only")
+    parser.add_argument(
+        "--offline", action="store_true", help="track in the run's folder; `eggan bench sync` ships it later"
+    )
     add_device_argument(parser)
     add_runs_argument(parser)
     add_tracking_argument(parser)

@@ -41,17 +41,24 @@ def register_train(subparsers: Any) -> None:
     """Add `eggan train`."""
     parser = add_command(subparsers, "train", "train one method on one dataset", TRAIN_EXAMPLE)
     parser.add_argument("method", metavar="METHOD", help="a trainable method, such as eggan")
-    parser.add_argument("--dataset", type=Path, required=True, help="dataset folder")
+    parser.add_argument("--dataset", type=Path, required=True, metavar="FOLDER", help="dataset to learn from")
     parser.add_argument(
         "--preset",
         default="cpu",
         help="the method's own, such as paper, cpu or quick: a wrong one lists them (default: cpu)",
     )
-    parser.add_argument("--config", type=Path, help="TOML file whose values replace the preset's")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="TOML file whose values replace the preset's"
+    )
     add_setting_argument(parser, "change a setting; those of the loop are training.FIELD")
     parser.add_argument("--seed", type=int, default=0, help="decides every draw (default: 0)")
     add_device_argument(parser)
-    parser.add_argument("--out", type=Path, help="folder for the checkpoint (default: under runs/single)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="folder for the checkpoint (default: one below single in --runs)",
+    )
     parser.add_argument(
         "--start",
         type=Path,
@@ -59,7 +66,7 @@ def register_train(subparsers: Any) -> None:
         help="begin with the weights of another training: its folder, its name in --runs, or the name of "
         "shipped weights; EGGAN-W grows those of half the image size",
     )
-    parser.add_argument("--resume", action="store_true", help="go on with the training in the folder")
+    parser.add_argument("--resume", action="store_true", help="go on with the training in its folder")
     add_runs_argument(parser)
     add_tracking_argument(parser)
     parser.add_argument(

@@ -168,7 +168,9 @@ def number_of_images(text: str) -> int:
 
 def add_data_argument(parser: argparse.ArgumentParser) -> None:
     """Add `--data`, the folder in which datasets are rendered and looked for."""
-    parser.add_argument("--data", type=folder, default=DATA, help=f"folder of datasets (default: {DATA})")
+    parser.add_argument(
+        "--data", type=folder, default=DATA, metavar="FOLDER", help=f"folder of datasets (default: {DATA})"
+    )
 
 
 def add_cell_choice(parser: argparse.ArgumentParser) -> None:
@@ -176,17 +178,26 @@ def add_cell_choice(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only", action="append", default=[], metavar="METHOD", help="only this method (repeatable)"
     )
-    parser.add_argument("--seed", action="append", default=[], type=int, help="only this seed (repeatable)")
+    parser.add_argument(
+        "--seed", action="append", default=[], type=int, metavar="N", help="only this seed (repeatable)"
+    )
 
 
 def add_openface_argument(parser: argparse.ArgumentParser) -> None:
     """Add `--openface`, which `find_openface` reads."""
-    parser.add_argument("--openface", type=Path, help="OpenFace's program or bin folder (default: PATH)")
+    parser.add_argument(
+        "--openface",
+        type=Path,
+        metavar="PLACE",
+        help="OpenFace's program or bin folder (default: looked for on PATH)",
+    )
 
 
 def add_runs_argument(parser: argparse.ArgumentParser) -> None:
     """Add `--runs`, the folder that every command which makes or reads results works in."""
-    parser.add_argument("--runs", type=folder, default=RUNS, help=f"folder of results (default: {RUNS})")
+    parser.add_argument(
+        "--runs", type=folder, default=RUNS, metavar="FOLDER", help=f"folder of results (default: {RUNS})"
+    )
 
 
 def add_tracking_argument(parser: argparse.ArgumentParser) -> None:
@@ -240,6 +251,7 @@ def add_device_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device",
         default=AUTO,
+        metavar="NAME",
         help="auto (CUDA where there is some, else the CPU), cpu, cuda, cuda:1, mps (default: auto)",
     )
 

@@ -35,12 +35,16 @@ def register(subparsers: Any) -> None:
     parser = add_command(subparsers, "report", summary, EXAMPLES)
     actions = parser.add_subparsers(title="actions", dest="action", required=True, metavar="ACTION")
     made = add_command(actions, "build", "write the report of a suite", EXAMPLES)
-    made.add_argument("--out", type=Path, help="folder of the report (default: report in --runs)")
-    made.add_argument("--frame", type=Path, help="build from an exported frame instead of tracked runs")
+    made.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="folder of the report (default: report in --runs)"
+    )
+    made.add_argument(
+        "--frame", type=Path, metavar="FOLDER", help="build from an exported frame in place of tracked runs"
+    )
     made.set_defaults(run=run_build)
     summary = "write all facts of a suite's runs to a folder of parquet files"
     exported = add_command(actions, "export", summary, EXAMPLES)
-    exported.add_argument("folder", type=Path, help="new, or an earlier export")
+    exported.add_argument("folder", type=Path, help="where to write: a new folder, or an earlier export")
     exported.set_defaults(run=run_export)
     summary = "put exported frames of one suite together: sittings, seeds, machines"
     merged = add_command(actions, "merge", summary, EXAMPLES)
@@ -48,8 +52,12 @@ def register(subparsers: Any) -> None:
     merged.add_argument("frames", type=Path, nargs="+", metavar="FRAME", help="exported frames of one suite")
     merged.set_defaults(run=run_merge)
     photos = add_command(actions, "photos", "write the page of the last `eggan bench photos`", EXAMPLES)
-    photos.add_argument("folder", type=Path, nargs="?", help="another one (default: the last in --runs)")
-    photos.add_argument("--out", type=Path, help="folder of the page (default: report in that folder)")
+    photos.add_argument(
+        "folder", type=Path, nargs="?", help="the folder of a measurement (default: the last in --runs)"
+    )
+    photos.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="folder of the page (default: report in that folder)"
+    )
     add_runs_argument(photos)
     photos.set_defaults(run=run_photos)
     for action in (made, exported):

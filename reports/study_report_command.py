@@ -13,10 +13,17 @@ from studies.study_commands import EXAMPLES, add_study_arguments, opened_study
 def register(actions: Any) -> None:
     """Add `report` to the actions of `eggan study`."""
     report = add_command(actions, "report", "figures, tables and an HTML page of a study", EXAMPLES)
-    add_study_arguments(report, nargs="?", help="the study; or --frame")
-    report.add_argument("--frame", type=Path, metavar="FOLDER", help="an exported study in its place")
-    report.add_argument("--out", type=Path, help="folder of the report (default: runs/studies/NAME/report)")
-    report.add_argument("--best", type=int, default=3, metavar="K", help="rows of the best (default: 3)")
+    add_study_arguments(report, nargs="?", help="the study (or --frame in its place)")
+    report.add_argument("--frame", type=Path, metavar="FOLDER", help="an exported study, in place of a name")
+    report.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of the report (default: studies/NAME/report in --runs)",
+    )
+    report.add_argument(
+        "--best", type=int, default=3, metavar="K", help="how many of the best trials it lists (default: 3)"
+    )
     report.set_defaults(run=run_report)
 
 

@@ -35,6 +35,7 @@ EXAMPLES = """examples:
   eggan study confirm loss-weights-constrained --best 3 --seeds 101 102 103     are the best still good?
   eggan study ranks loss-weights-constrained --trials 0 5 12 --images 76800     does more training agree?
   eggan study report loss-weights-constrained          figures, tables, one page
+  eggan study report --frame reports/results/loss-weights-pareto     of a study that comes with the project
   eggan study best loss-weights-constrained --export tuned.toml
   eggan study dashboard loss-weights-constrained       optuna-dashboard on this machine
   eggan study export loss-weights-constrained kept     all that its report needs, as files
@@ -75,7 +76,9 @@ def add_study_arguments(parser: argparse.ArgumentParser, **name: Any) -> None:
     """Add what names a study that exists: NAME, of which argparse is given `name`, `--runs`, `--storage`."""
     parser.add_argument("name", **({"help": "the study"} | name))
     add_runs_argument(parser)
-    parser.add_argument("--storage", metavar="URL", help="the study's database, where its password is needed")
+    parser.add_argument(
+        "--storage", metavar="URL", help="the study's database with its password, where it needs one"
+    )
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +97,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         metavar="OPTION",
         help="search these too: learning_rate; of loss-weights critic_steps, latent_dim too",
     )
-    parser.add_argument("--trials", type=int, help="in all, over every worker and run (default: 30)")
+    parser.add_argument(
+        "--trials", type=int, metavar="N", help="how many in all, over every worker and run (default: 30)"
+    )
     parser.add_argument(
         "--images",
         type=number_of_images,
@@ -111,7 +116,11 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", help="what the space leaves alone (default: quick, warp-weights cpu)")
     add_setting_argument(parser, "change a setting that the search leaves alone, or study.FIELD")
     parser.add_argument(
-        "--workers", type=int, default=1, help="trials at a time; they share the cores (default: 1)"
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="trials at a time; they share the cores (default: 1)",
     )
     parser.add_argument(
         "--storage", metavar="URL", help="database shared by machines (default: a journal file)"
@@ -140,11 +149,20 @@ def _add_reruns(actions: Any) -> None:
     add_study_arguments(confirm)
     which = confirm.add_mutually_exclusive_group()
     which.add_argument(
-        "--best", type=int, default=3, metavar="K", help="and the paper's and preset's own (default: 3)"
+        "--best",
+        type=int,
+        default=3,
+        metavar="K",
+        help="the K best trials, and the paper's and the preset's own (default: 3)",
     )
     which.add_argument("--trials", type=int, nargs="+", metavar="N", help="these trials and no others")
     confirm.add_argument(
-        "--seeds", type=int, nargs="+", default=[101, 102, 103], metavar="SEED", help="default: 101 102 103"
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[101, 102, 103],
+        metavar="SEED",
+        help="seeds that no trial was trained with (default: 101 102 103)",
     )
     confirm.set_defaults(run=run_reruns, action_name="confirm", images=None)
     ranks = add_command(
@@ -152,7 +170,12 @@ def _add_reruns(actions: Any) -> None:
     )
     add_study_arguments(ranks)
     ranks.add_argument(
-        "--trials", type=int, nargs="+", required=True, metavar="N", help="two or more have ranks"
+        "--trials",
+        type=int,
+        nargs="+",
+        required=True,
+        metavar="N",
+        help="these trials; two or more have ranks",
     )
     ranks.add_argument(
         "--images",
@@ -161,7 +184,9 @@ def _add_reruns(actions: Any) -> None:
         metavar="N",
         help="the other budget of training images",
     )
-    ranks.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="default: the study's")
+    ranks.add_argument(
+        "--seeds", type=int, nargs="+", metavar="SEED", help="seeds to train with (default: the study's)"
+    )
     ranks.set_defaults(run=run_reruns, action_name="ranks", best=0)
     for parser in (confirm, ranks):
         parser.add_argument(
@@ -177,7 +202,7 @@ def _add_reading(actions: Any) -> None:
         entry.load()(actions)
     export = add_command(actions, "export", "write all of a study that reports need to a folder", EXAMPLES)
     add_study_arguments(export)
-    export.add_argument("folder", type=Path, help="new, or an earlier export")
+    export.add_argument("folder", type=Path, help="where to write: a new folder, or an earlier export")
     export.set_defaults(run=export_study)
     best = add_command(
         actions, "best", "show the best trial, and write it as a config", EXAMPLES + BEST_NOTES
@@ -185,10 +210,12 @@ def _add_reading(actions: Any) -> None:
     add_study_arguments(best)
     best.add_argument("--trial", type=int, metavar="N", help="this trial in place of the best")
     best.add_argument(
-        "--export", type=Path, metavar="FILE", help="TOML for `eggan train METHOD --config FILE`"
+        "--export", type=Path, metavar="FILE", help="write it as TOML for `eggan train METHOD --config FILE`"
     )
     add_force_argument(best)
-    best.add_argument("--only-searched", action="store_true", help="write the searched fields alone")
+    best.add_argument(
+        "--only-searched", action="store_true", help="write the fields that were searched, and no others"
+    )
     best.set_defaults(run=show_best)
     board = add_command(actions, "dashboard", "open optuna-dashboard on this machine", EXAMPLES)
     add_study_arguments(board)

@@ -69,16 +69,36 @@ def test_the_help_of_every_command_says_what_it_does_and_has_examples_of_its_own
             PROGRAM.parse_args(shlex.split(own)[1:])
 
 
-def test_every_option_says_what_it_is_for():
+def every_argument() -> Iterator[tuple[str, argparse.Action]]:
+    """Yield each command's arguments with the command's name."""
+    for parser in every_parser(PROGRAM):
+        parser.format_help()  # which learns arguments, too
+        for action in parser._actions:
+            if not isinstance(action, argparse._SubParsersAction):
+                yield parser.prog, action
+
+
+def test_every_option_says_what_it_is_for_before_it_says_its_default():
     silent = {
-        (parser.prog, name)
-        for parser in every_parser(PROGRAM)
-        if parser.format_help()  # which learns arguments, too
-        for action in parser._actions
-        if not (isinstance(action, argparse._SubParsersAction) or action.help)
+        (command, name)
+        for command, action in every_argument()
+        if not action.help or action.help.startswith("default")
         for name in action.option_strings or [action.dest]
     }
     assert silent == set()
+
+
+def test_the_help_of_an_option_that_names_a_place_says_what_kind_of_place():
+    """And not its own name in capitals."""
+    places = [
+        (command, action)
+        for command, action in every_argument()
+        if action.option_strings and action.type in (Path, options.folder)
+    ]
+    assert {name for name, action in places if action.metavar is None} == set()
+    assert len(places) > 50
+    folders = {action.metavar for _, action in places if action.type is options.folder}
+    assert folders == {"FOLDER"}
 
 
 @pytest.mark.parametrize(

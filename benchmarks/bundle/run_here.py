@@ -66,15 +66,26 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("suite", metavar="SUITE", help="node, quick, standard, ..")
     parser.add_argument(
-        "--minutes", type=float, required=True, help="for everything: rendering, training, scoring, packing"
+        "--minutes",
+        type=float,
+        required=True,
+        metavar="N",
+        help="for everything: rendering, training, scoring, packing",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
     parser.add_argument(
-        "--out", type=folder, default=Path("results"), help="folder of results (default: results)"
+        "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 (default: auto)"
+    )
+    parser.add_argument(
+        "--out",
+        type=folder,
+        default=Path("results"),
+        metavar="FOLDER",
+        help="folder of results (default: results)",
     )
     parser.add_argument(
         "--data",
         type=folder,
+        metavar="FOLDER",
         help="folder of rendered data, which several runs may share (default: OUT/data)",
     )
     parser.add_argument(
@@ -88,9 +99,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--processes",
         type=int,
+        metavar="N",
         help="cells at a time, which share the device (default: on a GPU one per two cores, up to 8; else 1)",
     )
-    parser.add_argument("--workers", type=int, help="processes that render (default: one per core)")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes that render (default: as many as cores and memory allow)",
+    )
     parser.add_argument("--dry-run", action="store_true", help="list the cells in their order")
     return parser.parse_args()
 

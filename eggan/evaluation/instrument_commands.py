@@ -54,10 +54,14 @@ def _register_train(actions: Any) -> None:
     _add_which(train)
     _add_data(train)
     train.add_argument("--seed", type=int, default=0, help="training seed (default: 0)")
-    train.add_argument("--epochs", type=int, help="epochs (default: the recipe's)")
-    train.add_argument("--identities", type=int, help="training identities (default: the recipe's)")
+    train.add_argument("--epochs", type=int, metavar="N", help="epochs (default: the recipe's)")
+    train.add_argument(
+        "--identities", type=int, metavar="N", help="training identities (default: the recipe's)"
+    )
     add_setting_argument(train, "change a field of the recipe")
-    train.add_argument("--out", type=Path, help="folder for weights and cards (default: the package's)")
+    train.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="folder for weights and cards (default: the package's)"
+    )
     add_force_argument(train)
     train.set_defaults(run=run_train)
 
@@ -70,10 +74,17 @@ def _add_which(parser: argparse.ArgumentParser) -> None:
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--data", type=folder, default=RENDERS, help=f"folder for the renders (default: {RENDERS})"
+        "--data",
+        type=folder,
+        default=RENDERS,
+        metavar="FOLDER",
+        help=f"folder for the renders (default: {RENDERS})",
     )
     parser.add_argument(
-        "--workers", type=int, help="rendering processes (default: as many as cores and memory allow)"
+        "--workers",
+        type=int,
+        metavar="N",
+        help="rendering processes (default: as many as cores and memory allow)",
     )
 
 

