@@ -69,7 +69,14 @@ VARIANTS: tuple[Variant, ...] = (
         {"au_labels": "unrounded"},
         kind=EGGANVariantConfig,
     ),
-    Variant("eggan-w-no-flow", "no flow", "paints, moves nothing", {"flow": False}, of=EGGAN_W),
+    # Where nothing can be moved, a price on paint closes it for good within 75 steps, by Muon and by Adam.
+    Variant(
+        "eggan-w-no-flow",
+        "no flow",
+        "paints, moves nothing",
+        {"flow": False, "weight_paint": 0.0},
+        of=EGGAN_W,
+    ),
     Variant("eggan-w-no-colour", "no colour", "moves, paints nothing", {"colour": False}, of=EGGAN_W),
     Variant(
         "eggan-w-no-disturbance",
