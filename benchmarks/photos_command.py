@@ -58,9 +58,12 @@ def run_photos(arguments: argparse.Namespace) -> int:
         raise UserError(f"no such folder: {arguments.folder}")
     with loading():
         from benchmarks.photos.photos_run import write_measured
+        from benchmarks.photos.portraits import portrait_files
         from benchmarks.photos.summary import targets_of
     from eggan import tracking
 
+    if arguments.folder is not None:
+        portrait_files(arguments.folder)  # a `UserError` where it holds none
     chosen = chosen_weights(arguments, resolve_device(arguments.device))
     if "target_aus" not in chosen.model.reads:
         raise UserError(f"{chosen.title} reads no AUs, so no AU of a photograph can be probed with it")

@@ -167,14 +167,11 @@ def default_folder(runs: Path, method: str, dataset: "Dataset", seed: int) -> Pa
 def check_folder(folder: Path, resume: bool) -> None:
     """Refuse to write over a training or over other files, and to resume where there is none."""
     from eggan.checkpoint import CONFIG_FILE, STATE_FILE, WEIGHTS_FILE
-    from eggan.files import check_writable
-    from eggan.outputs import refuse_existing
+    from eggan.outputs import check_output_folder, refuse_existing
     from eggan.tracking import read_record
     from eggan.tracking.record import METRICS_FILE, SHIPPED_FILE
 
-    check_writable(folder)
-    if folder.is_file():
-        raise UserError(f"{folder} is a file: name a folder with --out")
+    check_output_folder(folder)
     exists = (folder / STATE_FILE).is_file()
     if exists and not resume:
         raise UserError(f"{folder} already holds a training: add --resume to go on, or choose another --out")

@@ -40,6 +40,13 @@ def check_output(
         raise UserError(f"{path} exists and is no earlier result: choose another name, or add --force")
 
 
+def check_output_folder(folder: Path) -> None:
+    """Raise a `UserError` where `folder`, which need not be there, is a file or cannot be written into."""
+    check_writable(folder)
+    if folder.is_file():
+        raise UserError(f"{folder} is a file: name a folder with --out")
+
+
 def refuse_existing(folder: Path, names: Iterable[str], writer: str) -> None:
     """Raise a `UserError` where `folder` has one of the files `names`; `writer` is what did not write it."""
     for name in names:

@@ -118,19 +118,35 @@ def study_dataset(bench: BenchEnvironment, entry: MethodEntry, config: Any) -> D
 
 def reopen_study_context(folder: Path, bench: BenchEnvironment) -> StudyContext:
     """Return the context of an existing study; another dataset or instrument is a `UserError`."""
+    spec, entry = check_reopening(folder, bench)
+    dataset = _dataset_of(spec, entry, bench)
+    instruments = open_instruments(bench)
+    if instruments.hashes != spec.instruments:
+        raise UserError("the study used other instruments than the ones here: its scores cannot be compared")
+    return open_study_context(spec, folder, bench, dataset, instruments)
+
+
+def check_reopening(folder: Path, bench: BenchEnvironment) -> tuple[StudySpec, MethodEntry]:
+    """Return an existing study's specification and method; another version or named dataset is a `UserError`.
+
+    Nothing is rendered.
+    """
     spec = read_spec(folder)
     entry = trainable(spec.study.method, bench.methods)
     if entry.version != spec.method_version:
         raise UserError(
             f"the study used version {spec.method_version} of {entry.name}, here is {entry.version}"
         )
+    if bench.dataset is not None:
+        _dataset_of(spec, entry, bench)
+    return spec, entry
+
+
+def _dataset_of(spec: StudySpec, entry: MethodEntry, bench: BenchEnvironment) -> Dataset:
     dataset = study_dataset(bench, entry, from_dict(entry.config, spec.method_config, "method"))
     if dataset.content_hash != spec.dataset["content_hash"]:
         raise UserError(f"the study used another dataset than {dataset.name}: name its folder with --dataset")
-    instruments = open_instruments(bench)
-    if instruments.hashes != spec.instruments:
-        raise UserError("the study used other instruments than the ones here: its scores cannot be compared")
-    return open_study_context(spec, folder, bench, dataset, instruments)
+    return dataset
 
 
 def open_study_context(

@@ -24,6 +24,7 @@ from eggan.method import MethodEntry
 from eggan.options import AUTO, resolve_device, this_command
 from eggan.signals import resumable, stop_as_interrupt
 from eggan.tracking import Store
+from eggan.tracking.address import check_named
 from eggan.training import TrainingConfig
 from studies.sampling import expected_part
 from studies.space import find_space
@@ -158,7 +159,9 @@ class StudySession(StudyCommand):
         return entry, resolved.method, training
 
     def _check(self) -> tuple[MethodEntry, Any, TrainingConfig]:
-        """Return what `_resolved` does; a named dataset that cannot be learnt from is a `UserError`."""
+        """Return what `_resolved` does; a dataset that cannot be learnt from, and no address, are errors."""
+        if not self.offline:
+            check_named(self.tracking_uri)
         entry, base, training = self._resolved()
         if self.bench.dataset is not None:
             study_dataset(self.bench, entry, base)

@@ -66,9 +66,10 @@ def test_unknown_weights_are_one_line(eggan):
     assert (status, err.count("\n"), "eggan_w_64" in err) == (2, 1, True)
 
 
-def test_a_dry_run_refuses_the_folder_that_the_run_would(eggan, tmp_path):
+@pytest.mark.parametrize("place", ["file", "file/x"])
+def test_a_dry_run_refuses_the_folder_that_the_run_would(eggan, tmp_path, place):
     (tmp_path / "file").write_text("mine")
-    words = ("weights", "train", "eggan_64", "--out", tmp_path / "file" / "x")
+    words = ("weights", "train", "eggan_64", "--out", tmp_path / place)
     refusals = [eggan(*words, *more) for more in ((), ("--dry-run",))]
     assert refusals[0] == refusals[1]
     assert refusals[0][0] == 2

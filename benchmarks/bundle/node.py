@@ -42,12 +42,12 @@ def _run(arguments: argparse.Namespace, began: float) -> int:
     for name in ("processes", "workers"):
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
             raise UserError(f"--{name} must be at least 1")
-    if arguments.dry_run:
-        return _list_cells(arguments)
     seconds = 60.0 * arguments.minutes
     reserve = LEAST_RESERVE + RESERVE_SHARE * seconds
     if not 2 * reserve < seconds:
         raise UserError(f"--minutes {arguments.minutes:g} are too few: give more")
+    if arguments.dry_run:
+        return _list_cells(arguments)
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     arguments.until = began + seconds - reserve

@@ -1,6 +1,6 @@
 """What `eggan bench` prints: plans, states, summaries. Functions return text; only the commands print."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from eggan.progress import loading
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a state is read without it
     from benchmarks.running.environment import BenchEnvironment
-    from benchmarks.suites.suite import Suite
+    from benchmarks.suites.suite import Row, Suite
 
 HEADLINE = {
     "AU MSE": "test/au/mse",
@@ -153,14 +153,16 @@ def plan_text(plans: Sequence[PlannedCell], bench: "BenchEnvironment") -> str:
     return f"{text}\nabout {minutes:.0f} minutes and {mib:.0f} MiB"
 
 
-def missing_datasets_text(suite: "Suite", roles: Sequence[str], bench: "BenchEnvironment") -> str:
-    """Say that the cells of a suite are not known before its datasets are rendered, and what that takes."""
+def missing_datasets_text(
+    suite: "Suite", cells: Iterable[tuple["Row", int]], roles: Sequence[str], bench: "BenchEnvironment"
+) -> str:
+    """Say that the keys of cells of a suite are not known before its datasets are rendered, and what that
+    takes.
+    """
     from benchmarks.running.expected_cost import expected_cost
 
     mib = sum(SYNFACS_IMAGES[role] * suite.image_size**2 * 3 for role in roles) / 2**20
-    costs = [
-        (f"{row.name}/{suite.dataset}/s{seed}", expected_cost(row, bench)) for row, seed in suite.cells()
-    ]
+    costs = [(f"{row.name}/{suite.dataset}/s{seed}", expected_cost(row, bench)) for row, seed in cells]
     rows = [[name, f"{cost.minutes:.1f}", cost.source] for name, cost in costs]
     folders = ", ".join(str(bench.dataset_folder(suite, role)) for role in roles)
     total = sum(cost.minutes for _, cost in costs)

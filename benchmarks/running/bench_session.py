@@ -36,6 +36,7 @@ from eggan.files import Holder, check_writable
 from eggan.machine import default_workers
 from eggan.options import AUTO, command, resolve_device
 from eggan.signals import resumable
+from eggan.tracking.address import check_named
 
 FAILED_CELLS = 1
 POLL_SECONDS = 0.5
@@ -97,7 +98,8 @@ class BenchSession:
         self._check()
         missing = missing_roles(self.suite, self.bench)
         if missing:
-            print(missing_datasets_text(self.suite, missing, self.bench))
+            cells = self.suite.chosen(self.only, self.seeds)
+            print(missing_datasets_text(self.suite, cells, missing, self.bench))
             return 0
         opened = open_suite(self.suite, self.bench, build=False)
         print(plan_text(self._chosen(plan_suite(opened), opened), self.bench))
@@ -130,8 +132,10 @@ class BenchSession:
         return 0 if state_of_cells(plans, self.bench)[0] == "finished" else FAILED_CELLS
 
     def _check(self) -> None:
-        """Raise a `UserError` where a folder cannot be written or a named dataset does not fit."""
+        """Raise a `UserError` for a place that cannot be written, a dataset that does not fit, no address."""
         check_writable(self.bench.runs)
+        if not self.offline:
+            check_named(self.tracking_uri)
         if missing_roles(self.suite, self.bench):
             check_writable(self.bench.data)
         if self.bench.dataset is not None:

@@ -99,11 +99,11 @@ def run_train(arguments: argparse.Namespace) -> int:
     with loading():
         from eggan.shipped.recipes import find_recipe
 
-    from eggan.files import check_writable
+    from eggan.outputs import check_output_folder
 
     name = arguments.name
     recipe, folder = find_recipe(name), arguments.out or arguments.runs / "weights" / name
-    check_writable(folder)
+    check_output_folder(folder)
     if arguments.dry_run:
         print(describe_recipe(recipe, folder, arguments.device))
         return 0

@@ -3,6 +3,7 @@
 MLflow itself finds some mistakes only after two minutes, and takes others for a database somewhere else.
 """
 
+import os
 import re
 import socket
 import textwrap
@@ -42,6 +43,13 @@ def without_password(uri: str, in_its_place: str = ":***") -> str:
 def sqlite_file(uri: str) -> Path | None:
     """Return the file of an SQLite address, None for another kind of store."""
     return Path(uri.removeprefix(SQLITE).partition("?")[0]) if uri.startswith(SQLITE) else None
+
+
+def check_named(uri: str | None) -> None:
+    """Raise a `UserError` where `uri`, or without one MLFLOW_TRACKING_URI, is no store's address."""
+    named = uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if named:
+        check_address(named)
 
 
 def check_address(uri: str) -> None:

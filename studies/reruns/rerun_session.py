@@ -15,6 +15,7 @@ from eggan.errors import UserError
 from eggan.files import check_writable
 from eggan.signals import resumable
 from eggan.tracking import Store
+from eggan.tracking.address import check_named
 from studies import selection
 from studies.reruns.rerun import Rerun, plan_reruns, read_result, run_reruns
 from studies.storage.study_storage import open_study
@@ -22,7 +23,7 @@ from studies.storage.trial_tracking import open_study_run
 from studies.storage.trials import trial_frame
 from studies.study_config import StudyConfig, StudySpec, read_spec, study_folder
 from studies.study_console import SCORE_TITLES, cost_lines, score_texts, trial_seconds
-from studies.study_context import StudyContext, reopen_study_context
+from studies.study_context import StudyContext, check_reopening, reopen_study_context
 from studies.study_session import StudyCommand, outcome, shared_choices
 
 CONFIRM, RANKS = "confirm", "ranks"
@@ -71,6 +72,9 @@ class RerunSession(StudyCommand):
 
     def plan(self) -> str:
         """Return what `run` would do, and the line that does it; nothing is trained or created."""
+        if not self.offline:
+            check_named(self.tracking_uri)
+        check_reopening(self.folder, self.bench)
         study, spec = open_study(self.folder, self.storage), read_spec(self.folder)
         reruns = self.reruns(study)
         left = [rerun for rerun in reruns if read_result(rerun.folder(self.folder)) is None]

@@ -95,6 +95,27 @@ def test_a_dry_run_refuses_a_place_that_the_run_would_refuse(eggan, tmp_path, mo
         )
 
 
+def test_a_dry_run_lists_the_chosen_cells_alone(eggan, tmp_path):
+    places = ("--runs", tmp_path / "runs", "--data", tmp_path / "data")
+    words = ("--only", "eggan", "--only", "oracle", "--seed", "0", "--seed", "3")
+    status, out, _ = eggan("bench", "run", "standard", *words, *places, "--dry-run")
+    assert status == 0
+    listed = [line.split()[0] for line in out.splitlines()[1:-1]]
+    assert listed == ["oracle/synfacs-64/s0", "eggan/synfacs-64/s0", "eggan/synfacs-64/s3"]
+
+
+@pytest.mark.parametrize("words", [(), ("--dry-run",)])
+@pytest.mark.parametrize("given", ["option", "environment"])
+def test_what_is_no_address_of_a_store_is_said_by_a_dry_run_too(eggan, tmp_path, monkeypatch, words, given):
+    option = ("--tracking-uri", "nowhere") if given == "option" else ()
+    if not option:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "nowhere")
+    places = ("--runs", tmp_path / "runs", "--data", tmp_path / "data")
+    status, out, err = eggan("bench", "run", "quick", *places, *option, *words)
+    assert (status, out, err.count("\n")) == (2, "", 1), err
+    assert "'nowhere' is not a tracking URI" in err
+
+
 def test_status_of_an_empty_folder_says_how_to_start(eggan, tmp_path):
     status, out, _ = eggan("bench", "status", "--runs", tmp_path)
     assert status == 0

@@ -339,6 +339,13 @@ def test_a_method_that_reads_no_aus_is_one_line(eggan, tmp_path):
     assert "reads no AUs" in err
 
 
+def test_a_folder_without_images_is_said_before_weights_and_store_are_opened(tmp_path, eggan, monkeypatch):
+    for name in ("benchmarks.photos_command.chosen_weights", "eggan.tracking.store.open_store"):
+        monkeypatch.setattr(name, lambda *_, **__: pytest.fail("it went to work"))
+    status, _, err = eggan("bench", "photos", tmp_path, "--runs", tmp_path / "runs")
+    assert (status, "holds no image" in err, err.count("\n")) == (2, True, 1), err
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_without_a_folder_it_takes_what_is_there_and_says_what_is_not(there, tmp_path, monkeypatch, capsys):
     if there:

@@ -93,6 +93,7 @@ def test_a_trial_is_long_enough_for_its_presets_warm_start_unless_its_images_are
         (["--set", "weight_id=0"], "lies outside the space loss-weights, which searches 6 to 600"),
         (["--also", "critic_steps", "--set", "critic_steps=9"], "critic_steps = 9 lies outside the space"),
         (["--dataset", "nowhere"], "nowhere is not a dataset"),
+        (["--tracking-uri", "nowhere"], "'nowhere' is not a tracking URI"),
         (["--images", "8000"], "raise --images"),
         (["--set", "study.min_resource=9600"], "only 9600 images follow"),
         (["--also", "depth"], "known: critic_steps"),

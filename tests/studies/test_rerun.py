@@ -251,7 +251,7 @@ def parsed(line):
     [
         ["confirm", "s", "--best", "2", "--seeds", "7", "8"],
         ["confirm", "s", "--trials", "0", "--offline", "--keep-weights"],
-        ["ranks", "s", "--trials", "0", "1", "--images", "51200", "--dataset", "faces"],
+        ["ranks", "s", "--trials", "0", "1", "--images", "51200", "--data", "faces"],
     ],
 )
 def test_a_dry_run_tells_cost_and_command_and_leaves_nothing(eggan, tmp_path, words):
@@ -280,6 +280,8 @@ def test_a_dry_run_tells_cost_and_command_and_leaves_nothing(eggan, tmp_path, wo
         (["ranks", "s", "--trials", "0", "--images", "3"], "less than a batch"),
         (["ranks", "s", "--trials", "0", "--images", "0"], "'0' is not a number of images"),
         (["ranks", "s", "--trials", "99", "--images", "51200"], "trial 99 is not a complete trial"),
+        (["confirm", "s", "--dataset", "nowhere"], "nowhere is not a dataset"),
+        (["confirm", "s", "--tracking-uri", "nowhere"], "'nowhere' is not a tracking URI"),
     ],
 )
 def test_mistakes_are_one_line(eggan, tmp_path, words, message):
