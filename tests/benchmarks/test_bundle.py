@@ -35,7 +35,6 @@ from benchmarks.bundle.budget import (
 from benchmarks.bundle.cell_workers import InTurn, SideBySide
 from benchmarks.bundle.node_run import NodeRun
 from benchmarks.bundle.packing import pack
-from benchmarks.bundle.run_here import parse
 from benchmarks.bundle.timing import Timed
 from benchmarks.running.cells import all_cells, read_status, write_status
 from benchmarks.running.environment import open_suite
@@ -173,16 +172,6 @@ def test_too_few_minutes_are_one_line_and_what_needs_no_training_is_kept(tmp_pat
         "results-1-of-1.eggan: 4 cells brought",
         "results-1-of-1.eggan: not begun: painter/synfacs-fake/s0",
     ]
-
-
-@pytest.mark.parametrize("dry", [("--dry-run",), ()])
-def test_minutes_that_hold_no_work_are_refused_by_a_dry_run_too(dry, tmp_path, monkeypatch, capsys):
-    words = ["quick", "--minutes", "0.01", "--out", str(tmp_path / "out"), *dry]
-    monkeypatch.setattr(sys, "argv", ["run", *words])
-    monkeypatch.setattr(node.startup, "prepare", lambda: None)
-    assert node.run(parse()) == 2
-    assert capsys.readouterr().err == "eggan: --minutes 0.01 are too few: give more\n"
-    assert not (tmp_path / "out").exists()
 
 
 def test_a_process_that_does_not_stop_when_asked_is_ended_in_time(capfd):

@@ -22,6 +22,7 @@ from benchmarks.bundle.node_run import OWN, NodeRun, Pace, listed_cells
 from benchmarks.bundle.node_suite import run_within
 from benchmarks.bundle.packing import pack
 from benchmarks.bundle.processes import Job, run_jobs
+from benchmarks.bundle.run_here import parse
 from benchmarks.bundle.timing import Timed, is_ready, meeting, timed_cell
 from benchmarks.protocol.true_edits import TruthCache
 from benchmarks.running.cells import all_cells, read_status
@@ -154,6 +155,16 @@ def test_jobs_that_begin_in_their_order_end_together_when_the_last_of_them_does(
     assert until_all_end([], 2) == 0.0
     assert images_that_fit(100.0, [0.01, 0.03], 16) == 2112
     assert images_that_fit(100.0, [0.01, 0.03], 16, processes=2) == 2832  # 0.85 * 100 / 0.03 = 2833.3
+
+
+@pytest.mark.parametrize("dry", [("--dry-run",), ()])
+def test_minutes_that_hold_no_work_are_refused_by_a_dry_run_too(dry, tmp_path, monkeypatch, capsys):
+    words = ["quick", "--minutes", "0.01", "--out", str(tmp_path / "out"), *dry]
+    monkeypatch.setattr(sys, "argv", ["run", *words])
+    monkeypatch.setattr(node.startup, "prepare", lambda: None)
+    assert node.run(parse()) == 2
+    assert capsys.readouterr().err == "eggan: --minutes 0.01 are too few: give more\n"
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_cell_that_cannot_be_finished_is_not_begun(tmp_path, monkeypatch):
