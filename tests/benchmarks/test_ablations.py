@@ -34,7 +34,7 @@ DROPPED = {
 }
 # What EGGAN-W's variants leave out: terms that weigh nothing, or what an update does not make.
 WITHOUT = {
-    "eggan-w-no-flow": {"flow"},
+    "eggan-w-no-flow": {"flow", "paint"},
     "eggan-w-no-colour": {"colour"},
     "eggan-w-no-disturbance": {"disturbance"},
     "eggan-w-unweighted": {"changed", "gradient"},
