@@ -31,13 +31,15 @@ from reports.suite.former_suite import cells_of, with_present_name
 from reports.suite.instrument_names import all_cards
 from reports.suite.known_suites import no_runs_of
 from reports.suite.method_names import MethodNames, names_in
+from reports.suite.showcase_files import read_arrays, read_showcases, write_showcases
 from reports.suite.superseded import FIRST_VERSION, superseded_records, without_superseded
 
 if TYPE_CHECKING:
     from eggan.tracking.read import Readable
 
 Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+EARLIER_VERSIONS = (2,)  # in which every method has all pictures of its own
 REPEATS = 20  # how often a value occurs, on average, for a dictionary of the column's values to pay
 SETTINGS = ("config.", "training.")  # the parameters of a run that say how its method was trained
 
@@ -212,7 +214,7 @@ def _read_cell(store: "Readable", suite: str, cell: TrackedCell, scratch: Path) 
     if head["state"] == "finished":
         scores = _scores(store, cell, scratch)
         tables |= _score_tables(scores)
-        showcase = _read_arrays(scores / "showcase.npz")
+        showcase = read_arrays(scores / "showcase.npz")
         basis = _json_object(scores / "laboratory.json")  # runs of before have none
         if basis and not {"notes", "instruments"} <= set(basis):
             raise UserError(f"laboratory.json of run {cell.run_id} is damaged: run its cell again")
@@ -244,16 +246,6 @@ def _score_tables(folder: Path) -> dict[str, pd.DataFrame]:
 
 def _json_object(path: Path) -> dict[str, Any]:
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
-
-
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    if not path.exists():
-        return {}
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except Exception as error:  # a damaged archive raises whatever its parts' readers do
-        raise UserError(f"{path.name} of a run cannot be read: {one_line(error)}") from None
 
 
 def _stacked(name: str, parts: Sequence[_CellPart]) -> pd.DataFrame:
@@ -327,9 +319,7 @@ def write_frame(frame: Frame, folder: Path) -> Path:
     with replaced_folder(folder, FILES) as staging:
         for name in TABLES:
             _write_table(getattr(frame, name), staging / f"{name}.parquet")
-        (staging / "showcases").mkdir()
-        for run_id, arrays in frame.showcases.items():
-            np.savez_compressed(staging / "showcases" / f"{run_id}.npz", **dict(arrays))  # type: ignore[arg-type]
+        write_showcases(frame.showcases, staging / "showcases")
         head = {
             "format_version": FORMAT_VERSION,
             "instruments": frame.instruments,
@@ -359,7 +349,7 @@ def read_frame(folder: Path) -> Frame:
         head = read_json(folder / HEAD)
         if not isinstance(head, dict) or not isinstance(head.get("instruments"), dict):
             raise ValueError(f"{HEAD} is no head of a frame")
-        if head.get("format_version") != FORMAT_VERSION:
+        if head.get("format_version") not in (FORMAT_VERSION, *EARLIER_VERSIONS):
             found = head.get("format_version")
             raise UserError(f"{folder} has frame version {found}, this software reads {FORMAT_VERSION}")
         tables = {name: _read_table(folder, name) for name in TABLES}
@@ -367,8 +357,8 @@ def read_frame(folder: Path) -> Frame:
         raise
     except Exception as error:  # on damaged files pandas and pyarrow raise anything
         raise UserError(f"{folder} cannot be read: {one_line(error)}") from None
-    showcases = {path.stem: _read_arrays(path) for path in sorted((folder / "showcases").glob("*.npz"))}
-    frame = Frame(**tables, showcases=showcases, instruments=head["instruments"])
+    pictures = read_showcases(folder / "showcases")
+    frame = Frame(**tables, showcases=pictures, instruments=head["instruments"])
     return without_superseded(with_present_name(frame))
 
 

@@ -31,7 +31,9 @@ def merge_frames(frames: Sequence[Frame]) -> Frame:
             parts = [getattr(frame, name) for frame in frames]
             mine = [part[part["run_id"].map(holders) == place] for place, part in enumerate(parts)]
             tables[name] = pd.concat(mine, ignore_index=True)
-    pictures = {run: arrays for frame in frames for run, arrays in frame.showcases.items() if run in holders}
+    pictures = {run: arrays for frame in frames for run, arrays in frame.showcases.items()}
+    shown = kept[kept["run_id"].isin(pictures)].drop_duplicates(["dataset", "method"])  # the lowest seed
+    pictures = {run: pictures[run] for run in shown["run_id"]}
     return Frame(**tables, showcases=pictures, instruments=frames[0].instruments)
 
 

@@ -1,0 +1,59 @@
+"""The pictures of a frame as files: one per method, and one of what several show alike."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from eggan.errors import UserError, one_line
+
+SHARED = "shared"  # file of arrays that several methods have alike, and in theirs the names of these
+Showcases = Mapping[str, Mapping[str, np.ndarray]]
+
+
+def write_showcases(showcases: Showcases, folder: Path) -> None:
+    """Write run id -> arrays to the new folder; what all that have an array have alike is written once."""
+    folder.mkdir()
+    shared = _alike(showcases)
+    if shared:
+        _write(shared, folder / f"{SHARED}.npz")
+    for run_id, arrays in showcases.items():
+        own = {name: array for name, array in arrays.items() if name not in shared}
+        names = sorted(arrays.keys() & shared.keys())
+        _write(own | ({SHARED: np.array(names)} if names else {}), folder / f"{run_id}.npz")
+
+
+def read_showcases(folder: Path) -> dict[str, dict[str, np.ndarray]]:
+    """Return run id -> arrays; files that are damaged, or lack what they share, are a `UserError`."""
+    found = {path.stem: read_arrays(path) for path in sorted(folder.glob("*.npz"))}
+    shared = found.pop(SHARED, {})
+    for run_id, arrays in found.items():
+        names = [str(name) for name in arrays.pop(SHARED, ())]
+        if not set(names) <= shared.keys():
+            raise UserError(f"{folder}: {SHARED}.npz lacks pictures of run {run_id}: copy the folder again")
+        arrays |= {name: shared[name] for name in names}
+    return found
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a file, none of one that is not there; a damaged one is a `UserError`."""
+    if not path.exists():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except Exception as error:  # a damaged archive raises whatever its parts' readers do
+        raise UserError(f"{path.name} of a run cannot be read: {one_line(error)}") from None
+
+
+def _alike(showcases: Showcases) -> dict[str, np.ndarray]:
+    shared = {}
+    for name in {name for arrays in showcases.values() for name in arrays}:
+        first, *others = [arrays[name] for arrays in showcases.values() if name in arrays]
+        if others and all(np.array_equal(first, other) and first.dtype == other.dtype for other in others):
+            shared[name] = first
+    return shared
+
+
+def _write(arrays: Mapping[str, np.ndarray], path: Path) -> None:
+    np.savez_compressed(path, **dict(arrays))  # type: ignore[arg-type]
