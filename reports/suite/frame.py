@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
 FORMAT_VERSION = 3
 EARLIER_VERSIONS = (2,)  # in which every method has all pictures of its own
+MOST_COMPRESSION = 19  # of zstd without much more memory; tables are written once and kept with the project
 REPEATS = 20  # how often a value occurs, on average, for a dictionary of the column's values to pay
 SETTINGS = ("config.", "training.")  # the parameters of a run that say how its method was trained
 
@@ -337,7 +338,15 @@ def _has_head(folder: Path) -> bool:
 def _write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table as small as it gets: a dictionary of values that hardly repeat only adds to it."""
     repeated = [name for name in table.columns if REPEATS * table[name].nunique() <= len(table)]
-    table.to_parquet(path, index=False, compression="zstd", use_dictionary=repeated)
+    floats = [name for name in table.columns if table[name].dtype.kind == "f" and name not in repeated]
+    table.to_parquet(
+        path,
+        index=False,
+        compression="zstd",
+        compression_level=MOST_COMPRESSION,
+        use_dictionary=repeated,
+        use_byte_stream_split=floats,
+    )
 
 
 def read_frame(folder: Path) -> Frame:

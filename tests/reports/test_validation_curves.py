@@ -60,7 +60,10 @@ def test_the_report_says_which_curve_is_flat_and_what_ended_the_others():
     assert flat.tone == "good"
     assert "EGGAN -1.0% (1.000 to 0.990). These curves have flattened." in flat.text
     frame = with_probes(falling(0.08))
-    frame = dataclasses.replace(frame, cells=frame.cells.assign(budget="90 core-minutes"))
+    trained = frame.cells["run_id"].isin(frame.curves["run_id"])
+    assert not trained.all()
+    budgets = ["90 core-minutes" if own else "a reference's" for own in trained]
+    frame = dataclasses.replace(frame, cells=frame.cells.assign(budget=budgets))
     (steep,) = flattening_findings(frame)
     assert steep.tone == "open"
     assert "EGGAN -8.0%" in steep.text
