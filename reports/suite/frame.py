@@ -114,6 +114,12 @@ class Frame:
     instruments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
+    def budgets(self) -> list[str]:
+        """What bounded the number of training images, in the words of the runs that trained."""
+        trained = self.cells[self.cells["run_id"].isin(self.curves["run_id"])]
+        return sorted(set(trained["budget"].fillna("")) - {""})
+
+    @property
     def suite(self) -> str:
         """The suite's name."""
         return str(self.cells["suite"].iloc[0])

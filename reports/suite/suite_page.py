@@ -79,13 +79,12 @@ def facts(frame: Frame) -> list[tuple[str, str]]:
     cells = frame.cells
     finished = int((cells["state"] == "finished").sum())
     started = pd.to_datetime(cells["started_ms"], unit="ms")
-    budgets = sorted(set(cells["budget"]) - {""})
     return [
         ("Suite", frame.suite),
         ("Cells", f"{finished} finished of {len(cells)}"),
         ("Commit", "; ".join(sorted({_commit(row) for _, row in cells.iterrows()}))),
         ("Machine", "; ".join(sorted(set(cells["machine"])))),
-        *([("Budget", "; ".join(budgets))] if budgets else []),
+        *([("Budget", "; ".join(frame.budgets))] if frame.budgets else []),
         ("Data", "; ".join(_each_once(cells["dataset_digest"])) or "not recorded"),
         ("Runs started", f"{started.min():%Y-%m-%d %H:%M} to {started.max():%Y-%m-%d %H:%M} UTC"),
         ("Machine time", duration(float(cells["seconds"].sum()))),

@@ -87,8 +87,7 @@ def _change_text(frame: Frame, own: Flattening) -> str:
 def _end(frame: Frame, flat: bool) -> str:
     if flat:
         return "These curves have flattened."
-    trained = frame.cells[frame.cells["run_id"].isin(frame.curves["run_id"])]
-    budgets = "; ".join(sorted(set(trained["budget"].fillna("")) - {""}))
+    budgets = "; ".join(frame.budgets)
     return f"The budget{f' ({budgets})' if budgets else ''} ended these trainings, not a flat curve."
 
 
