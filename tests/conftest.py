@@ -4,10 +4,12 @@ Libraries are imported where they are used: the process that deals tests out to 
 and they begin only when it has.
 """
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 
@@ -143,6 +145,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         command = ["train", "eggan", "--dataset", "tiny", "--preset", "quick", "--offline", "--out", "m"]
         assert main([*command, *TINY_TRAINING]) == 0
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _no_variable_left() -> Iterator[None]:
+    """Take back what a test has the environment say: processes of later tests would go by it.
+
+    One that is told of another place for compiled code compiles the renderer again, ten seconds each.
+    """
+    with mock.patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture(autouse=True)
