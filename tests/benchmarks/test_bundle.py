@@ -417,10 +417,10 @@ def without_scores(members: Members, extra) -> None:
     del members[f"{cell_of(members)}/scores/summary.json"]
 
 
-def a_large_picture() -> bytes:
+def a_large_picture(members: Members, extra) -> None:
     buffer = io.BytesIO()
     Image.new("1", (20_000, 20_000)).save(buffer, "PNG")
-    return buffer.getvalue()
+    replaced("probe_sheet.png", buffer.getvalue())(members, extra)
 
 
 def named(names: list[str]) -> bytes:
@@ -457,7 +457,7 @@ HOSTILE = {
     "table": (replaced("pairs-test.parquet", b"PAR1"), "pairs-test.parquet of .* is damaged"),
     "wide table": (a_wide_table, "is too long a table"),
     "png": (replaced("probe_sheet.png", b"\x89PNG"), "probe_sheet.png of .* is damaged"),
-    "large png": (replaced("probe_sheet.png", a_large_picture()), "is too large a picture|is damaged"),
+    "large png": (a_large_picture, "is too large a picture|is damaged"),
     "log": (replaced("metrics.jsonl", b'{"step": "a"}\n'), "is no logged value"),
 }
 

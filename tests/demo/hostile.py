@@ -9,6 +9,8 @@ import numpy as np
 import pillow_heif
 from PIL import Image
 
+from tests.packed import packed
+
 File = tuple[str, bytes, bool]
 
 
@@ -31,13 +33,6 @@ def png(width: int, height: int, depth: int, colours: int, packed: bytes, *more:
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def zeros(count: int) -> bytes:
-    """Return `count` zero bytes, packed in little memory."""
-    packer = zlib.compressobj(1)
-    parts = [packer.compress(bytes(min(1 << 20, count - start))) for start in range(0, count, 1 << 20)]
-    return b"".join(parts) + packer.flush()
-
-
 def damaged(face: Image.Image) -> Iterator[File]:
     """Yield files that were cut off or overwritten."""
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8))
@@ -56,16 +51,16 @@ def bombs() -> Iterator[File]:
     """Yield files that claim, or hold, far more than they weigh."""
     side = 60_000
     yield "claims.png", png(side, side, 8, 2, zlib.compress(bytes(99))), False
-    yield "holds.png", png(side, side, 1, 0, zeros(side * (side // 8 + 1))), False
+    yield "holds.png", png(side, side, 1, 0, packed(0, side * (side // 8 + 1))), False
     yield "bomb.bmp", b"BM" + bytes(12) + struct.pack("<IiiHHIIiiII", 40, side, side, 1, 24, *[0] * 6), False
     yield "bomb.ppm", f"P6 {side} {side} 255\n".encode() + bytes(99), False
     frame = b"," + struct.pack("<HHHHB", 0, 0, side, side, 0) + b"\x02\x02\x44\x01\0;"
     yield "bomb.gif", b"GIF89a" + struct.pack("<HHBBB", side, side, 0x80, 0, 0) + bytes(6) + frame, False
-    yield "largest.png", png(8000, 10_000, 1, 0, zeros(10_000 * 1001)), False
+    yield "largest.png", png(8000, 10_000, 1, 0, packed(0, 10_000 * 1001)), False
     yield "strip.png", coded(Image.new("RGB", (40_000, 1)), "PNG"), False
-    text = chunk(b"zTXt", b"Comment\0\0" + zeros(1 << 27))
+    text = chunk(b"zTXt", b"Comment\0\0" + packed(0, 1 << 27))
     yield "text.png", png(8, 8, 8, 0, zlib.compress(bytes(72)), text), False
-    profile = chunk(b"iCCP", b"profile\0\0" + zeros(1 << 27))
+    profile = chunk(b"iCCP", b"profile\0\0" + packed(0, 1 << 27))
     yield "profile.png", png(8, 8, 8, 0, zlib.compress(bytes(72)), profile), False
 
 
