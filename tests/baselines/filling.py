@@ -8,18 +8,22 @@ from torch import Tensor, nn
 
 from eggan.method import Batch
 
-BLOCK = 1 << 14  # elements at a time, which stay in a core's cache: ten times as fast
+PERIOD = 46_341  # of the rule; so many elements at a time stay in a core's cache, too
+FIRST_PERIOD = 1103515245 * np.arange(PERIOD) + 12345 * np.arange(PERIOD) ** 2
 RELATIVE = 1e-3  # the golden values are float32 results of another build of torch
 
 
 def fill_values(count: int) -> np.ndarray:
-    """Return the rule's u for element 0 .. count - 1 of a tensor of `count` elements: float64 in [-1, 1)."""
+    """Return the rule's u for element 0 .. count - 1 of a tensor of `count` elements: float64 in [-1, 1).
+
+    u = 2 (h mod 2^31) / 2^31 - 1 with h = 1103515245 i + 12345 (i mod PERIOD)^2 + count of element i.
+    """
     values = np.empty(count)
-    first = np.arange(min(count, BLOCK), dtype=np.int64)
-    for start in range(0, count, BLOCK):
-        index = first[: count - start] + start
-        hashed = (1103515245 * index + 12345 * (index % 46341) ** 2 + count) & (2**31 - 1)
-        values[start : start + BLOCK] = 2 * hashed / 2**31 - 1
+    for start in range(0, count, PERIOD):
+        part = values[start : start + PERIOD]
+        hashed = FIRST_PERIOD[: len(part)] + (1103515245 * start + count)
+        np.multiply(hashed & (2**31 - 1), 2.0**-30, out=part)
+        part -= 1
     return values
 
 
