@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Three test processes with one thread each for two cores, since tests wait for a sixth of their time: 5 min 51 s
 # instead of 6 min 25 s. Spinning threads of several processes slow each other 5-30 times.
+# A file stays in one process: what its classes share would be made in each that has one of them.
 # Compiled modules are kept, whatever the shell asks: tests start a hundred processes that import the same ones.
 TEST_PROCESSES ?= 3
 TEST_ENV := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE PYTHONDONTWRITEBYTECODE=
@@ -27,7 +28,7 @@ bundle: $(VENV)/.installed  ## write a folder that runs suites on a node without
 	$(BIN)/eggan bench bundle --out bundle
 
 test: $(VENV)/.installed-dev lint  ## lint, types and tests
-	$(TEST_ENV) $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadscope --no-loadscope-reorder
+	$(TEST_ENV) $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 portraits: $(VENV)/.installed  ## fetch photographs for `eggan bench photos` and its tests
 	$(BIN)/python -m tests.fetch_portraits data/portraits
@@ -35,7 +36,7 @@ portraits: $(VENV)/.installed  ## fetch photographs for `eggan bench photos` and
 lint: $(VENV)/.installed-dev  ## ruff and mypy only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers 2
 
 docs: $(VENV)/.installed-docs  ## build the pages, with every command and setting, into site/
 	$(BIN)/python docs/make_reference.py
