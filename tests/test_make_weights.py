@@ -2,13 +2,18 @@
 
 import dataclasses
 import shlex
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
-from eggan.cli import main
+from benchmarks.suites.presets import preset_config, resolve
+from benchmarks.suites.suite import SUITES
+from eggan.cli import GROUP, build_parser, main
+from eggan.config import to_dict
 from eggan.data.dataset import load_dataset
 from eggan.errors import UserError
+from eggan.model import ENTRY as EGGAN
 from eggan.shipped import make_weights, weights
 from eggan.shipped.held_out import held_out_figures, validation_pairs
 from eggan.shipped.recipes import RECIPES, Recipe, Training
@@ -59,6 +64,19 @@ def test_no_command_sets_a_value_twice(name):
     for _, words in RECIPES[name].commands(Path("x")):
         assigned = [words[at + 1].partition("=")[0] for at, word in enumerate(words) if word == "--set"]
         assert len(assigned) == len(set(assigned))
+
+
+def test_the_recipe_of_eggan_is_the_cell_of_standard_that_its_card_names(tmp_path):
+    (part,) = RECIPES["eggan_64"].parts
+    assert "the cell eggan/synfacs-64/s4 of the suite standard" in part.difference
+    row, seed = SUITES["standard"].chosen(["eggan"], [4])[0]
+    (_, words) = list(RECIPES["eggan_64"].commands(tmp_path))[1]
+    given = build_parser(words, entry_points(group=GROUP)).parse_args(words)
+    config = resolve(EGGAN, given.preset, given.config, given.assignments)
+    assert (given.seed, config.method) == (seed, preset_config(EGGAN, row))
+    assert config.training == row.training
+    assert config.training.images == part.images
+    assert to_dict(config.method) == weights.read_card("eggan_64")["config"]
 
 
 def test_unknown_weights_are_one_line(eggan):

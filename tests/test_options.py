@@ -140,7 +140,7 @@ SEVERAL = {
     name: action.dest
     for name, parser in COMMANDS.items()
     for action in parser._get_positional_actions()
-    if action.nargs in ("+", "*") and name != "report merge"  # takes no options
+    if action.nargs in ("+", "*") and parser._option_string_actions.keys() > {"-h", "--help"}
 }
 AN_OPTION = {
     "edit": ["--au", "12=3"],

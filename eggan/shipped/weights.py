@@ -5,7 +5,7 @@ Weights are stored as fp16, or packed: 8 bits for each weight and one scale for 
 refused before anything is read from it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from eggan.checkpoint import Checkpoint, ModelCard, write_safetensors
-from eggan.errors import UserError
+from eggan.errors import UserError, known_names
 from eggan.files import hash_files, read_json, write_json
 
 FOLDER = Path(__file__).parent
@@ -39,6 +39,13 @@ def shipped_name(given: Path | None) -> str | None:
     if given is None:
         return DEFAULT
     return str(given) if str(given) in NAMES and not given.exists() else None
+
+
+def check_name(name: str, known: Iterable[str] = NAMES) -> None:
+    """Raise a `UserError`, with the name that may be meant, where no known weights are called so."""
+    known = tuple(known)
+    if name not in known:
+        raise UserError(f"no shipped weights are called {name!r}{known_names(name, known)}")
 
 
 def read_card(name: str = DEFAULT, folder: Path = FOLDER) -> dict[str, Any]:
