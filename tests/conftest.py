@@ -4,6 +4,7 @@ Libraries are imported where they are used: the process that deals tests out to 
 and they begin only when it has.
 """
 
+import functools
 import os
 import signal
 from collections.abc import Iterator
@@ -145,6 +146,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         command = ["train", "eggan", "--dataset", "tiny", "--preset", "quick", "--offline", "--out", "m"]
         assert main([*command, *TINY_TRAINING]) == 0
     return folder
+
+
+@pytest.fixture(scope="module")
+def shipped_read_once() -> Iterator[None]:
+    """Commands in this process take shipped weights from memory: to read them is a fifth of a small edit."""
+    from eggan.edit import editing
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(editing, "load_shipped_model", functools.cache(editing.load_shipped_model))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -20,6 +20,7 @@ from eggan.faces.find import find_faces
 SMILE = ("--au", "12=5", "--au", "25=4", "--keep")
 SHOWN = np.zeros(AU_COUNT)
 SHOWN[[4, 8, 14]] = np.nan, 3.5, 3.0
+pytestmark = pytest.mark.usefixtures("shipped_read_once")
 
 
 @pytest.fixture

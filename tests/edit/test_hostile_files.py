@@ -14,6 +14,7 @@ from tests.edit.hostile import BAD, GOOD, heic
 
 EDIT = ("--au", "12=5", "--au", "25=4")
 MOST_MEMORY_MIB = 1536
+pytestmark = pytest.mark.usefixtures("shipped_read_once")
 
 
 @pytest.fixture(autouse=True)
