@@ -73,17 +73,19 @@ def assert_equal_weights(one, other):
 
 @dataclass(frozen=True)
 class Whole:
-    """A training that nothing has interrupted."""
+    """A training that nothing has interrupted; `logs` are the values that it logged."""
 
     method: Method
     result: TrainingResult
     folder: Path
+    logs: list[dict[str, float]]
 
 
 @pytest.fixture(scope="module")
 def whole(dataset, cache, tmp_path_factory) -> Whole:
-    folder = tmp_path_factory.mktemp("whole")
-    return Whole(*run(dataset, cache, folder), folder)
+    folder, logs = tmp_path_factory.mktemp("whole"), []
+    trained = run(dataset, cache, folder, on_log=lambda step, values: logs.append(values))
+    return Whole(*trained, folder, logs)
 
 
 @pytest.fixture
@@ -137,18 +139,17 @@ def test_a_hard_kill_between_checkpoints_repeats_the_lost_steps(dataset, cache, 
     assert_equal_weights(whole.method, resumed)
 
 
-def test_logging_probing_and_saving_do_not_change_the_weights(dataset, cache, tmp_path):
-    plain, _ = run(dataset, cache, tmp_path / "plain", config=replace(SHORT, log_every=100))
+def test_logging_probing_and_saving_do_not_change_the_weights(dataset, cache, whole, tmp_path):
     busy = replace(SHORT, log_every=1, probe_every=1, checkpoint_every_seconds=0.0)
     noisy, _ = run(
         dataset,
         cache,
-        tmp_path / "noisy",
+        tmp_path,
         config=busy,
         on_log=lambda *a: None,
         on_probe=lambda *a: torch.randn(3),
     )
-    assert_equal_weights(plain, noisy)
+    assert_equal_weights(whole.method, noisy)
 
 
 @pytest.mark.usefixtures("heeded_signals")
@@ -237,12 +238,11 @@ def test_the_collapse_alarm_flags_or_stops_a_method_that_ignores_the_target(data
         run(dataset, cache, tmp_path / "b", config=replace(SHORT, stop_on_alarm=True), method=deaf)
 
 
-def test_logs_are_means_over_the_window(dataset, cache, tmp_path):
-    one, two = [], []
-    every = replace(SHORT, log_every=1)
-    run(dataset, cache, tmp_path / "a", config=every, on_log=lambda s, v: one.append(v.get("loss/rec_l1")))
-    run(dataset, cache, tmp_path / "b", on_log=lambda s, v: two.append(v.get("loss/rec_l1")))
-    one, two = [v for v in one if v is not None], [v for v in two if v is not None]
+def test_logs_are_means_over_the_window(dataset, cache, whole, tmp_path):
+    every = []
+    config = replace(SHORT, log_every=1)
+    run(dataset, cache, tmp_path, config=config, on_log=lambda step, values: every.append(values))
+    one, two = ([v["loss/rec_l1"] for v in logs if "loss/rec_l1" in v] for logs in (every, whole.logs))
     assert len(one) == 6
     assert two == pytest.approx([(one[k] + one[k + 1]) / 2 for k in (0, 2, 4)], rel=1e-5)
 
