@@ -77,7 +77,7 @@ def serve(server: DemoServer) -> Iterator[Served]:
         try:
             yield Served(listener.getsockname()[1])
         finally:
-            running.should_exit = True
+            running.should_exit = running.force_exit = True  # without waiting for connections left open
             thread.join(10)
 
 
