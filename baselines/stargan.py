@@ -38,6 +38,7 @@ from eggan.aus import EXPRESSIONS
 from eggan.config import setting
 from eggan.errors import UserError
 from eggan.method import ON_A_GPU, Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
+from eggan.networks import ProductConv2d
 from eggan.randomness import derive_seed
 from eggan.trained_networks import (
     TrainedNetworks,
@@ -166,7 +167,7 @@ class Discriminator(nn.Module):
         widths = (3, *(width * 2**k for k in range(6)))
         self.trunk = nn.Sequential()
         for before, after in pairwise(widths):
-            self.trunk.extend([nn.Conv2d(before, after, 4, 2, 1), nn.LeakyReLU(LEAK)])
+            self.trunk.extend([ProductConv2d(before, after, 4, 2, 1), nn.LeakyReLU(LEAK)])
         self.score = nn.Conv2d(widths[-1], 1, 3, 1, 1, bias=False)
         self.condition = nn.Conv2d(widths[-1], conditions, image_size // 64, bias=False)
 

@@ -1,0 +1,75 @@
+"""Convolutions as matrix products: same results, gradients and penalties, and only where they pay."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from eggan import networks
+from eggan.losses import gradient_penalty
+from eggan.networks import ProductConv2d
+
+SHAPES = [
+    (3, 5, 4, 2, 1, True, 6),
+    (4, 2, 3, 1, 1, False, 5),
+    (2, 3, 2, 1, 0, True, 2),
+    (3, 4, 5, 3, 2, True, 9),
+]
+
+
+def pair(before, after, size, stride, padding, bias, dtype=torch.float64) -> tuple[nn.Conv2d, nn.Conv2d]:
+    generator = torch.Generator().manual_seed(1)
+    plain = nn.Conv2d(before, after, size, stride, padding, bias=bias, dtype=dtype)
+    for parameter in plain.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator, dtype=dtype)
+    product = ProductConv2d(before, after, size, stride, padding, bias=bias, dtype=dtype)
+    product.load_state_dict(plain.state_dict())
+    return plain, product
+
+
+@pytest.fixture
+def products(monkeypatch) -> list:
+    """Compute products at any size, and record them."""
+    made = []
+    real = F.unfold
+    monkeypatch.setattr(networks, "LEAST_WEIGHTS", 1)
+    monkeypatch.setattr(F, "unfold", lambda *args, **own: made.append(args[0].shape) or real(*args, **own))
+    return made
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_results_gradients_and_penalties_are_those_of_the_convolution(shape, products):
+    *settings, side = shape
+    images = torch.randn(3, settings[0], side, side, generator=torch.Generator().manual_seed(2)).double()
+    found = []
+    for layer in pair(*settings):
+        x = images.clone().requires_grad_(True)
+        out = layer(x)
+        penalty = gradient_penalty(lambda at, layer=layer: F.leaky_relu(layer(at)).flatten(1).sum(1), images)
+        (out.square().sum() + penalty).backward()
+        found.append([out.detach(), penalty.detach(), x.grad, *(own.grad for own in layer.parameters())])
+    assert products
+    for plain, product in zip(*found, strict=True):
+        torch.testing.assert_close(product, plain, rtol=1e-9, atol=1e-12)
+
+
+def test_under_autocast_the_result_has_the_type_of_a_convolution(products):
+    plain, product = pair(3, 5, 4, 2, 1, True, torch.float32)
+    images = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(2))
+    with torch.autocast("cpu", torch.bfloat16):
+        wanted, found = plain(images), product(images)
+    assert products
+    assert found.dtype == wanted.dtype == torch.bfloat16
+    torch.testing.assert_close(found, wanted, rtol=0.05, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("batch", "side", "channels", "pays"), [(8, 4, 256, True), (40, 4, 256, False), (8, 4, 128, False)]
+)
+def test_a_product_is_made_where_outputs_are_few_and_weights_many(batch, side, channels, pays, monkeypatch):
+    made = []
+    real = F.unfold
+    monkeypatch.setattr(F, "unfold", lambda *args, **own: made.append(1) or real(*args, **own))
+    layer = ProductConv2d(channels, channels, 4, 2, 1)
+    assert layer(torch.zeros(batch, channels, side, side)).shape == (batch, channels, side // 2, side // 2)
+    assert bool(made) == pays
