@@ -182,11 +182,12 @@ class GANimation(TrainedNetworks):
 
     def critic_terms(self, image: Tensor, aus: Tensor, edit: Tensor) -> dict[str, Tensor]:
         """Return the unweighted terms of D's first step; aus: (B, 17) / 5 of `image`."""
-        scores, reading = self.critic(image)
+        scores, reading = self.critic(torch.cat([image, edit]))  # one pass reads the critic's weights once
+        real, fake = scores.chunk(2)
         return {
-            "critic/real": -scores.mean(),
-            "critic/fake": self.critic.scores(edit).mean(),
-            "critic/condition": F.mse_loss(reading, aus),
+            "critic/real": -real.mean(),
+            "critic/fake": fake.mean(),
+            "critic/condition": F.mse_loss(reading[: len(image)], aus),
         }
 
     def critic_penalty(self, image: Tensor, edit: Tensor, t: Tensor) -> Tensor:

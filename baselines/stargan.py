@@ -269,12 +269,14 @@ class StarGAN(TrainedNetworks):
         """Return D's unweighted terms; label: (B,) domain of `image`, t: (B,) in [0, 1] places the penalty.
 
         The class term is on real images only; the penalty differentiates the sum over patches, not the mean.
+        One pass for real images and edits reads the critic's weights once.
         """
-        real, logits = self.critic(image)
+        scores, logits = self.critic(torch.cat([image, edit]))
+        real, fake = scores.chunk(2)
         return {
             "critic/real": -real.mean(),
-            "critic/fake": self.critic.scores(edit).mean(),
-            "critic/class": F.cross_entropy(logits, label),
+            "critic/fake": fake.mean(),
+            "critic/class": F.cross_entropy(logits[: len(image)], label),
             "critic/gradient_penalty": losses.gradient_penalty(
                 self.critic.scores, losses.interpolates(image, edit, t)
             ),

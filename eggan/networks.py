@@ -21,7 +21,7 @@ ClassifierKind = Literal["vgg19", "narrow"]
 Network = TypeVar("Network", bound=nn.Module)
 
 LEAK = 0.2
-MOST_OUTPUTS, LEAST_WEIGHTS = 128, 2**20  # places of a batch's pictures, and weights: `ProductConv2d`
+MOST_OUTPUTS, LEAST_WEIGHTS = 256, 2**20  # places of a batch's pictures, and weights: `ProductConv2d`
 
 # Convolutions per block and channels per block; a block ends with a 2 x 2 max pooling.
 CLASSIFIERS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {

@@ -64,7 +64,7 @@ def test_under_autocast_the_result_has_the_type_of_a_convolution(products):
 
 
 @pytest.mark.parametrize(
-    ("batch", "side", "channels", "pays"), [(8, 4, 256, True), (40, 4, 256, False), (8, 4, 128, False)]
+    ("batch", "side", "channels", "pays"), [(8, 4, 256, True), (80, 4, 256, False), (8, 4, 128, False)]
 )
 def test_a_product_is_made_where_outputs_are_few_and_weights_many(batch, side, channels, pays, monkeypatch):
     made = []
