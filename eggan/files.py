@@ -146,6 +146,18 @@ def refuse_foreign(folder: Path, ours: Sequence[str]) -> None:
             )
 
 
+def check_replaceable(
+    folder: Path, ours: Sequence[str], is_earlier: Callable[[Path], bool], what: str
+) -> None:
+    """Raise a `UserError` where `folder` cannot be written, or is neither empty nor `what`, as `is_earlier`
+    says, or holds a file that is not of the patterns `ours`.
+    """
+    check_writable(folder)
+    if folder.exists() and (not folder.is_dir() or (files_in(folder) and not is_earlier(folder))):
+        raise UserError(f"{folder} exists and is not {what}")
+    refuse_foreign(folder, ours)
+
+
 def dated_folder(parent: Path) -> Path:
     """Make a folder in `parent` that is named by the time, and return it; no other process has the same."""
     date, number = time.strftime("%Y%m%d-%H%M%S"), 1

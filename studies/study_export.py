@@ -18,11 +18,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from eggan.errors import UserError, one_line
 from eggan.files import (
-    check_writable,
-    files_in,
+    check_replaceable,
     read_json,
     read_whole_json,
-    refuse_foreign,
     replaced_folder,
     restore_folder,
     write_json,
@@ -115,10 +113,7 @@ def _time(text: str | None) -> datetime | None:
 
 def check_export_folder(folder: Path) -> None:
     """Raise a `UserError` where an export cannot be written, or would take the place of other files."""
-    check_writable(folder)
-    if folder.exists() and (not folder.is_dir() or (files_in(folder) and not _is_earlier(folder))):
-        raise UserError(f"{folder} exists and is not an exported study: choose another folder")
-    refuse_foreign(folder, FILES)
+    check_replaceable(folder, FILES, _is_earlier, "an exported study: choose another folder")
 
 
 def write_frame(data: StudyData, folder: Path) -> Path:
