@@ -15,15 +15,7 @@ import numpy as np
 import pandas as pd
 
 from eggan.errors import UserError, one_line
-from eggan.files import (
-    check_writable,
-    files_in,
-    read_json,
-    read_whole_json,
-    refuse_foreign,
-    replaced_folder,
-    restore_folder,
-)
+from eggan.files import check_replaceable, read_json, read_whole_json, replaced_folder, restore_folder
 from eggan.options import command
 from eggan.tables import read_table
 from eggan.tracking.tracked_cell import TrackedCell
@@ -31,7 +23,7 @@ from reports.suite.former_suite import cells_of, with_present_name
 from reports.suite.instrument_names import all_cards
 from reports.suite.known_suites import no_runs_of
 from reports.suite.method_names import MethodNames, names_in
-from reports.suite.showcase_files import read_arrays, read_showcases, write_showcases
+from reports.suite.showcase_files import of_lowest_seeds, read_arrays, read_showcases, write_showcases
 from reports.suite.superseded import FIRST_VERSION, superseded_records, without_superseded
 
 if TYPE_CHECKING:
@@ -176,7 +168,9 @@ def read_store(
         parts = [_read_cell(store, chosen, cell, Path(scratch)) for cell in steps]
     tables = {name: _stacked(name, parts) for name in TABLES}
     cards = all_cards(instruments, [part.instruments for part in parts if part.finished])
-    return without_superseded(Frame(**tables, showcases=_showcases(parts), instruments=cards))
+    pictures = {part.head["run_id"]: part.showcase for part in parts if part.showcase}
+    shown = of_lowest_seeds(tables["cells"], pictures)
+    return without_superseded(Frame(**tables, showcases=shown, instruments=cards))
 
 
 def newest_of_each(cells: Iterable[TrackedCell]) -> list[TrackedCell]:
@@ -268,16 +262,6 @@ def _stacked(name: str, parts: Sequence[_CellPart]) -> pd.DataFrame:
     return table.reindex(columns=first + [column for column in table.columns if column not in first])
 
 
-def _showcases(parts: list[_CellPart]) -> dict[str, dict[str, np.ndarray]]:
-    """Keep the pictures of the lowest seed of each method that has some: figures show that one."""
-    kept: dict[tuple[str, str], tuple[str, dict[str, np.ndarray]]] = {}
-    for part in sorted(parts, key=lambda part: int(part.tables["cells"]["seed"].iloc[0])):
-        if part.showcase:
-            head = part.tables["cells"].iloc[0]
-            kept.setdefault((head["dataset"], head["method"]), (head["run_id"], part.showcase))
-    return dict(kept.values())
-
-
 def _cell_row(suite: str, cell: TrackedCell) -> dict[str, Any]:
     tags = cell.tags
     as_tagged = ("dataset", "method", "title", "learns_from", "cell", "reason", "commit", "dirty", "budget")
@@ -314,10 +298,7 @@ def _machine(tags: Mapping[str, str]) -> str:
 
 def check_frame_folder(folder: Path) -> None:
     """Raise a `UserError` where a frame cannot be written, or would take the place of other files."""
-    check_writable(folder)
-    if folder.exists() and (not folder.is_dir() or (files_in(folder) and not _has_head(folder))):
-        raise UserError(f"{folder} exists and is not an exported frame: choose another place")
-    refuse_foreign(folder, FILES)
+    check_replaceable(folder, FILES, _has_head, "an exported frame: choose another place")
 
 
 def write_frame(frame: Frame, folder: Path) -> Path:

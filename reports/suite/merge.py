@@ -7,6 +7,7 @@ import pandas as pd
 from benchmarks.suites.suite import CROWD
 from eggan.errors import UserError
 from reports.suite.frame import TABLES, Frame
+from reports.suite.showcase_files import of_lowest_seeds
 
 OWNER = ["dataset", "method", "seed"]
 
@@ -32,9 +33,7 @@ def merge_frames(frames: Sequence[Frame]) -> Frame:
             mine = [part[part["run_id"].map(holders) == place] for place, part in enumerate(parts)]
             tables[name] = pd.concat(mine, ignore_index=True)
     pictures = {run: arrays for frame in frames for run, arrays in frame.showcases.items()}
-    shown = kept[kept["run_id"].isin(pictures)].drop_duplicates(["dataset", "method"])  # the lowest seed
-    pictures = {run: pictures[run] for run in shown["run_id"]}
-    return Frame(**tables, showcases=pictures, instruments=frames[0].instruments)
+    return Frame(**tables, showcases=of_lowest_seeds(kept, pictures), instruments=frames[0].instruments)
 
 
 def _first_holders(frames: Sequence[Frame], kept: set[str]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The pictures of a frame as files: one per method, and one of what several show alike."""
+"""The pictures of a frame: which ones there are, and as files, one per method and one of what is alike."""
 
 import io
 import zipfile
@@ -6,11 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from eggan.errors import UserError, one_line
 
 SHARED = "shared"  # file of arrays that several methods have alike, and in theirs the names of these
 Showcases = Mapping[str, Mapping[str, np.ndarray]]
+
+
+def of_lowest_seeds(cells: pd.DataFrame, showcases: Showcases) -> dict[str, Mapping[str, np.ndarray]]:
+    """Return the pictures of the lowest seed of each method that has some: figures show that one."""
+    has_some = cells[cells["run_id"].isin(showcases)].sort_values("seed", kind="stable")
+    shown = has_some.drop_duplicates(["dataset", "method"])
+    return {run_id: showcases[run_id] for run_id in shown["run_id"]}
 
 
 def write_showcases(showcases: Showcases, folder: Path) -> None:

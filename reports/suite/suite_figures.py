@@ -18,6 +18,7 @@ from reports.suite.estimates import AUMetric
 from reports.suite.frame import Frame
 from reports.suite.method_names import ABLATIONS, ORACLE, MethodNames, method_kind, method_rank
 from reports.suite.sections import Section
+from reports.suite.showcase_files import of_lowest_seeds
 
 ROWS = 8  # of images in one figure, about
 PANELS_ACROSS = 5
@@ -47,9 +48,12 @@ def _faces(frame: Frame, dataset: str) -> list[Picture]:
 
 def showcases(frame: Frame, dataset: str) -> dict[str, Showcase]:
     """Return method -> showcase of its lowest finished seed, in table order."""
-    cells = frame.cells[(frame.cells["dataset"] == dataset) & frame.cells["run_id"].isin(frame.showcases)]
-    first = cells.sort_values("seed").drop_duplicates("method").set_index("method")["run_id"]
-    return {method: frame.showcases[first[method]] for method in sorted(first.index, key=method_rank)}
+    cells = frame.cells[frame.cells["dataset"] == dataset]
+    shown = of_lowest_seeds(cells, frame.showcases)
+    methods = cells.set_index("run_id")["method"]
+    return {
+        methods[run_id]: shown[run_id] for run_id in sorted(shown, key=lambda run: method_rank(methods[run]))
+    }
 
 
 def expression_grid(cases: Mapping[str, Showcase], dataset: str, names: MethodNames) -> Picture:
