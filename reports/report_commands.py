@@ -49,7 +49,13 @@ def register(subparsers: Any) -> None:
     summary = "put exported frames of one suite together: sittings, seeds, machines"
     merged = add_command(actions, "merge", summary, EXAMPLES)
     merged.add_argument("folder", type=Path, help="where the merged frame is written")
-    merged.add_argument("frames", type=Path, nargs="+", metavar="FRAME", help="exported frames of one suite")
+    merged.add_argument(
+        "frames",
+        type=Path,
+        nargs="+",
+        metavar="FRAME",
+        help="exported frames of one suite; one of another suite gives the cells that both have",
+    )
     merged.set_defaults(run=run_merge)
     photos = add_command(actions, "photos", "write the page of the last `eggan bench photos`", EXAMPLES)
     photos.add_argument(

@@ -1,4 +1,4 @@
-"""Frames of one suite put together: a benchmark may run on several machines, or in several sittings."""
+"""Frames put together: a benchmark may run on several machines or in several sittings; suites share cells."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,7 @@ import pandas as pd
 from benchmarks.suites.suite import CROWD
 from eggan.errors import UserError
 from reports.suite.frame import TABLES, Frame
+from reports.suite.shared_cells import as_cells_of
 from reports.suite.showcase_files import of_lowest_seeds
 
 OWNER = ["dataset", "method", "seed"]
@@ -15,10 +16,13 @@ OWNER = ["dataset", "method", "seed"]
 def merge_frames(frames: Sequence[Frame]) -> Frame:
     """Return one frame of several; of each (dataset, method, seed) a finished run counts, else the newest.
 
-    Two finished runs of one (dataset, method, seed) must be of one cell key. Frames of different suites, and
+    It is of the first one's suite; frames of other suites give the cells that it has as well. Two finished
+    runs of one (dataset, method, seed) must be of one cell key. Frames of suites that share no cell, and
     cells that were scored by different instruments or on different data, are a `UserError`: their numbers
     have no common table.
     """
+    suite = frames[0].suite
+    frames = [frame if frame.suite == suite else as_cells_of(suite, frame) for frame in frames]
     _refuse_different(frames)
     cells = pd.concat([frame.cells for frame in frames], ignore_index=True)
     cells = cells.drop_duplicates("run_id")
@@ -46,7 +50,7 @@ def _first_holders(frames: Sequence[Frame], kept: set[str]) -> dict[str, int]:
 
 
 def _refuse_different(frames: Sequence[Frame]) -> None:
-    for what, column in (("suites", "suite"), ("instruments", "instruments"), ("data", "dataset_digest")):
+    for what, column in (("instruments", "instruments"), ("data", "dataset_digest")):
         values = sorted({str(value) for frame in frames for value in frame.cells[column]})
         if column == "dataset_digest":
             values = _different_data(values)

@@ -53,7 +53,7 @@ def test_a_finished_run_counts_before_a_later_failed_one():
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("suite", "paper", "different suites"),
+        ("suite", "paper", "has no cell that"),
         ("instruments", "a bbbb", "different instruments"),
         ("dataset_digest", "other", "different data"),
         ("cell", "another key", "two different settings"),
