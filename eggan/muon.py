@@ -22,16 +22,20 @@ STEP_SIZE = 0.2  # Liu et al.: the root mean square of a step of Adam's, in lear
 def orthogonal(matrices: Tensor) -> Tensor:
     """Return matrices (N, M, K) with their singular vectors and singular values between about 0.7 and 1.2.
 
-    Newton-Schulz; under autocast its products are of that precision, which is enough. 0 stays 0.
+    Newton-Schulz, in autocast's precision where that is on, which is enough. 0 stays 0.
     """
+    device = matrices.device.type
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    if torch.is_autocast_enabled(device):
+        x = x.to(torch.get_autocast_dtype(device))
     a, b, c = COEFFICIENTS
-    for _ in range(ROUNDS):
-        gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.mT if tall else x
+    with torch.autocast(device, enabled=False):  # sums and products in one call, without a cast in between
+        for _ in range(ROUNDS):
+            gram = x @ x.mT
+            x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x.mT if tall else x).to(matrices.dtype)
 
 
 class Muon(Optimizer):

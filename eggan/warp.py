@@ -216,6 +216,7 @@ class Finish(nn.Module):
         white would do at this resolution and leave the old detail of a larger photograph in sight.
         """
         fine = torch.cat([moved.to(x.dtype), F.pixel_shuffle(self.features(x), self.reduction)], dim=1)
+        fine = fine.contiguous(memory_format=torch.channels_last)  # as the weights of `detail` lie
         fine = self.detail(F.leaky_relu(fine, SLOPE))
         heads = self.heads(F.leaky_relu(fine, SLOPE)).float()
         colour = moved + heads[:, :3] if self.on_moved else heads[:, :3]
@@ -281,6 +282,14 @@ class Editor(nn.Module):
         return Parts(flow, moved, *self.finish(x, moved))
 
 
+class _GroupNorm(nn.GroupNorm):
+    """GroupNorm in float32, as autocast has it on a GPU: in bf16 a CPU takes three times as long."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, C, H, W) for (B, C, H, W)."""
+        return super().forward(x.float())
+
+
 class Reader(nn.Module):
     """Reads AUs from pictures (B, 3, H, W) in [-1, 1]: the features of each layer, and (B, 17) AUs / 5.
 
@@ -291,7 +300,7 @@ class Reader(nn.Module):
         super().__init__()
         pairs = itertools.pairwise((3, *channels))
         self.layers = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), nn.GroupNorm(8, b), nn.LeakyReLU(SLOPE)) for a, b in pairs
+            nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), _GroupNorm(8, b), nn.LeakyReLU(SLOPE)) for a, b in pairs
         )
         self.aus = nn.Linear(channels[-1], AU_COUNT)
 

@@ -262,11 +262,21 @@ def test_feature_l1_is_relative_to_the_truth():
     assert losses.feature_l1(truth, truth, magnitudes) == 0
 
 
+def test_gradients_of_feature_l1_lie_as_the_features_do():
+    truth, edit = torch.randn(2, 2, 8, 4, 4).unbind()
+    laid_out = edit.contiguous(memory_format=torch.channels_last).requires_grad_()
+    losses.feature_l1([laid_out], [truth], torch.ones(1)).backward()
+    assert laid_out.grad.is_contiguous(memory_format=torch.channels_last)
+    assert torch.allclose(laid_out.grad, (laid_out - truth).sign() / truth.numel())
+
+
 @pytest.mark.parametrize("window", [3, 7])
 def test_structural_losses_are_the_packages_own_with_constants_made_on_the_device(window):
-    """To the last bit: window and weights are the package's, in value and order of operations."""
+    """To the last bit, for images that lie alike: window and weights are the package's, in value and order of
+    operations.
+    """
     a, b = torch.rand(2, 2, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    halves = (a + 1) / 2, (b + 1) / 2
+    halves = [((image + 1) / 2).contiguous(memory_format=torch.channels_last) for image in (a, b)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         whole, one = losses.eq6_ms_ssim(a, b, window), losses.dissimilarity(a, b, window)

@@ -37,6 +37,15 @@ def test_singular_values_come_near_1_and_singular_vectors_stay(shape):
     assert torch.allclose(made, torch.diag_embed(values), atol=1e-4)
 
 
+def test_autocast_changes_the_precision_alone():
+    given = matrices(2, 8, 30)
+    with torch.autocast("cpu", torch.bfloat16):
+        coarse = orthogonal(given)
+    exact = orthogonal(given)
+    assert coarse.dtype == torch.float32
+    assert 0 < (coarse - exact).norm() < 0.03 * exact.norm()
+
+
 def test_nothing_stays_nothing():
     assert torch.equal(orthogonal(torch.zeros(2, 4, 9)), torch.zeros(2, 4, 9))
 
