@@ -108,8 +108,28 @@ class Frame:
     @property
     def budgets(self) -> list[str]:
         """What bounded the number of training images, in the words of the runs that trained."""
-        trained = self.cells[self.cells["run_id"].isin(self.curves["run_id"])]
-        return sorted(set(trained["budget"].fillna("")) - {""})
+        return sorted(set(self._trained["budget"].fillna("")) - {""})
+
+    @cached_property
+    def timed_on(self) -> str:
+        """The machine whose times are compared: that of most trained methods, then of most of their runs."""
+        done = self._trained[self._trained["state"] == "finished"].groupby("machine")
+        found = done.agg(methods=("method", "nunique"), runs=("method", "size"))
+        return str(found.sort_values(["methods", "runs"]).index[-1]) if len(found) else ""
+
+    def timed_runs(self, run_ids: Iterable[str]) -> tuple[str, ...]:
+        """Return those of the runs whose times are compared: all of them where all ran on one machine."""
+        there = set(self.cells.loc[self.cells["machine"] == self.timed_on, "run_id"])
+        return tuple(run for run in run_ids if run in there or not self.timed_on)
+
+    @property
+    def machines(self) -> int:
+        """On how many machines methods were trained."""
+        return int(self._trained["machine"].nunique())
+
+    @property
+    def _trained(self) -> pd.DataFrame:
+        return self.cells[self.cells["run_id"].isin(self.curves["run_id"])]
 
     @property
     def suite(self) -> str:

@@ -67,14 +67,16 @@ def _on_seeds(frame: Frame) -> Iterator[Finding]:
     trained = frame.cells[(methods.map(method_kind) == "method") & ~methods.isin(ABLATIONS)]
     finished = trained[trained["state"] == "finished"].groupby(["dataset", "method"]).size()
     fewest = int(finished.min()) if len(finished) else 0
+    few = finished[finished == fewest].index.get_level_values("method")
+    of = "" if len(few) == len(finished) else " of " + ", ".join(map(frame.names.title, dict.fromkeys(few)))
     if fewest < SEEDS_FOR_CLAIMS:
         yield Finding(
             "open",
-            f"Preliminary: {fewest} finished training seed(s) where claims need {SEEDS_FOR_CLAIMS} and "
+            f"Preliminary: {fewest} finished training seed(s){of}, where claims need {SEEDS_FOR_CLAIMS} and "
             f"headlines {SEEDS_FOR_HEADLINES}. With one seed an interval spans faces, not trainings.",
         )
     elif fewest < SEEDS_FOR_HEADLINES:
-        yield Finding("open", f"{fewest} seeds carry claims; a headline needs {SEEDS_FOR_HEADLINES}.")
+        yield Finding("open", f"{fewest} seeds{of} carry claims; a headline needs {SEEDS_FOR_HEADLINES}.")
 
 
 def _on_sections(sections: list[Section]) -> Iterator[Finding]:

@@ -38,6 +38,8 @@ AU_LABELS = (*(f"AU{number} {AU_NAMES[number]}" for number in AU_NUMBERS), "Mean
 SIGNIFICANT = 0.05
 COST_BESIDE = ("au/skill", "identity/accuracy")
 INTERVALS = "Brackets: 95 % crossed bootstrap over source identities × targets × seeds."
+PARAMETERS = "cost/parameters"  # the one cost that no machine changes
+ELSEWHERE = "not measured: it ran on other machines than most methods"
 DASH = Entry(words="–")
 RANKS = {"a": "Rank by A", "b": "Rank by B", THIRD: "Rank by landmarks"}
 LANDMARKS_CAPTION = (
@@ -252,9 +254,13 @@ def _real_row(frame: Frame, section: Section) -> TableRow:
 def seed_entry(frame: Frame, group: Group, key: str, digits: int) -> Entry:
     """Return a tracked metric as mean over seeds ± standard deviation (ddof = 1), or why there is none."""
     tracked = key if key.startswith("cost/") else f"{group.split}/{key}"
-    values = frame.values(group.evidence.run_ids, tracked)
+    runs = group.evidence.run_ids
+    if key.startswith("cost/") and key != PARAMETERS:
+        runs = frame.timed_runs(runs)
+    values = frame.values(runs, tracked)
     if not values:
-        return Entry(words=_why_absent(frame, group, key))
+        other = len(group.evidence.run_ids) > len(runs)
+        return Entry(words=ELSEWHERE if other else _why_absent(frame, group, key))
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
     return Entry(float(np.mean(values)), spread=spread, digits=digits)
 
@@ -278,12 +284,13 @@ def cost(frame: Frame, section: Section) -> Table | None:
     def entries(group: Group) -> list[Entry]:
         return [metric_entry(frame, section, group, metric) for metric in metrics]
 
+    on = "the runs' machine, named below" if frame.machines == 1 else f"{frame.timed_on} alone"
     return section_table(
         section,
         "cost",
         "Cost beside quality",
-        "A suite gives every method the same images and the same number of them. Times are wall-clock on the "
-        f"runs' machine, named below. {INTERVALS} ±: standard deviation over seeds (ddof = 1).",
+        "A suite gives every method the same images and the same number of them. Times are wall-clock on "
+        f"{on}. {INTERVALS} ±: standard deviation over seeds (ddof = 1).",
         "Method",
         (metric.heading for metric in metrics),
         method_rows(groups, entries, [metric.direction for metric in metrics]),

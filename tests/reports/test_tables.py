@@ -1,6 +1,7 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from eggan.evaluation import statistics
@@ -159,6 +160,43 @@ def test_findings_name_what_the_evidence_lacks(frame, section):
     assert any("1 of 8 cells did not finish" in text for text in texts)
     thin = suite_findings.findings(make_frame(seeds=1), [section])
     assert any(finding.text.startswith("Preliminary: 1 finished") for finding in thin)
+
+
+def test_findings_name_the_methods_with_the_fewest_seeds(frame, section):
+    one = frame.cells[frame.cells["run_id"] == "eggan-s0"].assign(method="ganimation", run_id="other")
+    cells = pd.concat([frame.cells, one], ignore_index=True)
+    stated = suite_findings.findings(dataclasses.replace(frame, cells=cells), [section])
+    expected = "Preliminary: 1 finished training seed(s) of GANimation, where"
+    assert any(finding.text.startswith(expected) for finding in stated)
+
+
+def test_times_of_several_machines_are_not_averaged(frame, section):
+    """One seed of three ran elsewhere: what it took there says nothing of the others."""
+    elsewhere = frame.cells["run_id"] == "eggan-s1"
+    cells = frame.cells.assign(machine=frame.cells["machine"].mask(elsewhere, "another"))
+    metrics = frame.metrics.copy()
+    for name in ("cost/train_seconds", "cost/parameters"):
+        metrics.loc[(metrics["run_id"] == "eggan-s1") & (metrics["metric"] == name), "value"] *= 100
+    apart = dataclasses.replace(frame, cells=cells, metrics=metrics)
+    group = estimates.named(section.groups, "eggan")
+    here = suite_tables.seed_entry(apart, group, "cost/train_seconds", 0)
+    assert (here.value, here.spread) == (60, 0)
+    assert suite_tables.seed_entry(apart, group, "cost/parameters", 0).value == pytest.approx(34e6)
+    assert "2 cores, cpu alone" in suite_tables.cost(apart, section).caption
+    most = _with_others_on("another", apart)
+    assert suite_tables.seed_entry(most, group, "cost/train_seconds", 0).value == 6000
+    none = dataclasses.replace(most, cells=most.cells[~most.cells["run_id"].eq("eggan-s1")])
+    assert "other machines" in suite_tables.seed_entry(none, group, "cost/train_seconds", 0).words
+
+
+def _with_others_on(machine, frame):
+    """Return the frame with cells of two further methods that were trained on `machine`."""
+    new = {"run_id": ["stargan-new", "ganimation-new"], "method": ["stargan", "ganimation"]}
+    cells = frame.cells[frame.cells["run_id"].isin(["eggan-s0", "eggan-s2"])].assign(machine=machine, **new)
+    curves = frame.curves.iloc[:2].assign(run_id=new["run_id"])
+    return dataclasses.replace(
+        frame, cells=pd.concat([frame.cells, cells]), curves=pd.concat([frame.curves, curves])
+    )
 
 
 def test_differences_are_paired_and_holm_is_no_smaller_than_the_raw_p(section):
