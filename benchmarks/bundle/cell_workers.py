@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
-from benchmarks.bundle.node_run import Pace
+from benchmarks.bundle.node_run import NodeCell, Pace
 from benchmarks.bundle.processes import Job, run_jobs
 from benchmarks.bundle.timing import Timed, is_ready, meeting, timed_cell
 from benchmarks.running.cells import PlannedCell, claim, read_status, settle
@@ -40,7 +40,7 @@ class CellWorkers(Protocol):
     at_once: int
     start_seconds: float
 
-    def run(self, plans: Sequence[PlannedCell], opened: OpenSuite, pace: Pace) -> None:
+    def run(self, cells: Sequence[NodeCell], pace: Pace) -> None:
         """Run the cells that are not finished, in their order, as long as the pace lets them begin."""
 
     def time(self, plans: Sequence[PlannedCell], opened: OpenSuite) -> dict[str, Timed]:
@@ -52,12 +52,12 @@ class InTurn:
 
     at_once, start_seconds = 1, 0.0
 
-    def run(self, plans: Sequence[PlannedCell], opened: OpenSuite, pace: Pace) -> None:
+    def run(self, cells: Sequence[NodeCell], pace: Pace) -> None:
         """As `CellWorkers` says."""
-        for plan in _begun(plans, opened, pace):
+        for cell in _begun(cells, pace):
             started = time.monotonic()
-            state = run_cell(plan, opened)
-            _note_end(plan, state, time.monotonic() - started, pace)
+            state = run_cell(cell.plan, cell.opened)
+            _note_end(cell.plan, state, time.monotonic() - started, pace)
 
     def time(self, plans: Sequence[PlannedCell], opened: OpenSuite) -> dict[str, Timed]:
         """As `CellWorkers` says."""
@@ -73,19 +73,20 @@ class SideBySide:
     def __init__(self, arguments: argparse.Namespace, at_once: int) -> None:
         self.arguments, self.at_once, self.start_seconds = arguments, at_once, 0.0
 
-    def run(self, plans: Sequence[PlannedCell], opened: OpenSuite, pace: Pace) -> None:
+    def run(self, cells: Sequence[NodeCell], pace: Pace) -> None:
         """As `CellWorkers` says."""
-        by_name = {plan.spec.name: plan for plan in plans}
+        by_key = {cell.plan.spec.key: cell for cell in cells}
 
         def on_end(job: Job, status: int, seconds: float) -> None:
-            plan = by_name[job.name]
+            plan, bench = by_key[job.arguments.cell].plan, by_key[job.arguments.cell].opened.bench
             if status:
-                record_death(plan, opened.bench, how_ended(status))
-            found = read_status(opened.bench.cell_folder(plan.spec.key))
+                record_death(plan, bench, how_ended(status))
+            found = read_status(bench.cell_folder(plan.spec.key))
             self.start_seconds = max(self.start_seconds, seconds - found.values.get("seconds", seconds))
             _note_end(plan, found.state, seconds, pace)
 
-        jobs = (self._job(plan, opened, plan.spec.name, run=run_one) for plan in _begun(plans, opened, pace))
+        begun = _begun(cells, pace)
+        jobs = (self._job(cell.plan, cell.opened, cell.plan.spec.name, run=run_one) for cell in begun)
         run_jobs(jobs, self.at_once, self.arguments.stopping, on_end)
 
     def time(self, plans: Sequence[PlannedCell], opened: OpenSuite) -> dict[str, Timed]:
@@ -120,23 +121,25 @@ class SideBySide:
             return [Timed(**read_json(path)) if path.is_file() else Timed() for path in paths]
 
     def _job(self, plan: PlannedCell, opened: OpenSuite, name: str, **own: object) -> Job:
-        own |= {"cell": plan.spec.key, "budget": opened.budget, "device": opened.bench.device}
+        own |= {"suite": opened.suite.name, "cell": plan.spec.key}
+        own |= {"budget": opened.budget, "device": opened.bench.device}
         own |= {"images": None if plan.row.training is None else plan.row.training.images}
         return Job(name, argparse.Namespace(**{**vars(self.arguments), **own}))
 
 
-def _begun(plans: Sequence[PlannedCell], opened: OpenSuite, pace: Pace) -> Iterator[PlannedCell]:
+def _begun(cells: Sequence[NodeCell], pace: Pace) -> Iterator[NodeCell]:
     """Yield the cells that are to be begun, each when somebody can begin it; say so of all."""
-    for number, plan in enumerate(plans, start=1):
-        here, folder = f"[{number}/{len(plans)}] {plan.spec.name}", opened.bench.cell_folder(plan.spec.key)
+    for number, cell in enumerate(cells, start=1):
+        spec = cell.plan.spec
+        here, folder = f"[{number}/{len(cells)}] {spec.name}", cell.opened.bench.cell_folder(spec.key)
         with claim(folder) as ours:
             if ours and read_status(folder).state == "finished":
-                settle(folder, opened.store)
+                settle(folder, cell.opened.store)
                 continue
-        refusal = pace.refusal(plan)
+        refusal = pace.refusal(cell.plan)
         print(f"{here}: {refusal}" if refusal else here, flush=True)
         if not refusal:
-            yield plan
+            yield cell
 
 
 def _note_end(plan: PlannedCell, state: str, seconds: float, pace: Pace) -> None:

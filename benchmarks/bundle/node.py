@@ -1,6 +1,6 @@
-"""A bundle's command on the node: it starts the suite, ends it in time, and packs what there is.
+"""A bundle's command on the node: it starts the suites, ends them in time, and packs what there is.
 
-The suite runs in a process of its own, which is asked to stop, and then made to, before the minutes are over:
+They run in a process of its own, which is asked to stop, and then made to, before the minutes are over:
 whatever an estimate said, the results of what was finished are packed within them.
 """
 
@@ -33,7 +33,7 @@ UNFINISHED = 1
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run a suite within `arguments.minutes` and pack its results; 0 where every cell is finished."""
+    """Run suites within `arguments.minutes` and pack its results; 0 where every cell is finished."""
     startup.prepare()
     return cli.reported(lambda: _run(arguments, time.monotonic()))
 
@@ -46,6 +46,8 @@ def _run(arguments: argparse.Namespace, began: float) -> int:
     reserve = LEAST_RESERVE + RESERVE_SHARE * seconds
     if not 2 * reserve < seconds:
         raise UserError(f"--minutes {arguments.minutes:g} are too few: give more")
+    if len(arguments.suites) > 1 and arguments.images is None:
+        raise UserError("what fits is measured for one suite: give --images own, or a number, for several")
     if arguments.dry_run:
         return _list_cells(arguments)
     out: Path = arguments.out
@@ -91,7 +93,10 @@ def _list_cells(arguments: argparse.Namespace) -> int:
     from benchmarks.bundle.node_run import NodeRun, listed_cells
     from benchmarks.suites.suite import find_suite
 
-    print(listed_cells(find_suite(arguments.suite), NodeRun.of(arguments, until=0.0)))
+    for name in arguments.suites:
+        if len(arguments.suites) > 1:
+            print(f"{name}:")
+        print(listed_cells(find_suite(name), NodeRun.of(arguments, until=0.0)))
     return 0
 
 
@@ -103,18 +108,18 @@ def _within(command: Sequence[str], seconds: float, stopping: float) -> int:
         except KeyboardInterrupt:
             print("stopping", flush=True)
         except subprocess.TimeoutExpired:
-            print("the minutes are over: the suite is asked to stop", flush=True)
+            print("the minutes are over: what runs is asked to stop", flush=True)
         child.terminate()
         try:
             return child.wait(stopping)
         except subprocess.TimeoutExpired:
             child.kill()
-            print(f"the suite's process {how_ended(child.wait())}")
+            print(f"the process of the suites {how_ended(child.wait())}")
             return child.returncode
 
 
 def work(arguments: argparse.Namespace) -> int:
-    """Run the suite, in this process or from it, until `arguments.until`."""
+    """Run the suites, in this process or from it, until `arguments.until`."""
     from benchmarks.bundle.cell_workers import InTurn, SideBySide, bench_of, reads_landmarks
     from benchmarks.bundle.node_run import NodeRun
     from benchmarks.bundle.node_suite import run_within
@@ -130,7 +135,8 @@ def work(arguments: argparse.Namespace) -> int:
         print("not measured: AUs off landmarks, for which this Python lacks onnxruntime", file=sys.stderr)
     workers = SideBySide(arguments, processes) if processes > 1 else InTurn()
     run = NodeRun.of(arguments, arguments.until)
-    finished = run_within(find_suite(arguments.suite), bench_of(arguments), run, workers)
+    suites = [find_suite(name) for name in dict.fromkeys(arguments.suites)]
+    finished = run_within(suites, bench_of(arguments), run, workers)
     return 0 if finished else UNFINISHED
 
 

@@ -1,16 +1,17 @@
-"""What a call on a node asks for: which cells of a suite, on how many images, until when."""
+"""What a call on a node asks for: which cells of which suites, on how many images, until when."""
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 
 from benchmarks.running.bench_console import table
 from benchmarks.running.cells import PlannedCell
+from benchmarks.running.environment import OpenSuite
 from benchmarks.suites.former_names import present_method
-from benchmarks.suites.suite import Suite
+from benchmarks.suites.suite import Row, Suite
 
 OWN = "own"  # as many images as the suite has for each of its cells
 
@@ -43,9 +44,20 @@ class NodeRun:
         return [present_method(name) for name in self.only]
 
 
-def in_running_order(plans: Sequence[PlannedCell]) -> list[PlannedCell]:
-    """Return cells as they are run: in suite order, what needs no training first."""
-    return sorted(plans, key=lambda plan: plan.row.training is not None)
+@dataclass(frozen=True)
+class NodeCell:
+    """A cell to run, and the suite that it is of: the first one, where several share it."""
+
+    plan: PlannedCell
+    opened: OpenSuite
+
+
+def in_running_order(cells: Iterable[NodeCell]) -> list[NodeCell]:
+    """Return cells as they are run, each once: in the order of suites, what needs no training first."""
+    once: dict[str, NodeCell] = {}
+    for cell in cells:
+        once.setdefault(cell.plan.spec.key, cell)
+    return sorted(once.values(), key=lambda cell: cell.plan.row.training is not None)
 
 
 def listed_cells(suite: Suite, run: NodeRun) -> str:
@@ -66,18 +78,18 @@ class Pace:
 
     def __init__(self, until: float = inf) -> None:
         self.until = until
-        self._seconds: dict[str, float] = {}
+        self._seconds: dict[Row, float] = {}  # suites may have different rows of one name
 
     def ended(self, plan: PlannedCell, seconds: float) -> None:
         """Note how long a cell took that has finished; of a row the slowest counts."""
         if plan.row.training is not None:
-            self._seconds[plan.row.name] = max(seconds, self._seconds.get(plan.row.name, 0.0))
+            self._seconds[plan.row] = max(seconds, self._seconds.get(plan.row, 0.0))
 
     def expected(self, plan: PlannedCell) -> float:
         """Return how long a cell will take: as the slowest of its row, else of all; 0 where none is known."""
         if plan.row.training is None:
             return 0.0
-        return self._seconds.get(plan.row.name, max(self._seconds.values(), default=0.0))
+        return self._seconds.get(plan.row, max(self._seconds.values(), default=0.0))
 
     def refusal(self, plan: PlannedCell) -> str:
         """Return why a cell must not be begun any more, nothing for one that may."""

@@ -1,4 +1,4 @@
-"""A suite within a number of minutes: what needs no training first, then as many images, or cells, as fit."""
+"""Suites within a number of minutes: what needs no training first, then as many images, or cells, as fit."""
 
 import dataclasses
 import time
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from benchmarks.bundle.budget import Budget, divided, read_budget, with_ceiling, write_budget
 from benchmarks.bundle.cell_workers import CellWorkers, InTurn
-from benchmarks.bundle.node_run import NodeRun, Pace, in_running_order
+from benchmarks.bundle.node_run import NodeCell, NodeRun, Pace, in_running_order
 from benchmarks.bundle.packing import PLANNED
 from benchmarks.running.bench_console import summary_text
 from benchmarks.running.cells import PlannedCell, read_status
@@ -22,43 +22,54 @@ from eggan.signals import stop_as_interrupt
 
 
 def run_within(
-    suite: Suite, bench: BenchEnvironment, run: NodeRun, workers: CellWorkers | None = None
+    suites: Sequence[Suite], bench: BenchEnvironment, run: NodeRun, workers: CellWorkers | None = None
 ) -> bool:
-    """Run a suite's cells before `run.until`; return whether all that were chosen are finished.
+    """Run the cells of suites before `run.until`; return whether all that were chosen are finished.
 
-    Without `workers` this process runs them. Too few minutes are a `UserError`; an interruption is recorded
-    and raised.
+    Images that fit are measured for one suite. Without `workers` this process runs the cells. Too few minutes
+    are a `UserError`; an interruption is recorded and raised.
     """
     if isinstance(run.images, int):
-        suite = with_images(suite, run.images)
-    check_warm_starts((row for row, _ in suite.chosen(run.methods, run.seeds)), bench.methods)
+        suites = [with_images(suite, run.images) for suite in suites]
+    for suite in suites:
+        check_warm_starts((row for row, _ in suite.chosen(run.methods, run.seeds)), bench.methods)
     workers = workers or InTurn()
     with stop_as_interrupt():
-        opened = _rendered(suite, bench, run)
+        opened = _rendered(suites, bench, run)
         if run.images is not None:
             return _run_all(opened, run, workers, Pace(run.until))
-        return _run_all(_with_images_that_fit(opened, run, workers), run, workers, Pace())
+        (one,) = opened
+        return _run_all([_with_images_that_fit(one, run, workers)], run, workers, Pace())
 
 
-def _rendered(suite: Suite, bench: BenchEnvironment, run: NodeRun) -> OpenSuite:
-    """Return the suite with what all its cells share rendered; packing finds the names of its cells."""
+def _rendered(suites: Sequence[Suite], bench: BenchEnvironment, run: NodeRun) -> list[OpenSuite]:
+    """Return the suites with what all their cells share rendered; packing finds the names of the cells."""
     with kept_processes(bench.workers):
-        opened = open_suite(suite, bench)
-        write_json([plan.spec.name for plan in _chosen(opened, run)], run.out / PLANNED)
-        opened.render_true_edits()
+        opened = [open_suite(suite, bench) for suite in suites]
+        _note_planned(_chosen(opened, run), run)
+        for suite in opened:
+            suite.render_true_edits()
     return opened
 
 
-def _chosen(opened: OpenSuite, run: NodeRun) -> list[PlannedCell]:
-    return in_running_order(select(opened.suite, plan_suite(opened), run.methods, run.seeds))
+def _chosen(opened: Sequence[OpenSuite], run: NodeRun) -> list[NodeCell]:
+    return in_running_order(NodeCell(plan, suite) for suite in opened for plan in _plans(suite, run))
+
+
+def _note_planned(cells: Sequence[NodeCell], run: NodeRun) -> None:
+    write_json({cell.plan.spec.key: cell.plan.spec.name for cell in cells}, run.out / PLANNED)
+
+
+def _plans(opened: OpenSuite, run: NodeRun) -> list[PlannedCell]:
+    return select(opened.suite, plan_suite(opened), run.methods, run.seeds)
 
 
 def _with_images_that_fit(opened: OpenSuite, run: NodeRun, workers: CellWorkers) -> OpenSuite:
     """Return the suite with as many images for all as fit, once its cells without training have been run."""
-    plans = _chosen(opened, run)
+    plans = [cell.plan for cell in _chosen([opened], run)]
     untrained = [plan for plan in plans if plan.row.training is None]
     trained = [plan for plan in plans if plan.row.training is not None]
-    workers.run(untrained, opened, Pace())
+    workers.run([NodeCell(plan, opened) for plan in untrained], Pace())
     if not trained:
         return opened
     budget = read_budget(run.out, opened.suite.name)
@@ -103,12 +114,16 @@ def scoring_seconds(untrained: Sequence[PlannedCell], bench: BenchEnvironment) -
     return max((float(values.get("seconds", 0.0)) for values in recorded), default=0.0)
 
 
-def _run_all(opened: OpenSuite, run: NodeRun, workers: CellWorkers, pace: Pace) -> bool:
-    plans = _chosen(opened, run)
-    suite_run = open_suite_run(opened, plan_suite(opened))
+def _run_all(opened: Sequence[OpenSuite], run: NodeRun, workers: CellWorkers, pace: Pace) -> bool:
+    cells, chosen = _chosen(opened, run), [_plans(suite, run) for suite in opened]
+    _note_planned(cells, run)  # keys are of the images that were found to fit
+    records = [open_suite_run(suite, plan_suite(suite)) for suite in opened]
     try:
-        workers.run(plans, opened, pace)
+        workers.run(cells, pace)
     finally:
-        suite_run.finish(*state_of_cells(plans, opened.bench))
-    print(summary_text(plans, opened.bench), flush=True)
-    return state_of_cells(plans, opened.bench)[0] == "finished"
+        ended = [state_of_cells(plans, suite.bench) for plans, suite in zip(chosen, opened, strict=True)]
+        for record, (state, reason) in zip(records, ended, strict=True):
+            record.finish(state, reason)
+    for plans, suite in zip(chosen, opened, strict=True):
+        print(summary_text(plans, suite.bench), flush=True)
+    return all(state == "finished" for state, _ in ended)

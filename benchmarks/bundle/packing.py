@@ -32,7 +32,7 @@ SHOWN = f"{SHOWCASE}.safetensors"
 DEFLATED = (".json", ".jsonl", ".csv", SHOWN)  # the rest is compressed already, or hardly to be
 MARGIN_BYTES = 200_000  # for the names, the manifest and the end of the zip file
 TRACEBACK = "traceback.txt"
-PLANNED = "planned.json"  # the names of all cells of the suite, begun or not
+PLANNED = "planned.json"  # keys and names of all chosen cells, begun or not
 TRACEBACK_CHARACTERS = 20_000
 
 
@@ -85,11 +85,11 @@ def pack(out: Path) -> Packed:
 
 
 def _not_begun(out: Path) -> list[str]:
-    """Return the names of the suite's cells of which there is no trace."""
+    """Return the names of the chosen cells of which there is no trace."""
     if not (out / PLANNED).is_file():
         return []
-    begun = {read_status(folder).values.get("name") for folder in all_cells(out / "runs")}
-    return [name for name in read_json(out / PLANNED) if name not in begun]
+    begun = {folder.name for folder in all_cells(out / "runs")}
+    return [name for key, name in read_json(out / PLANNED).items() if key not in begun]
 
 
 def _results(runs: Path) -> Iterator[tuple[str, bytes]]:

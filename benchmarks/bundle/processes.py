@@ -41,7 +41,7 @@ def run_jobs(jobs: Iterable[Job], at_once: int, stopping: float, on_end: Ended) 
     those that have not done so after `stopping` seconds.
     """
     ends: queue.SimpleQueue[tuple[Job, int, float]] = queue.SimpleQueue()
-    running: dict[str, _Process] = {}
+    running: dict[int, _Process] = {}  # by the job, not its name: cells of two suites may have one name
     waiting = iter(jobs)
     with tempfile.TemporaryDirectory(prefix="eggan-calls-") as folder:
         try:
@@ -49,12 +49,12 @@ def run_jobs(jobs: Iterable[Job], at_once: int, stopping: float, on_end: Ended) 
                 while len(running) < at_once and (job := next(waiting, None)) is not None:
                     call = Path(folder, f"{time.monotonic_ns()}.json")
                     write_call(job.arguments, call)
-                    running[job.name] = process = _start(call, at_once)
+                    running[id(job)] = process = _start(call, at_once)
                     threading.Thread(target=_follow, args=(job, process, ends), daemon=True).start()
                 if not running:
                     return
                 ended = ends.get()
-                del running[ended[0].name]
+                del running[id(ended[0])]
                 on_end(*ended)
         finally:
             _stop(list(running.values()), stopping)

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Run a benchmark suite in a fixed number of minutes, without a network, and pack the results.
+"""Run benchmark suites in a fixed number of minutes, without a network, and pack the results.
 
     bundle/run node --minutes 8 --device cuda
+    bundle/run people ablations-crowd --images own --minutes 30
 
 Needs Python with torch, numpy, pandas, numba and scipy; everything else is in this folder. What lies in --out
 afterwards as results-K-of-N.eggan goes home, where `eggan bench sync` reads it.
@@ -23,7 +24,7 @@ MISTAKE = 2
 
 
 def main() -> int:
-    """Bring in what this Python lacks, then run the suite."""
+    """Bring in what this Python lacks, then run the suites."""
     if sys.version_info < LEAST_PYTHON:  # no installer has asked
         least = ".".join(map(str, LEAST_PYTHON))
         return fail(f"Python {least} or newer is needed, this is {sys.version.split()[0]}")
@@ -64,7 +65,12 @@ def parse() -> argparse.Namespace:
     parser = CommandParser(
         prog="run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("suite", metavar="SUITE", help="node, quick, standard, ..")
+    parser.add_argument(
+        "suites",
+        nargs="+",
+        metavar="SUITE",
+        help="node, quick, standard, ..; the cells of several, which need --images, run side by side",
+    )
     parser.add_argument(
         "--minutes",
         type=float,

@@ -178,7 +178,8 @@ read = cell_workers.node_instruments("cpu")
 faces = torch.zeros(2, 3, 64, 64)
 assert read.a.predict(faces).shape == read.b.predict(faces).shape == (2, 17)
 assert len(read.verifier.embed(faces)) == 2 and read.landmarks is None
-assert node_suite.run_within(suite, make_bench(Path("out")), NodeRun(Path("out"), 1.0, time.monotonic() + 60))
+run = NodeRun(Path("out"), 1.0, time.monotonic() + 60)
+assert node_suite.run_within([suite], make_bench(Path("out")), run)
 print(*pack(Path("out")).parts, code_version()["commit"])
 """
 

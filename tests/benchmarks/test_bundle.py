@@ -66,7 +66,7 @@ def run_here(out: Path, seconds: float = 100.0, **choice) -> bool:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cell_workers, "timed_cell", lambda plan, opened: Timed(SECONDS_PER_IMAGE))
         run = NodeRun(out, seconds / 60, time.monotonic() + seconds, **choice)
-        return node_suite.run_within(SUITE, make_bench(out), run)
+        return node_suite.run_within([SUITE], make_bench(out), run)
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +192,7 @@ def test_cells_that_need_no_training_are_a_run_of_their_own(tmp_path, monkeypatc
     workers = InTurn() if at_once == 1 else SideBySide(given, at_once)
     monkeypatch.setattr(SideBySide, "run", InTurn.run)  # what they run is tested beside
     run = NodeRun(tmp_path, 1.0, time.monotonic() + 60, only=["copy-source", "mean-au"])
-    assert node_suite.run_within(SUITE, make_bench(tmp_path), run, workers)
+    assert node_suite.run_within([SUITE], make_bench(tmp_path), run, workers)
     assert len(all_cells(tmp_path / "runs")) == 2
     assert not (tmp_path / "budget.json").exists()
 
@@ -206,7 +206,7 @@ def test_a_method_that_cannot_be_trained_fails_alone_and_its_traceback_comes_hom
     suite = dataclasses.replace(tiny_suite(), rows=rows)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(node_suite, "divided", lambda *given: divided(*given[:3], 0.2, 0.0, given[5]))
-        assert not node_suite.run_within(suite, bench, NodeRun(tmp_path, 1.0, time.monotonic() + 60))
+        assert not node_suite.run_within([suite], bench, NodeRun(tmp_path, 1.0, time.monotonic() + 60))
     assert "crasher cannot be timed: a bug in the method" in capsys.readouterr().out
     bring_home(pack(tmp_path).parts, tmp_path / "home")
     states = {read_status(cell).values["name"]: cell for cell in all_cells(tmp_path / "home")}

@@ -18,7 +18,7 @@ from benchmarks.bundle import cell_workers, node, timing
 from benchmarks.bundle.bringing_home import bring_home
 from benchmarks.bundle.budget import images_that_fit, until_all_end
 from benchmarks.bundle.cell_workers import InTurn, SideBySide
-from benchmarks.bundle.node_run import OWN, NodeRun, Pace, listed_cells
+from benchmarks.bundle.node_run import OWN, NodeCell, NodeRun, Pace, listed_cells
 from benchmarks.bundle.node_suite import run_within
 from benchmarks.bundle.packing import pack
 from benchmarks.bundle.processes import Job, run_jobs
@@ -122,6 +122,13 @@ def test_processes_run_side_by_side_and_one_that_dies_ends_no_other(jobs, tmp_pa
     assert "failing 3: and more\n" in said
 
 
+def test_jobs_of_one_name_are_jobs_of_their_own(jobs):
+    ends = []
+    same = [dataclasses.replace(job, name="alike") for job in jobs("pair", "pair", "failing")]
+    run_jobs(iter(same), 2, 10.0, lambda job, status, _: ends.append((job.arguments.name, status)))
+    assert sorted(ends) == [("failing", 3), ("pair", 0), ("pair", 0)]
+
+
 def test_what_stops_a_run_lets_processes_save_and_ends_those_that_do_not_stop(jobs, tmp_path):
     def stop(job: Job, status: int, seconds: float) -> None:
         while not begun(tmp_path) >= {"saving", "stubborn"}:
@@ -211,7 +218,7 @@ def test_cells_that_cannot_be_finished_any_more_are_named_and_the_rest_is_kept(t
     opened = open_suite(suite, dataclasses.replace(make_bench(tmp_path), render=counted))
     opened.render_true_edits()
     plans, before = plan_suite(opened), len(rendered)
-    InTurn().run(plans, opened, Slow(time.monotonic() + 60))
+    InTurn().run([NodeCell(plan, opened) for plan in plans], Slow(time.monotonic() + 60))
     states = [read_status(opened.bench.cell_folder(plan.spec.key)).state for plan in plans]
     assert states == ["finished", "pending", "pending"]
     assert len(rendered) == before  # a cell beside others finds all that it compares with
@@ -219,9 +226,8 @@ def test_cells_that_cannot_be_finished_any_more_are_named_and_the_rest_is_kept(t
     assert "[2/3] painter/synfacs-fake/s1: not begun, it would take 1000 s of the " in said
     own = {read_status(cell).values["spec"]["training"]["images"] for cell in all_cells(tmp_path / "runs")}
     assert own == {TRAINING.images}
-    InTurn().run(
-        plans[:1], opened, Slow(time.monotonic() - 1)
-    )  # what is finished is reused, and nothing is said
+    # what is finished is reused, and nothing is said
+    InTurn().run([NodeCell(plans[0], opened)], Slow(time.monotonic() - 1))
     assert capsys.readouterr().out == ""
 
 
@@ -266,6 +272,58 @@ def test_trainings_are_timed_once_all_are_ready(tmp_path, monkeypatch):
     is_ready(tmp_path, 1)  # the other one has died
     first.join()
     assert times[0].seconds > 0
+
+
+# --- several suites
+
+
+def two_suites():
+    """Return suites that share a painter and a reference; the second has a seed more."""
+    first = dataclasses.replace(tiny_suite(), rows=(*tiny_suite(references=False).rows, Row("copy-source")))
+    return first, dataclasses.replace(first, name="second", seeds=(0, 1))
+
+
+def test_cells_of_several_suites_are_run_once_each_and_both_suites_are_recorded(tmp_path, capsys):
+    run = NodeRun(tmp_path, 1.0, time.monotonic() + 60, images=8)
+    assert run_within(two_suites(), make_bench(tmp_path), run)
+    said = capsys.readouterr().out
+    numbered = [line for line in said.splitlines() if line.startswith("[")]
+    assert [line.split()[0] for line in numbered] == ["[1/3]", "[2/3]", "[3/3]"]
+    assert [line.split()[1] for line in numbered[-2:]] == [
+        "painter/synfacs-fake/s0",
+        "painter/synfacs-fake/s1",
+    ]
+    assert len(all_cells(tmp_path / "runs")) == 3
+    recorded = [read_record(folder) for folder in (tmp_path / "runs").glob("suites/*")]
+    assert sorted((record.tags["suite"], record.state) for record in recorded) == [
+        ("second", "finished"),
+        ("tiny", "finished"),
+    ]
+    assert pack(tmp_path).not_begun == []
+
+
+def test_a_process_of_a_cell_opens_the_suite_that_the_cell_is_of(tmp_path):
+    opened = open_suite(two_suites()[1], make_bench(tmp_path))
+    given = argparse.Namespace(suites=["tiny", "second"], stopping=9.0)
+    job = SideBySide(given, 2)._job(plan_suite(opened)[0], opened, "a cell")
+    assert job.arguments.suite == "second"
+
+
+@pytest.mark.parametrize("dry", [("--dry-run",), ()])
+def test_several_suites_need_a_number_of_images(dry, tmp_path, monkeypatch, capsys):
+    words = ["quick", "node", "--minutes", "9", "--out", str(tmp_path / "out"), *dry]
+    monkeypatch.setattr(sys, "argv", ["run", *words])
+    monkeypatch.setattr(node.startup, "prepare", lambda: None)
+    assert node.run(parse()) == 2
+    assert "give --images own" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    if dry:
+        monkeypatch.setattr(sys, "argv", ["run", *words, "--images", "own"])
+        assert node.run(parse()) == 0
+        said = capsys.readouterr().out
+        assert (
+            said.index("quick:") < said.index("eggan-shipped") < said.index("node:") < said.index("eggan-w/")
+        )
 
 
 # --- what is asked for
@@ -365,7 +423,7 @@ def test_a_process_that_is_killed_leaves_the_other_cell_to_be_trained_scored_and
     given = {"suite": "tiny", "out": tmp_path, "data": None, "device": "cpu", "workers": 1, "stopping": 9.0}
     workers = SideBySide(argparse.Namespace(**given), 2)
     run = NodeRun(tmp_path, 2.0, time.monotonic() + 120.0, images=8)
-    assert not run_within(node_child.suite(), node_child.bench_of(workers.arguments), run, workers)
+    assert not run_within([node_child.suite()], node_child.bench_of(workers.arguments), run, workers)
     cells = {read_status(cell).values["name"]: read_status(cell) for cell in all_cells(tmp_path / "runs")}
     painter, killer = cells["painter/synfacs-fake/s0"], cells["killer/synfacs-fake/s0"]
     assert painter.state == "finished"
