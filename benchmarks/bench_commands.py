@@ -17,6 +17,7 @@ from eggan.options import (
     add_command,
     add_data_argument,
     add_device_argument,
+    add_offline_argument,
     add_openface_argument,
     add_runs_argument,
     add_tracking_argument,
@@ -127,9 +128,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="processes that render (default: as many as cores and memory allow)",
     )
-    parser.add_argument(
-        "--offline", action="store_true", help="track locally only; `eggan bench sync` ships later"
-    )
+    add_offline_argument(parser)
     parser.add_argument(
         "--wait",
         action="store_true",

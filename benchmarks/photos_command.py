@@ -11,6 +11,7 @@ from eggan.files import dated_folder
 from eggan.options import (
     add_data_argument,
     add_device_argument,
+    add_offline_argument,
     add_tracking_argument,
     command,
     resolve_device,
@@ -43,9 +44,7 @@ def add_photos(parser: argparse.ArgumentParser) -> None:
         help="photographs, those of one person in one sub-folder (default: what packages ship, and renders)",
     )
     add_weights_arguments(parser)
-    parser.add_argument(
-        "--offline", action="store_true", help="track in the run's folder; `eggan bench sync` ships it later"
-    )
+    add_offline_argument(parser)
     add_device_argument(parser)
     add_data_argument(parser)
     add_tracking_argument(parser)

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from eggan.errors import UserError
 from eggan.files import dated_folder
-from eggan.options import add_device_argument, add_runs_argument, add_tracking_argument, resolve_device
+from eggan.options import (
+    add_device_argument,
+    add_offline_argument,
+    add_runs_argument,
+    add_tracking_argument,
+    resolve_device,
+)
 from eggan.progress import loading
 
 if TYPE_CHECKING:
@@ -47,9 +53,7 @@ def add_speed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--official", metavar="stargan=FOLDER", help="time the official code of that checkout beside ours"
     )
-    parser.add_argument(
-        "--offline", action="store_true", help="track in the run's folder; `eggan bench sync` ships it later"
-    )
+    add_offline_argument(parser)
     add_device_argument(parser)
     add_runs_argument(parser)
     add_tracking_argument(parser)

@@ -12,6 +12,7 @@ from eggan.files import lock_holder, try_lock
 from eggan.options import (
     add_command,
     add_device_argument,
+    add_offline_argument,
     add_runs_argument,
     add_setting_argument,
     add_tracking_argument,
@@ -69,9 +70,7 @@ def register_train(subparsers: Any) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with the training in its folder")
     add_runs_argument(parser)
     add_tracking_argument(parser)
-    parser.add_argument(
-        "--offline", action="store_true", help="track in the run's folder; `eggan bench sync` ships it later"
-    )
+    add_offline_argument(parser)
     parser.set_defaults(run=run_train)
 
 

@@ -41,16 +41,15 @@ from eggan.trained_networks import (
     TrainedNetworks,
     adam,
     check_dataset,
+    check_true_edits,
     kind_of_adversarial_step,
+    no_true_edits,
     restore_for_editing,
     weighted_total,
 )
 
 VERSION = 1
-NEEDS_GROUPS = (
-    "weight_true_edit is set, but this dataset holds no true edits: "
-    "`eggan data build synfacs --split crowd` builds one that does"
-)
+WITH_TRUE_EDITS = "EGGAN with weight_true_edit"
 
 
 class EGGAN(TrainedNetworks):
@@ -366,7 +365,7 @@ def _generator(config: EGGANConfig) -> Generator:
 def _towards_true_edits(batch: Batch) -> Batch:
     """Return the batch with the AUs of its true edits as targets; one without true edits is a `UserError`."""
     if batch.true_edit is None or batch.true_edit_aus is None:
-        raise UserError(NEEDS_GROUPS)
+        raise no_true_edits(WITH_TRUE_EDITS)
     return replace(batch, target_aus=batch.true_edit_aus)
 
 
@@ -385,8 +384,8 @@ def _frozen(*networks: nn.Module) -> Iterator[None]:
 def build(config: EGGANConfig, context: BuildContext) -> EGGAN:
     """Return an EGGAN ready to train; C_id is pre-trained here or taken from the cache."""
     check_dataset("EGGAN", config.image_size, context.dataset, context.splits, labels=False)
-    if config.weight_true_edit and context.dataset.groups(context.dataset.rows(*context.splits)) is None:
-        raise UserError(f"{context.dataset.folder}: {NEEDS_GROUPS}")
+    if config.weight_true_edit:
+        check_true_edits(WITH_TRUE_EDITS, context.dataset, context.splits)
     on_imagenet = config.weight_per > 0 and config.perceptual_on == "imagenet_vgg19"
     convolutions = load_vgg19_convolutions() if on_imagenet else []  # before the slow part: it may be missing
     c_id = channels_last(pretrained_identity_classifier(config, context))

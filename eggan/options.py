@@ -225,6 +225,13 @@ def remembered(arguments: argparse.Namespace, words: Sequence[str] = ()) -> Iter
         _words.clear()
 
 
+def add_offline_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--offline`, which leaves the store of `add_tracking_argument` alone."""
+    parser.add_argument(
+        "--offline", action="store_true", help="track in the run's folder; `eggan bench sync` ships it later"
+    )
+
+
 def given_words() -> list[str]:
     """Return the words after `eggan` that this command was called with."""
     return list(_words)

@@ -328,7 +328,12 @@ def check_dataset(
 def check_true_edits(title: str, dataset: "Dataset", splits: tuple[str, ...]) -> None:
     """Raise `UserError` for a dataset without groups of pictures that are true edits of each other."""
     if dataset.groups(dataset.rows(*splits)) is None:
-        raise UserError(
-            f"{title} learns from true edits, which {dataset.folder} does not hold: "
-            "`eggan data build synfacs --split crowd` builds a dataset that does"
-        )
+        raise no_true_edits(title, str(dataset.folder))
+
+
+def no_true_edits(title: str, data: str = "this dataset") -> UserError:
+    """Return the mistake of training a method that learns from true edits on data without them."""
+    return UserError(
+        f"{title} learns from true edits, which {data} does not hold: "
+        "`eggan data build synfacs --split crowd` builds a dataset that does"
+    )

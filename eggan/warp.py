@@ -26,7 +26,6 @@ from torch import Tensor, nn
 
 from eggan.aus import AU_COUNT, MAX_INTENSITY
 from eggan.config import setting
-from eggan.errors import UserError
 from eggan.method import ON_A_GPU, Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
 from eggan.networks import channels_last, parameter_count
 from eggan.randomness import derive_seed
@@ -36,6 +35,7 @@ from eggan.trained_networks import (
     check_dataset,
     check_true_edits,
     muon,
+    no_true_edits,
     restore_for_editing,
     weighted_total,
 )
@@ -46,10 +46,6 @@ SLOPE = 0.1  # of the leaky rectifier
 
 TERMS = ("pixels", "changed", "gradient", "ssim", "rough", "paint", "mixed", "features")
 STATES = {"editor": "optimizer", "inner": "muon"}  # of the optimisers, in a training's state
-NEEDS_GROUPS = (
-    "EGGAN-W learns from true edits, which this dataset does not hold: "
-    "`eggan data build synfacs --split crowd` builds one that does"
-)
 Layer = TypeVar("Layer", bound=nn.Module)
 
 
@@ -379,7 +375,7 @@ class EGGANW(Warps):
         A batch of a dataset without groups is a `UserError`.
         """
         if batch.true_edit is None or batch.true_edit_aus is None:
-            raise UserError(NEEDS_GROUPS)
+            raise no_true_edits("EGGAN-W")
         source, truth = batch.image, batch.true_edit
         if kind == "disturbed":
             from eggan.disturb import disturb  # an edit does without it

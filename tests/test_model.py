@@ -254,11 +254,11 @@ def test_with_true_edits_the_warm_steps_learn_to_edit(groups, cache):
 
 
 def test_true_edits_of_a_dataset_without_groups_are_a_user_error(dataset, cache, data):
-    with pytest.raises(UserError, match="holds no true edits"):
+    with pytest.raises(UserError, match="EGGAN with weight_true_edit learns from true edits"):
         build(with_true_edits(), context(dataset, cache))
     model = build(narrow_config(), context(dataset, cache))
     model.config = with_true_edits()
-    with pytest.raises(UserError, match="holds no true edits"):
+    with pytest.raises(UserError, match="EGGAN with weight_true_edit learns from true edits"):
         model.update(make_batch(data, BATCH, 0, 0), 0)
 
 
