@@ -295,7 +295,8 @@ class Reader(nn.Module):
     def forward(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
         """Return the features, finest first, and the reading."""
         features = []
-        for convolution, norm, rectifier in self.layers:  # type: ignore[misc]
+        for layer in self.layers:
+            convolution, norm, rectifier = layer.children()
             # float32 as autocast has it on a GPU: in bf16 a CPU takes three times as long
             images = rectifier(norm(convolution(images).float()))
             features.append(images)
