@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ EXAMPLES = """examples:
   eggan report build                                   of the suite that ran last
   eggan report build --suite quick --out page          of another one, elsewhere
   eggan report build --frame reports/results/twin      of results that come with the project; trains nothing
+  eggan report build --frame results/people --frame results/standard    with the cells that both suites have
   eggan report export results/here                     the facts themselves, to keep or to send
   eggan report merge all results/here results/there    two sittings as one
   eggan report photos                                  of the photographs that were measured last
@@ -39,7 +40,11 @@ def register(subparsers: Any) -> None:
         "--out", type=Path, metavar="FOLDER", help="folder of the report (default: report in --runs)"
     )
     made.add_argument(
-        "--frame", type=Path, metavar="FOLDER", help="build from an exported frame in place of tracked runs"
+        "--frame",
+        type=Path,
+        action="append",
+        metavar="FOLDER",
+        help="build from an exported frame in place of tracked runs (repeatable: they are merged)",
     )
     made.set_defaults(run=run_build)
     summary = "write all facts of a suite's runs to a folder of parquet files"
@@ -83,8 +88,8 @@ def run_build(args: argparse.Namespace) -> int:
         raise UserError("--frame holds one suite already: leave out --suite and --tracking-uri")
     out = args.out or args.runs / "report"
     check_report_folder(out)
-    if args.frame:
-        refuse_other_kind(args.frame, FRAME)
+    for folder in args.frame or ():
+        refuse_other_kind(folder, FRAME)
     cards = {} if args.frame else instrument_cards()
     place = None if args.frame else (args.runs, args.tracking_uri, args.suite, cards)
     source = place and source_digest(*place)
@@ -104,10 +109,9 @@ def _made(args: argparse.Namespace, cards: Mapping[str, Any], out: Path) -> tupl
     """Read the runs, build their report unless `out` holds it, and return its overview and whether it did."""
     with loading():
         from reports.style.report_record import kept_summary
-        from reports.suite.frame import read_frame
         from reports.suite.report_inputs import inputs_digest
 
-    frame = read_frame(args.frame) if args.frame else _tracked(args, cards)
+    frame = _read(args.frame) if args.frame else _tracked(args, cards)
     inputs = inputs_digest(frame)
     summary = kept_summary(out, inputs)
     if summary is not None:
@@ -116,6 +120,16 @@ def _made(args: argparse.Namespace, cards: Mapping[str, Any], out: Path) -> tupl
         from reports.suite.suite_report import build
 
     return build(frame, out, progress_bar, inputs).summary, False
+
+
+def _read(folders: Sequence[Path]) -> "Frame":
+    """Return an exported frame, or several put together."""
+    with loading():
+        from reports.suite.frame import read_frame
+        from reports.suite.merge import merge_frames
+
+    frames = [read_frame(folder) for folder in folders]
+    return merge_frames(frames) if len(frames) > 1 else frames[0]
 
 
 def run_export(args: argparse.Namespace) -> int:
@@ -132,13 +146,12 @@ def run_merge(args: argparse.Namespace) -> int:
     """Merge exported frames and say how many cells of each method are finished."""
     with loading():
         from reports.folder_kinds import FRAME, refuse_other_kind
-        from reports.suite.frame import check_frame_folder, read_frame, write_frame
-        from reports.suite.merge import merge_frames
+        from reports.suite.frame import check_frame_folder, write_frame
 
     check_frame_folder(args.folder)
     for folder in args.frames:
         refuse_other_kind(folder, FRAME)
-    frame = merge_frames([read_frame(folder) for folder in args.frames])
+    frame = _read(args.frames)
     done = frame.cells[frame.cells["state"] == "finished"].groupby("method").size()
     print(f"frame written to {write_frame(frame, args.folder)}")
     print("finished cells: " + ", ".join(f"{method} {count}" for method, count in done.items()))

@@ -6,6 +6,7 @@ import dataclasses
 import pandas as pd
 import pytest
 
+from eggan.cli import main
 from eggan.errors import UserError
 from reports import report_commands
 from reports.suite.frame import TABLES, read_frame, write_frame
@@ -73,6 +74,17 @@ def test_command_merges_and_counts(tmp_path, capsys):
     assert report_commands.run_merge(arguments) == 0
     assert "eggan 3" in capsys.readouterr().out
     assert len(read_frame(tmp_path / "both").cells) == len(make_frame().cells)
+
+
+@pytest.mark.slow
+def test_a_report_of_two_frames_is_that_of_the_merged_one(tmp_path, capsys):
+    first, second = (write_frame(f, tmp_path / str(i)) for i, f in enumerate(sittings(make_frame())))
+    both = ["report", "build", "--frame", str(first), "--frame", str(second), "--out", str(tmp_path / "page")]
+    assert main(both) == 0
+    assert main(["report", "merge", str(tmp_path / "all"), str(first), str(second)]) == 0
+    capsys.readouterr()
+    assert main(["report", "build", "--frame", str(tmp_path / "all"), "--out", str(tmp_path / "page")]) == 0
+    assert "kept: made of the same runs" in capsys.readouterr().out
 
 
 def with_data(frame, run_id: str, digest: str):
