@@ -158,7 +158,7 @@ def test_frame_round_trip(tmp_path):
 def test_command_prints_both_tables_the_page_and_the_ui_command(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(suite_figures, "pictures", lambda *_: [])
     folder = write_frame(make_frame(seeds=1), tmp_path / "frame")
-    arguments = argparse.Namespace(frame=folder, out=tmp_path / "report", suite=None, tracking_uri=None)
+    arguments = argparse.Namespace(frame=[folder], out=tmp_path / "report", suite=None, tracking_uri=None)
     assert report_commands.run_build(arguments) == 0
     printed = capsys.readouterr().out
     assert "Table 1, means over 17 AUs" in printed

@@ -45,7 +45,7 @@ def test_a_second_build_keeps_what_is_there_and_deleted_figures_come_back(
     frame, tmp_path, capsys, monkeypatch
 ):
     folder, out = write_frame(frame, tmp_path / "frame"), tmp_path / "report"
-    arguments = argparse.Namespace(frame=folder, out=out, suite=None, tracking_uri=None)
+    arguments = argparse.Namespace(frame=[folder], out=out, suite=None, tracking_uri=None)
     build, builds = suite_report.build, []
     monkeypatch.setattr(suite_figures, "pictures", lambda _, sections: [bars(sections[0], "mse")])
 
