@@ -126,10 +126,14 @@ def _read(folders: Sequence[Path]) -> "Frame":
     """Return an exported frame, or several put together."""
     with loading():
         from reports.suite.frame import read_frame
-        from reports.suite.merge import merge_frames
 
     frames = [read_frame(folder) for folder in folders]
-    return merge_frames(frames) if len(frames) > 1 else frames[0]
+    if len(frames) == 1:
+        return frames[0]
+    with loading():
+        from reports.suite.merge import merge_frames  # brings torch, with the suites
+
+    return merge_frames(frames)
 
 
 def run_export(args: argparse.Namespace) -> int:
