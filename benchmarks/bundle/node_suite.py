@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from benchmarks.bundle.budget import Budget, divided, read_budget, with_ceiling, write_budget
 from benchmarks.bundle.cell_workers import CellWorkers, InTurn
@@ -43,30 +43,33 @@ def run_within(
 
 
 def _rendered(suites: Sequence[Suite], bench: BenchEnvironment, run: NodeRun) -> list[OpenSuite]:
-    """Return the suites with what all their cells share rendered; packing finds the names of the cells."""
+    """Return the suites with what all their cells share rendered."""
     with kept_processes(bench.workers):
         opened = [open_suite(suite, bench) for suite in suites]
-        _note_planned(_chosen(opened, run), run)
+        _note_planned([_chosen(plan_suite(suite), suite, run) for suite in opened], run)
         for suite in opened:
             suite.render_true_edits()
     return opened
 
 
-def _chosen(opened: Sequence[OpenSuite], run: NodeRun) -> list[NodeCell]:
-    return in_running_order(NodeCell(plan, suite) for suite in opened for plan in _plans(suite, run))
+def _chosen(planned: Sequence[PlannedCell], opened: OpenSuite, run: NodeRun) -> list[PlannedCell]:
+    return select(opened.suite, planned, run.methods, run.seeds)
 
 
-def _note_planned(cells: Sequence[NodeCell], run: NodeRun) -> None:
-    write_json({cell.plan.spec.key: cell.plan.spec.name for cell in cells}, run.out / PLANNED)
+def _in_order(opened: Sequence[OpenSuite], chosen: Sequence[Sequence[PlannedCell]]) -> list[NodeCell]:
+    suites = zip(opened, chosen, strict=True)
+    return in_running_order(NodeCell(plan, suite) for suite, plans in suites for plan in plans)
 
 
-def _plans(opened: OpenSuite, run: NodeRun) -> list[PlannedCell]:
-    return select(opened.suite, plan_suite(opened), run.methods, run.seeds)
+def _note_planned(chosen: Iterable[Sequence[PlannedCell]], run: NodeRun) -> None:
+    """Note keys and names of the chosen cells: packing finds those that never began."""
+    write_json({plan.spec.key: plan.spec.name for plans in chosen for plan in plans}, run.out / PLANNED)
 
 
 def _with_images_that_fit(opened: OpenSuite, run: NodeRun, workers: CellWorkers) -> OpenSuite:
     """Return the suite with as many images for all as fit, once its cells without training have been run."""
-    plans = [cell.plan for cell in _chosen([opened], run)]
+    chosen = _chosen(plan_suite(opened), opened, run)
+    plans = [cell.plan for cell in _in_order([opened], [chosen])]
     untrained = [plan for plan in plans if plan.row.training is None]
     trained = [plan for plan in plans if plan.row.training is not None]
     workers.run([NodeCell(plan, opened) for plan in untrained], Pace())
@@ -115,11 +118,12 @@ def scoring_seconds(untrained: Sequence[PlannedCell], bench: BenchEnvironment) -
 
 
 def _run_all(opened: Sequence[OpenSuite], run: NodeRun, workers: CellWorkers, pace: Pace) -> bool:
-    cells, chosen = _chosen(opened, run), [_plans(suite, run) for suite in opened]
-    _note_planned(cells, run)  # keys are of the images that were found to fit
-    records = [open_suite_run(suite, plan_suite(suite)) for suite in opened]
+    planned = [plan_suite(suite) for suite in opened]
+    chosen = [_chosen(plans, suite, run) for plans, suite in zip(planned, opened, strict=True)]
+    _note_planned(chosen, run)  # keys are of the images that were found to fit
+    records = [open_suite_run(suite, plans) for suite, plans in zip(opened, planned, strict=True)]
     try:
-        workers.run(cells, pace)
+        workers.run(_in_order(opened, chosen), pace)
     finally:
         ended = [state_of_cells(plans, suite.bench) for plans, suite in zip(chosen, opened, strict=True)]
         for record, (state, reason) in zip(records, ended, strict=True):

@@ -32,7 +32,7 @@ SHOWN = f"{SHOWCASE}.safetensors"
 DEFLATED = (".json", ".jsonl", ".csv", SHOWN)  # the rest is compressed already, or hardly to be
 MARGIN_BYTES = 200_000  # for the names, the manifest and the end of the zip file
 TRACEBACK = "traceback.txt"
-PLANNED = "planned.json"  # keys and names of all chosen cells, begun or not
+PLANNED = "planned_cells.json"  # keys and names of all chosen cells, begun or not
 TRACEBACK_CHARACTERS = 20_000
 
 

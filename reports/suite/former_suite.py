@@ -1,9 +1,8 @@
 """The suite `twin` had the name `standard` once: its runs and frames are reported under the name of now."""
 
-import dataclasses
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -72,16 +71,7 @@ def with_present_name(frame: "Frame") -> "Frame":
         is_of_twin(frame.suite, method, True, [digest])
         for method, digest in zip(trained["method"], data, strict=True)
     ]
-    if not former or not all(former):
-        return frame
-    names = [field.name for field in dataclasses.fields(frame)]
-    tables: dict[str, Any] = {
-        name: table.assign(suite=TWIN_SUITE)
-        for name in names
-        if isinstance(table := getattr(frame, name), pd.DataFrame) and "suite" in table
-    }
-    tables["cells"] = tables["cells"].assign(ran_as=STANDARD)
-    return dataclasses.replace(frame, **tables)
+    return frame.under(TWIN_SUITE) if former and all(former) else frame
 
 
 def _starts(settings: pd.DataFrame) -> pd.Series:

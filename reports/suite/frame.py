@@ -6,7 +6,7 @@ A frame can be exported to a folder of parquet files and read back: tables can b
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,6 +135,13 @@ class Frame:
     def suite(self) -> str:
         """The suite's name."""
         return str(self.cells["suite"].iloc[0])
+
+    def under(self, suite: str) -> "Frame":
+        """Return the frame under another suite's name; `cells` keeps which suite ran them as `ran_as`."""
+        ran_as = self.cells["ran_as"].where(self.cells["ran_as"].fillna("") != "", self.suite)
+        owned = {name: table for name in TABLES if "suite" in (table := getattr(self, name))}
+        renamed: dict[str, Any] = {name: table.assign(suite=suite) for name, table in owned.items()}
+        return replace(self, **renamed | {"cells": renamed["cells"].assign(ran_as=ran_as)})
 
     @cached_property
     def names(self) -> MethodNames:

@@ -3,11 +3,9 @@
 import dataclasses
 from typing import Any
 
-import pandas as pd
-
 from benchmarks.suites.suite import SUITES, Row, Suite
 from eggan.errors import UserError
-from reports.suite.frame import OWNER, TABLES, Frame
+from reports.suite.frame import TABLES, Frame
 
 IMAGES = "training.images"  # the setting that `--images` replaces in all rows of a suite
 
@@ -28,9 +26,9 @@ def as_cells_of(name: str, frame: Frame) -> Frame:
     }
     if not kept:
         raise UserError(f"the frame of {frame.suite} has no cell that {name} has, too: they share no table")
-    ran_as = frame.cells["ran_as"].where(frame.cells["ran_as"].fillna("") != "", frame.suite)
-    renamed = dataclasses.replace(frame, cells=frame.cells.assign(ran_as=ran_as))
-    tables: dict[str, Any] = {table: _of_runs(getattr(renamed, table), kept, name) for table in TABLES}
+    renamed = frame.under(name)
+    owned = {table: getattr(renamed, table) for table in TABLES}
+    tables: dict[str, Any] = {table: rows[rows["run_id"].isin(kept)] for table, rows in owned.items()}
     pictures = {run: arrays for run, arrays in frame.showcases.items() if run in kept}
     return dataclasses.replace(renamed, **tables, showcases=pictures)
 
@@ -54,8 +52,3 @@ def _scoring(suite: Suite) -> tuple[object, ...]:
 def _training(row: Row) -> Row:
     """Return the row without what changes no cell."""
     return dataclasses.replace(row, expected_minutes=0.0, seeds=None)
-
-
-def _of_runs(table: pd.DataFrame, runs: set[str], suite: str) -> pd.DataFrame:
-    kept = table[table["run_id"].isin(runs)]
-    return kept.assign(suite=suite) if OWNER[1] in kept else kept
