@@ -127,9 +127,9 @@ class Frame:
         """On how many machines methods were trained."""
         return int(self._trained["machine"].nunique())
 
-    @property
+    @cached_property
     def _trained(self) -> pd.DataFrame:
-        return self.cells[self.cells["run_id"].isin(self.curves["run_id"])]
+        return self.cells[self.cells["run_id"].isin(set(self.curves["run_id"]))]  # thousands of points
 
     @property
     def suite(self) -> str:
