@@ -45,10 +45,11 @@ class VGGTrunk(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return the features."""
         x = images
-        for index, conv in enumerate(self.convs):
+        for index, conv in enumerate(self.convs, 1):
+            x = conv(x)
             if index in self.pool_before:
-                x = F.max_pool2d(x, 2)
-            x = F.relu(conv(x))
+                x = F.max_pool2d(x, 2)  # of what is rectified next: equal, and less to rectify
+            x = F.relu(x)
         return x.float()
 
     def start_from(self, convolutions: Convolutions | None) -> "VGGTrunk":

@@ -244,14 +244,14 @@ class Classifier(nn.Module):
         """Return the logits."""
         x = images
         for block in self.blocks:
-            x = F.max_pool2d(block(x), 2)
+            x = _maxima(block, x)
         return self.head(x.flatten(1)).float()
 
     def features(self, images: Tensor, block: int) -> Tensor:
         """Return relu<block>_1: the first activation of the given block, counted from 1: (B, C, H', W')."""
         x = images
         for whole in self.blocks[: block - 1]:
-            x = F.max_pool2d(whole(x), 2)
+            x = _maxima(whole, x)
         first = self.blocks[block - 1]
         return first[:3](x).float()  # type: ignore[index]
 
@@ -281,10 +281,11 @@ class ImageNetFeatures(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return the activation."""
         x = ((images + 1) / 2 - self.mean) / self.std
-        for index, conv in enumerate(self.convs):
+        for index, conv in enumerate(self.convs, 1):
+            x = conv(x)
             if index in self.pool_before:
-                x = F.max_pool2d(x, 2)
-            x = F.relu(conv(x))
+                x = F.max_pool2d(x, 2)  # of what is rectified next: equal, and less to rectify
+            x = F.relu(x)
         return x.float()
 
 
@@ -333,6 +334,11 @@ def _vgg_block(before: int, after: int, count: int) -> nn.Sequential:
             nn.ReLU(),
         ]
     return nn.Sequential(*layers)
+
+
+def _maxima(block: nn.Module, x: Tensor) -> Tensor:
+    """Return the 2 x 2 maxima of a block's output; to rectify the maxima is less work, and equal."""
+    return F.relu(F.max_pool2d(block[:-1](x), 2))  # type: ignore[index]
 
 
 def channels_last(network: Network) -> Network:

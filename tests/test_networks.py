@@ -117,6 +117,20 @@ def test_classifier_features_are_the_first_activation_of_the_block():
     torch.testing.assert_close(ClassifierFeatures(classifier, 2)(images), by_hand)
 
 
+def test_a_classifier_is_to_the_bit_its_blocks_each_pooled_once_rectified():
+    classifier = Classifier("narrow", 0.5, 64, 7).eval()
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(3)) * 2 - 1
+    by_hand = images.requires_grad_()
+    for block in classifier.blocks:
+        by_hand = F.max_pool2d(block(by_hand), 2)
+    by_hand = classifier.head(by_hand.flatten(1))
+    logits = classifier(images)
+    assert torch.equal(logits, by_hand)
+    mine, wanted = (torch.autograd.grad(value.square().sum(), images)[0] for value in (logits, by_hand))
+    assert wanted.any()
+    assert torch.equal(mine, wanted)
+
+
 @pytest.mark.parametrize(("block", "shape"), [(1, (64, 32, 32)), (3, (256, 8, 8))])
 def test_imagenet_features_stop_at_the_named_activation(block, shape):
     convolutions, before = [], 3
