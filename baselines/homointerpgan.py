@@ -58,6 +58,7 @@ from eggan.config import SIGNED, setting
 from eggan.distributed import BatchNorm2d
 from eggan.errors import UserError
 from eggan.method import ON_A_GPU, Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
+from eggan.networks import InstanceNorm2d
 from eggan.randomness import derive_seed
 from eggan.trained_networks import (
     TrainedNetworks,
@@ -183,7 +184,7 @@ def _up(before: int, after: int, count: int) -> list[nn.Module]:
 
 
 def _conv_in_leaky(conv: nn.Conv2d) -> tuple[nn.Module, ...]:
-    return conv, nn.InstanceNorm2d(conv.out_channels, affine=True), nn.LeakyReLU(LEAK)
+    return conv, InstanceNorm2d(conv.out_channels), nn.LeakyReLU(LEAK)
 
 
 def attribute_loss(logits: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:

@@ -38,7 +38,7 @@ from eggan.aus import EXPRESSIONS
 from eggan.config import setting
 from eggan.errors import UserError
 from eggan.method import ON_A_GPU, Batch, BuildContext, EditRequest, MethodEntry, ReconstructionRequest
-from eggan.networks import ProductConv2d
+from eggan.networks import InstanceNorm2d, ProductConv2d
 from eggan.randomness import derive_seed
 from eggan.trained_networks import (
     TrainedNetworks,
@@ -107,7 +107,7 @@ class InstanceNormBlock(nn.Module):
         self.body = nn.Sequential(
             *conv_norm_relu(nn.Conv2d(width, width, 3, 1, 1, bias=False)),
             nn.Conv2d(width, width, 3, 1, 1, bias=False),
-            nn.InstanceNorm2d(width, affine=True),
+            InstanceNorm2d(width),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -134,7 +134,7 @@ class Trunk(nn.Sequential):
 
 def conv_norm_relu(conv: nn.Conv2d | nn.ConvTranspose2d) -> tuple[nn.Module, ...]:
     """Return the convolution followed by an affine instance norm and a ReLU."""
-    return conv, nn.InstanceNorm2d(conv.out_channels, affine=True), nn.ReLU()
+    return conv, InstanceNorm2d(conv.out_channels), nn.ReLU()
 
 
 def with_condition(images: Tensor, condition: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from eggan.networks import (
     Generator,
     ImageDiscriminator,
     ImageNetFeatures,
+    InstanceNorm2d,
     LatentDiscriminator,
     ModulatedNorm,
     PReLU,
@@ -105,6 +106,23 @@ def test_film_norm_is_instance_norm_with_a_gain_and_shift_of_its_own_sample():
     torch.testing.assert_close(
         norm(x, condition), F.instance_norm(x) * (1 + gain) + shift, rtol=1e-4, atol=1e-5
     )
+
+
+def test_instance_norm_is_torchs_own_forth_and_back():
+    torch.manual_seed(0)
+    theirs, ours = nn.InstanceNorm2d(6, affine=True), InstanceNorm2d(6)
+    for parameter in theirs.parameters():
+        nn.init.normal_(parameter)
+    ours.load_state_dict(theirs.state_dict())
+    x, wanted = 3 + torch.randn(2, 6, 5, 7), torch.randn(2, 6, 5, 7)
+    found = []
+    for norm in (theirs, ours):
+        at = x.clone().requires_grad_(True)
+        out = norm(at)
+        (out * wanted).sum().backward()
+        found.append([out.detach(), at.grad, *(own.grad for own in norm.parameters())])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)
 
 
 def test_classifier_features_are_the_first_activation_of_the_block():
