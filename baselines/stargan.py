@@ -134,7 +134,7 @@ class Trunk(nn.Sequential):
 
 def conv_norm_relu(conv: nn.Conv2d | nn.ConvTranspose2d) -> tuple[nn.Module, ...]:
     """Return the convolution followed by an affine instance norm and a ReLU."""
-    return conv, InstanceNorm2d(conv.out_channels), nn.ReLU()
+    return conv, InstanceNorm2d(conv.out_channels), nn.ReLU(inplace=True)
 
 
 def with_condition(images: Tensor, condition: Tensor) -> Tensor:
@@ -167,7 +167,7 @@ class Discriminator(nn.Module):
         widths = (3, *(width * 2**k for k in range(6)))
         self.trunk = nn.Sequential()
         for before, after in pairwise(widths):
-            self.trunk.extend([ProductConv2d(before, after, 4, 2, 1), nn.LeakyReLU(LEAK)])
+            self.trunk.extend([ProductConv2d(before, after, 4, 2, 1), nn.LeakyReLU(LEAK, inplace=True)])
         self.score = nn.Conv2d(widths[-1], 1, 3, 1, 1, bias=False)
         self.condition = nn.Conv2d(widths[-1], conditions, image_size // 64, bias=False)
 
