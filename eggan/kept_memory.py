@@ -19,14 +19,14 @@ USUAL = {MMAP_MAX: 65536, MMAP_THRESHOLD: 32 << 20, TRIM_THRESHOLD: 64 << 20, TO
 def keep_freed_memory() -> bool:
     """Let this process keep what it frees, to its end; return whether it does.
 
-    Where the user has settings of his own, or the C library is another one, all stays as it is.
+    Where the user has own settings, or the C library is another one, all stays as it is.
     """
     return _set(KEPT)
 
 
 @contextmanager
 def memory_as_usual() -> Iterator[None]:
-    """Let what runs meanwhile take and free memory as a process does to which nothing was said."""
+    """Let what runs meanwhile take and free memory as other processes do; afterwards it is kept."""
     changed = _set(USUAL)
     try:
         yield
