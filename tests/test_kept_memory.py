@@ -17,7 +17,7 @@ from eggan.kept_memory import keep_freed_memory, memory_as_usual
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(5):
+    for _ in range(10):
         np.ones(16 << 20)  # 128 MB
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
@@ -29,7 +29,7 @@ with memory_as_usual():
 faults()
 print(int(kept), usual, first, between, faults())
 """
-MAPPED, NONE = 300, 100  # page faults of five times 128 MB, even in pages of 2 MB; and what else comes along
+MAPPED, NONE = 300, 100  # page faults of nine times 128 MB, even in pages of 2 MB; and what else comes along
 pytestmark = pytest.mark.skipif(_mallopt() is None, reason="the C library is not glibc")
 
 
