@@ -6,12 +6,11 @@ Its images are ImageNet-normalised; those of every other network here are in [-1
 from collections.abc import Sequence
 from typing import Literal
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eggan.method import BuildContext
 from eggan.model_config import EGGANConfig, largest_ms_ssim_window
-from eggan.networks import CLASSIFIERS, Classifier
+from eggan.networks import CLASSIFIERS, Classifier, rectified
 from eggan.on_device import constants
 from eggan.pretraining import pretrained_identity_classifier
 from eggan.published_weights import load_vgg19_convolutions
@@ -44,13 +43,7 @@ class VGGTrunk(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the features."""
-        x = images
-        for index, conv in enumerate(self.convs, 1):
-            x = conv(x)
-            if index in self.pool_before:
-                x = F.max_pool2d(x, 2)  # of what is rectified next: equal, and less to rectify
-            x = F.relu(x)
-        return x.float()
+        return rectified(images, self.convs, self.pool_before)
 
     def start_from(self, convolutions: Convolutions | None) -> "VGGTrunk":
         """Set He-normal weights, then those of `convolutions`, if any; return self."""

@@ -29,7 +29,7 @@ from eggan.data.dataset import Dataset
 from eggan.data.training_set import load_training_set
 from eggan.edit_cost import LATENCY_BATCHES, median_seconds, peak_memory_mib, reset_peak_memory
 from eggan.errors import UserError
-from eggan.kept_memory import keep_freed_memory, memory_as_usual
+from eggan.kept_memory import memory_as_usual
 from eggan.method import Batch, EditRequest, Method, MethodEntry
 from eggan.precision import autocast, resolve_precision
 from eggan.progress import working
@@ -77,8 +77,6 @@ class Stepper:
     def __init__(self, run: TrainingRun) -> None:
         self.method, self.run = run.build(), run
         self.device = torch.device(run.device)
-        if self.device.type == "cpu":
-            keep_freed_memory()  # as a training does
         self.data = load_training_set(run.dataset, run.training.splits, self.device)
         self.precision = resolve_precision(run.training.autocast, self.device)
         self.taken = Steps(self.method, self.precision, self.device)

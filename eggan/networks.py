@@ -6,7 +6,7 @@ Images are (B, 3, H, W) float in [-1, 1], H = W = `image_size`, a multiple of 64
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -324,13 +324,7 @@ class ImageNetFeatures(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the activation."""
-        x = ((images + 1) / 2 - self.mean) / self.std
-        for index, conv in enumerate(self.convs, 1):
-            x = conv(x)
-            if index in self.pool_before:
-                x = F.max_pool2d(x, 2)  # of what is rectified next: equal, and less to rectify
-            x = F.relu(x)
-        return x.float()
+        return rectified(((images + 1) / 2 - self.mean) / self.std, self.convs, self.pool_before)
 
 
 class ClassifierFeatures(nn.Module):
@@ -378,6 +372,17 @@ def _vgg_block(before: int, after: int, count: int) -> nn.Sequential:
             nn.ReLU(),
         ]
     return nn.Sequential(*layers)
+
+
+def rectified(x: Tensor, convs: nn.ModuleList, pool_before: Collection[int]) -> Tensor:
+    """Return the float32 output of VGG19's convolutions, each rectified, with a pooling before some of them.
+
+    What is pooled is rectified afterwards: equal, and less to rectify.
+    """
+    for index, conv in enumerate(convs, 1):
+        x = conv(x)
+        x = F.relu(F.max_pool2d(x, 2) if index in pool_before else x)
+    return x.float()
 
 
 def _maxima(block: nn.Module, x: Tensor) -> Tensor:

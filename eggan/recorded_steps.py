@@ -18,6 +18,7 @@ from torch import Tensor
 
 from eggan.distributed import processes
 from eggan.errors import UserError, one_line
+from eggan.kept_memory import keep_freed_memory
 from eggan.method import Batch, Method
 from eggan.precision import Precision, autocast
 
@@ -61,6 +62,8 @@ class Steps:
         self, method: Method, precision: Precision, device: torch.device, record: "Record | None" = None
     ) -> None:
         self.method, self.precision, self.device = method, precision, device
+        if device.type == "cpu":
+            keep_freed_memory()
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.record = record or _recorder_for(device, self.stream)
         self.generator = torch.Generator(device) if self._records() else None

@@ -27,7 +27,6 @@ from eggan.data.images import to_network_range
 from eggan.data.training_set import TrainingSet, load_training_set
 from eggan.distributed import ONE, Processes, any_process, copy_from_leader, mean_of_processes, processes
 from eggan.errors import UserError
-from eggan.kept_memory import keep_freed_memory
 from eggan.method import Batch, EditRequest, Method
 from eggan.precision import Precision, resolve_precision
 from eggan.progress import progress_bar, working
@@ -127,8 +126,6 @@ def train(
     `UserError` on a state that does not fit.
     """
     ours = _processes_of(method, config)
-    if device.type == "cpu":
-        keep_freed_memory()
     with working("reading the training images"):
         data = load_training_set(dataset, config.splits, device)
     run = _Run(method, data, dataset.content_hash, config, card, run_folder, seed, device, on_log, on_probe)
