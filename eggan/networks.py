@@ -48,8 +48,7 @@ class ProductConv2d(nn.Conv2d):
         if not _pays_as_product(x, grid, self.weight):
             return super().forward(x)
         patches = F.unfold(x, self.kernel_size, padding=self.padding, stride=self.stride)
-        places = F.linear(patches.mT, self.weight.flatten(1), self.bias)  # (B, H' * W', O)
-        return places.mT.unflatten(2, grid)
+        return _product(patches, self.weight.flatten(1), self.bias).unflatten(2, grid)
 
 
 class ProductConvTranspose2d(nn.ConvTranspose2d):
@@ -65,11 +64,21 @@ class ProductConvTranspose2d(nn.ConvTranspose2d):
         assert not isinstance(self.padding, str)
         if output_size is not None or not _pays_as_product(x, x.shape[2:], self.weight):
             return super().forward(x, output_size)
-        patches = F.linear(x.flatten(2).mT, self.weight.flatten(1).mT).mT  # (B, O * h * w, H * W)
+        patches = _product(x.flatten(2), self.weight.flatten(1).mT)  # (B, O * h * w, H * W)
         sides = zip(x.shape[2:], self.kernel_size, self.stride, self.padding, strict=True)
         grid = tuple((side - 1) * stride - 2 * padding + size for side, size, stride, padding in sides)
         out = F.fold(patches, grid, self.kernel_size, padding=self.padding, stride=self.stride)
         return out if self.bias is None else out + self.bias.to(out.dtype).view(1, -1, 1, 1)
+
+
+def _product(columns: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return (B, O, N) for columns (B, K, N) and a weight (O, K), as one product for the whole batch.
+
+    Said outright: torch multiplies picture by picture, each with a copy of the weight, wherever the weight
+    wants no gradient, as in a main step's pass of a critic (StarGAN's in bf16: 2.4 s where one takes 76 ms).
+    """
+    rows = F.linear(columns.mT.flatten(0, 1), weight, bias)  # (B * N, O)
+    return rows.unflatten(0, (len(columns), -1)).mT
 
 
 def _pays_as_product(x: Tensor, grid: Sequence[int], weight: Tensor) -> bool:
