@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from eggan import recorded_steps
+from eggan import networks, recorded_steps
 from eggan.conformance.checks import differences, flat
 from eggan.data.training_set import load_training_set
 from eggan.errors import UserError
@@ -33,6 +33,12 @@ KINDS = {"eggan": 3, "stargan": 3, "homointerpgan": 3, "ganimation": 3, "eggan-w
 @pytest.fixture(autouse=True)
 def few_launched_steps(monkeypatch):
     monkeypatch.setattr(recorded_steps, "LAUNCHED", 1)
+
+
+@pytest.fixture(autouse=True)
+def as_on_a_gpu(monkeypatch):
+    """EGGAN's norms are torch's operations there, which can be recorded."""
+    monkeypatch.setattr(networks, "_trains_on_a_cpu", lambda x: False)
 
 
 @pytest.fixture(scope="module")
