@@ -32,10 +32,16 @@ def pair(before, after, size, stride, padding, bias, dtype=torch.float64) -> tup
 @pytest.fixture
 def products(monkeypatch) -> list:
     """Compute products at any size, and record them."""
-    made = []
-    real = F.unfold
     monkeypatch.setattr(networks, "LEAST_WEIGHTS", 1)
-    monkeypatch.setattr(F, "unfold", lambda *args, **own: made.append(args[0].shape) or real(*args, **own))
+    monkeypatch.setattr(networks, "MOST_OF_ONE", 256)
+    return recorded(monkeypatch)
+
+
+def recorded(monkeypatch) -> list:
+    """Record of what grids products are made."""
+    made = []
+    real = networks._seen
+    monkeypatch.setattr(networks, "_seen", lambda grid, *own: made.append(tuple(grid)) or real(grid, *own))
     return made
 
 
@@ -59,11 +65,7 @@ def test_results_gradients_and_penalties_are_those_of_the_convolution(shape, pro
     ("size", "stride", "padding", "bias", "side"),
     [(4, 2, 1, True, 1), (4, 2, 1, False, 3), (3, 1, 0, True, 2)],
 )
-def test_a_transposed_convolution_is_a_product_too(size, stride, padding, bias, side, monkeypatch):
-    made = []
-    real = F.fold
-    monkeypatch.setattr(networks, "LEAST_WEIGHTS", 1)
-    monkeypatch.setattr(F, "fold", lambda *args, **own: made.append(1) or real(*args, **own))
+def test_a_transposed_convolution_is_a_product_too(size, stride, padding, bias, side, products):
     generator = torch.Generator().manual_seed(1)
     layers = [
         kind(3, 5, size, stride, padding, bias=bias, dtype=torch.float64)
@@ -77,26 +79,21 @@ def test_a_transposed_convolution_is_a_product_too(size, stride, padding, bias, 
         out = layer(x)
         out.square().sum().backward()
         found.append([out.detach(), x.grad, *(own.grad for own in layer.parameters())])
-    assert made
+    assert products
     for plain, product in zip(*found, strict=True):
         torch.testing.assert_close(product, plain, rtol=1e-9, atol=1e-12)
 
 
 def test_the_first_layers_of_a_generator_and_the_last_of_an_encoder_are_products(monkeypatch):
     """Of the preset `cpu`; at more places they are not, nor in an exported file, which takes any batch."""
-    made = []
-    for name in ("fold", "unfold"):
-        real = getattr(F, name)
-        monkeypatch.setattr(
-            F, name, lambda *args, real=real, name=name, **own: made.append(name) or real(*args, **own)
-        )
+    made = recorded(monkeypatch)
     config = ENTRY.presets["cpu"]
     encoder = Encoder(64, config.encoder_channels, config.latent_dim)
     generator = Generator(64, config.latent_dim, config.generator_channels, config.conditioning)
     with torch.no_grad():
         codes = encoder(torch.zeros(16, 3, 64, 64))
         generator(codes, torch.zeros(16, 17))
-    assert made == ["unfold", "fold", "unfold", "fold"]
+    assert made == [(4, 4), (2, 2), (2, 2), (4, 4)]
     made.clear()
     with torch.no_grad():
         generator(encoder(torch.zeros(300, 3, 64, 64)), torch.zeros(300, 17))
@@ -116,12 +113,11 @@ def test_under_autocast_the_result_has_the_type_of_a_convolution(products):
 
 
 @pytest.mark.parametrize(
-    ("batch", "side", "channels", "pays"), [(8, 4, 256, True), (80, 4, 256, False), (8, 4, 128, False)]
+    ("batch", "side", "channels", "pays"),
+    [(8, 4, 256, True), (80, 4, 256, False), (8, 4, 128, False), (4, 8, 256, True), (1, 10, 256, False)],
 )
 def test_a_product_is_made_where_outputs_are_few_and_weights_many(batch, side, channels, pays, monkeypatch):
-    made = []
-    real = F.unfold
-    monkeypatch.setattr(F, "unfold", lambda *args, **own: made.append(1) or real(*args, **own))
+    made = recorded(monkeypatch)
     layer = ProductConv2d(channels, channels, 4, 2, 1)
     assert layer(torch.zeros(batch, channels, side, side)).shape == (batch, channels, side // 2, side // 2)
     assert bool(made) == pays
