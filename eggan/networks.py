@@ -88,7 +88,7 @@ def _times(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def _seen(
     grid: tuple[int, ...], size: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...]
 ) -> Tensor:
-    """Return 0 or 1, (K * H' * W', H * W): which place of a `grid` each weight of a kernel sees at each output.
+    """Return which place of a `grid` a kernel's weight sees at an output: 0 or 1, (K * H' * W', H * W).
 
     A product with it does what `F.unfold` does, or `F.fold` the other way, in a third to a tenth of the time.
     """
