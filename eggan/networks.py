@@ -36,9 +36,9 @@ class ProductConv2d(nn.Conv2d):
     """A convolution that a CPU computes as one matrix product where its outputs are few and its weights many.
 
     The last layer of StarGAN's critic, from 1,024 x 4 x 4 to 2,048 x 2 x 2, batch 8, on one core with AMX
-    (torch 2.14): 425 ms forth and back as a convolution and 136 ms as a product, 940 and 346 in a gradient
-    penalty; in bf16 686 and 177, 1,355 and 310. EGGAN's from 128 x 4 x 4 to 256 x 2 x 2, batch 16: 6.0 and
-    4.1 ms, in bf16 8.9 and 3.9. Where outputs are many, the copies that a product needs cost more than they
+    (torch 2.14): 314 ms forth and back as a convolution and 134 ms as a product, 714 and 275 in a gradient
+    penalty; in bf16 561 and 104, 1,205 and 189. EGGAN's from 128 x 4 x 4 to 256 x 2 x 2, batch 16: 6.8 and
+    3.2 ms, in bf16 8.8 and 2.8. Where outputs are many, the copies that a product needs cost more than they
     save. Results differ by rounding alone.
     """
 
@@ -58,8 +58,8 @@ class ProductConvTranspose2d(nn.ConvTranspose2d):
     """A transposed convolution that a CPU computes as one matrix product where its inputs are few and its
     weights many; no output padding.
 
-    From 256 x 1 x 1 to 256 x 2 x 2, batch 32, on one core with AMX: 9.4 ms forth and back as a convolution
-    and 6.5 ms as a product, in bf16 15.7 and 4.3. Results differ by rounding alone.
+    From 256 x 1 x 1 to 256 x 2 x 2, batch 32, on one core with AMX: 8.3 ms forth and back as a convolution
+    and 3.2 ms as a product, in bf16 13.3 and 3.3. Results differ by rounding alone.
     """
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
