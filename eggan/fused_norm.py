@@ -37,13 +37,14 @@ def _kernels(dtype: torch.dtype) -> Any:
     """Return `eggan.norm_kernels`, compiled for pictures of a type: some seconds where that is new."""
     from eggan import norm_kernels  # numba: an edit does without
 
-    pictures = _rows(torch.zeros(1, 2, 2, 2, dtype=dtype).contiguous(memory_format=LAYOUT))
-    numbers = np.zeros((1, 2), np.float32)
+    pictures = torch.zeros(1, 2, 2, 2, dtype=dtype).contiguous(memory_format=LAYOUT)
+    given, numbers = _rows(pictures), _shared(torch.zeros(1, 2))
+    (rows, _), (found, _) = _new_pictures(pictures), _new_numbers(torch.zeros(1, 2))
     with working("compiling the norms of the training"):
-        forth = (pictures, pictures[:0], numbers, numbers, numbers[0], 1.0, pictures, numbers, numbers)
+        forth = (given, given[:0], numbers, numbers, numbers[0], 1.0, rows, found, found)
         norm_kernels.forward(0, 0, *forth)
-        back = (pictures, pictures, pictures[:0], numbers, numbers, numbers[0], numbers, numbers)
-        norm_kernels.backward(0, 0, *back, pictures, pictures[:0], numbers, numbers, numbers)
+        back = (given, given, given[:0], numbers, numbers, numbers[0], numbers, numbers)
+        norm_kernels.backward(0, 0, *back, rows, rows[:0], found, found, found)
     return norm_kernels
 
 
@@ -54,20 +55,9 @@ class _NormPReLU(torch.autograd.Function):
     ) -> Tensor:
         x = x.contiguous(memory_format=LAYOUT)
         half = x.new_empty(0, 0, 0, 0) if half is None else half.to(x.dtype).contiguous(memory_format=LAYOUT)
-        y = torch.empty_like(x)
-        mean, scale = torch.empty_like(gain), torch.empty_like(gain)
-        numbers = [_shared(part) for part in (gain, shift, slope)]
-        _over_pictures(
-            _kernels(x.dtype).forward,
-            len(x),
-            _rows(x),
-            _rows(half),
-            *numbers,
-            eps,
-            _rows(y),
-            _shared(mean),
-            _shared(scale),
-        )
+        (rows, y), (means, mean), (scales, scale) = _new_pictures(x), _new_numbers(gain), _new_numbers(gain)
+        given = [_rows(x), _rows(half), *(_shared(part) for part in (gain, shift, slope))]
+        _over_pictures(_kernels(x.dtype).forward, len(x), *given, eps, rows, means, scales)
         ctx.save_for_backward(x, half, gain, shift, slope, mean, scale)
         return y
 
@@ -75,23 +65,16 @@ class _NormPReLU(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, half, *numbers = ctx.saved_tensors
-        gain, slope = numbers[0], numbers[2]
-        grad = grad.contiguous(memory_format=LAYOUT)
-        of_x, of_half = torch.empty_like(x), torch.empty_like(half)
-        of_gain, of_shift, of_slope = (torch.empty_like(gain) for _ in range(3))
-        _over_pictures(
-            _kernels(x.dtype).backward,
-            len(x),
-            *(_rows(pictures) for pictures in (grad, x, half)),
-            *(_shared(part) for part in numbers),
-            *(_rows(pictures) for pictures in (of_x, of_half)),
-            *(_shared(part) for part in (of_gain, of_shift, of_slope)),
-        )
-        return of_x, of_half if half.numel() else None, of_gain, of_shift, of_slope.sum(0).to(slope), None
+        given = [_rows(part) for part in (grad.contiguous(memory_format=LAYOUT), x, half)]
+        given += [_shared(part) for part in numbers]
+        found = [_new_pictures(x), _new_pictures(half), *(_new_numbers(numbers[0]) for _ in range(3))]
+        _over_pictures(_kernels(x.dtype).backward, len(x), *given, *(memory for memory, _ in found))
+        of_x, of_half, of_gain, of_shift, of_slope = (gradient for _, gradient in found)
+        return of_x, of_half if half.numel() else None, of_gain, of_shift, of_slope.sum(0), None
 
 
 def _rows(pictures: Tensor) -> np.ndarray:
-    """Return pictures (B, C, H, W), channels-last, as the kernels see them: (B, H, W * C)."""
+    """Return pictures (B, C, H, W), channels-last, as the kernels read them: (B, H, W * C)."""
     count, channels, height, width = pictures.shape
     rows = pictures.detach().permute(0, 2, 3, 1).view(count, height, width * channels)  # never a copy
     if rows.dtype == torch.bfloat16:
@@ -100,8 +83,26 @@ def _rows(pictures: Tensor) -> np.ndarray:
 
 
 def _shared(values: Tensor) -> np.ndarray:
-    """Return an array on the memory of `values`; nothing is read, as `Tensor.numpy` might be taken for."""
+    """Return an array on the memory of `values`, to be read alone: numpy before 2.1 lets nobody write."""
     return np.from_dlpack(values.detach())
+
+
+def _new_pictures(like: Tensor) -> tuple[np.ndarray, Tensor]:
+    """Return memory for pictures (B, C, H, W), as the kernels write to it and as torch sees it."""
+    count, channels, height, width = like.shape
+    if like.dtype == torch.bfloat16:
+        rows = np.empty((count, height, width * channels), np.uint16)
+        whole = torch.from_numpy(rows.view(np.int16)).view(torch.bfloat16)
+    else:
+        rows = np.empty((count, height, width * channels), np.float32)
+        whole = torch.from_numpy(rows)
+    return rows, whole.view(count, height, width, channels).permute(0, 3, 1, 2)
+
+
+def _new_numbers(like: Tensor) -> tuple[np.ndarray, Tensor]:
+    """Return memory for float32 numbers, as the kernels write to it and as torch sees it."""
+    numbers = np.empty(tuple(like.shape), np.float32)
+    return numbers, torch.from_numpy(numbers)
 
 
 def _over_pictures(kernel: Callable[..., None], count: int, *arguments: Any) -> None:

@@ -1,5 +1,6 @@
 """InstanceNorm, modulation, shortcut and PReLU in one operation: what torch's own operations give."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -127,6 +128,22 @@ def test_training_on_a_cpu_takes_it_alone(monkeypatch):
     assert not taken
     UpBlock(3, 3, 5, "film")(x, condition)
     assert taken == [torch.float32] * 2
+
+
+def test_what_is_given_need_not_be_writeable(monkeypatch):
+    """As numpy has it before 2.1."""
+    real = np.from_dlpack
+
+    def read_only(values: Tensor) -> np.ndarray:
+        array = real(values)
+        array.flags.writeable = False
+        return array
+
+    parts = inputs(2, 16, 4, True)
+    wanted = results(norm_prelu, parts, torch.float32)
+    monkeypatch.setattr(np, "from_dlpack", read_only)
+    found = results(norm_prelu, parts, torch.float32)
+    assert all(torch.equal(one, other) for one, other in zip(wanted, found, strict=True))
 
 
 def test_a_second_derivative_is_refused():
