@@ -81,6 +81,26 @@ def _twice(half: Array, channels: int, out: Array) -> None:
             out[(2 * w + 1) * channels + c] = value
 
 
+@njit(cache=True, inline="always")
+def _enlarge(half: Array, n: int, h: int, channels: int, half_row: Array, out: Array) -> None:
+    """Write row `h` of picture `n` of `half`, doubled, to `out`: (W * C,); an odd row is the one before it.
+
+    Inlined: what a loop adds is not vectorised where a call may have kept it.
+    """
+    if half.size and h % 2 == 0:
+        widen(half[n, h // 2], half_row)
+        _twice(half_row, channels, out)
+
+
+@njit(cache=True, fastmath=FAST)
+def _halved(lanes: Array, channels: int, out: Array) -> None:
+    """Sum each two places of a row: (W * C,) -> (W / 2 * C,)."""
+    for w in range(len(out) // channels):
+        for c in range(channels):
+            i = 2 * w * channels + c
+            out[w * channels + c] = lanes[i] + lanes[i + channels]
+
+
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def forward(
     first: int,
@@ -129,9 +149,7 @@ def forward(
         _repeat(shift[n], offset)
         for h in range(height):
             widen(x[n, h], row)
-            if half.size and h % 2 == 0:
-                widen(half[n, h // 2], half_row)
-                _twice(half_row, channels, added)
+            _enlarge(half, n, h, channels, half_row, added)
             for i in range(width):
                 before = (row[i] - centre[i]) * factor[i] + offset[i] + added[i]
                 row[i] = before if before > 0 else before * leak[i]
@@ -182,9 +200,7 @@ def backward(
         for h in range(height):
             widen(x[n, h], row)
             widen(grad[n, h], above)
-            if half.size and h % 2 == 0:
-                widen(half[n, h // 2], half_row)
-                _twice(half_row, channels, added)
+            _enlarge(half, n, h, channels, half_row, added)
             for i in range(width):
                 before = (row[i] - centre[i]) * factor[i] + offset[i] + added[i]
                 inner = above[i] if before > 0 else above[i] * leak[i]
@@ -201,9 +217,7 @@ def backward(
         for h in range(height):
             widen(x[n, h], row)
             widen(grad[n, h], above)
-            if half.size and h % 2 == 0:
-                widen(half[n, h // 2], half_row)
-                _twice(half_row, channels, added)
+            _enlarge(half, n, h, channels, half_row, added)
             for i in range(width):
                 before = (row[i] - centre[i]) * factor[i] + offset[i] + added[i]
                 inner = above[i] if before > 0 else above[i] * leak[i]
@@ -217,12 +231,3 @@ def backward(
                     upper[i] += above[i]
                 _halved(upper, channels, half_row)
                 narrow(half_row, grad_half[n, h // 2])
-
-
-@njit(cache=True, fastmath=FAST)
-def _halved(lanes: Array, channels: int, out: Array) -> None:
-    """Sum each two places of a row: (W * C,) -> (W / 2 * C,)."""
-    for w in range(len(out) // channels):
-        for c in range(channels):
-            i = 2 * w * channels + c
-            out[w * channels + c] = lanes[i] + lanes[i + channels]
