@@ -88,6 +88,19 @@ def test_a_resumed_run_keeps_its_id_and_does_not_log_old_steps_again(store, tmp_
     assert fetch(store, tmp_path).data.tags["state"] == "finished"
 
 
+def test_a_run_names_every_commit_that_went_on_with_it(store, tmp_path):
+    def sitting(commit, dirty="false"):
+        record = dataclasses.replace(RECORD, tags=RECORD.tags | {"commit": commit, "dirty": dirty})
+        TrackedRun(tmp_path, record, store).finish("interrupted", "killed")
+        return fetch(store, tmp_path).data.tags
+
+    assert "later_commits" not in sitting("a1") | sitting("a1")
+    assert sitting("b2", dirty="true")["later_commits"] == "b2"
+    assert sitting("b2")["later_commits"] == "b2"
+    tags = sitting("a1")
+    assert (tags["commit"], tags["later_commits"], tags["dirty"]) == ("a1", "b2 a1", "true")
+
+
 def test_a_failed_run_says_so_with_its_reason(store, tmp_path):
     TrackedRun(tmp_path, RECORD, store).finish("failed", "loss is not finite")
     run = fetch(store, tmp_path)
@@ -261,7 +274,7 @@ def test_a_run_that_a_killed_process_created_is_taken_up_and_not_created_again(t
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("eggan.tracking.ship._ship_cell_list", killed)
+        patch.setattr("eggan.tracking.ship._ship_changing_tags", killed)
         patch.setattr("eggan.tracking.ship.write_json", lambda *_: None)  # nothing after the kill is written
         with pytest.raises(Killed):
             ship_folder(folder, store)

@@ -15,6 +15,7 @@ RECORD_FILE = "run.json"
 METRICS_FILE = "metrics.jsonl"
 SHIPPED_FILE = "tracking.json"  # what each store has of the run
 CELL_LIST = "cells."  # start of the tags in which a suite's run lists its cells' keys; they may change
+LATER_COMMITS = "later_commits"  # tag: what went on with the run, in order, where its first commit did not
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from eggan.files import drop_torn_line
 from eggan.options import command
 from eggan.tracking.presence import Presence
 from eggan.tracking.record import (
+    LATER_COMMITS,
     METRICS_FILE,
     RECORD_FILE,
     SHIPPED_FILE,
@@ -44,7 +45,8 @@ class TrackedRun:
         self._presence = Presence(folder)
         before = read_record(folder)
         started = before.started_ms if before else int(time.time() * 1000)
-        self.record = dataclasses.replace(record, started_ms=started)
+        tags = _commits_joined(before.tags, record.tags) if before else record.tags
+        self.record = dataclasses.replace(record, started_ms=started, tags=tags)
         write_record(self.record, folder)
         self._last_step: dict[str, int] | None = None  # of each name, once something is logged
         self._next_attempt = 0.0
@@ -92,6 +94,21 @@ class TrackedRun:
         self._next_attempt = time.monotonic() + SHIP_EVERY_SECONDS
         self._pause = FIRST_PAUSE_SECONDS
         return True
+
+
+def _commits_joined(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """Return a resumed run's tags: the commit that began it, and in order every other that went on with it.
+
+    Once made from a changed tree, it stays `dirty`.
+    """
+    first, later = before.get("commit", ""), before.get(LATER_COMMITS, "").split()
+    newest = now.get("commit", "")
+    if not first or not newest:
+        return dict(now)
+    if newest != (later or [first])[-1]:
+        later.append(newest)
+    dirty = {"dirty": "true"} if before.get("dirty") == "true" else {}
+    return {**now, "commit": first} | ({LATER_COMMITS: " ".join(later)} if later else {}) | dirty
 
 
 def ship_or_warn(folder: Path, store: "Store") -> bool:

@@ -23,6 +23,7 @@ from eggan.files import write_json
 from eggan.tracking.address import sqlite_file, without_password
 from eggan.tracking.record import (
     CELL_LIST,
+    LATER_COMMITS,
     SHIPPED_FILE,
     RunRecord,
     logged_values,
@@ -115,7 +116,7 @@ def ship_folder(folder: Path, store: Store) -> str:
                 ledger.clear()
                 ledger["run_id"] = _created_before(record, store) or _create(folder, record, store)
             run_id = str(ledger["run_id"])
-            _ship_cell_list(record, run_id, store, ledger)
+            _ship_changing_tags(record, run_id, store, ledger)
             _ship_params(record, run_id, store, ledger)
             _ship_metrics(folder, run_id, store, ledger)
             _ship_state(record, run_id, store, ledger)
@@ -168,15 +169,19 @@ def _create(folder: Path, record: RunRecord, store: Store) -> str:
     return str(run.info.run_id)
 
 
-def _ship_cell_list(record: RunRecord, run_id: str, store: Store, ledger: dict[str, Any]) -> None:
-    """Send the tags that list cells where they changed; all other tags are of the run's creation."""
-    listed = {name: value for name, value in record.tags.items() if name.startswith(CELL_LIST)}
-    if listed == ledger.get("cells", {}):
+def _ship_changing_tags(record: RunRecord, run_id: str, store: Store, ledger: dict[str, Any]) -> None:
+    """Send the tags that list cells or later commits where they changed; all others are of the creation."""
+    changing = {
+        name: value
+        for name, value in record.tags.items()
+        if name.startswith(CELL_LIST) or (name in (LATER_COMMITS, "dirty") and LATER_COMMITS in record.tags)
+    }
+    if changing == ledger.get("cells", {}):
         return
     store.client.log_batch(
-        run_id, tags=[RunTag(name, value[:TAG_CHARACTERS]) for name, value in listed.items()]
+        run_id, tags=[RunTag(name, value[:TAG_CHARACTERS]) for name, value in changing.items()]
     )
-    ledger["cells"] = listed
+    ledger["cells"] = changing
 
 
 def _ship_params(record: RunRecord, run_id: str, store: Store, ledger: dict[str, Any]) -> None:

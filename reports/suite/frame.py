@@ -18,6 +18,7 @@ from eggan.errors import UserError, one_line
 from eggan.files import check_replaceable, read_json, read_whole_json, replaced_folder, restore_folder
 from eggan.options import command
 from eggan.tables import read_table
+from eggan.tracking.record import LATER_COMMITS
 from eggan.tracking.tracked_cell import TrackedCell
 from reports.suite.former_suite import cells_of, with_present_name
 from reports.suite.instrument_names import all_cards
@@ -246,8 +247,18 @@ def _read_cell(store: "Readable", suite: str, cell: TrackedCell, scratch: Path) 
         basis = _json_object(scores / "laboratory.json")  # runs of before have none
         if basis and not {"notes", "instruments"} <= set(basis):
             raise UserError(f"laboratory.json of run {cell.run_id} is damaged: run its cell again")
-        tables["notes"] = pd.DataFrame({"note": basis.get("notes", [])}, dtype=object)
+        notes = [*basis.get("notes", []), *_sittings(head, cell.tags)]
+        tables["notes"] = pd.DataFrame({"note": notes}, dtype=object)
     return _CellPart(head, tables, head["state"] == "finished", showcase, basis.get("instruments", {}))
+
+
+def _sittings(head: Mapping[str, Any], tags: Mapping[str, str]) -> list[str]:
+    """Return a note on a cell that was trained by more than one commit; its row names the first."""
+    commits = [tags.get("commit", ""), *tags.get(LATER_COMMITS, "").split()]
+    if len(commits) == 1:
+        return []
+    listed = ", then ".join(commit[:12] for commit in commits)
+    return [f"{head['title']}, seed {head['seed']}, was trained in several sittings, by {listed}"]
 
 
 def _scores(store: "Readable", cell: TrackedCell, scratch: Path) -> Path:

@@ -82,6 +82,18 @@ def test_scores_whose_basis_lost_a_part_are_one_line(tmp_path):
         read_store(opened, None, {}, quiet)
 
 
+def test_a_cell_of_several_commits_says_so(store):
+    def frame():
+        return read_store(store, "quick", {}, quiet)
+
+    (finished,) = frame().cells.query("state == 'finished'")["run_id"]
+    assert not [note for note in frame().notes["note"] if "sittings" in str(note)]
+    store.client.set_tag(finished, "commit", "a" * 40)
+    store.client.set_tag(finished, "later_commits", f"{'b' * 40} {'a' * 40}")
+    (note,) = [note for note in frame().notes["note"] if "sittings" in str(note)]
+    assert note.endswith(f"was trained in several sittings, by {'a' * 12}, then {'b' * 12}, then {'a' * 12}")
+
+
 def test_a_frame_holds_the_cells_that_its_suite_lists_and_another_ran(store, tmp_path):
     tags = {"kind": "suite", "suite": "second", f"{CELL_LIST}abc": "k0 k7"}
     TrackedRun(tmp_path, RunRecord("second", tags), store)
