@@ -486,6 +486,7 @@ ENTRY = MethodEntry(
     presets={
         "paper": PAPER,
         "cpu": CPU,
+        "wide": replace(CPU, channels=(64, 96, 128, 160)),
         "quick": replace(CPU, weight_features=0.0, disturb_share=0.0, ema_decay=0.995, warm_up_steps=100),
     },
     build=build,

@@ -185,6 +185,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                 *REFERENCES,
                 on_crowd("eggan", 65.0, HEADLINE_SEEDS),
                 on_crowd("eggan-w", 45.0, HEADLINE_SEEDS),
+                Row("eggan-w", "wide", STANDARD_TRAINING, 65.0, learns_from=CROWD, variant="wide"),
                 on_crowd(UNPAIRED.name, UNPAIRED_MINUTES, (0,)),
                 on_crowd("stargan", 65.0),
                 on_crowd("homointerpgan", 55.0),

@@ -28,6 +28,7 @@ METHOD_TITLES: Mapping[str, str] = {
     "ganimation": "GANimation",
     OUR_METHOD: "EGGAN",
     "eggan-w": "EGGAN-W",
+    "eggan-w-wide": "EGGAN-W (wide)",
     UNPAIRED.name: "EGGAN-W (no true edits)",
     "eggan-shipped": "EGGAN (shipped)",
     "eggan-w-shipped": "EGGAN-W (shipped)",
