@@ -59,7 +59,7 @@ def test_cells_of_an_earlier_protocol_have_other_keys_and_nothing_else_has_chang
 
 def test_fields_that_came_later_leave_the_config_of_eggan_w_as_it_was():
     """No suite of before trains it by a key above; its own cells and trainings are named by this hash."""
-    presets = METHODS["eggan-w"].presets
+    presets = {name: METHODS["eggan-w"].presets[name] for name in ("paper", "cpu", "quick")}
     by_adam = {name: replace(preset, muon=False) for name, preset in presets.items()}
     without_reader = {name: replace(preset, weight_features=0.0) for name, preset in by_adam.items()}
     assert digests(without_reader) == {"paper": "b428f33073", "cpu": "b2e546e223", "quick": "cb43206ece"}

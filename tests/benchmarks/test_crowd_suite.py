@@ -83,7 +83,8 @@ def test_every_row_of_the_suite_is_there_and_sees_as_many_images():
     methods, suite = all_methods(), find_suite("standard")
     rows = [row for row in suite.rows if row.learns_from == CROWD]
     baselines = {"stargan", "homointerpgan", "ganimation"}
-    assert {"eggan", "eggan-w", PAIRS, UNPAIRED.name} | baselines == {r.name for r in rows}
+    ours = {"eggan", "eggan-w", "eggan-w-wide", PAIRS, UNPAIRED.name}
+    assert ours | baselines == {r.name for r in rows}
     for row in rows:
         entry = find_method(row.method, methods)
         assert row.preset in entry.presets
@@ -99,12 +100,23 @@ def test_headline_rows_have_five_seeds_and_the_other_methods_three():
             seeds.setdefault(row.name, []).append(seed)
     assert {name for name, own in seeds.items() if own == [0, 1, 2, 3, 4]} == {"eggan", "eggan-w"}
     assert {name for name, own in seeds.items() if own == [0, 1, 2]} == {
+        "eggan-w-wide",
         "stargan",
         "homointerpgan",
         "ganimation",
     }
     assert {name for name, own in seeds.items() if own == [0]} == {PAIRS, UNPAIRED.name, "eggan-twin"}
     find_suite("standard").chosen([], [4])
+
+
+def test_the_wide_row_differs_in_its_width_alone():
+    rows = {row.name: row for row in find_suite("standard").rows}
+    usual, wide = rows["eggan-w"], rows["eggan-w-wide"]
+    assert replace(wide, preset="cpu", variant="", expected_minutes=0) == replace(
+        usual, seeds=None, expected_minutes=0
+    )
+    presets = METHODS["eggan-w"].presets
+    assert replace(presets["wide"], channels=presets["cpu"].channels) == presets["cpu"]
 
 
 def test_results_against_people_are_told_apart_by_people_alone():
