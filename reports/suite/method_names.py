@@ -42,6 +42,7 @@ REFERENCES = (COPY, "mean-au", PASSTHROUGH, ORACLE)
 PALETTE: Mapping[str, str] = {
     "eggan": "#0072B2",
     "eggan-w": "#56B4E9",
+    "eggan-w-wide": "#00003C",
     "eggan-w-unpaired": "#A00078",
     "eggan-shipped": "#A6D8F0",
     "eggan-w-shipped": "#00C2D1",

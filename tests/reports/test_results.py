@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import reports
@@ -91,10 +92,11 @@ def test_a_page_states_the_scores_of_the_kept_runs(name, heading, trained):
 
 
 def test_a_page_states_the_changes_of_the_kept_ablations():
-    frame = read_frame(ROOT / "results" / "ablations")
+    frames = [read_frame(ROOT / "results" / name) for name in ("ablations", "twin")]
+    metrics = pd.concat([frame.metrics for frame in frames])
     text = document("ablations")
     results = text[text.index("| (EGGAN's own values)") : text.index("**The MS-SSIM term of Eq. 6")]
-    means = frame.metrics.groupby(["method", "metric"])["value"].mean()
+    means = metrics.groupby(["method", "metric"])["value"].mean()
     for method, label in ABLATED.items():
         row = next(line for line in results.splitlines() if line.startswith(f"| {label}"))
         for metric, (column, digits) in ABLATION_COLUMNS.items():
