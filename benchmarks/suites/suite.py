@@ -4,7 +4,7 @@ Times are of two CPU cores; they serve `--dry-run` until this machine has finish
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from benchmarks.protocol.protocol_config import Protocol
@@ -33,6 +33,8 @@ STANDARD_IMAGES = 144_000
 STANDARD_TRAINING = TrainingConfig(
     batch_size=16, images=STANDARD_IMAGES, horizontal_flip=True, decay_from=0.875
 )
+# EGGAN-W's losses hardly fall from 3,500 steps on as long as the rate stays what it is.
+FALLING_TRAINING = replace(STANDARD_TRAINING, decay_from=0.4)
 STANDARD_BUDGET = f"{STANDARD_IMAGES:,} images for all: 90 core-minutes of the slowest method's cell"
 HEADLINE_SEEDS = (0, 1, 2, 3, 4)
 # What a preset is trained for where nobody says otherwise; `paper` and others as the paper.
@@ -185,7 +187,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                 *REFERENCES,
                 on_crowd("eggan", 65.0, HEADLINE_SEEDS),
                 on_crowd("eggan-w", 45.0, HEADLINE_SEEDS),
-                Row("eggan-w", "wide", STANDARD_TRAINING, 65.0, learns_from=CROWD, variant="wide"),
+                Row("eggan-w", "wide", FALLING_TRAINING, 65.0, learns_from=CROWD, variant="wide"),
                 on_crowd(UNPAIRED.name, UNPAIRED_MINUTES, (0,)),
                 on_crowd("stargan", 65.0),
                 on_crowd("homointerpgan", 55.0),

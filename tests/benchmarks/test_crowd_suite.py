@@ -12,7 +12,16 @@ from benchmarks.running.suite_run import plan_suite
 from benchmarks.suites.ablated_methods import UNPAIRED
 from benchmarks.suites.methods import METHODS, all_methods, find_method, installed_method
 from benchmarks.suites.pairs_method import PAIRS, with_pairs
-from benchmarks.suites.suite import CROWD, FEWER_PEOPLE, HEADLINE_SEEDS, REFERENCES, TWIN, Row, find_suite
+from benchmarks.suites.suite import (
+    CROWD,
+    FALLING_TRAINING,
+    FEWER_PEOPLE,
+    HEADLINE_SEEDS,
+    REFERENCES,
+    TWIN,
+    Row,
+    find_suite,
+)
 from eggan import tracking
 from eggan.errors import UserError
 from tests.benchmarks.fakes import TRAINING, fake_entry, make_bench, make_dataset, tiny_suite
@@ -88,7 +97,7 @@ def test_every_row_of_the_suite_is_there_and_sees_as_many_images():
     for row in rows:
         entry = find_method(row.method, methods)
         assert row.preset in entry.presets
-        assert row.training == rows[0].training
+        assert row.training == (FALLING_TRAINING if row.name == "eggan-w-wide" else rows[0].training)
         assert entry.learns_from_true_edits == (row.method in (PAIRS, "eggan-w"))
         assert row.labelled == entry.learns_from_labels == (row.method in ("stargan", "homointerpgan"))
 
@@ -109,10 +118,11 @@ def test_headline_rows_have_five_seeds_and_the_other_methods_three():
     find_suite("standard").chosen([], [4])
 
 
-def test_the_wide_row_differs_in_its_width_alone():
+def test_the_wide_row_differs_in_its_width_and_in_how_long_its_rate_falls():
     rows = {row.name: row for row in find_suite("standard").rows}
     usual, wide = rows["eggan-w"], rows["eggan-w-wide"]
-    assert replace(wide, preset="cpu", variant="", expected_minutes=0) == replace(
+    assert wide.training == replace(usual.training, decay_from=0.4)
+    assert replace(wide, preset="cpu", variant="", expected_minutes=0, training=usual.training) == replace(
         usual, seeds=None, expected_minutes=0
     )
     presets = METHODS["eggan-w"].presets
