@@ -79,6 +79,7 @@ def serve(server: DemoServer) -> Iterator[Served]:
         finally:
             running.should_exit = running.force_exit = True  # without waiting for connections left open
             thread.join(10)
+            assert not thread.is_alive()
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +106,7 @@ def face(portrait: Image.Image) -> Image.Image:
     return portrait.crop((125, 25, 325, 225))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # other modules' tests set the clock by which it would notice its end
 def served(analyst: Analyst, example: Example) -> Iterator[Served]:
     yield from serve(DemoServer(analyst, [example]))
 
