@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import pandas as pd
+
 from benchmarks.protocol.protocol_config import Protocol
 from eggan.evaluation.statistics import Interval
 from reports.style.finding import Finding
@@ -67,16 +69,28 @@ def _on_seeds(frame: Frame) -> Iterator[Finding]:
     trained = frame.cells[(methods.map(method_kind) == "method") & ~methods.isin(ABLATIONS)]
     finished = trained[trained["state"] == "finished"].groupby(["dataset", "method"]).size()
     fewest = int(finished.min()) if len(finished) else 0
-    few = finished[finished == fewest].index.get_level_values("method")
-    of = "" if len(few) == len(finished) else " of " + ", ".join(map(frame.names.title, dict.fromkeys(few)))
     if fewest < SEEDS_FOR_CLAIMS:
+        counted = _counted(frame, finished, SEEDS_FOR_CLAIMS, "finished training seed(s)")
         yield Finding(
             "open",
-            f"Preliminary: {fewest} finished training seed(s){of}, where claims need {SEEDS_FOR_CLAIMS} and "
+            f"Preliminary: {counted}, where claims need {SEEDS_FOR_CLAIMS} and "
             f"headlines {SEEDS_FOR_HEADLINES}. With one seed an interval spans faces, not trainings.",
         )
     elif fewest < SEEDS_FOR_HEADLINES:
-        yield Finding("open", f"{fewest} seeds{of} carry claims; a headline needs {SEEDS_FOR_HEADLINES}.")
+        counted = _counted(frame, finished, SEEDS_FOR_HEADLINES, "seeds")
+        yield Finding("open", f"{counted} carry claims; a headline needs {SEEDS_FOR_HEADLINES}.")
+
+
+def _counted(frame: Frame, finished: pd.Series, enough: int, what: str) -> str:
+    """Return how many seeds the rows have that have fewer than `enough`: `1 seeds of A; 2 of B`."""
+    if not len(finished):
+        return f"0 {what}"
+    parts: list[str] = []
+    for count, rows in finished[finished < enough].groupby(finished):
+        titles = dict.fromkeys(rows.index.get_level_values("method"))
+        of = "" if len(rows) == len(finished) else " of " + ", ".join(map(frame.names.title, titles))
+        parts.append(f"{count}{'' if parts else f' {what}'}{of}")
+    return "; ".join(parts)
 
 
 def _on_sections(sections: list[Section]) -> Iterator[Finding]:

@@ -162,12 +162,27 @@ def test_findings_name_what_the_evidence_lacks(frame, section):
     assert any(finding.text.startswith("Preliminary: 1 finished") for finding in thin)
 
 
-def test_findings_name_the_methods_with_the_fewest_seeds(frame, section):
-    one = frame.cells[frame.cells["run_id"] == "eggan-s0"].assign(method="ganimation", run_id="other")
-    cells = pd.concat([frame.cells, one], ignore_index=True)
+@pytest.mark.parametrize(
+    ("further", "expected"),
+    [
+        ({"ganimation": 1}, "Preliminary: 1 finished training seed(s) of GANimation, where"),
+        (
+            {"ganimation": 1, "eggan-w": 2, "eggan-w-wide": 2, "eggan-w-unpaired": 4},
+            "Preliminary: 1 finished training seed(s) of GANimation; 2 of EGGAN-W, EGGAN-W (wide), where",
+        ),
+        ({"eggan-w": 4, "eggan-w-wide": 5}, "3 seeds of EGGAN; 4 of EGGAN-W carry claims; a"),
+    ],
+)
+def test_findings_name_all_methods_with_too_few_seeds(frame, section, further, expected):
+    like = frame.cells[frame.cells["run_id"] == "eggan-s0"]
+    new = [
+        like.assign(method=method, run_id=f"{method}-{i}")
+        for method, seeds in further.items()
+        for i in range(seeds)
+    ]
+    cells = pd.concat([frame.cells, *new], ignore_index=True)
     stated = suite_findings.findings(dataclasses.replace(frame, cells=cells), [section])
-    expected = "Preliminary: 1 finished training seed(s) of GANimation, where"
-    assert any(finding.text.startswith(expected) for finding in stated)
+    assert any(finding.text.startswith(expected) for finding in stated), [f.text for f in stated]
 
 
 def test_times_of_several_machines_are_not_averaged(frame, section):
