@@ -44,6 +44,7 @@ BUDGETS: Mapping[str, TrainingConfig] = MappingProxyType(
         "quick": QUICK_TRAINING,
         "cpu": CPU_TRAINING,
         "crowd": CROWD_TRAINING,
+        "wide": FALLING_TRAINING,
     }
 )
 STANDARD_PROTOCOL = Protocol(name="standard")

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.suites import presets
+from benchmarks.suites.methods import METHODS
 from benchmarks.suites.suite import BUDGETS, STANDARD_IMAGES, SUITES
 from eggan.errors import UserError
 from eggan.model import ENTRY
@@ -23,9 +24,16 @@ class TestResolve:
         assert budgets == {**{name: BUDGETS[name] for name in ("minutes", "cpu")}, "crowd": longer}
 
     def test_a_warm_up_leaves_time_for_what_follows(self):
-        for name, budget in BUDGETS.items():
-            config = ENTRY.presets[name]
-            assert config.rec_warm_steps < budget.images / budget.batch_size
+        own = {name: budget for name, budget in BUDGETS.items() if name in ENTRY.presets}
+        assert set(own) == {"minutes", "quick", "cpu", "crowd"}
+        for name, budget in own.items():
+            assert ENTRY.presets[name].rec_warm_steps < budget.images / budget.batch_size
+
+    def test_the_wide_eggan_w_is_trained_as_in_its_suite(self):
+        config = presets.resolve(METHODS["eggan-w"], "wide", None, [])
+        (row,) = (row for row in SUITES["standard"].rows if row.preset == "wide")
+        assert config.method == presets.preset_config(METHODS["eggan-w"], row)
+        assert config.training == row.training
 
     def test_assignments_go_over_the_file_and_the_file_over_the_preset(self, tmp_path):
         path = tmp_path / "config.toml"
