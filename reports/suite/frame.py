@@ -253,12 +253,12 @@ def _read_cell(store: "Readable", suite: str, cell: TrackedCell, scratch: Path) 
 
 
 def _sittings(head: Mapping[str, Any], tags: Mapping[str, str]) -> list[str]:
-    """Return a note on a cell that was trained by more than one commit; its row names the first."""
+    """Return a note on a cell that more than one commit worked on; its row names the first."""
     commits = [tags.get("commit", ""), *tags.get(LATER_COMMITS, "").split()]
     if len(commits) == 1:
         return []
     listed = ", then ".join(commit[:12] for commit in commits)
-    return [f"{head['title']}, seed {head['seed']}, was trained in several sittings, by {listed}"]
+    return [f"{head['title']}, seed {head['seed']}, was made in several sittings, by {listed}"]
 
 
 def _scores(store: "Readable", cell: TrackedCell, scratch: Path) -> Path:

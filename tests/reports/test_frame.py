@@ -91,7 +91,7 @@ def test_a_cell_of_several_commits_says_so(store):
     store.client.set_tag(finished, "commit", "a" * 40)
     store.client.set_tag(finished, "later_commits", f"{'b' * 40} {'a' * 40}")
     (note,) = [note for note in frame().notes["note"] if "sittings" in str(note)]
-    assert note.endswith(f"was trained in several sittings, by {'a' * 12}, then {'b' * 12}, then {'a' * 12}")
+    assert note.endswith(f"was made in several sittings, by {'a' * 12}, then {'b' * 12}, then {'a' * 12}")
 
 
 def test_a_frame_holds_the_cells_that_its_suite_lists_and_another_ran(store, tmp_path):
