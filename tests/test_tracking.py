@@ -101,6 +101,15 @@ def test_a_run_names_every_commit_that_went_on_with_it(store, tmp_path):
     assert (tags["commit"], tags["later_commits"], tags["dirty"]) == ("a1", "b2 a1", "true")
 
 
+def test_a_run_that_went_on_from_a_changed_tree_of_its_commit_says_so(store, tmp_path):
+    for dirty in ("false", "true", "false"):
+        record = dataclasses.replace(RECORD, tags=RECORD.tags | {"commit": "a1", "dirty": dirty})
+        TrackedRun(tmp_path, record, store).finish("interrupted", "killed")
+    tags = fetch(store, tmp_path).data.tags
+    assert tags["dirty"] == "true"
+    assert "later_commits" not in tags
+
+
 def test_a_failed_run_says_so_with_its_reason(store, tmp_path):
     TrackedRun(tmp_path, RECORD, store).finish("failed", "loss is not finite")
     run = fetch(store, tmp_path)

@@ -170,11 +170,11 @@ def _create(folder: Path, record: RunRecord, store: Store) -> str:
 
 
 def _ship_changing_tags(record: RunRecord, run_id: str, store: Store, ledger: dict[str, Any]) -> None:
-    """Send the tags that list cells or later commits where they changed; all others are of the creation."""
+    """Send the tags that another sitting may change, where it did; all others are of the run's creation."""
     changing = {
         name: value
         for name, value in record.tags.items()
-        if name.startswith(CELL_LIST) or (name in (LATER_COMMITS, "dirty") and LATER_COMMITS in record.tags)
+        if name.startswith(CELL_LIST) or name in (LATER_COMMITS, "dirty")
     }
     if changing == ledger.get("cells", {}):
         return
