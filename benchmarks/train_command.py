@@ -65,7 +65,7 @@ def register_train(subparsers: Any) -> None:
         type=Path,
         metavar="CHECKPOINT",
         help="begin with the weights of another training: its folder, its name in --runs, or the name of "
-        "shipped weights; EGGAN-W grows those of half the image size",
+        "shipped weights; EGGAN-W grows those of half the image size, widens those of fewer channels",
     )
     parser.add_argument("--resume", action="store_true", help="go on with the training in its folder")
     add_runs_argument(parser)

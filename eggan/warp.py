@@ -468,13 +468,10 @@ def build(config: WarpConfig, context: BuildContext) -> EGGANW:
 
 
 def grow(weights: Mapping[str, Tensor], config: WarpConfig, larger: WarpConfig) -> Mapping[str, Tensor]:
-    """Return the inference weights of `config` for `larger`: grown where that is twice the size, else
-    unchanged.
-    """
-    from eggan.growth import grown  # an edit does without
+    """Return the inference weights of `config` for `larger`: of twice the size, of more channels or both."""
+    from eggan.growth import fitted  # an edit does without
 
-    twice = (2 * config.image_size, 2 * config.reduction) == (larger.image_size, larger.reduction)
-    return grown(weights, config.reduction) if twice else weights
+    return fitted(weights, config, larger)
 
 
 PAPER = WarpConfig(muon=True)
