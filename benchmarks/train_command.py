@@ -34,7 +34,7 @@ TRAIN_EXAMPLE = """examples:
   eggan train eggan --dataset FOLDER --preset cpu --set weight_au=50 --set training.images=80000
   eggan train eggan --dataset FOLDER --preset cpu --resume
   eggan train eggan-w --dataset data/synfacs-crowd-128px-s0 --preset paper --start eggan_w_64
-  torchrun --nproc-per-node 4 -m eggan train eggan --dataset FOLDER --preset paper   one batch over four GPUs
+  torchrun --nproc-per-node 4 -m -- eggan train eggan --dataset FOLDER --preset paper   a batch over four GPUs
 A TOML file for --config has the tables [method] and [training]; what it leaves out comes from the preset."""
 
 

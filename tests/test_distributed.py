@@ -213,7 +213,7 @@ def torchrun(*words: object, cwd: Path) -> subprocess.Popen[str]:
     """Start `eggan WORDS` on two processes, each with one thread, as the documents say."""
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={COUNT}"]
     quiet = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "GLOO_SOCKET_IFNAME": "lo"}
-    command = [*start, "-m", "eggan", *map(str, words)]
+    command = [*start, "-m", "--", "eggan", *map(str, words)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     return subprocess.Popen(command, cwd=cwd, env={**os.environ, **quiet}, text=True, **pipes)
 

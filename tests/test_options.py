@@ -64,9 +64,18 @@ def test_the_help_of_every_command_says_what_it_does_and_has_examples_of_its_own
         lines = examples(text)
         assert lines, f"{parser.prog} --help has no example"
         for line in lines:
-            own = line.partition(" -m ")[2] if line.startswith("torchrun") else line
+            own = line.partition(" -m -- ")[2] if line.startswith("torchrun") else line
             assert own.startswith(parser.prog), f"{parser.prog} --help has an example of another: {line}"
             PROGRAM.parse_args(shlex.split(own)[1:])
+
+
+def test_torchrun_as_documented_takes_no_option_of_ours_for_its_own():
+    from torch.distributed.run import parse_args
+
+    ours = [option for action in COMMANDS["train"]._actions for option in action.option_strings]
+    assert "--start" in ours  # torchrun's `--start-method` is written so, too
+    parsed = parse_args(["--nproc-per-node=2", "-m", "--", "eggan", "train", *ours])
+    assert (parsed.training_script, parsed.training_script_args) == ("eggan", ["train", *ours])
 
 
 def every_argument() -> Iterator[tuple[str, argparse.Action]]:
