@@ -10,6 +10,7 @@ drawn channels in the place of copies, which would learn alike).
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from operator import le
 
 import torch
@@ -20,6 +21,7 @@ from eggan.warp import Editor, WarpConfig
 
 STEM = "stem.weight"  # its input channels are folded pixels
 UNFOLDED = ("flow.weight", "flow.bias", "finish.features.weight", "finish.features.bias")  # outputs are
+ALIKE = ("reduction", "blocks", "detail_channels", "embedding")  # where a network is wider than another
 GAIN_AND_OFFSET = ".film."  # one below the other in the first dimension
 
 
@@ -29,6 +31,7 @@ def fitted(weights: Mapping[str, Tensor], config: WarpConfig, larger: WarpConfig
     """
     if (2 * config.image_size, 2 * config.reduction) == (larger.image_size, larger.reduction):
         weights = grown(weights, config.reduction)
+        config = replace(config, image_size=larger.image_size, reduction=larger.reduction)
     if _is_wider(config, larger):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed("eggan-w", "widened", 0))
@@ -44,22 +47,19 @@ def grown(weights: Mapping[str, Tensor], reduction: int) -> dict[str, Tensor]:
 
 
 def widened(weights: Mapping[str, Tensor], drawn: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return `drawn`, the weights of a wider network, with `weights` as those of its first channels.
+    """Return `weights` as those of the first channels of a wider network, whose others are as `drawn`.
 
     What leads from the further channels to the first ones is 0. Weights that `drawn` lacks are kept.
     """
-    return dict(weights) | {
-        name: _inside(weights[name], wide, halves=2 if GAIN_AND_OFFSET in name else 1)
-        for name, wide in drawn.items()
-        if name in weights
+    return {
+        name: _inside(weight, drawn.get(name, weight), halves=2 if GAIN_AND_OFFSET in name else 1)
+        for name, weight in weights.items()
     }
 
 
 def _is_wider(config: WarpConfig, larger: WarpConfig) -> bool:
     """Whether `larger` has more channels, of at least one resolution, and is alike in all other layers."""
-    alike = all(
-        getattr(config, name) == getattr(larger, name) for name in ("blocks", "detail_channels", "embedding")
-    )
+    alike = all(getattr(config, name) == getattr(larger, name) for name in ALIKE)
     narrow, wide = config.channels, larger.channels
     return alike and len(narrow) == len(wide) and narrow != wide and all(map(le, narrow, wide))
 
