@@ -54,7 +54,7 @@ def _stain(both: Tensor, generator: torch.Generator, strength: float) -> Tensor:
         torch.rand(len(both), channels, 1, 1, generator=generator, device=both.device) * 2 - 1
         for channels in (3, 1)
     )
-    window = both.shape[-1] // 8 + 1
+    window = both.shape[-1] // 8 | 1  # odd: as far to either side
     detail = source - F.avg_pool2d(source, window, 1, window // 2, count_include_pad=False)
     amount = strength * _draw(both, generator) * change_weight(source, truth, STAINED)
     return torch.cat([(source + amount * (shift + 2 * contrast * detail)).clamp(-1, 1), truth], dim=1)

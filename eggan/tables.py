@@ -29,11 +29,13 @@ def write_table(frame: "pd.DataFrame", path: Path) -> Path:
     """
     if find_spec("pyarrow") is not None:
         write_atomically(path, lambda staged: _write_parquet(frame, staged))
+        path.with_suffix(CSV).unlink(missing_ok=True)  # an earlier table, of an installation without it
         return path
     headings = [f"{name}:{_kind(frame, name)}" for name in frame.columns]
-    path = path.with_suffix(CSV)
-    write_atomically(path, lambda staged: frame.to_csv(staged, index=False, header=headings))
-    return path
+    text = path.with_suffix(CSV)
+    write_atomically(text, lambda staged: frame.to_csv(staged, index=False, header=headings))
+    path.unlink(missing_ok=True)  # an earlier table, which `table_file` would prefer
+    return text
 
 
 def _write_parquet(frame: "pd.DataFrame", path: Path) -> None:

@@ -272,6 +272,29 @@ STATE_FIELDS: Mapping[str, Callable[[Any], bool]] = {
 }
 
 
+def _not_finite(state: Mapping[str, Any]) -> str:
+    """Return where in a method's state the first number lies that is not finite, or nothing."""
+    finite = {
+        name: torch.isfinite(tensor).all()
+        for name, tensor in _tensors(state, ())
+        if tensor.is_floating_point()
+    }
+    if not finite:
+        return ""
+    device = next(iter(finite.values())).device  # an optimiser keeps its count of steps on the CPU
+    known = torch.stack([fine.to(device) for fine in finite.values()]).tolist()  # one synchronisation
+    return next((name for name, fine in zip(finite, known, strict=True) if not fine), "")
+
+
+def _tensors(value: Any, place: tuple[str, ...]) -> Iterator[tuple[str, Tensor]]:
+    """Return every tensor of nested state with its place, such as `main.state.0.exp_avg`."""
+    if isinstance(value, Tensor):
+        yield ".".join(place), value
+    elif isinstance(value, Mapping | list | tuple):
+        for key, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _tensors(inner, (*place, str(key)))
+
+
 class _Run:
     """The state of one training beside the method's own: position, window of terms, alarms, clocks."""
 
@@ -330,7 +353,9 @@ class _Run:
             self.save()
 
     def save(self) -> None:
-        """Check that the terms are finite, then write the training state and the inference weights.
+        """Check that terms and weights are finite, then write the training state and the inference weights.
+
+        A finite loss may have a gradient that is not: then only the weights say so before the next step.
 
         Of several processes the leader writes: what decides the rest of the training is equal in all.
         """
@@ -340,10 +365,13 @@ class _Run:
 
     def _write(self) -> None:
         self._means(self._sums())
+        method = self.method.state()
+        if broken := _not_finite(method):
+            raise TrainingFailed(f"{broken} not finite after step {self.step}: lower the learning rate")
         state = {
             "identity": self.identity.digest,
             "dataset": self.data_hash,
-            "method": self.method.state(),
+            "method": method,
             "step": self.step,
             "precision": self.precision,
             "alarms": list(self.alarms),

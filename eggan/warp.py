@@ -15,6 +15,7 @@ docs/decisions/eggan-w.md.
 """
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -119,7 +120,7 @@ class WarpConfig:
     ema_decay: float = setting(0.999, "ours: the average of the weights edits")
 
     def __post_init__(self) -> None:
-        multiple = max(self.reduction * 2 ** (len(self.channels) - 1), 8)  # 8: the blocks of JPEG
+        multiple = math.lcm(self.reduction * 2 ** (len(self.channels) - 1), 8)  # 8: the blocks of JPEG
         if self.image_size % multiple:
             raise ValueError(f"image_size is {self.image_size}; these channels need a multiple of {multiple}")
         if not (self.flow or self.colour):
@@ -134,6 +135,8 @@ class WarpConfig:
             raise ValueError(f"ema_decay is {self.ema_decay}; it must be in [0, 1)")
         if self.ssim_window % 2 == 0:
             raise ValueError(f"ssim_window is {self.ssim_window}; it must be odd")
+        if any(width % 8 for width in self.reader_channels):  # the groups of its norms
+            raise ValueError(f"reader_channels is {self.reader_channels}; it needs multiples of 8")
 
 
 @dataclass(frozen=True)

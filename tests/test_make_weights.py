@@ -84,6 +84,22 @@ def test_unknown_weights_are_one_line(eggan):
     assert (status, err.count("\n"), "eggan_w_64" in err) == (2, 1, True)
 
 
+def test_a_call_that_was_killed_before_it_wrote_the_weights_goes_on(tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    card, checkpoint = weights.read_card("eggan_64"), weights.load_shipped("eggan_64")
+    with monkeypatch.context() as patched:
+        patched.setattr(weights, "write_safetensors", killed)
+        with pytest.raises(KeyboardInterrupt):
+            weights.save_shipped(checkpoint, "eggan_64", card, tmp_path, "int8")
+    make_weights.check_earlier("eggan_64", tmp_path)
+    (tmp_path / "eggan_64.json").rename(tmp_path / "mine.json")
+    (tmp_path / "eggan_64.safetensors").write_text("mine")
+    with pytest.raises(UserError, match="no earlier call wrote"):
+        make_weights.check_earlier("eggan_64", tmp_path)
+
+
 @pytest.mark.parametrize("place", ["file", "file/x"])
 def test_a_dry_run_refuses_the_folder_that_the_run_would(eggan, tmp_path, place):
     (tmp_path / "file").write_text("mine")

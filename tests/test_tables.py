@@ -155,3 +155,16 @@ def test_csv_that_is_no_table_of_ours_is_one_line(tmp_path, text):
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(UserError, match=r"t\.csv cannot be read: "):
         read_csv_table(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_table_that_was_written_last_is_the_one_that_is_read(tmp_path, monkeypatch, first):
+    """An environment has pyarrow and another has not: one form takes the other's place."""
+    path = tmp_path / "t.parquet"
+    for value, has in ((1, first), (2, not first)):
+        monkeypatch.setattr("eggan.tables.find_spec", lambda _, has=has: has or None)
+        wrote = write_table(pd.DataFrame({"score": [value]}), path)
+    assert table_file(path) == wrote
+    assert [file.name for file in tmp_path.iterdir()] == [wrote.name]
+    read = read_table(wrote, numbers=["score"]) if wrote == path else read_csv_table(wrote)
+    assert read["score"].tolist() == [2]

@@ -159,6 +159,26 @@ def test_a_training_that_begins_anew_is_a_run_of_its_own(store, tmp_path):
     assert "took its place" in store.client.get_run(old).data.tags["reason"]
 
 
+def test_a_run_that_a_kill_left_half_moved_ends_before_the_next_begins(tmp_path, monkeypatch):
+    first = TrackedRun(tmp_path, RECORD, None)
+    first.log(5, {"train/loss": 1.0})
+    started = tracking.read_record(tmp_path).started_ms
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tracking.put_aside(tmp_path)
+    assert tracking.read_record(tmp_path) is not None
+    tracking.put_aside(tmp_path)
+    assert tracking.read_record(tmp_path) is None
+    aside = tmp_path / "before" / str(started)
+    assert tracking.read_record(aside).state == "interrupted"
+    assert len((aside / "metrics.jsonl").read_text().splitlines()) == 1
+
+
 def test_a_run_without_a_trained_step_is_not_put_aside(tmp_path):
     TrackedRun(tmp_path, RECORD, None).log(0, {"test/au/mse": 1.0})
     tracking.put_aside(tmp_path)

@@ -55,6 +55,16 @@ def test_a_killed_process_is_noticed_and_one_at_work_is_left_alone(tmp_path):
     assert close_dead([tmp_path]) == []
 
 
+def test_a_damaged_log_hides_no_other_dead_run(tmp_path):
+    """`bench sync` and the UI close all: who ships the damaged one says so."""
+    for name in ("a", "b"):
+        kill(at_work(tmp_path / name))
+    (tmp_path / "a" / "metrics.jsonl").write_text("no log\n{}\n")
+    assert sorted(close_dead([tmp_path / "a", tmp_path / "b"])) == [tmp_path / "a", tmp_path / "b"]
+    record = read_record(tmp_path / "a")
+    assert (record.state, record.ended_ms) == ("interrupted", record.started_ms)
+
+
 def test_a_run_lives_as_long_as_one_of_its_processes(tmp_path):
     first = at_work(tmp_path)
     second = TrackedRun(tmp_path, RECORD, None)

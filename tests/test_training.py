@@ -219,6 +219,28 @@ def test_a_non_finite_loss_stops_before_anything_is_saved(dataset, cache, tmp_pa
     )
 
 
+class Spoiled(Poisoned):
+    """A method whose loss is finite and whose update is not."""
+
+    def update(self, batch, step):
+        terms = self.method.update(batch, step)
+        if step == self.at:
+            next(self.method.networks["image_critic"].parameters()).data[0] = float("nan")
+        return terms
+
+
+@pytest.mark.parametrize("at", [2, SHORT.images // SHORT.batch_size - 1])
+def test_weights_that_are_not_finite_are_not_saved(dataset, cache, tmp_path, at):
+    """No loss says so where the step was the last one, or the last before a checkpoint."""
+    method = Spoiled(build(narrow_config(ema_decay=0.9), context(dataset, cache)), at=at)
+    every_step = replace(SHORT, log_every=100, checkpoint_every_seconds=0.0)
+    with pytest.raises(TrainingFailed, match=rf"networks\.image_critic\..* not finite after step {at + 1}"):
+        run(dataset, cache, tmp_path, config=every_step, method=method)
+    state = load_training_state(tmp_path, "cpu")
+    assert state["step"] == at
+    assert all(weight.isfinite().all() for weight in state["method"]["networks"]["image_critic"].values())
+
+
 class Deaf(Poisoned):
     """A method whose edits ignore the target."""
 

@@ -176,6 +176,16 @@ def test_bending_and_shading_are_smooth_bounded_and_alike_for_both_of_a_pair():
         assert change.flatten(1).std(1).min() > 0
 
 
+def test_a_pair_of_any_size_that_a_config_takes_can_be_disturbed():
+    for size in (64, 72, 88):
+        replace(SMALL, image_size=size, reduction=1, channels=(8, 8))
+        pair = torch.rand(2, 2, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        source, truth = disturb(
+            *pair, torch.Generator().manual_seed(1), DisturbConfig(stain=0.4, jpeg_share=1.0)
+        )
+        assert source.shape == truth.shape == pair[0].shape
+
+
 def test_a_stain_is_the_sources_alone_and_lies_where_its_truth_differs():
     source = pictures(16)
     truth = source.clone()

@@ -138,8 +138,7 @@ def _check_file(path: Path) -> None:
         elif path.suffix == ".parquet":
             _check_parquet(path)
         elif path.suffix == ".csv":
-            write_table(read_csv_table(path), path.with_suffix(".parquet"))
-            path.unlink()
+            write_table(read_csv_table(path), path.with_suffix(".parquet"))  # in the place of the CSV
         elif path.name == f"{Path(SHOWCASE).name}.safetensors":
             write_showcase(_showcase(path), path.with_suffix(".npz"))
             path.unlink()

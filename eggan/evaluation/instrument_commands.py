@@ -1,6 +1,8 @@
 """`eggan instruments train | card | check`."""
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -96,16 +98,16 @@ def run_train(args: argparse.Namespace) -> int:
 
     workers = worker_count(args.workers)
     check_place(CHOICES[args.which], args.out, args.force)
-    for kind in CHOICES[args.which]:
-        if kind == LANDMARK_READER:
-            card = _make_landmark_reader(args, workers)
-        else:
-            card = _make_network(kind, args, workers)
-        print(describe(card))
+    makers = [  # all settings are read before the first is trained
+        _landmark_reader(args, workers) if kind == LANDMARK_READER else _network(kind, args, workers)
+        for kind in CHOICES[args.which]
+    ]
+    for make in makers:
+        print(describe(make()))
     return 0
 
 
-def _make_network(kind: "Kind", args: argparse.Namespace, workers: int) -> dict[str, Any]:
+def _network(kind: "Kind", args: argparse.Namespace, workers: int) -> Callable[[], dict[str, Any]]:
     from eggan.config import override
     from eggan.evaluation.instrument_data import DataRecipe
     from eggan.evaluation.make_instruments import make_instrument
@@ -113,10 +115,10 @@ def _make_network(kind: "Kind", args: argparse.Namespace, workers: int) -> dict[
 
     data = override(DataRecipe(), _named("identities", args.identities))
     recipe = override(RECIPES[kind], args.assignments + _named("epochs", args.epochs))
-    return make_instrument(kind, recipe, data, args.seed, args.data, workers, args.out)
+    return partial(make_instrument, kind, recipe, data, args.seed, args.data, workers, args.out)
 
 
-def _make_landmark_reader(args: argparse.Namespace, workers: int) -> dict[str, Any]:
+def _landmark_reader(args: argparse.Namespace, workers: int) -> Callable[[], dict[str, Any]]:
     from eggan.config import override
     from eggan.evaluation.landmark_data import LandmarkData
     from eggan.evaluation.make_landmark_reader import make_landmark_reader
@@ -126,7 +128,7 @@ def _make_landmark_reader(args: argparse.Namespace, workers: int) -> dict[str, A
         raise UserError("the landmark reader is fitted in closed form: it has no --epochs")
     data = override(LandmarkData(), _named("people", args.identities))
     recipe = override(LandmarkRecipe(), args.assignments)
-    return make_landmark_reader(recipe, data, args.seed, args.data, workers, args.out)
+    return partial(make_landmark_reader, recipe, data, args.seed, args.data, workers, args.out)
 
 
 def _named(field: str, value: int | None) -> list[str]:

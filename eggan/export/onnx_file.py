@@ -165,7 +165,8 @@ def largest_difference(network: "EditNetwork", path: Path, title: str) -> float:
                 None, {name: tensor.numpy() for name, tensor in zip(names, given, strict=True)}
             )
             wanted = [tensor.numpy() for tensor in network(*given)]
-            largest = max(largest, *map(_difference, answers, wanted))
+            # numpy's maximum keeps NaN, Python's may lose it
+            largest = float(np.max([largest, *map(_difference, answers, wanted)]))
     except Exception as error:  # onnxruntime has a class of its own for each kind of failure
         raise UserError(f"{title} cannot be written as ONNX: {one_line(error)}") from None
     if not largest <= TOLERANCE:

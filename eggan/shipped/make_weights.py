@@ -56,12 +56,17 @@ def check_earlier(name: str, folder: Path) -> None:
     """Raise a `UserError` where `folder` is a file, or has files of the result's names of no earlier call."""
     if folder.is_file():
         raise UserError(f"{folder} is a file: move it away or choose another place")
-    names = (f"{name}.json", f"{name}.safetensors")
-    if any((folder / file).exists() or (folder / file).is_symlink() for file in names):
-        try:
+    card, weights = f"{name}.json", f"{name}.safetensors"
+    there = [file for file in (card, weights) if (folder / file).exists() or (folder / file).is_symlink()]
+    if not there:
+        return
+    try:
+        if there == [card]:  # a call was killed before it wrote the weights
+            read_card(name, folder)
+        else:
             load_shipped(name, folder)
-        except UserError:
-            refuse_existing(folder, names, "earlier call")
+    except UserError:
+        refuse_existing(folder, there, "earlier call")
 
 
 def is_finished(folder: Path) -> bool:

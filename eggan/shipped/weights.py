@@ -5,13 +5,14 @@ Weights are stored as fp16, or packed: 8 bits for each weight and one scale for 
 refused before anything is read from it.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load
+from safetensors.torch import load, save
 from torch import Tensor
 
 from eggan.checkpoint import Checkpoint, ModelCard, write_safetensors
@@ -117,15 +118,18 @@ def _along_first(scale: Tensor, value: Tensor) -> Tensor:
 def save_shipped(
     checkpoint: Checkpoint, name: str, card: dict[str, Any], folder: Path = FOLDER, storage: Storage = "fp16"
 ) -> None:
-    """Write a checkpoint's weights and its card, which gains what the weights themselves say."""
-    path = folder / f"{name}.safetensors"
-    write_safetensors(stored(checkpoint.weights, storage), path)
+    """Write a checkpoint's weights and its card, which gains what the weights themselves say.
+
+    The card comes first: a kill between the two leaves a card alone, which says whose folder it is.
+    """
+    tensors = stored(checkpoint.weights, storage)
     own = {
         "card_version": CARD_VERSION,
         "name": name,
         **checkpoint.card.fields,
         "storage": FORMATS[storage],
         "parameters": sum(value.numel() for value in checkpoint.weights.values()),
-        "sha256": hash_files([path]),
+        "sha256": hashlib.sha256(save(tensors)).hexdigest(),
     }
     write_json({**card, **own}, folder / f"{name}.json")
+    write_safetensors(tensors, folder / f"{name}.safetensors")

@@ -63,11 +63,20 @@ def _close(folder: Path) -> bool:
         record = _running(folder) if alone else None
         if record is None:
             return False
-        logged = logged_values(folder)
-        ended = int(logged[-1]["time_ms"]) if logged else record.started_ms
-        closed = dataclasses.replace(record, state="interrupted", reason=DIED, ended_ms=ended)
+        closed = dataclasses.replace(
+            record, state="interrupted", reason=DIED, ended_ms=_last_sign(record, folder)
+        )
         write_record(closed, folder)
         return True
+
+
+def _last_sign(record: RunRecord, folder: Path) -> int:
+    """Return when a run logged last, or started where it logged nothing that can be read."""
+    try:
+        logged = logged_values(folder)
+    except UserError:  # damaged: as below
+        return record.started_ms
+    return int(logged[-1]["time_ms"]) if logged else record.started_ms
 
 
 def _running(folder: Path) -> RunRecord | None:

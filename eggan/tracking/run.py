@@ -145,18 +145,24 @@ def put_aside(folder: Path) -> None:
     a sync ships it like any other.
     """
     record, logged = read_record(folder), logged_values(folder)
-    if record is None or all(line["step"] == 0 for line in logged):
+    if record is None:
+        return
+    old = folder / BEFORE / str(record.started_ms)
+    half_moved = not logged and (old / RECORD_FILE).exists()  # a kill came before the end of what follows
+    if not half_moved and all(line["step"] == 0 for line in logged):
+        return
+    if half_moved:
+        (folder / RECORD_FILE).unlink()
         return
     if record.state == "running":
         ended = int(logged[-1]["time_ms"])
         record = dataclasses.replace(record, state="interrupted", reason=SUPERSEDED, ended_ms=ended)
     if record.parent is not None:
         record = dataclasses.replace(record, parent=f"../../{record.parent}")
-    old = folder / BEFORE / str(record.started_ms)
     old.mkdir(parents=True, exist_ok=True)
     with ship_lock(folder):
         write_record(record, old)
         for name in (SHIPPED_FILE, METRICS_FILE):
             if (folder / name).exists():
                 os.replace(folder / name, old / name)
-        (folder / RECORD_FILE).unlink()  # last: a kill before this leaves a run that is put aside again
+        (folder / RECORD_FILE).unlink()  # last: after a kill before this the next call ends the move

@@ -62,6 +62,19 @@ def test_nor_a_size_of_nothing(method, assignment):
         override(TRAINED[method].presets["cpu"], [assignment])
 
 
+@pytest.mark.parametrize(
+    ("assignments", "word"),
+    [
+        (["reduction=3", "channels=[8,8]"], "image_size"),  # 64 is no multiple of 3
+        (["image_size=60", "reduction=3", "channels=[8,8,8]"], "image_size"),  # nor 60 of JPEG's 8
+        (["reader_channels=[30,64]"], "reader_channels"),  # its norms have groups of 8
+    ],
+)
+def test_nor_sizes_that_do_not_fit_each_other(assignments, word):
+    with pytest.raises(UserError, match=word):
+        override(TRAINED["eggan-w"].presets["cpu"], assignments)
+
+
 def test_the_command_says_so_in_one_line(eggan, tmp_path):
     status, _, err = eggan(
         "train", "eggan", "--dataset", tmp_path, "--set", "latent_dim=-4", "--runs", tmp_path / "runs"

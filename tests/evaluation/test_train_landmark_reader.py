@@ -251,6 +251,7 @@ def test_a_folder_of_ones_own_is_trained_into_and_kept(package, eggan, tmp_path)
         ("--set penalties=[]", "penalties, at least one of them, and width must be above 0"),
         ("--workers 0", "--workers must be at least 1, not 0"),
         ("--which a --epochs 0", "epochs and batch_size must be at least 1"),
+        ("--which all --set precision=fp32", "precision"),  # a setting of the networks alone
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_anything_is_drawn(eggan, tmp_path, words, line):

@@ -45,7 +45,12 @@ def import_anny() -> Any:
 
 def store(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write the arrays; equal ones give equal bytes."""
-    write_atomically(path, lambda staging: np.savez_compressed(staging, **arrays))  # type: ignore[arg-type]
+    write_atomically(path, lambda staging: _store(staging, arrays))
+
+
+def _store(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    with path.open("wb") as file:  # to a name without .npz numpy would append it
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 def cut_head() -> dict[str, np.ndarray]:

@@ -78,6 +78,8 @@ def make_request(
         raise UserError(f"--identities must be at least 1, not {identities}")
     if images_per_identity is not None and images_per_identity < 1:
         raise UserError(f"--images-per-identity must be at least 1, not {images_per_identity}")
+    if split not in DEFAULT_IMAGES_PER_IDENTITY and images_per_identity not in (None, POSED_IMAGES):
+        raise UserError(f"--images-per-identity: everybody of {split} is shown in {POSED_IMAGES} images")
     if split in CROWDS and (images_per_identity or 0) % GROUP_SIZE:
         raise UserError(
             f"--images-per-identity {images_per_identity} is no multiple of {GROUP_SIZE}: a crowd comes in "

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from eggan.data.synfacs.cut import read_target
+from eggan.data.synfacs.cut import read_target, store
 from eggan.data.synfacs.head import HEAD_FILE, PHENOTYPE_FACTORS, Shapes, load_head, phenotype_factors
 from eggan.data.synfacs.synfacs_commands import run_head
 from eggan.errors import UserError
@@ -60,6 +60,12 @@ def test_an_existing_file_is_not_replaced_without_force(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--force"):
         run_head(Namespace(out=tmp_path / "mine.npz", force=False))
     assert (tmp_path / "mine.npz").read_text() == "mine"
+
+
+def test_a_head_keeps_the_name_that_was_asked_for(tmp_path: Path) -> None:
+    store(tmp_path / "head", {"a": np.arange(3)})
+    assert [file.name for file in tmp_path.iterdir()] == ["head"]
+    assert np.load(tmp_path / "head")["a"].tolist() == [0, 1, 2]
 
 
 def test_without_anny_the_command_says_what_to_install(

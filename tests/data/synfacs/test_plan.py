@@ -59,6 +59,13 @@ def test_wide_and_twin_share_no_person() -> None:
     assert len(make_manifest(make_request("wide"))) == 64 * 24
 
 
+def test_a_number_of_images_that_would_change_nothing_is_refused() -> None:
+    assert make_request("wide", images_per_identity=24) == make_request("wide")
+    for split in ("wide", "twin"):
+        with pytest.raises(UserError, match=f"everybody of {split} is shown in 24 images"):
+            make_request(split, images_per_identity=7)
+
+
 def test_dense_spreads_every_au_over_its_range() -> None:
     manifest = make_manifest(make_request("dense", identities=30, images_per_identity=40))
     aus = manifest[list(AU_COLUMNS)].to_numpy()
