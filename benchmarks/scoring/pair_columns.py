@@ -3,12 +3,23 @@
 import numpy as np
 import pandas as pd
 
-from eggan.aus import AU_COLUMNS
+from eggan.aus import AU_COLUMNS, EXPRESSIONS
 
 
 def au_matrix(pairs: pd.DataFrame, prefix: str) -> np.ndarray:
     """Return the AU columns `prefix_au01` .. `prefix_au45` as float64 (n, 17)."""
     return np.column_stack([pairs[f"{prefix}_{column}"].to_numpy(np.float64) for column in AU_COLUMNS])
+
+
+def target_poses(pairs: pd.DataFrame) -> np.ndarray:
+    """Return what is independent among the targets, a text for each pair (n,): who shows which expression.
+
+    Pictures of it in several gazes, or frames of one video, have nearly the same AUs: resampled one by one
+    they would count as evidence of their own. Where no expression is named each picture counts.
+    """
+    named = pairs["target_expression"].isin(EXPRESSIONS)
+    pose = pairs["target_identity"].astype(str) + " " + pairs["target_expression"].astype(str)
+    return pose.where(named, pairs["target_row"].astype(str)).to_numpy()
 
 
 def read_mask(pairs: pd.DataFrame, reading: str = "a") -> np.ndarray:

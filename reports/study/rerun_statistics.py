@@ -20,7 +20,6 @@ from eggan.randomness import numpy_generator
 from studies.study_config import ACCURACY, ERROR, StudyConfig
 
 RESAMPLES = 2000
-FACTORS = {"source": "source_identity", "target": "target_row", "seed": "seed"}
 
 
 def statistic(pairs: pd.DataFrame, metric: str) -> Statistic:
@@ -59,7 +58,14 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, metric: str, *key: str | 
 
 
 def _factors(pairs: pd.DataFrame) -> dict[str, np.ndarray]:
-    return {name: pairs[column].to_numpy() for name, column in FACTORS.items()}
+    target = pairs["target_row"].astype(str)  # all that re-runs of earlier versions say of it
+    if "target_pose" in pairs:
+        target = pairs["target_pose"].fillna(target)
+    return {
+        "source": pairs["source_identity"].to_numpy(),
+        "target": target.to_numpy(),
+        "seed": pairs["seed"].to_numpy(),
+    }
 
 
 def fresh_trials(study: StudyConfig, reruns: pd.DataFrame) -> pd.DataFrame:

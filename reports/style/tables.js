@@ -3,7 +3,7 @@
 for (const scroll of document.querySelectorAll(".scroll")) {
   const table = scroll.querySelector("table");
   const heads = [...table.tHead.rows[0].cells];
-  const bodies = blocks(table.tBodies[0]);
+  const bodies = [...table.tBodies].map((body) => [...body.rows].filter((row) => !row.classList.contains("group")));
 
   heads.forEach((head, column) => {
     const button = document.createElement("button");
@@ -36,16 +36,7 @@ for (const scroll of document.querySelectorAll(".scroll")) {
     return found.filter(Boolean).join(" ").replace(/\s+/g, " ");
   }
 
-  // Rows between two headings of groups stay together.
-  function blocks(body) {
-    const found = [[]];
-    for (const row of [...body.rows]) {
-      if (row.classList.contains("group")) found.push([]);
-      else found.at(-1).push(row);
-    }
-    return found;
-  }
-
+  // Rows of a group stay together, and below them those that were published: of other faces, by other readers.
   function sort(head, column) {
     const down = head.getAttribute("aria-sort") === "ascending";
     heads.forEach((other) => other.removeAttribute("aria-sort"));
@@ -54,9 +45,13 @@ for (const scroll of document.querySelectorAll(".scroll")) {
       if (!rows.length) continue;
       const place = document.createComment("rows");
       rows[0].before(place);
-      rows.sort((a, b) => compare(key(a.cells[column]), key(b.cells[column]), down));
+      rows.sort((a, b) => published(a) - published(b) || compare(key(a.cells[column]), key(b.cells[column]), down));
       place.replaceWith(...rows);
     }
+  }
+
+  function published(row) {
+    return Number(row.classList.contains("published"));
   }
 
   function key(cell) {

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from benchmarks.scoring.pair_columns import au_matrix, has_reading, read_mask
+from benchmarks.scoring.pair_columns import au_matrix, has_reading, read_mask, target_poses
 from eggan.evaluation.statistics import (
     Difference,
     Interval,
@@ -74,9 +74,12 @@ def side_by_side(estimate: Callable[[Item], Found], items: Sequence[Item]) -> It
 
 
 def pair_factors(pairs: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return the resampled factors of a pair table: source identity, target, seed."""
-    names = {"source": "source_identity", "target": "target_row", "seed": "seed"}
-    return {name: pairs[column].to_numpy() for name, column in names.items()}
+    """Return the resampled factors of a pair table: source identity, target pose, seed."""
+    return {
+        "source": pairs["source_identity"].to_numpy(),
+        "target": target_poses(pairs),
+        "seed": pairs["seed"].to_numpy(),
+    }
 
 
 def groups_of(frame: Frame, dataset: str, split: str) -> list[Group]:

@@ -9,7 +9,7 @@ from eggan.evaluation.statistics import Interval
 from reports.style.finding import Finding
 from reports.suite.estimates import Group
 from reports.suite.frame import Frame
-from reports.suite.method_names import ABLATIONS, method_kind
+from reports.suite.method_names import ABLATIONS, method_kind, method_rank
 from reports.suite.sections import Section
 from reports.suite.superseded import superseded_records
 
@@ -53,11 +53,17 @@ def _on_method(section: Section, group: Group) -> Finding:
     if margin.low <= 0 or skill.low <= 0:
         text = f"{name} is not shown to have learnt anything: an interval includes 0 ({numbers})."
         return Finding("open", text)
+    seeds = group.evidence.seeds
+    few = "" if seeds >= SEEDS_FOR_CLAIMS else f" By {_trainings(seeds)}, this is no claim yet."
     return Finding(
-        "good",
+        "open" if few else "good",
         f"{name} edits: it changes AUs towards the target and keeps the person better than any mix of "
-        f"the two trivial answers would ({numbers}).",
+        f"the two trivial answers would ({numbers}).{few}",
     )
+
+
+def _trainings(seeds: int) -> str:
+    return "one training" if seeds == 1 else f"{seeds} trainings"
 
 
 def _interval(found: Interval) -> str:
@@ -87,7 +93,7 @@ def _counted(frame: Frame, finished: pd.Series, enough: int, what: str) -> str:
         return f"0 {what}"
     parts: list[str] = []
     for count, rows in finished[finished < enough].groupby(finished):
-        titles = dict.fromkeys(rows.index.get_level_values("method"))
+        titles = sorted(set(rows.index.get_level_values("method")), key=method_rank)
         of = "" if len(rows) == len(finished) else " of " + ", ".join(map(frame.names.title, titles))
         parts.append(f"{count}{'' if parts else f' {what}'}{of}")
     return "; ".join(parts)

@@ -1,7 +1,7 @@
 """Tables 1 and 2 of the paper, and the protocol's further questions: estimates -> `Table`."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import combinations
@@ -259,8 +259,8 @@ def seed_entry(frame: Frame, group: Group, key: str, digits: int) -> Entry:
         runs = frame.timed_runs(runs)
     values = frame.values(runs, tracked)
     if not values:
-        other = len(group.evidence.run_ids) > len(runs)
-        return Entry(words=ELSEWHERE if other else _why_absent(frame, group, key))
+        elsewhere = frame.values(group.evidence.run_ids, tracked)
+        return Entry(words=ELSEWHERE if elsewhere else _why_absent(frame, group, key))
     spread = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
     return Entry(float(np.mean(values)), spread=spread, digits=digits)
 
@@ -284,13 +284,13 @@ def cost(frame: Frame, section: Section) -> Table | None:
     def entries(group: Group) -> list[Entry]:
         return [metric_entry(frame, section, group, metric) for metric in metrics]
 
-    on = "the runs' machine, named below" if frame.machines == 1 else f"{frame.timed_on} alone"
+    on = "on the runs' machine, named below" if frame.machines == 1 else f"of runs on {frame.timed_on} alone"
     return section_table(
         section,
         "cost",
         "Cost beside quality",
-        "A suite gives every method the same images and the same number of them. Times are wall-clock on "
-        f"{on}. {INTERVALS} ±: standard deviation over seeds (ddof = 1).",
+        f"A suite gives every method the same images and the same number of them. Times are wall-clock {on}; "
+        f"runs beside each other share it. {INTERVALS} ±: standard deviation over seeds (ddof = 1).",
         "Method",
         (metric.heading for metric in metrics),
         method_rows(groups, entries, [metric.direction for metric in metrics]),
@@ -374,9 +374,26 @@ def differences(section: Section, progress: Progress = progress_bar) -> Table | 
         "favour. p: two-sided bootstrap; per AU adjusted with Holm's method over the 17 AUs, mean "
         f"unadjusted. {INTERVALS}",
         "AU",
-        (f"{group.title} − EGGAN" for group in others),
+        [_difference_heading(group, own) for group, own in zip(others, compared, strict=True)],
         rows,
+        _single_trainings(section, others),
     )
+
+
+def _difference_heading(group: Group, compared: Mapping[AUMetric, Comparison]) -> str:
+    """Return whose difference it is and on what: seeds that only one of both has are left out."""
+    counted = [f", n {own.pairs:,} × {own.seeds} seeds" for own in compared.values()]
+    return f"{group.title} − EGGAN{counted[0] if counted else ''}"
+
+
+def _single_trainings(section: Section, groups: Sequence[Group]) -> list[str]:
+    single = [g.title for g in groups if method_kind(g.method) == "method" and g.evidence.seeds == 1]
+    if not single:
+        return []
+    return [
+        f"One training: {', '.join(single)}. It is compared with every finished seed of EGGAN; the interval "
+        "does not span the chance of that training and is too narrow for a claim."
+    ]
 
 
 def _difference_entry(comparison: Comparison | None, position: int) -> Entry:

@@ -16,7 +16,7 @@ import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial
 
-from benchmarks.scoring.pair_columns import au_matrix, read_mask, row_means
+from benchmarks.scoring.pair_columns import au_matrix, read_mask, row_means, target_poses
 from eggan import tracking
 from eggan.checkpoint import STATE_FILE
 from eggan.config import to_dict
@@ -85,13 +85,14 @@ def read_reruns(study_folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 def pair_scores(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a pair table reduced to what the scores are means of.
 
-    Columns: pair, source_identity, target_row, error and copied (mean over AUs of the squared error of edit
-    and of source; NaN where the AU estimator found no face), same (1: accepted as the same person),
-    similarity (cosine).
+    Columns: pair, source_identity, target_row, target_pose (who shows which expression), error and copied
+    (mean over AUs of the squared error of edit and of source; NaN where the AU estimator found no face), same
+    (1: accepted as the same person), similarity (cosine).
     """
     target, edit, source = (au_matrix(frame, name) for name in ("target", "a", "source_a"))
     read = read_mask(frame)
     return frame[["pair", "source_identity", "target_row"]].assign(
+        target_pose=target_poses(frame),
         error=np.where(read, row_means(np.square(edit - target)), np.nan),
         copied=np.where(read, row_means(np.square(source - target)), np.nan),
         same=frame["same"].to_numpy(np.float64),

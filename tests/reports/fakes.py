@@ -40,6 +40,7 @@ def pair_table(method: str, seed: int, split: str) -> pd.DataFrame:
         "pair": np.arange(TARGETS),
         "source_identity": [f"p{i % 6}" for i in range(TARGETS)],
         "target_row": np.arange(TARGETS) // 2,
+        "target_identity": [f"q{i // 8}" for i in range(TARGETS)],
         "target_expression": [EXPRESSIONS[i % 8] for i in range(TARGETS)],
     }
     pixels = {

@@ -162,6 +162,14 @@ def test_findings_name_what_the_evidence_lacks(frame, section):
     assert any(finding.text.startswith("Preliminary: 1 finished") for finding in thin)
 
 
+def test_one_training_that_edits_holds_no_claim(frame):
+    for seeds, tone in ((1, "open"), (2, "open"), (3, "good")):
+        some = make_frame(seeds=seeds)
+        stated = suite_findings.findings(some, sections_of(some, quiet))
+        (found,) = [v for v in stated if v.text.startswith("EGGAN on")]
+        assert (found.tone, "this is no claim yet" in found.text) == (tone, tone == "open")
+
+
 @pytest.mark.parametrize(
     ("further", "expected"),
     [
@@ -222,6 +230,25 @@ def test_differences_are_paired_and_holm_is_no_smaller_than_the_raw_p(section):
     assert found.difference.estimate == pytest.approx(gap)
     assert (found.adjusted >= found.difference.p_value[:17] - 1e-12).all()
     assert found.difference.low[-1] > 0
+
+
+def test_differences_say_on_what_they_are_and_which_method_was_trained_once(frame):
+    """A method with two of our three seeds is compared on these two, one with one seed with all three."""
+    parts = {"ganimation": ["eggan-s0"], "eggan-w": ["eggan-s0", "eggan-s1"]}
+    pairs, cells = [frame.pairs], [frame.cells]
+    for method, runs in parts.items():
+        for run in runs:
+            new = {"method": method, "run_id": f"{method}-{run}"}
+            pairs.append(frame.pairs[frame.pairs["run_id"] == run].assign(**new))
+            cells.append(frame.cells[frame.cells["run_id"] == run].assign(**new))
+    both = dataclasses.replace(frame, pairs=pd.concat(pairs), cells=pd.concat(cells))
+    (section,) = sections_of(both, quiet)
+    table = suite_tables.differences(section, quiet)
+    heads = {head.partition(" − ")[0]: head.partition(", ")[2] for head in table.columns}
+    count = len(frame.pairs[frame.pairs["run_id"] == "eggan-s0"])
+    assert heads["GANimation"] == heads["Copy source"] == f"n {count:,} × 3 seeds"
+    assert heads["EGGAN-W"] == f"n {count:,} × 2 seeds"
+    assert [note.partition(". ")[0] for note in table.notes] == ["One training: GANimation"]
 
 
 def test_resamples_are_drawn_once_a_method_and_once_for_methods_that_are_compared(frame, monkeypatch):

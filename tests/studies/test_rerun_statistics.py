@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.scoring import scores
-from eggan.aus import AU_COLUMNS
+from eggan.aus import AU_COLUMNS, EXPRESSIONS
 from reports.study import rerun_statistics
 from reports.study.rerun_statistics import RankCheck, rank_checks
 from studies.reruns.rerun import pair_scores
@@ -23,8 +23,30 @@ def au_frame(rng, unread=()):
     table = pd.concat(parts, axis=1).assign(
         pair=range(24), source_identity=np.repeat(list("abcd"), 6), target_row=np.tile(range(6), 4)
     )
+    table = table.assign(target_identity="q", target_expression=np.tile(EXPRESSIONS[:6], 4))
     table.loc[list(unread), "a_au01"] = np.nan
     return table.assign(same=rng.random(24) < 0.7, similarity=0.5)
+
+
+def test_pictures_of_one_pose_are_no_evidence_of_their_own():
+    """Three pictures of each expression widen nothing and narrow nothing, whatever rows they have."""
+    frame = au_frame(np.random.default_rng(0))
+    thrice = pd.concat([frame.assign(target_row=frame["target_row"] * 3 + k) for k in range(3)])
+    once, again, alone = (
+        rerun_statistics.estimate(pair_scores(table).assign(seed=1), ERROR)
+        for table in (frame, thrice, thrice.assign(target_expression=""))
+    )
+    np.testing.assert_allclose([again.low, again.high], [once.low, once.high], rtol=0.05)
+    assert alone.high - alone.low < 0.9 * (once.high - once.low)
+
+
+def test_re_runs_of_earlier_versions_know_the_picture_alone():
+    pairs = pair_scores(au_frame(np.random.default_rng(0))).assign(seed=1)
+    before = pairs.drop(columns="target_pose")
+    mixed = pd.concat([before.assign(seed=2), pairs])
+    first, second = (rerun_statistics.estimate(table, ERROR) for table in (pairs, before))
+    np.testing.assert_allclose([first.low, first.high], [second.low, second.high], rtol=0.05)
+    assert np.isfinite(rerun_statistics.estimate(mixed, ERROR).low)
 
 
 def test_reduced_pairs_have_the_scores_of_the_whole_table():
