@@ -54,16 +54,13 @@ def _on_method(section: Section, group: Group) -> Finding:
         text = f"{name} is not shown to have learnt anything: an interval includes 0 ({numbers})."
         return Finding("open", text)
     seeds = group.evidence.seeds
-    few = "" if seeds >= SEEDS_FOR_CLAIMS else f" By {_trainings(seeds)}, this is no claim yet."
+    trainings = "One training" if seeds == 1 else f"{seeds} trainings"
+    few = "" if seeds >= SEEDS_FOR_CLAIMS else f" {trainings}: no claim yet."
     return Finding(
         "open" if few else "good",
         f"{name} edits: it changes AUs towards the target and keeps the person better than any mix of "
         f"the two trivial answers would ({numbers}).{few}",
     )
-
-
-def _trainings(seeds: int) -> str:
-    return "one training" if seeds == 1 else f"{seeds} trainings"
 
 
 def _interval(found: Interval) -> str:
