@@ -70,7 +70,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     | _text("source_identity"),
 }
 HEAD = "frame.json"
-FILES = (HEAD, *(f"{name}.parquet" for name in TABLES), "showcases/*.npz")
+FILES = (HEAD, *(f"{name}.parquet" for name in TABLES), "showcases/*.zip", "showcases/*.npz")
 # What frames of earlier versions lack: a table, and columns of `cells`, with the value that stands for them.
 LATER_TABLE = "reconstruction"
 LATER_COLUMNS: Mapping[str, int | str] = {
@@ -340,7 +340,7 @@ def check_frame_folder(folder: Path) -> None:
 
 
 def write_frame(frame: Frame, folder: Path) -> Path:
-    """Write a frame to a folder: parquet per table, npz per showcase, `frame.json`; whole or not at all."""
+    """Write a frame to a folder: parquet per table, a zip per showcase, `frame.json`; whole or not at all."""
     check_frame_folder(folder)
     with replaced_folder(folder, FILES) as staging:
         for name in TABLES:

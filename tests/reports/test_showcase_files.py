@@ -1,6 +1,7 @@
 """Pictures of a frame on the disk: what methods show alike is there once, and comes back with each."""
 
 import dataclasses
+import zipfile
 
 import numpy as np
 import pytest
@@ -43,18 +44,43 @@ def test_what_is_written_comes_back(tmp_path, showcases):
     assert_same(read_showcases(tmp_path / "there"), showcases)
 
 
+def test_pictures_of_any_number_and_size_come_back_to_the_last_bit(tmp_path):
+    rng = np.random.default_rng(0)
+    shapes = {"one": (5, 7, 3), "none": (0, 4, 4, 3), "grid": (2, 3, 8, 6, 3), "many": (17_000, 1, 2, 3)}
+    arrays = {name: rng.integers(0, 256, shape, np.uint8) for name, shape in shapes.items()}
+    arrays["transposed"] = arrays["grid"].swapaxes(0, 1)
+    arrays["grey"] = rng.integers(0, 256, (4, 8, 8), np.uint8)
+    write_showcases({"a1": arrays}, tmp_path / "there")
+    assert_same(read_showcases(tmp_path / "there"), {"a1": arrays})
+
+
+def test_frames_of_earlier_versions_are_read(tmp_path):
+    np.savez_compressed(tmp_path / "a1.npz", **shown(1))
+    assert_same(read_showcases(tmp_path), {"a1": shown(1)})
+
+
+@pytest.mark.parametrize(
+    "part", ["edits.2.webp", "edits.7.webp", "edits.webp", "edits.-2.webp", "edits.npy", "edits"]
+)
+def test_a_damaged_file_is_one_line(tmp_path, part):
+    with zipfile.ZipFile(tmp_path / "a1.zip", "w") as archive:
+        archive.writestr(part, b"RIFF")
+    with pytest.raises(UserError, match=r"a1\.zip of a run cannot be read"):
+        read_showcases(tmp_path)
+
+
 def test_what_methods_have_alike_is_written_once(tmp_path):
     write_showcases({"a1": shown(1), "b2": shown(2, path=TRUTH)}, tmp_path / "there")
-    with np.load(tmp_path / "there" / f"{SHARED}.npz") as arrays:
-        assert arrays.files == ["truth"]
-    with np.load(tmp_path / "there" / "b2.npz") as arrays:
-        assert sorted(arrays.files) == ["edits", "path", SHARED]
+    with zipfile.ZipFile(tmp_path / "there" / f"{SHARED}.zip") as parts:
+        assert parts.namelist() == ["truth.2.webp"]
+    with zipfile.ZipFile(tmp_path / "there" / "b2.zip") as parts:
+        assert sorted(parts.namelist()) == ["edits.2.webp", "path.2.webp", f"{SHARED}.npy"]
 
 
 def test_a_folder_without_what_is_shared_is_refused(tmp_path):
     write_showcases({"a1": shown(1), "b2": shown(2)}, tmp_path / "there")
-    (tmp_path / "there" / f"{SHARED}.npz").unlink()
-    with pytest.raises(UserError, match=r"shared\.npz lacks pictures of run a1"):
+    (tmp_path / "there" / f"{SHARED}.zip").unlink()
+    with pytest.raises(UserError, match=r"shared\.zip lacks pictures of run a1"):
         read_showcases(tmp_path / "there")
 
 
