@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from benchmarks.bundle.archive_format import (
 from benchmarks.running.cells import all_cells, read_status
 from eggan.errors import UserError
 from eggan.files import read_json
+from eggan.tracking.record import RECORD_FILE
 
 SHOWN = f"{SHOWCASE}.safetensors"
 DEFLATED = (".json", ".jsonl", ".csv", SHOWN)  # the rest is compressed already, or hardly to be
@@ -39,7 +40,7 @@ TRACEBACK_CHARACTERS = 20_000
 @dataclass
 class Packed:
     """The files of an archive, which pictures and weights are not in it for want of space, and which cells
-    never began.
+    are not in it because they never began, with the reason where one is known.
     """
 
     parts: list[Path] = field(default_factory=list)
@@ -51,11 +52,9 @@ def pack(out: Path) -> Packed:
     """Pack the results below `out / "runs"` into files in `out`; scores too large for 8 parts are a
     `UserError`.
     """
-    runs, packed, room = (
-        out / "runs",
-        Packed(not_begun=_not_begun(out)),
-        MOST_PARTS * (PART_BYTES - HEAD_BYTES) - MARGIN_BYTES,
-    )
+    runs, room = out / "runs", MOST_PARTS * (PART_BYTES - HEAD_BYTES) - MARGIN_BYTES
+    cells = [cell for cell in all_cells(runs) if _has_begun(cell)]
+    packed = Packed(not_begun=_not_begun(out, {cell.name for cell in cells}))
     buffer, digests = io.BytesIO(), dict[str, str]()
     with zipfile.ZipFile(buffer, "w") as archive:
 
@@ -64,11 +63,11 @@ def pack(out: Path) -> Packed:
             archive.writestr(zipfile.ZipInfo(name), content, kind)
             digests[name] = hashlib.sha256(content).hexdigest()
 
-        for name, content in _results(runs):
+        for name, content in _results(runs, cells):
             add(name, content)
         if buffer.tell() > room:
             raise UserError(f"the results are too large for an archive: copy the folder {runs} itself")
-        for name, content in (*_pictures(runs), *_weights(runs)):
+        for name, content in (*_pictures(cells), *_weights(cells)):
             if buffer.tell() + len(content) > room:
                 packed.left_out.append(name)
             else:
@@ -77,33 +76,47 @@ def pack(out: Path) -> Packed:
             "files": digests,
             "left_out": packed.left_out,
             "not_begun": packed.not_begun,
-            "tracebacks": _tracebacks(runs),
+            "tracebacks": _tracebacks(cells),
         }
         archive.writestr(zipfile.ZipInfo(MANIFEST), json.dumps(manifest), zipfile.ZIP_DEFLATED)
     packed.parts = write_parts(buffer.getvalue(), out)
     return packed
 
 
-def _not_begun(out: Path) -> list[str]:
-    """Return the names of the chosen cells of which there is no trace."""
-    if not (out / PLANNED).is_file():
-        return []
-    begun = {folder.name for folder in all_cells(out / "runs")}
-    return [name for key, name in read_json(out / PLANNED).items() if key not in begun]
+def _has_begun(cell: Path) -> bool:
+    """Return whether a cell has what a home wants of each: what it is, and the record of its run.
+
+    Its process may have died before it wrote that record.
+    """
+    return "spec" in read_status(cell).values and (cell / RECORD_FILE).is_file()
 
 
-def _results(runs: Path) -> Iterator[tuple[str, bytes]]:
+def _not_begun(out: Path, begun: Collection[str]) -> list[str]:
+    """Return the names of the cells that did not begin: chosen ones, and those of which nothing but a reason
+    is there.
+    """
+    planned: dict[str, str] = read_json(out / PLANNED) if (out / PLANNED).is_file() else {}
+    statuses = [read_status(cell) for cell in all_cells(out / "runs") if cell.name not in begun]
+    reasons = {status.key: status.reason or status.state for status in statuses}
+    names = planned | {
+        status.key: status.values.get("name", status.key) for status in statuses if status.key not in planned
+    }
+    lacking = {key: name for key, name in names.items() if key not in begun}
+    return [f"{name}: {reasons[key]}" if key in reasons else name for key, name in lacking.items()]
+
+
+def _results(runs: Path, cells: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of everything but pictures and weights."""
-    for path in sorted(runs.rglob("*")):
+    for path in sorted(path for place in (runs / "suites", *cells) for path in place.rglob("*")):
         name = path.relative_to(runs).as_posix()
         if MEMBER.fullmatch(name) and path.suffix not in (".png", ".safetensors") and path.is_file():
             yield name, path.read_bytes()
 
 
-def _pictures(runs: Path) -> Iterator[tuple[str, bytes]]:
+def _pictures(cells: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of what the cells show, the lowest seeds first."""
-    for cell in sorted(all_cells(runs), key=_seed):
-        name = cell.relative_to(runs).as_posix()
+    for cell in sorted(cells, key=_seed):
+        name = f"cells/{cell.name}"
         if (cell / f"{SHOWCASE}.npz").is_file():
             yield f"{name}/{SHOWN}", _showcase(cell / f"{SHOWCASE}.npz")
         for path in sorted(cell.glob("images/*.png")):
@@ -114,10 +127,11 @@ def _seed(cell: Path) -> int:
     return int(read_status(cell).values.get("spec", {}).get("seed", 0))
 
 
-def _weights(runs: Path) -> Iterator[tuple[str, bytes]]:
+def _weights(cells: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of the weights, the smallest first."""
-    for path in sorted(runs.glob("cells/*/weights.safetensors"), key=lambda path: path.stat().st_size):
-        yield path.relative_to(runs).as_posix(), path.read_bytes()
+    paths = [cell / "weights.safetensors" for cell in cells]
+    for path in sorted(filter(Path.is_file, paths), key=lambda path: path.stat().st_size):
+        yield f"cells/{path.parent.name}/{path.name}", path.read_bytes()
 
 
 def _showcase(path: Path) -> bytes:
@@ -130,7 +144,7 @@ def _showcase(path: Path) -> bytes:
     return save(plain, text)
 
 
-def _tracebacks(runs: Path) -> dict[str, str]:
-    found = [folder / TRACEBACK for folder in all_cells(runs) if (folder / TRACEBACK).is_file()]
+def _tracebacks(cells: Iterable[Path]) -> dict[str, str]:
+    found = [folder / TRACEBACK for folder in cells if (folder / TRACEBACK).is_file()]
     read = {path.parent.name: path.read_text(encoding="utf-8", errors="replace") for path in found}
     return {key: text[-TRACEBACK_CHARACTERS:] for key, text in read.items()}

@@ -308,7 +308,8 @@ def test_pictures_that_have_no_room_are_named_and_the_scores_come_home(node_resu
     later = shown[0].parents[1]  # as if it were of another seed
     cell = json.loads((later / "cell.json").read_text())
     (later / "cell.json").write_text(json.dumps(cell | {"spec": cell["spec"] | {"seed": 1}}))
-    pictures = {name: len(content) for name, content in packing._pictures(tmp_path / "runs")}
+    cells = all_cells(tmp_path / "runs")
+    pictures = {name: len(content) for name, content in packing._pictures(cells)}
     (whole,) = pack(tmp_path).parts
     monkeypatch.setattr(packing, "MOST_PARTS", 1)
     monkeypatch.setattr(packing, "PART_BYTES", packing.MARGIN_BYTES + whole.stat().st_size - 1_000)
@@ -318,11 +319,11 @@ def test_pictures_that_have_no_room_are_named_and_the_scores_come_home(node_resu
         f"cells/{later.name}/images/probe_sheet.png",
     ]
     assert f"cells/{later.name}/scores/showcase.safetensors" in packed.left_out
-    assert set(packed.left_out) <= set(pictures) | {name for name, _ in packing._weights(tmp_path / "runs")}
+    assert set(packed.left_out) <= set(pictures) | {name for name, _ in packing._weights(cells)}
     ((_, content),) = read_parts(packed.parts)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         there = set(archive.namelist())
-    assert {name for name, _ in packing._results(tmp_path / "runs")} < there
+    assert {name for name, _ in packing._results(tmp_path / "runs", cells)} < there
     assert there & set(pictures)
     assert not there & set(packed.left_out)
     monkeypatch.setattr(packing, "PART_BYTES", packing.MARGIN_BYTES + 10_000)
