@@ -13,7 +13,7 @@ from benchmarks.protocol.protocol_config import Protocol
 from benchmarks.running.environment import BenchEnvironment, open_instruments, open_scoring, render_once
 from benchmarks.scoring.evaluate import Editor, ScoringContext, score_pairs
 from benchmarks.scoring.pair_columns import au_matrix
-from benchmarks.suites.equal_images import warm_images
+from benchmarks.suites.equal_images import warm_images, warm_steps_field
 from benchmarks.suites.presets import trainable
 from benchmarks.suites.suite import CROWD, TWIN
 from eggan.config import from_dict, to_dict
@@ -178,7 +178,7 @@ def check_settings(study: StudyConfig, base: Any, training: TrainingConfig) -> N
     if left <= 0:
         raise UserError(
             f"a trial trains on {study.images} images, and the first {warm} of them on reconstruction alone: "
-            "raise --images, or lower --set rec_warm_steps=N"
+            f"raise --images, or lower --set {warm_steps_field(base)}=N"
         )
     if study.prunes and study.min_resource >= left:
         raise UserError(

@@ -14,6 +14,8 @@ from eggan.training import TrainingConfig
 if TYPE_CHECKING:
     from benchmarks.suites.methods import Entry
 
+WARM_STEPS = ("rec_warm_steps", "warm_steps")  # fields of configs: EGGAN's, and that of the baselines
+
 
 def with_images(suite: Suite, images: int) -> Suite:
     """Return `suite` with every method trained on `images` images, and with times in proportion."""
@@ -27,17 +29,28 @@ def check_warm_starts(rows: Iterable[Row], methods: "Mapping[str, Entry]") -> No
         entry = find_method(row.method, methods)
         if row.training is None or not row.training.images or not isinstance(entry, MethodEntry):
             continue
-        warm = warm_images(preset_config(entry, row), row.training)
-        if warm >= row.training.images:
-            raise UserError(
-                f"{row.training.images:,} images are too few for {row.name}: in its preset {row.preset!r} "
-                f"the first {warm:,} teach it to rebuild faces, not to edit them"
-            )
+        check_warm_start(row.name, row.preset, preset_config(entry, row), row.training)
+
+
+def check_warm_start(name: str, preset: str | None, config: Any, training: TrainingConfig) -> None:
+    """Raise a `UserError` where a method's warm start leaves none of its training's images to learn from."""
+    warm = warm_images(config, training)
+    if warm >= training.images:
+        raise UserError(
+            f"{training.images:,} images are too few for {name}: in its preset {preset!r} "
+            f"the first {warm:,} teach it to rebuild faces, not to edit them"
+        )
 
 
 def warm_images(config: Any, training: TrainingConfig) -> int:
-    """Return the images of a method's warm start, in which no more than two of EGGAN's five weights act."""
-    return int(getattr(config, "rec_warm_steps", 0)) * training.batch_size
+    """Return the images of a method's warm start, in which it learns to rebuild faces: no edit is judged."""
+    name = warm_steps_field(config)
+    return int(getattr(config, name)) * training.batch_size if name else 0
+
+
+def warm_steps_field(config: Any) -> str:
+    """Return which field of a method's config holds the steps of its warm start; empty where none does."""
+    return next((name for name in WARM_STEPS if hasattr(config, name)), "")
 
 
 def _on_images(row: Row, images: int) -> Row:

@@ -1,6 +1,7 @@
 """`eggan study confirm` and `eggan study ranks`: from their arguments to the last re-run."""
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +11,15 @@ import optuna
 import pandas as pd
 
 from benchmarks.running.bench_console import table
+from benchmarks.suites.equal_images import check_warm_start
 from eggan import tracking
+from eggan.config import from_dict
 from eggan.errors import UserError
 from eggan.files import check_writable
 from eggan.signals import resumable
 from eggan.tracking import Store
 from eggan.tracking.address import check_named
+from eggan.training import TrainingConfig
 from studies import selection
 from studies.reruns.rerun import Rerun, plan_reruns, read_result, run_reruns
 from studies.storage.study_storage import open_study
@@ -23,7 +27,7 @@ from studies.storage.trial_tracking import open_study_run
 from studies.storage.trials import trial_frame
 from studies.study_config import StudyConfig, StudySpec, read_spec, study_folder
 from studies.study_console import SCORE_TITLES, cost_lines, score_texts, trial_seconds
-from studies.study_context import StudyContext, check_reopening, reopen_study_context
+from studies.study_context import StudyContext, check_reopening, reopen_study_context, resolved_training
 from studies.study_session import StudyCommand, outcome, shared_choices
 
 CONFIRM, RANKS = "confirm", "ranks"
@@ -74,7 +78,7 @@ class RerunSession(StudyCommand):
         """Return what `run` would do, and the line that does it; nothing is trained or created."""
         if not self.offline:
             check_named(self.tracking_uri)
-        check_reopening(self.folder, self.bench)
+        self._check_study()
         study, spec = open_study(self.folder, self.storage), read_spec(self.folder)
         reruns = self.reruns(study)
         left = [rerun for rerun in reruns if read_result(rerun.folder(self.folder)) is None]
@@ -92,6 +96,7 @@ class RerunSession(StudyCommand):
     @resumable()
     def run(self) -> int:
         """Run what is left; return 0, or 1 where another process still holds some or a training failed."""
+        self._check_study()
         study = open_study(self.folder, self.storage)
         reruns = self.reruns(study)
         context = reopen_study_context(self.folder, self.bench)
@@ -103,6 +108,13 @@ class RerunSession(StudyCommand):
             print(f"{len(held)} are being run by another process", file=sys.stderr)
         failed = [r for r in reruns if (read_result(r.folder(self.folder)) or {}).get("state") == "failed"]
         return NOT_DONE if held or failed else DONE
+
+    def _check_study(self) -> None:
+        """Refuse another version or dataset than the study's, and images that end within a warm start."""
+        spec, entry = check_reopening(self.folder, self.bench)
+        training = resolved_training(dataclasses.replace(spec.study, images=self.images), TrainingConfig())
+        config = from_dict(entry.config, spec.method_config, "method")
+        check_warm_start(entry.name, spec.study.preset, config, training)
 
     def _ensure_parent(self, context: StudyContext, study: optuna.Study, store: Store | None) -> None:
         """Let this machine's folder stand for the study's run, where the study was run elsewhere."""

@@ -43,6 +43,21 @@ def test_a_number_within_the_warm_start_is_refused_for_the_methods_that_have_one
     check_warm_starts(find_suite("paper").rows, all_methods())  # its images are counted in epochs
 
 
+@pytest.mark.parametrize(("method", "warm"), [("stargan", 300), ("ganimation", 300), ("homointerpgan", 600)])
+def test_the_warm_start_of_a_baseline_counts_as_eggans(eggan, tmp_path, method, warm):
+    folders = ("--runs", tmp_path / "runs", "--data", tmp_path / "data")
+    words = ("bench", "run", "twin", "--dry-run", "--only", method, *folders, "--images")
+    status, _, err = eggan(*words, 16 * warm)
+    said = f"{16 * warm:,} images are too few for {method}: in its preset 'cpu' the first {16 * warm:,} teach"
+    assert (status, said in err, err.count("\n")) == (2, True, 1), err
+    assert eggan(*words, 16 * warm + 16)[0] == 0
+
+
+@pytest.mark.parametrize("suite", SUITES.values(), ids=lambda suite: suite.name)
+def test_every_suites_own_images_reach_beyond_all_warm_starts(suite: Suite):
+    check_warm_starts(suite.rows, all_methods())
+
+
 def test_cells_on_other_images_stand_beside_the_suites_own(tmp_path):
     def run(suite: Suite) -> dict[str, str]:
         assert BenchSession(suite, make_bench(tmp_path), [], [], [], offline=True).run() == 0
@@ -84,7 +99,7 @@ def test_the_command_plans_with_the_number_and_refuses_one_within_the_warm_start
     status, _, err = eggan("bench", "run", "standard", "--images", "16", "--only", "eggan", *folders)
     assert (status, "16 images are too few for eggan" in err, err.count("\n")) == (2, True, 1)
     status, _, _ = eggan(
-        "bench", "run", "standard", "--images", "16", "--only", "stargan", "--dry-run", *folders
+        "bench", "run", "standard", "--images", "16", "--only", "eggan-w", "--dry-run", *folders
     )
     assert status == 0
     assert not (tmp_path / "data").exists()

@@ -278,6 +278,7 @@ def test_a_dry_run_tells_cost_and_command_and_leaves_nothing(eggan, tmp_path, wo
         (["confirm", "nope"], "holds no study (known: s)"),
         (["ranks", "s", "--trials", "0", "1", "--images", "25600"], "is the study's own budget"),
         (["ranks", "s", "--trials", "0", "--images", "3"], "less than a batch"),
+        (["ranks", "s", "--trials", "0", "--images", "4800"], "4,800 images are too few for eggan: in its "),
         (["ranks", "s", "--trials", "0", "--images", "0"], "'0' is not a number of images"),
         (["ranks", "s", "--trials", "99", "--images", "51200"], "trial 99 is not a complete trial"),
         (["confirm", "s", "--dataset", "nowhere"], "nowhere is not a dataset"),
