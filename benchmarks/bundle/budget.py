@@ -107,15 +107,38 @@ def write_budget(budget: Budget, out: Path) -> None:
     write_json(to_dict(budget), out / BUDGET_FILE)
 
 
-def read_budget(out: Path, suite: str) -> Budget | None:
-    """Return the budget of an earlier call in this folder, None where there was none."""
+def read_budget(out: Path, suite: str, minutes: float) -> Budget | None:
+    """Return the budget of an earlier call in this folder, None where there was none.
+
+    One of another suite, or of another number of minutes, is a `UserError`.
+    """
     path = out / BUDGET_FILE
     if not path.is_file():
         return None
     try:
-        budget = Budget(**read_json(path))
+        budget: Budget | None = Budget(**read_json(path))
     except (ValueError, TypeError):
-        raise UserError(f"{path} is damaged: remove it to measure anew") from None
+        budget = None
+    if budget is None or not _has_its_kinds(budget):
+        raise UserError(f"{path} is damaged: remove it to measure anew")
     if budget.suite != suite:
         raise UserError(f"{out} holds results of the suite {budget.suite}: choose another --out")
+    if budget.minutes != minutes:
+        raise UserError(
+            f"{path} says which images fit into {budget.minutes:.10g} minutes: give --minutes "
+            f"{budget.minutes:.10g} to go on with them, or remove it to measure anew"
+        )
     return budget
+
+
+def _has_its_kinds(budget: Budget) -> bool:
+    """Return whether every value has the kind that is written."""
+    rates = (budget.seconds_per_image, budget.share_of_ceiling)
+    if not isinstance(budget.suite, str) or not all(isinstance(each, Mapping) for each in rates):
+        return False
+    times = (budget.minutes, budget.training_seconds, budget.scoring_seconds, budget.ceiling_tflops)
+    numbers = [*times, *(value for each in rates for value in each.values())]
+    counts = (budget.images, budget.processes)
+    return all(isinstance(value, float | int) for value in numbers) and all(
+        isinstance(value, int) and value > 0 for value in counts
+    )

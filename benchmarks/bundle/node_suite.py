@@ -2,7 +2,8 @@
 
 import dataclasses
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from benchmarks.bundle.budget import Budget, divided, read_budget, with_ceiling, write_budget
 from benchmarks.bundle.cell_workers import CellWorkers, InTurn
@@ -20,6 +21,9 @@ from eggan.data.workers import kept_processes
 from eggan.files import write_json
 from eggan.signals import stop_as_interrupt
 
+if TYPE_CHECKING:
+    from benchmarks.suites.methods import Entry
+
 
 def run_within(
     suites: Sequence[Suite], bench: BenchEnvironment, run: NodeRun, workers: CellWorkers | None = None
@@ -29,10 +33,7 @@ def run_within(
     Images that fit are measured for one suite. Without `workers` this process runs the cells. Too few minutes
     are a `UserError`; an interruption is recorded and raised.
     """
-    if isinstance(run.images, int):
-        suites = [with_images(suite, run.images) for suite in suites]
-    for suite in suites:
-        check_warm_starts((row for row, _ in suite.chosen(run.methods, run.seeds)), bench.methods)
+    suites = checked(suites, run, bench.methods)
     workers = workers or InTurn()
     with stop_as_interrupt():
         opened = _rendered(suites, bench, run)
@@ -40,6 +41,22 @@ def run_within(
             return _run_all(opened, run, workers, Pace(run.until))
         (one,) = opened
         return _run_all([_with_images_that_fit(one, run, workers)], run, workers, Pace())
+
+
+def checked(suites: Sequence[Suite], run: NodeRun, methods: "Mapping[str, Entry]") -> list[Suite]:
+    """Return the suites, each once, with the images that were asked for.
+
+    Images that leave a method none after its warm start, and a budget of another call, are a `UserError`.
+    """
+    once = list({suite.name: suite for suite in suites}.values())
+    if isinstance(run.images, int):
+        once = [with_images(suite, run.images) for suite in once]
+    for suite in once:
+        rows = [row for row, _ in suite.chosen(run.methods, run.seeds)]
+        check_warm_starts(rows, methods)
+        if run.images is None and any(row.training is not None for row in rows):
+            read_budget(run.out, suite.name, run.minutes)
+    return once
 
 
 def _rendered(suites: Sequence[Suite], bench: BenchEnvironment, run: NodeRun) -> list[OpenSuite]:
@@ -75,13 +92,12 @@ def _with_images_that_fit(opened: OpenSuite, run: NodeRun, workers: CellWorkers)
     workers.run([NodeCell(plan, opened) for plan in untrained], Pace())
     if not trained:
         return opened
-    budget = read_budget(run.out, opened.suite.name)
-    if budget is None:
-        budget = _measured(opened, untrained, trained, run, workers)
-        write_budget(budget, run.out)
+    budget = read_budget(run.out, opened.suite.name, run.minutes)
+    budget = budget or _measured(opened, untrained, trained, run, workers)
     print(budget, flush=True)
     suite = with_images(opened.suite, budget.images)
     check_warm_starts((row for row, _ in suite.chosen(run.methods, run.seeds)), opened.bench.methods)
+    write_budget(budget, run.out)  # not before it is known to do: the next call would go on with it
     return dataclasses.replace(opened, suite=suite, budget=str(budget))
 
 
