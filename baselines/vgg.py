@@ -74,7 +74,7 @@ def starting_convolutions(
     `width` and `epochs` are those of the VGG19 of identities, which is trained here or taken from the cache.
     """
     if kind == "imagenet_vgg19":
-        return load_vgg19_convolutions()
+        return load_vgg19_convolutions("set encoder_init=identity_vgg19 or he (what the preset cpu uses)")
     return identity_convolutions(image_size, width, epochs, context) if kind == "identity_vgg19" else None
 
 

@@ -50,6 +50,7 @@ from eggan.trained_networks import (
 
 VERSION = 1
 WITH_TRUE_EDITS = "EGGAN with weight_true_edit"
+WITHOUT_VGG19 = "set perceptual_on=c_id (what the presets cpu and quick use)"
 
 
 class EGGAN(TrainedNetworks):
@@ -387,7 +388,8 @@ def build(config: EGGANConfig, context: BuildContext) -> EGGAN:
     if config.weight_true_edit:
         check_true_edits(WITH_TRUE_EDITS, context.dataset, context.splits)
     on_imagenet = config.weight_per > 0 and config.perceptual_on == "imagenet_vgg19"
-    convolutions = load_vgg19_convolutions() if on_imagenet else []  # before the slow part: it may be missing
+    # Before the slow part: the file may be missing.
+    convolutions = load_vgg19_convolutions(WITHOUT_VGG19) if on_imagenet else []
     c_id = channels_last(pretrained_identity_classifier(config, context))
     perceptual: nn.Module = ClassifierFeatures(c_id, config.perceptual_block)
     if on_imagenet:

@@ -77,13 +77,11 @@ def require_weights(name: str, url: str, instead: str) -> Path:
     return path
 
 
-def load_vgg19_convolutions() -> list[tuple[Tensor, Tensor]]:
+def load_vgg19_convolutions(instead: str) -> list[tuple[Tensor, Tensor]]:
     """Return (weight, bias) of the 16 convolutions of ImageNet VGG19 in order; a missing file is a
-    `UserError`.
+    `UserError` that says what to do `instead`.
     """
-    path = require_weights(
-        VGG19_FILE, DOWNLOAD_URL, "set perceptual_on=c_id (what the presets cpu and quick use)"
-    )
+    path = require_weights(VGG19_FILE, DOWNLOAD_URL, instead)
     state = torch.load(path, weights_only=True, mmap=True, map_location="cpu")
     numbers = sorted(
         int(key.split(".")[1]) for key in state if key.startswith("features.") and key.endswith("weight")

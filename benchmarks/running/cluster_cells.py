@@ -37,6 +37,9 @@ from eggan.tracking.record import METRICS_FILE, RECORD_FILE
 CELL_FILE = "cell.json"
 RUNS = Path("runs")  # below a worker's folder
 CROWD_GIB = 1.0  # of its images at 64 px and their copies
+IMAGENET_VGG19 = (
+    "imagenet_vgg19"  # of a config, whatever its field: EGGAN's is a loss, HomoInterpGAN's a start
+)
 SHORT = 20  # characters of a hash
 
 
@@ -216,7 +219,7 @@ def travelling_files(
             truth = scoring.truth.path(split.edits)
             if truth.is_file():
                 files[(runs / truth.relative_to(bench.runs)).as_posix()] = truth
-    if any(config.get("perceptual_on") == "imagenet_vgg19" for config in configs):
+    if any(IMAGENET_VGG19 in config.values() for config in configs):
         files |= _weight_files([VGG19_FILE])
     there, of_verifier = _verifier_files(verifier, scorings[0].instruments)
     own = {"data": data, "verifier": there, "runs": runs}

@@ -270,7 +270,7 @@ def test_missing_imagenet_weights_are_a_clear_error(tmp_path, monkeypatch):
     monkeypatch.setenv("EGGAN_WEIGHTS", str(tmp_path))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     dataset = tiny_dataset(tmp_path / "tiny")
-    with pytest.raises(UserError, match="vgg19-dcbb9e9d"):
+    with pytest.raises(UserError, match=r"vgg19-dcbb9e9d.*, or set encoder_init=identity_vgg19 or he"):
         build(HomoInterpGANConfig(image_size=64), context(dataset, tmp_path))
 
 

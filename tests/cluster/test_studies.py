@@ -50,8 +50,11 @@ def test_the_weights_that_a_studys_trainings_read_travel(tmp_path, monkeypatch):
     (tmp_path / "weights" / VGG19_FILE).write_bytes(b"")
     context = make_context(tmp_path, storage="postgresql://me@10.0.0.9/eggan")
     given = arguments_of(tmp_path, "postgresql://me@10.0.0.9/eggan")
-    for network, travels in (("c_id", False), ("imagenet_vgg19", True)):
-        spec = dataclasses.replace(context.spec, method_config={"perceptual_on": network})
+    of_homointerpgan = {kind: {"encoder_init": kind} for kind in ("identity_vgg19", "imagenet_vgg19")}
+    of_eggan = {kind: {"perceptual_on": kind} for kind in ("c_id", "imagenet_vgg19")}
+    for network, config in (*of_eggan.items(), *of_homointerpgan.items()):
+        travels = network == "imagenet_vgg19"
+        spec = dataclasses.replace(context.spec, method_config=config)
         there = dataclasses.replace(context, spec=spec)
         (job,) = cluster_workers._jobs(ClusterChoice("tcp://10.0.0.1:8786"), there, given, 1)
         assert (f"weights/{VGG19_FILE}" in job.files) == travels
