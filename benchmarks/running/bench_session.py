@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from benchmarks.protocol.true_edits import NO_TRUTH
@@ -28,15 +29,19 @@ from benchmarks.scoring.instrument_choice import InstrumentChoice
 from benchmarks.suites.added_rows import with_added_rows
 from benchmarks.suites.equal_images import check_warm_starts, with_images
 from benchmarks.suites.former_names import STANDARD, TWIN_SUITE, present_method
+from benchmarks.suites.methods import find_method
 from benchmarks.suites.suite import TWIN, Suite, find_suite
 from eggan import tracking
 from eggan.cluster.connection import ClusterChoice
+from eggan.data.dataset import Dataset
 from eggan.errors import UserError
 from eggan.files import Holder, check_writable
 from eggan.machine import default_workers
+from eggan.method import MethodEntry
 from eggan.options import AUTO, command, resolve_device
 from eggan.signals import resumable
 from eggan.tracking.address import check_named
+from eggan.trained_networks import check_true_edits
 
 FAILED_CELLS = 1
 POLL_SECONDS = 0.5
@@ -75,7 +80,7 @@ class BenchSession:
             choice=InstrumentChoice.of(arguments),
             workers=arguments.workers or default_workers(),
         )
-        suite = with_added_rows(suite, arguments.add, bench.methods)
+        suite = with_added_rows(suite, arguments.add, bench.methods, bench.dataset)
         if arguments.images is not None:
             suite = with_images(suite, arguments.images)
         only = [present_method(name) for name in arguments.only]
@@ -139,7 +144,14 @@ class BenchSession:
         if missing_roles(self.suite, self.bench):
             check_writable(self.bench.data)
         if self.bench.dataset is not None:
-            suite_datasets(self.suite, self.bench)
+            self._check_true_edits(suite_datasets(self.suite, self.bench))
+
+    def _check_true_edits(self, datasets: Mapping[str, Dataset]) -> None:
+        """Refuse a dataset without the true edits that a chosen method learns from."""
+        for row, _ in self.suite.chosen(self.only, self.seeds):
+            entry = find_method(row.method, self.bench.methods)
+            if row.training and isinstance(entry, MethodEntry) and entry.learns_from_true_edits:
+                check_true_edits(entry.title, datasets[row.learns_from], row.training.splits)
 
     def _print_former_cells(self) -> None:
         """Say whether trained cells of the former suite `standard` lie here, which its new name takes up."""

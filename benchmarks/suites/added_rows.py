@@ -6,6 +6,7 @@ and is scored on the same pairs by the same instruments. The suite's own cells k
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from baselines.references import Reference
@@ -20,11 +21,14 @@ if TYPE_CHECKING:
     from benchmarks.suites.methods import Entry
 
 
-def with_added_rows(suite: Suite, added: Sequence[str], methods: "Mapping[str, Entry]") -> Suite:
+def with_added_rows(
+    suite: Suite, added: Sequence[str], methods: "Mapping[str, Entry]", dataset: Path | None = None
+) -> Suite:
     """Return `suite` with a row for each of `added`, such as `mymethod` or `mymethod:cpu`.
 
-    A method that is unknown, learns nothing or is in the suite already, and a preset that is unknown or of
-    another image size are a `UserError`.
+    A method that is unknown, learns nothing, is in the suite already or needs true edits that the suite has
+    not, and a preset that is unknown or of another image size are a `UserError`. A `dataset` that takes the
+    place of the suite's own is not looked into.
     """
     rows = list(suite.rows)
     for text in added:
@@ -35,7 +39,14 @@ def with_added_rows(suite: Suite, added: Sequence[str], methods: "Mapping[str, E
         if any(row.name == entry.name for row in rows):
             raise UserError(f"--add {text}: {entry.name} is in the suite {suite.name} already")
         if not isinstance(entry, ShippedMethod):
-            rows.append(_row(suite, entry, preset, text))
+            row = _row(suite, entry, preset, text)
+            if entry.learns_from_true_edits and row.learns_from != CROWD and dataset is None:
+                raise UserError(
+                    f"--add {text}: {entry.name} learns from true edits, which the {row.learns_from} that "
+                    f"the suite {suite.name} learns from does not hold: choose a suite that learns from the "
+                    "crowd"
+                )
+            rows.append(row)
         elif preset:
             raise UserError(f"--add {text}: shipped weights have no presets: add {entry.name}")
         else:

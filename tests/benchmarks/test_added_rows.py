@@ -11,7 +11,7 @@ from benchmarks.running.bench_session import BenchSession
 from benchmarks.running.cluster_cells import CellsInPlace
 from benchmarks.suites.added_rows import with_added_rows
 from benchmarks.suites.methods import all_methods
-from benchmarks.suites.suite import SUITES, find_suite
+from benchmarks.suites.suite import CROWD, SUITES, find_suite
 from eggan import tracking
 from eggan.config import setting
 from eggan.errors import UserError
@@ -86,6 +86,25 @@ def test_the_preset_is_the_suites_or_the_only_one_that_fits_or_the_one_named(sui
 def test_what_cannot_be_added_is_refused(text, presets, message):
     with pytest.raises(UserError, match=message):
         added("standard", text, **presets)
+
+
+@pytest.mark.parametrize("method", ["eggan-w", "eggan-pairs"])
+def test_a_method_that_learns_from_true_edits_is_added_where_there_are_some(method):
+    for suite in ("twin", "quick", "paper"):
+        with pytest.raises(
+            UserError, match=f"--add {method}.*: {method} learns from true edits, which the twin"
+        ):
+            added(suite, f"{method}:cpu" if suite == "twin" else f"{method}:{suite}")
+    assert added("ablations-crowd", f"{method}:cpu").learns_from == CROWD
+
+
+def test_what_a_named_dataset_lacks_is_said_before_anything_is_trained(eggan, tmp_path, dataset_folder):
+    words = ("--add", "eggan-w:cpu", "--dataset", dataset_folder, "--runs", tmp_path / "runs")
+    for dry in (("--dry-run",), ()):
+        status, _, err = eggan("bench", "run", "twin", *words, *dry, "--offline")
+        assert (status, err.count("\n")) == (2, 1), err
+        assert "EGGAN-W learns from true edits, which" in err
+        assert not (tmp_path / "runs").exists()
 
 
 def test_a_method_is_added_once():
