@@ -2,7 +2,7 @@
 
 import argparse
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +53,12 @@ from studies.study_context import (
 )
 from studies.worker import Worker
 
+OF_TRIALS = {  # settings that `resolved_training` replaces: what to give in their place
+    "training.batch_size": "--set study.batch_size=N",
+    "training.images": "--images N",
+    "training.epochs": "--images N",
+    "training.probe_every": "--set study.validate_every=IMAGES",
+}
 STUDY_GROUP = "study."
 NOT_DONE = 1
 NAME_CHARACTERS = 100  # of a folder, and of what a database takes
@@ -122,6 +128,7 @@ class StudySession(StudyCommand):
         away = cluster is not None and not cluster.is_local  # its workers have devices of their own
         shared = shared_choices(arguments, name, AUTO if away else None)
         assignments = tuple(word for word in arguments.assignments if not word.startswith(STUDY_GROUP))
+        _refuse_overridden(assignments)
         if not _names_images(arguments):
             entry = trainable(study.method, shared["bench"].methods)
             study = with_room(study, resolve(entry, study.preset, None, assignments).method)
@@ -281,6 +288,14 @@ def outcome(study: optuna.Study, settings: StudyConfig) -> tuple[str, str]:
 def _names_images(arguments: argparse.Namespace) -> bool:
     named = any(word.startswith(f"{STUDY_GROUP}images=") for word in arguments.assignments)
     return named or arguments.images is not None
+
+
+def _refuse_overridden(assignments: Sequence[str]) -> None:
+    """Refuse settings of a training that every trial takes from the study's own."""
+    for text in assignments:
+        field = text.partition("=")[0].strip()
+        if field in OF_TRIALS:
+            raise UserError(f"--set {text}: a study's trials do not take it: give {OF_TRIALS[field]}")
 
 
 def study_config(arguments: argparse.Namespace) -> StudyConfig:

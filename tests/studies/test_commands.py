@@ -96,6 +96,13 @@ def test_a_trial_is_long_enough_for_its_presets_warm_start_unless_its_images_are
         (["--tracking-uri", "nowhere"], "'nowhere' is not a tracking URI"),
         (["--images", "8000"], "raise --images"),
         (["--set", "study.min_resource=9600"], "only 9600 images follow"),
+        (["--set", "training.batch_size=8"], "do not take it: give --set study.batch_size=N"),
+        (
+            ["--set", "training.images=9600"],
+            "--set training.images=9600: a study's trials do not take it: give",
+        ),
+        (["--set", "training.epochs=3"], "give --images N"),
+        (["--set", "training.probe_every=10"], "give --set study.validate_every=IMAGES"),
         (["--also", "depth"], "known: critic_steps"),
         (["--storage", "sqlite:///x.db", "--workers", "2"], "one worker only"),
         (["--workers", "0"], "--workers"),
