@@ -37,6 +37,7 @@ PROBE = 1 << 16  # bytes
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # of a file system that knows no locks
 NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 CHUNK = 1 << 20
+MOST_INTEGER = 1 << 63  # JSON knows longer ones, which no float can hold
 LOCK_POLL_SECONDS = 0.01
 HOLDER_START = b'{"pid": '  # of what a lock file holds, if anything
 
@@ -75,6 +76,11 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value from a JSON file is a number with which one can calculate; NaN is one."""
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < MOST_INTEGER)
 
 
 def read_whole_json(path: Path) -> Any:

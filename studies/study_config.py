@@ -163,7 +163,10 @@ def read_spec(folder: Path) -> StudySpec:
         values = read_json(path)
         if Path(values["name"]).name != values["name"]:  # folders are named by it
             raise UserError(f"{path} has the name {values['name']!r}, which is no plain name")
-        return StudySpec(**{**values, "study": from_dict(StudyConfig, values["study"], str(path))})
+        spec = StudySpec(**{**values, "study": from_dict(StudyConfig, values["study"], str(path))})
+        if not _has_its_kinds(spec):
+            raise TypeError
+        return spec
     except (TypeError, KeyError, AttributeError):
         raise UserError(f"{path} is not a study's specification, or one of another version") from None
     except FileNotFoundError:
@@ -172,3 +175,14 @@ def read_spec(folder: Path) -> StudySpec:
         raise UserError(
             f"{path} is corrupted: restore it, or delete it and run the study's command again"
         ) from None
+
+
+def _has_its_kinds(spec: StudySpec) -> bool:
+    """Return whether every value of a specification that was read has the kind that is written."""
+    if not all(isinstance(values, dict) for values in (spec.dataset, spec.instruments)):
+        return False
+    named = [spec.dataset.get(name) for name in ("name", "content_hash")]
+    texts = [spec.name, spec.storage, *named, *spec.instruments.values()]
+    settings = all(isinstance(values, dict) for values in (spec.method_config, spec.training))
+    numbers = all(isinstance(value, int) for value in (spec.method_version, spec.dataset.get("size")))
+    return settings and numbers and all(isinstance(text, str) for text in texts)

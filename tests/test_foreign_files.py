@@ -272,7 +272,14 @@ def test_another_run_json_is_no_record(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    "line", ["mine", "[]", '{"step": 1}', '{"step": 1, "time_ms": 2, "values": {"a": "b"}}']
+    "line",
+    [
+        "mine",
+        "[]",
+        '{"step": 1}',
+        '{"step": 1, "time_ms": 2, "values": {"a": "b"}}',
+        f'{{"step": 1, "time_ms": 2, "values": {{"a": 1{"0" * 400}}}}}',
+    ],
 )
 def test_another_line_is_no_logged_value(tmp_path, line):
     (tmp_path / METRICS_FILE).write_text(f'{{"step": 1, "time_ms": 2, "values": {{"a": NaN}}}}\n{line}\n')

@@ -12,7 +12,7 @@ from benchmarks.speed import machine_ceiling
 from benchmarks.suites.suite import Row
 from eggan.config import to_dict
 from eggan.errors import UserError
-from eggan.files import read_json, write_json
+from eggan.files import is_number, read_json, write_json
 
 BUDGET_FILE = "budget.json"
 SHARE = 0.85  # of what is left; logs, probes, checkpoints and slower steps take the rest
@@ -139,6 +139,4 @@ def _has_its_kinds(budget: Budget) -> bool:
     times = (budget.minutes, budget.training_seconds, budget.scoring_seconds, budget.ceiling_tflops)
     numbers = [*times, *(value for each in rates for value in each.values())]
     counts = (budget.images, budget.processes)
-    return all(isinstance(value, float | int) for value in numbers) and all(
-        isinstance(value, int) and value > 0 for value in counts
-    )
+    return all(map(is_number, numbers)) and all(isinstance(value, int) and value > 0 for value in counts)

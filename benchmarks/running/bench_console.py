@@ -1,12 +1,13 @@
 """What `eggan bench` prints: plans, states, summaries. Functions return text; only the commands print."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.running.cells import CellStatus, PlannedCell, all_cells, read_status
 from eggan.errors import UserError
-from eggan.files import read_json
+from eggan.files import is_number, read_json
 from eggan.options import command
 from eggan.progress import loading
 
@@ -97,11 +98,25 @@ def _headline(folder: Path, status: CellStatus) -> list[str]:
 def _read_scores(folder: Path, name: str) -> dict[str, Any]:
     path = folder / "scores" / f"{name}.json"
     try:
-        return dict(read_json(path))
+        values = dict(read_json(path))
+        if not all(map(SCORE_KINDS[name], values.values())):
+            raise ValueError
     except (OSError, ValueError, TypeError):
         raise UserError(
             f"{path} is missing or damaged: remove {folder}, and the suite's next run makes its cell again"
         ) from None
+    return values
+
+
+def _is_score(value: object) -> bool:
+    return value is None or is_number(value)  # None: it could not be measured
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+SCORE_KINDS: Mapping[str, Callable[[object], bool]] = {"summary": _is_score, "not_measured": _is_text}
 
 
 def unmeasured_lines(plans: Sequence[PlannedCell], bench: "BenchEnvironment") -> list[str]:
@@ -124,8 +139,9 @@ def unmeasured_lines(plans: Sequence[PlannedCell], bench: "BenchEnvironment") ->
 
 def _unread_lines(plan: PlannedCell, summary: dict[str, float]) -> list[str]:
     failed = {name.partition("/")[0]: n for name, n in summary.items() if name.endswith("/n_failed_readings")}
+    of_all = {split: summary.get(f"{split}/n_pairs") or nan for split in failed}
     return [
-        f"{plan.spec.name}: the AU instrument could not read {n:.0f} of {summary[f'{split}/n_pairs']:.0f} "
+        f"{plan.spec.name}: the AU instrument could not read {n:.0f} of {of_all[split]:.0f} "
         f"pairs of the split {split}"
         for split, n in failed.items()
         if n

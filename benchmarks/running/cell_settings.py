@@ -77,7 +77,7 @@ def _note(spec: Mapping[str, Any], methods: "Mapping[str, Entry]") -> str:
     changes = min((_changes(found, now) for now in _now(suite, row, entry)), key=len)
     if not changes:
         return PRESENT if suite.name == spec["suite"] else f"of the suite {suite.name} now"
-    if list(changes) == ["training.images"]:
+    if list(changes) == ["training.images"] and all(map(str.isdecimal, changes["training.images"])):
         own, now = (f"{int(number):,}" for number in changes["training.images"])
         return f"{own} images, the suite has {now}"
     listed = [f"{name} {own}, now {now}" for name, (own, now) in changes.items()][:MOST_CHANGES]

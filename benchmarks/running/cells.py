@@ -1,5 +1,6 @@
 """Cells: one (dataset, method, config, seed) each, named by a hash of everything that decides the result."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.suites.former_names import is_of_twin
 from eggan.config import content_hash
-from eggan.files import Holder, is_locked, lock_holder, read_json, try_lock, write_json
+from eggan.files import Holder, is_locked, is_number, lock_holder, read_json, try_lock, write_json
 from eggan.tracking import TrackedRun, read_record, ship_or_warn
 from eggan.tracking.presence import DIED
 
@@ -20,6 +21,18 @@ KEY_CHARACTERS = 20
 TRAINED = "trained"  # key of cell.json: training costs, once the training has reached its end
 WEIGHTS_OF = "weights_of"  # key of cell.json: the note on whose training a cell scores
 LOCK = ".lock"
+KINDS: Mapping[str, tuple[type, ...]] = {  # of the values of cell.json, where they are no numbers
+    **dict.fromkeys(("key", "state", "reason", "name", WEIGHTS_OF), (str,)),
+    "spec": (dict,),
+    "alarms": (list,),
+    TRAINED: (dict, type(None)),
+    "mlflow_run_id": (str, type(None)),
+}
+SPEC_KINDS: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("suite", "title", "method", "dataset"), (str,)),
+    **dict.fromkeys(("method_version", "image_size", "seed"), (int,)),
+    **dict.fromkeys(("config", "training", "protocol", "datasets", "instruments", "pairs"), (dict,)),
+}
 
 
 @dataclass(frozen=True)
@@ -85,12 +98,30 @@ def read_status(folder: Path) -> CellStatus:
         return CellStatus(folder.name, "pending", "", {})
     except ValueError:
         return CellStatus(folder.name, "failed", "cell.json is corrupted", {})
-    if not isinstance(values, dict) or not isinstance(values.get("state"), str):
+    if not _has_its_kinds(values):
         return CellStatus(folder.name, "failed", "cell.json is corrupted", {})
     state, reason = values["state"], values.get("reason", "")
     if state == "running" and not is_claimed(folder):
         state, reason = "interrupted", DIED
     return CellStatus(folder.name, state, reason, values)
+
+
+def _has_its_kinds(values: Any) -> bool:
+    """Return whether a JSON value has a state, and what it has beside is of the kind that is written.
+
+    A specification may lack fields: earlier versions had fewer.
+    """
+    if not isinstance(values, dict) or "state" not in values or not _are(values, KINDS):
+        return False
+    numbers = [values.get("seconds", 0), values.get("peak_memory_mib", 0)]
+    numbers += (values.get(TRAINED) or {}).values()
+    texts = [*values.get("alarms", []), *values.get("spec", {}).get("datasets", {}).values()]
+    all_texts = all(isinstance(text, str) for text in texts)
+    return _are(values.get("spec", {}), SPEC_KINDS) and all_texts and all(map(is_number, numbers))
+
+
+def _are(values: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]]) -> bool:
+    return all(isinstance(values[name], kind) for name, kind in kinds.items() if name in values)
 
 
 def write_status(folder: Path, state: str, **values: Any) -> None:

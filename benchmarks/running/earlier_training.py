@@ -65,7 +65,8 @@ def _trained_alike(spec: CellSpec, folder: Path, runs: Path) -> Iterator[Path]:
     wanted = _training_of(json.loads(json.dumps(dataclasses.asdict(spec))))
     for other in all_cells(runs):
         status = read_status(other)
-        there = status.state == "finished" and status.values.get("trained") is not None
+        left = status.values.get(TRAINED) is not None and "alarms" in status.values
+        there = status.state == "finished" and left
         if there and other != folder and _training_of(status.values.get("spec", {})) == wanted:
             yield other
 

@@ -96,4 +96,5 @@ def _scoring_seconds(values: Mapping[str, Any]) -> float:
 def _is_of(row: "Row", status: CellStatus) -> bool:
     spec = status.values.get("spec", {})
     training = to_dict(row.training) if row.training else {}
-    return status.state == "finished" and spec.get("method") == row.name and spec.get("training") == training
+    done = status.state == "finished" and "seconds" in status.values
+    return done and spec.get("method") == row.name and spec.get("training") == training

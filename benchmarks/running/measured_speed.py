@@ -77,20 +77,35 @@ def measured_rate(
     """Return how fast a method trained with such networks when it was last measured on this device.
 
     None where it was not: no `eggan bench speed` in `runs` timed this method at this size and precision, with
-    a preset whose steps cost the same, on a machine like this one.
+    a preset whose steps cost the same, on a machine like this one. A damaged measurement says nothing.
     """
     found = sorted(path.parent for path in (runs / SPEED).glob(f"*/{RECORD_FILE}"))
     here = tracking.describe_machine(device) if found else {}
     for folder in reversed(found):
-        record = read_record(folder)
+        record = _readable_record(folder)
         if record is None or not _is_measurement(record) or not _is_of_machine(record, here):
             continue
-        values = {name: value for line in logged_values(folder) for name, value in line["values"].items()}
-        rate = values.get(f"{entry.name}/images_per_second", 0.0)
+        rate = _logged_rate(folder, entry)
         if rate > 0 and _is_alike(record, entry, config, precision):
-            day = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.started_ms / 1000))
-            return TrainingRate(float(rate), f"bench speed of {day}")
+            return TrainingRate(rate, f"bench speed of {_day(record)}")
     return None
+
+
+def _logged_rate(folder: Path, entry: MethodEntry) -> float:
+    """Return the images per second that a measurement logged of a method; 0 where it did not, or is damaged."""
+    try:
+        lines = logged_values(folder)
+    except UserError:
+        return 0.0
+    values = {name: value for line in lines for name, value in line["values"].items()}
+    return float(values.get(f"{entry.name}/images_per_second", 0.0))
+
+
+def _day(record: RunRecord) -> str:
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(record.started_ms / 1000))
+    except (OverflowError, OSError, ValueError):  # no time that a clock shows
+        return "an unknown day"
 
 
 def _is_measurement(record: RunRecord) -> bool:
@@ -98,11 +113,16 @@ def _is_measurement(record: RunRecord) -> bool:
 
 
 def _was_run_on(machine: Mapping[str, str], folder: Path) -> bool:
-    try:
-        record = read_record(folder)
-    except UserError:
-        return False
+    record = _readable_record(folder)
     return record is not None and _is_of_machine(record, machine)
+
+
+def _readable_record(folder: Path) -> RunRecord | None:
+    """Return the record of a run, None where it is missing or damaged."""
+    try:
+        return read_record(folder)
+    except UserError:
+        return None
 
 
 def _is_of_machine(record: RunRecord, here: Mapping[str, str]) -> bool:
@@ -115,7 +135,7 @@ def _is_alike(record: RunRecord, entry: MethodEntry, config: Any, precision: str
     params = record.params
     try:
         measured = sized_preset(entry, params.get("preset", ""), int(params.get("image_size", 0)))
-    except UserError:  # this version has no such preset
+    except (UserError, ValueError):  # this version has no such preset; no size that a measurement has
         return False
     return params.get("precision") == precision and _what_costs(measured) == _what_costs(config)
 

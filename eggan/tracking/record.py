@@ -116,7 +116,7 @@ def _logged(line: bytes, where: str) -> dict[str, Any]:
     try:
         logged = json.loads(line)
         kinds = isinstance(logged["step"], int), isinstance(logged["time_ms"], int)
-        if not all(kinds) or not all(isinstance(value, float | int) for value in logged["values"].values()):
+        if not all(kinds) or not all(map(files.is_number, logged["values"].values())):
             raise ValueError
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise UserError(f"{where} is no logged value: remove the line, or move the file away") from None

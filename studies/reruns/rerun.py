@@ -20,7 +20,7 @@ from benchmarks.scoring.pair_columns import au_matrix, read_mask, row_means, tar
 from eggan import tracking
 from eggan.checkpoint import STATE_FILE
 from eggan.config import to_dict
-from eggan.files import read_whole_json, try_lock, write_atomically, write_json
+from eggan.files import is_number, read_whole_json, try_lock, write_atomically, write_json
 from eggan.tables import read_table
 from eggan.tracking import Store, TrackedRun
 from eggan.training import Interrupted, TrainingFailed
@@ -57,8 +57,21 @@ def plan_reruns(trials: Sequence[int], seeds: Sequence[int], images: int) -> lis
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
-    """Return what `result.json` holds; None where the re-run has not ended, or its file is broken."""
-    return read_whole_json(folder / RESULT)
+    """Return what `result.json` holds; None where the re-run has not ended, or its file is broken or of
+    another kind: then it is run again.
+    """
+    values = read_whole_json(folder / RESULT)
+    return values if _is_result(values) else None
+
+
+def _is_result(values: Any) -> bool:
+    """Return whether a JSON value says how a re-run ended."""
+    if not isinstance(values, dict) or not isinstance(values.get("scores"), dict):
+        return False
+    texts = (values.get("reason"), values.get("run_id") or "")
+    numbers = [values.get("seconds"), *values["scores"].values()]
+    known = values.get("state") in ("finished", "failed") and all(isinstance(text, str) for text in texts)
+    return known and all(type(values.get(key)) is int for key in KEYS) and all(map(is_number, numbers))
 
 
 def read_reruns(study_folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:

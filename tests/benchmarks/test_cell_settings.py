@@ -87,6 +87,7 @@ def said_of(eggan, runs: Path, *changes: Callable[[Spec], object], own: Spec) ->
     ("change", "said"),
     [
         (lambda spec: spec["training"].update(images=48_000), "48,000 images, the suite has 144,000"),
+        (lambda spec: spec["training"].pop("images"), "former: training.images unset, now 144000"),
         (
             lambda spec: spec["protocol"].update(version=1, pairs=9, seed=1),
             "former: protocol.version 1, now 2; protocol.pairs 9, now 0; 1 more",

@@ -1,13 +1,17 @@
 import socket
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from benchmarks.running.cells import settle
+from benchmarks.running.bench_console import summary_text
+from benchmarks.running.cells import former_cells, settle
+from benchmarks.running.environment import BenchEnvironment
 from benchmarks.suites import methods
 from benchmarks.suites.suite import SUITES, find_suite
 from eggan.config import to_dict
 from eggan.errors import UserError
+from eggan.files import write_json
 from eggan.method import MethodEntry
 from eggan.tracking.record import RunRecord, write_record
 
@@ -131,6 +135,51 @@ def test_a_cell_of_which_little_is_left_is_listed_with_its_reason(eggan, tmp_pat
         assert status == 0
         assert "cell.json is corrupted" in out
         settle(folder, None)  # as a sync does
+
+
+WRONG_KINDS = [
+    {"spec": None},
+    {"spec": ["tiny"]},
+    {"spec": {"suite": ["tiny"]}},
+    {"spec": {"suite": "tiny", "training": 3}},
+    {"spec": {"seed": "0"}},
+    {"spec": {"datasets": {"twin": 5}}},
+    {"seconds": "abc"},
+    {"seconds": None},
+    {"seconds": 10**400},
+    {"peak_memory_mib": []},
+    {"name": 5},
+    {"reason": {}},
+    {"trained": {"cost/images_per_second": "fast"}},
+    {"trained": 3},
+    {"alarms": "none"},
+    {"state": 1},
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG_KINDS, ids=str)
+def test_a_cell_of_another_shape_is_listed_as_corrupted_and_ends_no_command(eggan, tmp_path, wrong):
+    whole = {"state": "finished", "reason": "", "spec": {"suite": "tiny"}, "name": "x/y/s0", "seconds": 60}
+    write_json(whole | wrong, tmp_path / "cells" / "wrong" / "cell.json")
+    write_json(whole, tmp_path / "cells" / "whole" / "cell.json")
+    status, out, _ = eggan("bench", "status", "--runs", tmp_path)
+    assert status == 0
+    (own,) = (line for line in out.splitlines() if " wrong " in line)
+    assert own.split()[:4] == ["?", "?", "failed", "0.0"]
+    assert own.endswith("cell.json is corrupted")
+    assert "tiny   x/y/s0  finished  1.0" in out
+    assert former_cells(tmp_path) == 0
+    words = ("bench", "run", "quick", "--only", "eggan", "--dry-run", "--offline", "--runs", tmp_path)
+    assert eggan(*words, "--data", tmp_path / "data")[0] == 0
+
+
+@pytest.mark.parametrize("wrong", [["x"], {"test/au/mse": "low"}, {"test/au/mse": 10**400}, 3], ids=str)
+def test_scores_of_another_shape_are_one_line(tmp_path, wrong):
+    write_json({"state": "finished"}, tmp_path / "runs" / "cells" / "k" / "cell.json")
+    write_json(wrong, tmp_path / "runs" / "cells" / "k" / "scores" / "summary.json")
+    plan = SimpleNamespace(spec=SimpleNamespace(key="k", name="x"))
+    with pytest.raises(UserError, match=r"summary\.json is missing or damaged: remove .*, and the suite's"):
+        summary_text([plan], BenchEnvironment(tmp_path / "runs", tmp_path, "cpu"))
 
 
 def test_ui_refuses_a_port_in_use(eggan, tmp_path):

@@ -1,6 +1,7 @@
 """What a dry run expects a cell to cost: as finished cells, else as a speed measured here, else a guess."""
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 
@@ -70,6 +71,30 @@ def test_another_device_another_method_and_a_measurement_that_was_stopped_do_not
     for changes in ({"state": "interrupted"}, {"tags": {**record.tags, "machine.cores": "512"}}):
         write_json(dataclasses.asdict(dataclasses.replace(record, **changes)), folder / "run.json")
         assert rate_of(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("run.json", "{"),
+        ("run.json", "[]"),
+        ("run.json", '{"name": 5, "tags": {}}'),
+        ("metrics.jsonl", "mine\n"),
+        ("metrics.jsonl", '{"step": 0, "time_ms": 0, "values": {"eggan/images_per_second": "fast"}}\n'),
+        ("size", "large"),
+    ],
+)
+def test_a_damaged_measurement_says_nothing_and_an_older_one_counts(tmp_path, file, text):
+    measure(tmp_path, "20261125-100000", 20.0)
+    folder = measure(tmp_path, "20261126-100000", 40.0)
+    if file == "size":
+        record = tracking.read_record(folder)
+        file, text = (
+            "run.json",
+            json.dumps(dataclasses.asdict(record) | {"params": {**record.params, "image_size": text}}),
+        )
+    (folder / file).write_text(text)
+    assert rate_of(tmp_path) == 20.0
 
 
 def test_a_finished_cell_goes_before_a_measured_speed_and_that_before_a_guess(tmp_path):

@@ -10,8 +10,8 @@ import pytest
 
 from eggan import tracking
 from eggan.errors import UserError
-from eggan.files import files_in
-from studies.reruns.rerun import Rerun, plan_reruns, read_reruns, read_result, run_reruns
+from eggan.files import files_in, read_json, write_json
+from studies.reruns.rerun import RESULT, Rerun, plan_reruns, read_reruns, read_result, run_reruns
 from studies.reruns.rerun_session import RerunSession
 from studies.storage.study_storage import open_study
 from studies.storage.trial_tracking import RUN_ID, open_study_run, ship_study
@@ -291,6 +291,35 @@ def test_mistakes_are_one_line(eggan, tmp_path, words, message):
     assert status == 2
     assert message in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [],
+        {},
+        {"scores": []},
+        {"scores": {"val/au/skill": "high"}},
+        {"state": "lost"},
+        {"reason": None},
+        {"seconds": None},
+        {"trial": "0"},
+        {"run_id": 7},
+    ],
+    ids=str,
+)
+def test_a_result_of_another_shape_is_that_of_a_rerun_that_has_not_ended(eggan, tmp_path, wrong):
+    folder = tmp_path / "studies" / "s"
+    fake_reruns(folder, fake_study(folder, trials=4), [0, 1], [7], 25_600)
+    path = Rerun(0, 7, 25_600).folder(folder) / RESULT
+    write_json({**read_json(path), **wrong} if wrong else wrong, path)
+    assert read_result(path.parent) is None
+    assert list(read_reruns(folder)[0]["trial"]) == [1]
+    assert eggan("study", "best", "s", "--runs", tmp_path)[0] == 0
+    status, out, _ = eggan(
+        "study", "confirm", "s", "--trials", 0, "--seeds", 7, "--dry-run", "--runs", tmp_path
+    )
+    assert (status, "1 in all, 0 done, 1 to run" in out) == (0, True)
 
 
 def test_ended_reruns_are_a_table(tmp_path):

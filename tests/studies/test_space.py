@@ -5,12 +5,13 @@ import pytest
 from benchmarks.suites.methods import METHODS
 from eggan.config import content_hash
 from eggan.errors import UserError
+from eggan.files import read_json, write_json
 from eggan.model_config import EGGANConfig, crowd_preset, paper_preset, quick_preset
 from eggan.warp import CPU, ENTRY, PAPER, WarpConfig
 from studies import space as spaces
 from studies.sampling import expected_part
 from studies.space import find_space
-from studies.study_config import StudyConfig, read_spec, write_spec
+from studies.study_config import SPEC_FILE, StudyConfig, read_spec, write_spec
 from studies.study_context import study_dataset, with_room
 from tests.benchmarks.fakes import make_bench
 from tests.studies import study_context as small
@@ -168,6 +169,34 @@ def test_a_missing_or_broken_specification_is_a_users_mistake(tmp_path):
     (tmp_path / "study.json").write_text("{")
     with pytest.raises(UserError, match="corrupted"):
         read_spec(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"storage": 7},
+        {"storage": None},
+        {"method_config": 5},
+        {"training": []},
+        {"method_version": "1"},
+        {"dataset": {}},
+        {"dataset": "painted"},
+        {"instruments": {"a": 3}},
+        {"study": 5},
+        {"name": 5},
+    ],
+    ids=str,
+)
+def test_a_specification_of_another_shape_is_one_line_for_every_command(eggan, tmp_path, wrong):
+    folder = tmp_path / "studies" / "s"
+    write_spec(fake_spec("s"), folder)
+    write_json(read_json(folder / SPEC_FILE) | wrong, folder / SPEC_FILE)
+    said = f"{folder / SPEC_FILE} is not a study's specification, or one of another version"
+    for words in (("status", "s"), ("best", "s", "--export", tmp_path / "best.toml"), ("confirm", "s")):
+        status, _, err = eggan("study", *words, "--runs", tmp_path)
+        assert (status, said in err, err.count("\n")) == (2, True, 1), err
+    status, out, _ = eggan("study", "status", "--runs", tmp_path)
+    assert (status, said in out) == (0, True)
 
 
 def test_the_expected_cost_follows_the_rungs():
