@@ -1,6 +1,7 @@
 """What `eggan study` prints: plans and states. Functions return text; only the commands print."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,8 @@ def trial_seconds(
         return median(known), f"median of {len(known)} finished trials"
     entry = trainable(study.method, bench.methods)
     settings = resolve(entry, study.preset, None, ())
-    found = known_rate(bench.runs, entry, settings.method, settings.training.autocast, bench.device)
+    training = replace(settings.training, batch_size=study.batch_size)
+    found = known_rate(bench.runs, entry, settings.method, training, bench.device)
     guessed = f"{guess(bench.device)}: {GUESSED_RATE:.0f} images per second"
     speed = found or TrainingRate(GUESSED_RATE, guessed)
     others = f"; {elsewhere} finished trials are of another machine" if elsewhere else ""

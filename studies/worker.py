@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,19 @@ from studies.storage.liveness import (
     begin_trial,
     close_stale,
     close_trial,
+    seconds_spent,
 )
 from studies.storage.study_storage import STORAGE_ERRORS
 from studies.storage.trial_tracking import RUN_ID, TRACEBACK, open_trial_run, settle, trial_folder
-from studies.storage.trials import ATTEMPT, FLOOR, PROBES, Attempts, count_trials
+from studies.storage.trials import (
+    ATTEMPT,
+    FLOOR,
+    PROBES,
+    SECONDS,
+    SECONDS_BEFORE,
+    Attempts,
+    count_trials,
+)
 from studies.study_config import ACCURACY, ERROR, SKILL
 from studies.study_context import StudyContext, check_finite, validate
 
@@ -165,13 +175,13 @@ class Worker:
             self._settle(trial.number)
             return
         except (Interrupted, KeyboardInterrupt) as stop:
-            self._give_back(trial, "interrupted by the user")
+            self._give_back(trial, started, "interrupted by the user")
             raise KeyboardInterrupt from stop
         except Exception as error:
             if is_disk_full(error):
-                self._give_back(trial, "the disk is full")
+                self._give_back(trial, started, "the disk is full")
             elif isinstance(error, STORAGE_ERRORS):
-                self._give_back(trial, "the study's storage did not answer")
+                self._give_back(trial, started, "the study's storage did not answer")
             raise
         self._settle(trial.number)
 
@@ -215,7 +225,11 @@ class Worker:
             check=heartbeat.check,
             may_prune="reference" not in frozen.user_attrs,  # what others are compared with is run to its end
         )
-        if earlier and any(tracked.folder.glob(f"s*/{STATE_FILE}")):
+        goes_on = bool(earlier) and any(tracked.folder.glob(f"s*/{STATE_FILE}"))
+        begun = [attempt for attempt in earlier if SECONDS_BEFORE in attempt.user_attrs] if goes_on else []
+        before = seconds_spent(begun[0], self.context.study) if begun else 0.0
+        trial.set_user_attr(SECONDS_BEFORE, before)
+        if goes_on:
             seen = (attempt.user_attrs.get(PROBES, []) for attempt in earlier)
             run.repeat_probes([*max(seen, key=len)])
         return run
@@ -236,13 +250,15 @@ class Worker:
     ) -> None:
         try:
             trial.set_user_attr(REASON, reason)
-            trial.set_user_attr("seconds", time.monotonic() - started)
+            _set_seconds(trial, started)
             self.study.tell(trial, values, state=state)
         except CLOSED_ERRORS as error:
             raise LostTrial(f"trial {trial.number} was closed by another worker ({error})") from None
 
-    def _give_back(self, trial: Trial, reason: str) -> None:
+    def _give_back(self, trial: Trial, started: float, reason: str) -> None:
         """Close a trial that was stopped from outside, and queue it for whoever continues the study."""
+        with suppress(*CLOSED_ERRORS):
+            _set_seconds(trial, started)
         frozen = self.study.get_trials(deepcopy=False)[trial.number]
         attempt = int(frozen.user_attrs.get(ATTEMPT, 0))
         if close_trial(self.study, self.context.study, frozen, reason, attempt):
@@ -252,3 +268,9 @@ class Worker:
         """Bring folder and run of a closed trial up to date."""
         trials = self.study.get_trials(deepcopy=False)
         settle(trials[number], trials, self.context.folder, self.store, self.keep_weights)
+
+
+def _set_seconds(trial: Trial, started: float) -> None:
+    """Store what a trial has taken since `started`, with the attempts that it goes on with."""
+    before = float(trial.user_attrs.get(SECONDS_BEFORE, 0.0))
+    trial.set_user_attr(SECONDS, before + time.monotonic() - started)

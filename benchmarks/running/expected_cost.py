@@ -76,7 +76,7 @@ def _known_speed(row: "Row", bench: "BenchEnvironment") -> TrainingRate | None:
     entry = find_method(row.method, bench.methods)
     if row.training is None or not isinstance(entry, MethodEntry):
         return None
-    return known_rate(bench.runs, entry, preset_config(entry, row), row.training.autocast, bench.device)
+    return known_rate(bench.runs, entry, preset_config(entry, row), row.training, bench.device)
 
 
 def _training_seconds(values: Mapping[str, Any]) -> float:

@@ -15,6 +15,7 @@ from eggan.config import from_dict
 from eggan.errors import UserError
 from eggan.method import MethodEntry
 from eggan.tracking.record import RECORD_FILE, RunRecord, logged_values, read_record
+from eggan.training import TrainingConfig
 
 SPEED = "speed"  # the folder of all measurements, and their kind
 DEVICE = "machine.device"
@@ -30,19 +31,19 @@ class TrainingRate:
 
 
 def known_rate(
-    runs: Path, entry: MethodEntry, config: Any, precision: str, device: str
+    runs: Path, entry: MethodEntry, config: Any, training: TrainingConfig, device: str
 ) -> TrainingRate | None:
-    """Return how fast a method trains with such networks on this machine: the median of its finished cells,
-    whatever they trained on, else what was measured; None where neither is known.
+    """Return how fast a method trains with such networks, batches and precision on this machine: the median
+    of its finished cells, whatever they trained on, else what was measured; None where neither is known.
     """
     rates = {
-        folder: rate for folder in all_cells(runs) if (rate := _cell_rate(folder, entry, config, precision))
+        folder: rate for folder in all_cells(runs) if (rate := _cell_rate(folder, entry, config, training))
     }
     mine, _ = of_this_machine(rates, device)
     if mine:
         cells = f"finished {entry.name} cell{'s' if len(mine) > 1 else ''}"
         return TrainingRate(median(rates[folder] for folder in mine), f"{len(mine)} {cells}")
-    return measured_rate(runs, entry, config, precision, device)
+    return measured_rate(runs, entry, config, training, device)
 
 
 def of_this_machine(folders: Iterable[Path], device: str) -> tuple[list[Path], int]:
@@ -57,12 +58,14 @@ def of_this_machine(folders: Iterable[Path], device: str) -> tuple[list[Path], i
     return mine, len(found) - len(mine)
 
 
-def _cell_rate(folder: Path, entry: MethodEntry, config: Any, precision: str) -> float | None:
+def _cell_rate(folder: Path, entry: MethodEntry, config: Any, training: TrainingConfig) -> float | None:
     values = read_status(folder).values
     if WEIGHTS_OF in values:  # another cell's training, which may have run elsewhere
         return None
     spec, rate = values.get("spec", {}), (values.get(TRAINED) or {}).get("cost/images_per_second")
-    if not rate or spec.get("method") != entry.name or spec.get("training", {}).get("autocast") != precision:
+    own = spec.get("training", {})
+    steps = own.get("autocast"), own.get("batch_size")
+    if not rate or spec.get("method") != entry.name or steps != (training.autocast, training.batch_size):
         return None
     try:
         alike = _what_costs(from_dict(entry.config, spec.get("config", {}))) == _what_costs(config)
@@ -72,12 +75,13 @@ def _cell_rate(folder: Path, entry: MethodEntry, config: Any, precision: str) ->
 
 
 def measured_rate(
-    runs: Path, entry: MethodEntry, config: Any, precision: str, device: str
+    runs: Path, entry: MethodEntry, config: Any, training: TrainingConfig, device: str
 ) -> TrainingRate | None:
     """Return how fast a method trained with such networks when it was last measured on this device.
 
-    None where it was not: no `eggan bench speed` in `runs` timed this method at this size and precision, with
-    a preset whose steps cost the same, on a machine like this one. A damaged measurement says nothing.
+    None where it was not: no `eggan bench speed` in `runs` timed this method at this size, in such batches
+    and precision, with a preset whose steps cost the same, on a machine like this one. A damaged measurement
+    says nothing.
     """
     found = sorted(path.parent for path in (runs / SPEED).glob(f"*/{RECORD_FILE}"))
     here = tracking.describe_machine(device) if found else {}
@@ -86,13 +90,13 @@ def measured_rate(
         if record is None or not _is_measurement(record) or not _is_of_machine(record, here):
             continue
         rate = _logged_rate(folder, entry)
-        if rate > 0 and _is_alike(record, entry, config, precision):
+        if rate > 0 and _is_alike(record, entry, config, training):
             return TrainingRate(rate, f"bench speed of {_day(record)}")
     return None
 
 
 def _logged_rate(folder: Path, entry: MethodEntry) -> float:
-    """Return the images per second that a measurement logged of a method; 0 where it did not, or is damaged."""
+    """Return the images per second that a measurement has of a method; 0 where it has none."""
     try:
         lines = logged_values(folder)
     except UserError:
@@ -130,14 +134,16 @@ def _is_of_machine(record: RunRecord, here: Mapping[str, str]) -> bool:
     return len(kinds) == 1 and all(record.tags.get(name) == here.get(name) for name in MACHINE)
 
 
-def _is_alike(record: RunRecord, entry: MethodEntry, config: Any, precision: str) -> bool:
+def _is_alike(record: RunRecord, entry: MethodEntry, config: Any, training: TrainingConfig) -> bool:
     """Return whether what was measured are steps of the same cost as a config's."""
     params = record.params
     try:
         measured = sized_preset(entry, params.get("preset", ""), int(params.get("image_size", 0)))
     except (UserError, ValueError):  # this version has no such preset; no size that a measurement has
         return False
-    return params.get("precision") == precision and _what_costs(measured) == _what_costs(config)
+    steps = params.get("precision"), params.get("batch_size")
+    alike = steps == (training.autocast, str(training.batch_size))
+    return alike and _what_costs(measured) == _what_costs(config)
 
 
 def _what_costs(config: Any) -> dict[str, Any]:

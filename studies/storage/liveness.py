@@ -23,7 +23,7 @@ from eggan.tracking.presence import DIED
 from studies.sampling import standing_study
 from studies.space import find_space
 from studies.storage.study_storage import STORAGE_ERRORS, set_trial_attr, set_trial_running
-from studies.storage.trials import AGAIN, ATTEMPT, Attempts, queue_again
+from studies.storage.trials import AGAIN, ATTEMPT, SECONDS, SECONDS_BEFORE, Attempts, queue_again
 from studies.study_config import StudyConfig
 
 REASON = "reason"
@@ -100,6 +100,17 @@ def _take(study: optuna.Study, trial: FrozenTrial, taker: dict[str, Any]) -> boo
         return set_trial_running(study, trial)
     except UpdateFinishedTrialError:  # another worker was quicker
         return False
+
+
+def seconds_spent(trial: FrozenTrial, config: StudyConfig) -> float:
+    """Return what a closed trial has taken, with the attempts that it went on with.
+
+    Of one whose worker died the last beat tells.
+    """
+    attrs = trial.user_attrs
+    if SECONDS in attrs:
+        return float(attrs[SECONDS])
+    return float(attrs[SECONDS_BEFORE]) + max(0, int(attrs.get(BEAT, 0))) * config.beat_seconds
 
 
 class Heartbeat:

@@ -20,6 +20,10 @@ ATTEMPT, RETRY_OF = "attempt", "retry_of"
 AGAIN = "again"  # on a closed trial: it is owed another try, because nothing was wrong with it
 CLOSING_SECONDS = 3.0  # between a trial's end and its repeat in the queue, at most
 PROBES = "probes"  # trial attribute: [[images, {score: value}], ...]
+SECONDS = (
+    "seconds"  # trial attribute: of its training and scoring, with those of attempts that it goes on with
+)
+SECONDS_BEFORE = "seconds_before"  # likewise: what of them were of earlier attempts
 FLOOR = "identity_floor"  # name of the constraint: percent by which the accuracy misses the floor
 STATES = {
     TrialState.WAITING: "waiting",
@@ -67,7 +71,7 @@ def _row(trial: FrozenTrial) -> dict[str, Any]:
         "is_paper": attrs.get("reference") == "paper",
         "feasible": all(value <= 0 for value in trial.constraints.values()) if trial.constraints else None,
         "retry_of": attrs.get("retry_of"),
-        "seconds": attrs.get("seconds"),
+        "seconds": attrs.get(SECONDS),
         **{f"params_{name}": value for name, value in params_of(trial).items()},
         **{name: attrs.get(name) for name in SCORES},
     }

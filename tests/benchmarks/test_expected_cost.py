@@ -31,8 +31,9 @@ def measure(runs: Path, name: str, rate: float, device: str = "cpu", **settings)
     return folder
 
 
-def rate_of(runs: Path, preset: str = "minutes", precision: str = "auto", device: str = "cpu"):
-    found = measured_rate(runs, EGGAN, EGGAN.presets[preset], precision, device)
+def rate_of(runs: Path, preset: str = "minutes", device: str = "cpu", **training):
+    settings = dataclasses.replace(ROW.training, **training)
+    found = measured_rate(runs, EGGAN, EGGAN.presets[preset], settings, device)
     return found and found.images_per_second
 
 
@@ -40,14 +41,15 @@ def test_the_newest_measurement_counts_and_names_its_day(tmp_path):
     assert rate_of(tmp_path) is None
     measure(tmp_path, "20261125-100000", 20.0)
     measure(tmp_path, "20261126-100000", 40.0)
-    found = measured_rate(tmp_path, EGGAN, EGGAN.presets["minutes"], "auto", "cpu")
+    found = measured_rate(tmp_path, EGGAN, EGGAN.presets["minutes"], ROW.training, "cpu")
     assert found is not None
     assert found.images_per_second == 40.0
     assert re.fullmatch(r"bench speed of \d{4}-\d\d-\d\d \d\d:\d\d", found.source)
 
 
 @pytest.mark.parametrize(
-    "settings", [{"image_size": 128}, {"precision": "off"}, {"preset": "paper"}, {"preset": "gone"}]
+    "settings",
+    [{"image_size": 128}, {"precision": "off"}, {"preset": "paper"}, {"preset": "gone"}, {"batch_size": 1}],
 )
 def test_what_was_measured_of_something_else_does_not_count(tmp_path, settings):
     measure(tmp_path, "20261126-100000", 40.0, **settings)
@@ -59,14 +61,14 @@ def test_presets_count_as_one_where_their_steps_cost_the_same(tmp_path):
     measure(tmp_path, "20261126-100000", 40.0, preset="cpu")
     assert rate_of(tmp_path, "minutes") == rate_of(tmp_path, "quick") == 40.0
     cheaper = dataclasses.replace(EGGAN.presets["minutes"], weight_ssim=0.0)
-    assert measured_rate(tmp_path, EGGAN, cheaper, "auto", "cpu") is None
+    assert measured_rate(tmp_path, EGGAN, cheaper, ROW.training, "cpu") is None
 
 
 def test_another_device_another_method_and_a_measurement_that_was_stopped_do_not_count(tmp_path):
     folder = measure(tmp_path, "20261126-100000", 40.0)
     assert rate_of(tmp_path, device="mps") is None
     stargan = METHODS["stargan"]
-    assert measured_rate(tmp_path, stargan, stargan.presets["cpu"], "auto", "cpu") is None
+    assert measured_rate(tmp_path, stargan, stargan.presets["cpu"], ROW.training, "cpu") is None
     record = tracking.read_record(folder)
     for changes in ({"state": "interrupted"}, {"tags": {**record.tags, "machine.cores": "512"}}):
         write_json(dataclasses.asdict(dataclasses.replace(record, **changes)), folder / "run.json")
@@ -208,6 +210,7 @@ def test_cells_of_another_machine_and_of_other_networks_say_nothing_of_this_spee
     finished_cell(bench, "a" * 20, 5000.0, elsewhere, longer)
     finished_cell(bench, "b" * 20, 1.0, training=longer, weight_ssim=0.0)
     finished_cell(bench, "c" * 20, 1.0, training=dataclasses.replace(longer, autocast="off"))
+    finished_cell(bench, "f" * 20, 1.0, training=dataclasses.replace(longer, batch_size=4))
     for name, values in (("d", {}), ("e", {"spec": {"method": "eggan"}})):  # failed, and of an older version
         bench.cell_folder(name * 20).mkdir()
         trained = {"state": "failed", TRAINED: {"cost/images_per_second": 1.0}}

@@ -15,7 +15,17 @@ from tests.studies.study_context import make_context
 
 # Two references and one that is pruned.
 SETTINGS = {"trials": 3, "images": 16, "startup_trials": 3, "max_retries": 3}
-PASSING = {"owner", "taker", "beat", "seconds", "train_seconds", "retry_of", "attempt", "again"}
+PASSING = {
+    "owner",
+    "taker",
+    "beat",
+    "seconds",
+    "seconds_before",
+    "train_seconds",
+    "retry_of",
+    "attempt",
+    "again",
+}
 
 
 @pytest.fixture(scope="module")
