@@ -34,11 +34,12 @@ from eggan.method import Batch, EditRequest, Method, MethodEntry
 from eggan.precision import autocast, resolve_precision
 from eggan.progress import working
 from eggan.randomness import numpy_generator, torch_generator
-from eggan.recorded_steps import LAUNCHED, Steps
+from eggan.recorded_steps import LAUNCHED, Recordable, Steps
 from eggan.training import TrainingConfig, make_batch
 from eggan.training_run import TrainingRun
 
 BATCHES = {64: 16, 128: 8}  # images of a step: as the suites at 64 px; half of them at 128 px
+LONGEST_CYCLE = 60  # steps, of what is looked for
 OFFICIAL_STEPS = 5  # one generator step in five, as the official code and StarGAN's defaults have it
 PROBE_CHANNELS = 64  # of the machine's own ceiling
 MATRIX = {"cuda": 8192}  # likewise: a GPU is done with less before it is fully at work
@@ -48,7 +49,10 @@ RENDERED = 24  # AU vectors of one person
 
 @dataclass(frozen=True)
 class SpeedSettings:
-    """What is measured: `rounds` blocks of `steps` training steps each; the median block counts."""
+    """What is measured: `rounds` blocks of training steps; the median block counts.
+
+    A block holds `steps` steps, or a few more: a method's whole cycles, as `Stepper.block_of` says.
+    """
 
     methods: Sequence[str]
     preset: str = "cpu"
@@ -72,7 +76,10 @@ Speed = dict[str, float]
 
 
 class Stepper:
-    """A method in the middle of its training, after any warm-up; `block` takes some steps of it."""
+    """A method in the middle of its training, after any warm-up; `block` takes some steps of it.
+
+    `cycle` is after how many steps their kinds come again: a generator step may be every second or third one.
+    """
 
     def __init__(self, run: TrainingRun) -> None:
         self.method, self.run = run.build(), run
@@ -81,10 +88,18 @@ class Stepper:
         self.precision = resolve_precision(run.training.autocast, self.device)
         self.taken = Steps(self.method, self.precision, self.device)
         self.step = warm_steps(run.config)
+        self.cycle = cycle_of(self.method, self.step)
 
     def warm_up(self) -> None:
         """Take steps of every kind until no first one is left: kernels are chosen, and a GPU's recorded."""
-        self.block(OFFICIAL_STEPS * (LAUNCHED + 1) if self.device.type == "cuda" else OFFICIAL_STEPS)
+        self.block(self.block_of(OFFICIAL_STEPS) * (LAUNCHED + 1 if self.device.type == "cuda" else 1))
+
+    def block_of(self, steps: int) -> int:
+        """Return the least number of steps, `steps` or more, that is a multiple of the cycle.
+
+        Of other blocks some hold more of the dear steps than others: the median is of those with most.
+        """
+        return -(-steps // self.cycle) * self.cycle
 
     def block(self, steps: int, launched: bool = False) -> float:
         """Take training steps and return the seconds of one; `launched` ones are not replayed on a GPU."""
@@ -126,6 +141,17 @@ class _Operations(TorchDispatchMode):
         return done
 
 
+def cycle_of(method: Method, first: int) -> int:
+    """Return after how many steps from `first` on their kinds come again; 1 for a method that tells none."""
+    if not isinstance(method, Recordable):
+        return 1
+    kinds = [method.kind_of_step(first + k) for k in range(2 * LONGEST_CYCLE)]
+    for cycle in range(1, LONGEST_CYCLE):
+        if kinds[cycle:] == kinds[:-cycle]:
+            return cycle
+    return LONGEST_CYCLE
+
+
 def warm_steps(config: Any) -> int:
     """Return the first step after all that a config calls a warm-up."""
     names = (field.name for field in dataclasses.fields(config))
@@ -160,7 +186,8 @@ def measure_method(name: str, settings: SpeedSettings, device: str) -> Speed:
         reset_peak_memory(device)
         stepper = Stepper(run)
         stepper.warm_up()
-        seconds = median(stepper.block(settings.steps) for _ in range(settings.rounds))
+        steps = stepper.block_of(settings.steps)
+        seconds = median(stepper.block(steps) for _ in range(settings.rounds))
         speed = {"step_ms": 1000 * seconds, "images_per_second": settings.batch_size / seconds}
         speed |= edit_latency(stepper.method, settings.image_size, device)
         return speed | {"peak_memory_mib": peak_memory_mib(device)}

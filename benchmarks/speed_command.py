@@ -45,7 +45,11 @@ def add_speed(parser: argparse.ArgumentParser) -> None:
         help="off is float32 (default: auto, as trainings choose)",
     )
     parser.add_argument(
-        "--steps", type=int, default=5, metavar="N", help="training steps of a block (default: 5)"
+        "--steps",
+        type=int,
+        default=5,
+        metavar="N",
+        help="least training steps of a block, in whole cycles of a method's (default: 5)",
     )
     parser.add_argument(
         "--rounds", type=int, default=5, metavar="N", help="blocks; their median counts (default: 5)"
@@ -114,7 +118,8 @@ def speed_text(measured: "Mapping[str, Speed]", settings: "SpeedSettings") -> st
     rows = [[name, *(f"{measured[name][column]:.1f}" for column in COLUMNS)] for name in settings.methods]
     lines = [
         f"{settings.image_size} px, steps of {settings.batch_size} images, preset {settings.preset}, "
-        f"precision {settings.precision}; medians of {settings.rounds} blocks of {settings.steps} steps",
+        f"precision {settings.precision}; medians of {settings.rounds} blocks of at least "
+        f"{settings.steps} steps",
         *([table(HEADER, rows)] if rows else []),
     ]
     lines += [

@@ -18,7 +18,7 @@ from eggan.method import MethodEntry
 from eggan.progress import working
 from eggan.training_run import TrainingRun
 
-BLOCK = 5  # steps: some methods update a network every second, fourth or fifth step alone
+BLOCK = 5  # steps at least: whole cycles of those methods that update a network every second or third step
 MOST_BLOCKS = 5
 TIMED_SECONDS = 2.0  # of a method, once its kernels are chosen
 READY = ".ready"
@@ -64,10 +64,10 @@ def timed(run: TrainingRun, meet: Callable[[], None] | None = None) -> Timed:
         stepper.warm_up()
         if meet is not None:
             meet()
-        blocks: list[float] = []
+        steps, blocks = stepper.block_of(BLOCK), list[float]()
         most, started = MOST_BLOCKS if meet is None else float("inf"), time.monotonic()
         while len(blocks) < most and (not blocks or time.monotonic() - started < TIMED_SECONDS):
-            blocks.append(stepper.block(BLOCK))
+            blocks.append(stepper.block(steps))
         operations = _operations(stepper) if run.device.startswith("cuda") else 0.0
     del stepper
     gc.collect()
@@ -80,7 +80,7 @@ def timed(run: TrainingRun, meet: Callable[[], None] | None = None) -> Timed:
 def _operations(stepper: Stepper) -> float:
     """Return the operations of a step, 0 with a note where they cannot be counted."""
     try:
-        return stepper.flops(BLOCK)
+        return stepper.flops(stepper.block_of(BLOCK))
     except Exception as error:
         print(f"{stepper.run.entry.name}: operations cannot be counted ({one_line(error)})", flush=True)
         return 0.0

@@ -3,17 +3,24 @@
 import dataclasses
 import json
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from baselines.ganimation import GANimation
+from baselines.homointerpgan import HomoInterpGAN
+from baselines.stargan import StarGAN
 from benchmarks import speed
+from benchmarks.bundle import timing
 from benchmarks.official_stargan import OfficialStarGAN
 from benchmarks.speed import SpeedSettings, compare_with_official, machine_ceiling, warm_steps
 from benchmarks.suites.methods import METHODS
 from eggan.errors import UserError
+from eggan.model import EGGAN
 from eggan.tracking import read_record
 
+KINDS = {"stargan": StarGAN, "ganimation": GANimation, "homointerpgan": HomoInterpGAN, "eggan": EGGAN}
 SOLVER = """
 from model import STEPS
 class Solver:
@@ -109,6 +116,50 @@ def test_ours_and_theirs_are_timed_in_turn(checkout, monkeypatch):
     measured = compare_with_official(checkout, SpeedSettings(["stargan"], batch_size=2, rounds=2), "cpu")
     assert measured == {"ours_step_ms": 500.0, "official_step_ms": 2000.0, "ratio": 4.0}
     assert taken == ["ours", "theirs"] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "preset", "cycle"),
+    [
+        ("stargan", "cpu", 3),
+        ("stargan", "paper", 5),
+        ("ganimation", "cpu", 2),
+        ("homointerpgan", "cpu", 1),
+        ("homointerpgan", "faithful", 5),
+        ("eggan", "cpu", 1),
+    ],
+)
+def test_a_block_holds_the_kinds_of_a_methods_steps_in_proportion(name, preset, cycle):
+    """Medians of five steps of StarGAN count two generator steps in five, where one in three is one."""
+    entry = METHODS[name]
+    config = entry.presets[preset]
+    method = object.__new__(KINDS[name])
+    method.config = config
+    assert speed.cycle_of(method, warm_steps(config)) == cycle
+    stepper = object.__new__(speed.Stepper)
+    stepper.cycle = cycle
+    assert [stepper.block_of(steps) % cycle for steps in (1, 5, 7)] == [0, 0, 0]
+    assert 5 <= stepper.block_of(5) <= 6
+
+
+def test_what_is_timed_are_whole_cycles(monkeypatch):
+    taken = []
+
+    class Timed(speed.Stepper):
+        def __init__(self, run):
+            self.device, self.cycle, self.method, self.run = torch.device("cpu"), 3, None, run
+
+        def block(self, steps, launched=False):
+            taken.append(steps)
+            return 0.1
+
+    monkeypatch.setattr(speed, "Stepper", Timed)
+    monkeypatch.setattr(timing, "Stepper", Timed)
+    monkeypatch.setattr(speed, "edit_latency", lambda *_: {})
+    speed.measure_method("stargan", SpeedSettings(["stargan"], rounds=2), "cpu")
+    run = SimpleNamespace(entry=METHODS["stargan"], device="cpu", training=SimpleNamespace(batch_size=1))
+    assert timing.timed(run).seconds == 0.1
+    assert set(taken) == {6}
 
 
 def test_timing_begins_after_every_warm_up():
