@@ -12,6 +12,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,31 +52,43 @@ class _Refused(Exception):
 def bring_home(paths: Sequence[Path], runs: Path) -> list[str]:
     """Put the results of archives, given as all of their parts, into `runs`; return a line on each.
 
-    Anything that no node writes, and a part that is missing, is a `UserError`; then nothing was changed. What
-    is here already stays as it is, so the same archive again changes nothing.
+    Anything that no node writes, and a part that is missing, is a `UserError`; then nothing was changed, by
+    none of the archives. What is here already stays as it is, so the same archive again changes nothing.
     """
     lines = []
-    for path, content in read_parts(paths):
-        runs.mkdir(parents=True, exist_ok=True)
-        with staging_folder(runs) as staging:
-            try:
-                lacking = _unpack(content, staging)
-                for folder in sorted(staging.glob("cells/*")):
-                    _check_cell(folder)
-                for folder in sorted(staging.glob("suites/*")):
-                    _check_suite(folder)
-            except (_Refused, UserError) as error:
-                reason = str(error).replace(f"{staging}{os.sep}", "")
-                raise UserError(f"{path} is refused: {reason}") from None
-            for folder in sorted(staging.glob("suites/*")):
-                _take_suite(folder, runs / "suites" / folder.name)
-            taken = [
-                _take_cell(folder, runs / "cells" / folder.name) for folder in sorted(staging.glob("cells/*"))
-            ]
-        here = "" if all(taken) else f", {taken.count(False)} were here already"
-        lines.append(f"{path.name}: {taken.count(True)} cells brought{here}")
-        lines += [f"{path.name}: {line}" for line in lacking]
+    with ExitStack() as open_folders:
+        staged: list[tuple[Path, Path, list[str]]] = []
+        for path, content in read_parts(paths):
+            runs.mkdir(parents=True, exist_ok=True)
+            staging = open_folders.enter_context(staging_folder(runs))
+            staged.append((path, staging, _checked(path, content, staging)))
+        for path, staging, lacking in staged:
+            lines += [f"{path.name}: {line}" for line in (_take(staging, runs), *lacking)]
     return lines
+
+
+def _checked(path: Path, content: bytes, staging: Path) -> list[str]:
+    """Unpack an archive into `staging` and check all of it; return lines on what it lacks."""
+    try:
+        lacking = _unpack(content, staging)
+        for folder in sorted(staging.glob("cells/*")):
+            _check_cell(folder)
+        for folder in sorted(staging.glob("suites/*")):
+            _check_suite(folder)
+    except (_Refused, UserError) as error:
+        reason = str(error).replace(f"{staging}{os.sep}", "")
+        raise UserError(f"{path} is refused: {reason}") from None
+    return lacking
+
+
+def _take(staging: Path, runs: Path) -> str:
+    """Put an archive that has been checked into `runs`; return how many of its cells were new there."""
+    for folder in sorted(staging.glob("suites/*")):
+        _take_suite(folder, runs / "suites" / folder.name)
+    cells = sorted(staging.glob("cells/*"))
+    taken = [_take_cell(folder, runs / "cells" / folder.name) for folder in cells]
+    here = "" if all(taken) else f", {taken.count(False)} were here already"
+    return f"{taken.count(True)} cells brought{here}"
 
 
 def _unpack(content: bytes, staging: Path) -> list[str]:

@@ -22,6 +22,7 @@ from eggan import cli, startup
 from eggan.child_process import child_environment, end_with_parent, how_ended
 from eggan.command_call import call_command, write_call
 from eggan.errors import UserError
+from eggan.files import check_writable
 from eggan.machine import allowed_cores, default_workers
 from eggan.tracking.presence import close_dead
 
@@ -46,11 +47,16 @@ def _run(arguments: argparse.Namespace, began: float) -> int:
     reserve = LEAST_RESERVE + RESERVE_SHARE * seconds
     if not 2 * reserve < seconds:
         raise UserError(f"--minutes {arguments.minutes:g} are too few: give more")
+    arguments.suites = list(dict.fromkeys(arguments.suites))
     if len(arguments.suites) > 1 and arguments.images is None:
         raise UserError("what fits is measured for one suite: give --images own, or a number, for several")
+    out: Path = arguments.out
+    data: Path = arguments.data or out / "data"
+    check_writable(out)
+    if not data.exists():
+        check_writable(data)
     if arguments.dry_run:
         return _list_cells(arguments)
-    out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     arguments.until = began + seconds - reserve
     arguments.stopping = CELL_STOPPING_SHARE * STOPPING_SHARE * reserve
@@ -91,12 +97,14 @@ def settle_all(runs: Path) -> None:
 
 def _list_cells(arguments: argparse.Namespace) -> int:
     from benchmarks.bundle.node_run import NodeRun, listed_cells
+    from benchmarks.bundle.node_suite import checked
+    from benchmarks.suites.methods import all_methods
     from benchmarks.suites.suite import find_suite
+    from eggan.options import resolve_device
 
-    for name in arguments.suites:
-        if len(arguments.suites) > 1:
-            print(f"{name}:")
-        print(listed_cells(find_suite(name), NodeRun.of(arguments, until=0.0)))
+    resolve_device(arguments.device)
+    run = NodeRun.of(arguments, until=0.0)
+    print(listed_cells(checked([find_suite(name) for name in arguments.suites], run, all_methods()), run))
     return 0
 
 
@@ -135,7 +143,7 @@ def work(arguments: argparse.Namespace) -> int:
         print("not measured: AUs off landmarks, for which this Python lacks onnxruntime", file=sys.stderr)
     workers = SideBySide(arguments, processes) if processes > 1 else InTurn()
     run = NodeRun.of(arguments, arguments.until)
-    suites = [find_suite(name) for name in dict.fromkeys(arguments.suites)]
+    suites = [find_suite(name) for name in arguments.suites]
     finished = run_within(suites, bench_of(arguments), run, workers)
     return 0 if finished else UNFINISHED
 

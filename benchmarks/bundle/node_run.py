@@ -3,7 +3,7 @@
 import argparse
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 
@@ -60,17 +60,36 @@ def in_running_order(cells: Iterable[NodeCell]) -> list[NodeCell]:
     return sorted(once.values(), key=lambda cell: cell.plan.row.training is not None)
 
 
-def listed_cells(suite: Suite, run: NodeRun) -> str:
-    """Return a line for each cell that a run would begin, in order; its datasets need not be there."""
-    cells = sorted(suite.chosen(run.methods, run.seeds), key=lambda cell: cell[0].training is not None)
-    own = run.images == OWN
-    rows = []
-    for number, (row, seed) in enumerate(cells, start=1):
-        images = "-" if row.training is None else str(run.images or "as fit")
-        if row.training is not None and own:
-            images = f"{row.training.images:,}" if row.training.images else f"{row.training.epochs:g} epochs"
-        rows.append([str(number), f"{row.name}/{suite.dataset}/s{seed}", images])
-    return table(["", "cell", "images"], rows)
+def listed_cells(suites: Sequence[Suite], run: NodeRun) -> str:
+    """Return a line for each cell that a run would begin, each once and in order; of several suites with the
+    one that it is run for. Their datasets need not be there.
+    """
+    once: dict[object, tuple[Suite, Row, int]] = {}
+    for suite in suites:
+        for row, seed in suite.chosen(run.methods, run.seeds):
+            decides = replace(row, expected_minutes=0.0), seed, suite.image_size, suite.dataset_seed
+            once.setdefault((decides, suite.protocol), (suite, row, seed))
+    ordered = sorted(once.values(), key=lambda cell: cell[1].training is not None)
+    several = ["suite"] if len(suites) > 1 else []
+    rows = [
+        [
+            str(number),
+            *(suite.name for _ in several),
+            f"{row.name}/{suite.dataset}/s{seed}",
+            _images_of(row, run),
+        ]
+        for number, (suite, row, seed) in enumerate(ordered, start=1)
+    ]
+    return table(["", *several, "cell", "images"], rows)
+
+
+def _images_of(row: Row, run: NodeRun) -> str:
+    """Return on how many images a row is trained, as far as that is known beforehand."""
+    if row.training is None:
+        return "-"
+    if run.images != OWN:
+        return str(run.images or "as fit")
+    return f"{row.training.images:,}" if row.training.images else f"{row.training.epochs:g} epochs"
 
 
 class Pace:

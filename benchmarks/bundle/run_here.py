@@ -13,9 +13,12 @@ import json
 import os
 import sys
 import zipfile
+from contextlib import nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 NEEDED = ("torch", "numpy", "pandas", "numba", "scipy")
@@ -34,10 +37,19 @@ def main() -> int:
     lacking = [name for name in NEEDED if find_spec(name) is None]
     if lacking:
         return fail(f"{sys.executable} lacks {', '.join(lacking)}: install it, or use another Python")
-    packages = arguments.out / ".packages"
-    for package in stamp["packages"]:
-        if not is_here(package):
-            unpack(HERE / "wheels" / package["wheel"], packages)
+    own = nullcontext(arguments.out / ".packages")
+    with TemporaryDirectory(prefix="eggan-packages-") if arguments.dry_run else own as packages:
+        return run_with(Path(packages), stamp, arguments)
+
+
+def run_with(packages: Path, stamp: dict[str, Any], arguments: argparse.Namespace) -> int:
+    """Run the suites with what this Python lacks unpacked into the folder `packages`."""
+    try:
+        for package in stamp["packages"]:
+            if not is_here(package):
+                unpack(HERE / "wheels" / package["wheel"], packages)
+    except OSError as error:
+        return fail(f"cannot write {packages}: {error.strerror or error}")
     sys.path.insert(1, str(packages.resolve()))
     paths = sys.path[:2]
     before = os.environ.get("PYTHONPATH")

@@ -26,7 +26,6 @@ from benchmarks.bundle.bringing_home import bring_home
 from benchmarks.bundle.budget import (
     BUDGET_FILE,
     divided,
-    images_that_fit,
     read_budget,
 )
 from benchmarks.bundle.cell_workers import InTurn, SideBySide
@@ -36,7 +35,6 @@ from benchmarks.bundle.timing import Timed
 from benchmarks.running.cells import all_cells, read_status, write_status
 from benchmarks.running.environment import open_suite
 from benchmarks.running.suite_run import plan_suite
-from benchmarks.suites.equal_images import with_images
 from benchmarks.suites.methods import METHODS, shipped_rows
 from benchmarks.suites.suite import CROWD, Row, find_suite
 from eggan import tracking
@@ -84,25 +82,6 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 # --- minutes
-
-
-def test_what_is_left_is_divided_into_whole_batches_of_equal_numbers_of_images():
-    assert images_that_fit(100.0, [0.01, 0.03], 16) == 2112  # 0.85 * 100 / 0.04 = 2125
-    assert images_that_fit(0.1, [0.01, 0.03], 16) == 0
-    assert images_that_fit(-1.0, [0.01], 16) == 0
-    suite = find_suite("node")
-    costs = {"eggan": 0.002, "stargan": 0.001, "homointerpgan": 0.001, "ganimation": 0.003, "eggan-w": 0.001}
-    rows = [row for row, _ in suite.cells() if row.training]
-    budget = divided("node", rows, 8.0, 200.0, 8.0, costs)
-    assert budget.training_seconds == 160.0
-    assert budget.images * sum(costs.values()) == pytest.approx(0.85 * 160.0, rel=0.01)
-    trained = [row.training.images for row in with_images(suite, budget.images).rows if row.training]
-    assert trained == [budget.images] * 5
-    assert divided("node", rows, 8.0, 200.0, 8.0, costs | {"ganimation": 0.0}).images > budget.images
-    with pytest.raises(UserError, match="no method of the suite node can be trained here"):
-        divided("node", rows, 8.0, 200.0, 8.0, dict.fromkeys(costs, 0.0))
-    with pytest.raises(UserError, match=r"8 minutes are too few: 0 s are left .* give more --minutes"):
-        divided("node", rows, 8.0, 30.0, 8.0, costs)
 
 
 def test_the_suite_for_a_node_has_every_method_of_64_px_and_bf16_where_the_device_has_it():
@@ -464,6 +443,20 @@ def test_a_hostile_archive_is_refused_in_one_line_and_changes_nothing(name, node
     assert ".eggan-" not in str(refused.value)
     assert contents(tmp_path / "runs") == {}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "runs"]
+
+
+def test_of_several_archives_all_are_checked_before_one_is_taken(node_results, tmp_path):
+    good = sorted(node_results.glob("results-*.eggan"))
+    bad = changed(good, tmp_path / "made", another_seed)
+    with pytest.raises(UserError, match=r"made/results-1-of-1\.eggan is refused"):
+        bring_home([*good, *bad], tmp_path / "runs")
+    assert contents(tmp_path / "runs") == {}
+    other = changed(good, tmp_path / "again", edited("config.json"))
+    lines = bring_home([*good, *other], tmp_path / "runs")
+    assert [line.partition(": ")[2] for line in lines] == [
+        "5 cells brought",
+        "0 cells brought, 5 were here already",
+    ]
 
 
 def test_an_unchanged_archive_made_in_the_same_way_is_taken(node_results, tmp_path):

@@ -9,10 +9,20 @@ import pytest
 
 from benchmarks.bundle import budget as budget_module
 from benchmarks.bundle import cell_workers, node_suite
-from benchmarks.bundle.budget import BUDGET_FILE, Budget, read_budget, with_ceiling, write_budget
+from benchmarks.bundle.budget import (
+    BUDGET_FILE,
+    Budget,
+    divided,
+    images_that_fit,
+    read_budget,
+    with_ceiling,
+    write_budget,
+)
 from benchmarks.bundle.node_run import NodeRun
 from benchmarks.bundle.timing import Timed
 from benchmarks.suites import equal_images
+from benchmarks.suites.equal_images import with_images
+from benchmarks.suites.suite import find_suite
 from eggan.errors import UserError
 from eggan.files import read_json, write_json
 from tests.benchmarks.fakes import TRAINING, make_bench, tiny_suite
@@ -77,3 +87,22 @@ def test_a_budget_states_each_methods_share_of_the_cards_ceiling(monkeypatch):
         "eggan 1,000, stargan 500; share of 800 TFLOP/s, a matrix product's: eggan 1.0%)"
     )
     assert with_ceiling(budget, {"eggan": Timed(0.001)}, "cpu") == budget
+
+
+def test_what_is_left_is_divided_into_whole_batches_of_equal_numbers_of_images():
+    assert images_that_fit(100.0, [0.01, 0.03], 16) == 2112  # 0.85 * 100 / 0.04 = 2125
+    assert images_that_fit(0.1, [0.01, 0.03], 16) == 0
+    assert images_that_fit(-1.0, [0.01], 16) == 0
+    suite = find_suite("node")
+    costs = {"eggan": 0.002, "stargan": 0.001, "homointerpgan": 0.001, "ganimation": 0.003, "eggan-w": 0.001}
+    rows = [row for row, _ in suite.cells() if row.training]
+    budget = divided("node", rows, 8.0, 200.0, 8.0, costs)
+    assert budget.training_seconds == 160.0
+    assert budget.images * sum(costs.values()) == pytest.approx(0.85 * 160.0, rel=0.01)
+    trained = [row.training.images for row in with_images(suite, budget.images).rows if row.training]
+    assert trained == [budget.images] * 5
+    assert divided("node", rows, 8.0, 200.0, 8.0, costs | {"ganimation": 0.0}).images > budget.images
+    with pytest.raises(UserError, match="no method of the suite node can be trained here"):
+        divided("node", rows, 8.0, 200.0, 8.0, dict.fromkeys(costs, 0.0))
+    with pytest.raises(UserError, match=r"8 minutes are too few: 0 s are left .* give more --minutes"):
+        divided("node", rows, 8.0, 30.0, 8.0, costs)

@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks.bundle import cell_workers, node, timing
 from benchmarks.bundle.bringing_home import bring_home
-from benchmarks.bundle.budget import images_that_fit, until_all_end
+from benchmarks.bundle.budget import Budget, images_that_fit, until_all_end, write_budget
 from benchmarks.bundle.cell_workers import InTurn, SideBySide
 from benchmarks.bundle.node_run import OWN, NodeCell, NodeRun, Pace, listed_cells
 from benchmarks.bundle.node_suite import run_within
@@ -321,17 +321,60 @@ def test_several_suites_need_a_number_of_images(dry, tmp_path, monkeypatch, caps
         monkeypatch.setattr(sys, "argv", ["run", *words, "--images", "own"])
         assert node.run(parse()) == 0
         said = capsys.readouterr().out
-        assert (
-            said.index("quick:") < said.index("eggan-shipped") < said.index("node:") < said.index("eggan-w/")
-        )
+        listed = [line.split() for line in said.splitlines()[1:]]
+        trains = [images != "-" for *_, images in listed]
+        assert trains == sorted(trains)  # as in a run: first all that needs no training
+        assert [line[0] for line in listed] == [str(number + 1) for number in range(len(listed))]
+        assert {suite for _, suite, *_ in listed} == {"quick", "node"}
 
 
 # --- what is asked for
 
 
+def dry_run(monkeypatch, capsys, *words: object) -> tuple[int, list[str], str]:
+    """Return status, lines and mistake of a dry run on a node."""
+    monkeypatch.setattr(sys, "argv", ["run", *map(str, words), "--minutes", "9", "--dry-run"])
+    monkeypatch.setattr(node.startup, "prepare", lambda: None)
+    status = node.run(parse())
+    said = capsys.readouterr()
+    return status, said.out.splitlines(), said.err
+
+
+def test_a_dry_run_refuses_what_the_run_would(tmp_path, monkeypatch, capsys):
+    write_budget(Budget("quick", 8.0, 160, 100.0, 5.0, {"eggan": 0.1}), tmp_path / "used")
+    (tmp_path / "file").touch()
+    for words, reason in (
+        (("quick", "--images", 16), "16 images are too few for eggan"),
+        (("quick", "--device", "abacus"), "abacus"),
+        (("quick", "--out", tmp_path / "used"), "budget.json says which images fit into 8 minutes"),
+        (("quick", "--out", "/proc/foo"), "cannot write /proc/foo"),
+        (("quick", "--out", tmp_path / "out", "--data", "/proc/foo"), "cannot write /proc/foo"),
+    ):
+        status, lines, err = dry_run(monkeypatch, capsys, *words)
+        assert (status, lines, reason in err, err.count("\n")) == (2, [], True, 1), err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_lists_a_suite_that_is_named_twice_and_a_cell_of_two_suites_once(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    once = dry_run(monkeypatch, capsys, "quick")
+    assert dry_run(monkeypatch, capsys, "quick", "quick") == once
+    assert once[0] == 0
+    assert list(tmp_path.iterdir()) == []
+    first, second = two_suites()
+    lines = listed_cells([first, second], NodeRun(Path("x"), 8.0, 0.0, 8)).splitlines()[1:]
+    assert [line.split() for line in lines] == [
+        ["1", "tiny", "copy-source/synfacs-64/s0", "-"],
+        ["2", "tiny", "painter/synfacs-64/s0", "8"],
+        ["3", "second", "painter/synfacs-64/s1", "8"],
+    ]
+
+
 def test_cells_are_listed_in_the_order_in_which_they_are_run():
     run = NodeRun(Path("x"), 8.0, 0.0, OWN)
-    lines = listed_cells(find_suite("standard"), run).splitlines()[1:]
+    lines = listed_cells([find_suite("standard")], run).splitlines()[1:]
     assert [line.split()[1] for line in lines[:5]] == [
         "copy-source/synfacs-64/s0",
         "target-passthrough/synfacs-64/s0",
@@ -343,17 +386,17 @@ def test_cells_are_listed_in_the_order_in_which_they_are_run():
     assert seeds == sorted(seeds)
     assert {line.split()[2] for line in lines[4:]} == {"144,000"}
     (last,) = listed_cells(
-        find_suite("crowd"), NodeRun(Path("x"), 8.0, 0.0, 320, ["eggan-crowd"], [4])
+        [find_suite("crowd")], NodeRun(Path("x"), 8.0, 0.0, 320, ["eggan-crowd"], [4])
     ).splitlines()[1:]
     assert last.split() == ["1", "eggan/synfacs-64/s4", "320"]
     (fitting,) = listed_cells(
-        find_suite("node"), NodeRun(Path("x"), 8.0, 0.0, None, ["eggan-w"])
+        [find_suite("node")], NodeRun(Path("x"), 8.0, 0.0, None, ["eggan-w"])
     ).splitlines()[1:]
     assert fitting.split() == ["1", "eggan-w/synfacs-64/s0", "as", "fit"]
-    assert "400 epochs" in listed_cells(find_suite("paper"), run)
+    assert "400 epochs" in listed_cells([find_suite("paper")], run)
     for only, seeds in ((["nope"], []), ([], [7]), (["oracle"], [1])):
         with pytest.raises(UserError, match=r"unknown method|has no seed 7|no cell of this suite is left"):
-            listed_cells(find_suite("standard"), NodeRun(Path("x"), 8.0, 0.0, None, only, seeds))
+            listed_cells([find_suite("standard")], NodeRun(Path("x"), 8.0, 0.0, None, only, seeds))
 
 
 def test_on_a_gpu_cells_run_side_by_side_where_nobody_says_otherwise(monkeypatch):
