@@ -29,6 +29,7 @@ from studies.storage.trials import SCORES
 from studies.study_context import StudyContext, check_finite
 
 FOLDER, RESULT, PAIRS = "reruns", "result.json", "pairs.parquet"
+SPENT = "spent.json"  # seconds of what was interrupted, until the re-run has ended
 ARTIFACTS = [RESULT, PAIRS, "s*/weights.safetensors", "s*/config.json"]
 KEYS = ("trial", "seed", "images")
 
@@ -140,6 +141,7 @@ def run_reruns(
 
 def _settle(folder: Path, store: Store | None, keep_weights: bool) -> None:
     """Let the run of a re-run that has ended say so; a process may have died before it could."""
+    (folder / SPENT).unlink(missing_ok=True)
     drop_training_files(folder, weights=not keep_weights)
     record, result = tracking.read_record(folder), read_result(folder)
     if record is None or result is None or record.state == result["state"]:
@@ -152,7 +154,8 @@ def _settle(folder: Path, store: Store | None, keep_weights: bool) -> None:
 def _run(
     context: StudyContext, rerun: Rerun, trial: FrozenTrial, store: Store | None, keep_weights: bool
 ) -> None:
-    folder, started = rerun.folder(context.folder), time.monotonic()
+    folder = rerun.folder(context.folder)
+    started = time.monotonic() - _seconds_before(folder)
     config = context.spec.space.apply(context.base, trial.params)
     training = dataclasses.replace(context.training, images=rerun.images)
     tracked = _open_run(
@@ -173,6 +176,7 @@ def _run(
         scores, frame = context.train_and_score(config, training, rerun.seed, folder / f"s{rerun.seed}", log)
         scores = check_finite(scores)
     except (Interrupted, KeyboardInterrupt) as stop:
+        write_json(time.monotonic() - started, folder / SPENT)
         tracked.finish("interrupted", "interrupted by the user")
         raise KeyboardInterrupt from stop
     except TrainingFailed as failure:
@@ -183,6 +187,12 @@ def _run(
     else:
         write_atomically(folder / PAIRS, pair_scores(frame).to_parquet)
         end("finished", "", scores)
+
+
+def _seconds_before(folder: Path) -> float:
+    """Return what was spent on a training that goes on from the state in its folder."""
+    spent = read_whole_json(folder / SPENT)
+    return float(spent) if is_number(spent) and any(folder.glob(f"s*/{STATE_FILE}")) else 0.0
 
 
 def _open_run(

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pandas as pd
@@ -113,7 +114,7 @@ class RerunSession(StudyCommand):
         """Refuse another version or dataset than the study's, and images that end within a warm start."""
         spec, entry = check_reopening(self.folder, self.bench)
         training = resolved_training(dataclasses.replace(spec.study, images=self.images), TrainingConfig())
-        config = from_dict(entry.config, spec.method_config, "method")
+        config: Any = from_dict(entry.config, spec.method_config, "method")
         check_warm_start(entry.name, spec.study.preset, config, training)
 
     def _ensure_parent(self, context: StudyContext, study: optuna.Study, store: Store | None) -> None:

@@ -4,6 +4,7 @@ import fcntl
 import re
 import shlex
 import shutil
+import time
 
 import pandas as pd
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from eggan import tracking
 from eggan.errors import UserError
 from eggan.files import files_in, read_json, write_json
-from studies.reruns.rerun import RESULT, Rerun, plan_reruns, read_reruns, read_result, run_reruns
+from studies.reruns.rerun import RESULT, SPENT, Rerun, plan_reruns, read_reruns, read_result, run_reruns
 from studies.reruns.rerun_session import RerunSession
 from studies.storage.study_storage import open_study
 from studies.storage.trial_tracking import RUN_ID, open_study_run, ship_study
@@ -95,6 +96,7 @@ def test_what_was_stopped_goes_on_and_what_has_ended_is_not_run_again(finished, 
     def stopped(self, batch, step, update=StudiedPainter.update):
         if step == 5 and 5 not in steps:
             steps.append(step)
+            time.sleep(1.0)
             raise KeyboardInterrupt
         steps.append(step)
         return update(self, batch, step)
@@ -105,10 +107,12 @@ def test_what_was_stopped_goes_on_and_what_has_ended_is_not_run_again(finished, 
         run_reruns(context, study, [Rerun(1, 9, 32)], None)
     assert tracking.read_record(folder).state == "interrupted"
     assert read_result(folder) is None
+    spent = read_json(folder / SPENT)
     for _ in range(2):
         run_reruns(context, study, [Rerun(1, 9, 32)], None)
     assert steps == [0, 1, 2, 3, 4, 5, 5, 6, 7]
     assert read_result(folder)["state"] == "finished"
+    assert read_result(folder)["seconds"] > spent > 1.0  # of both parts
     assert not list(folder.glob("s*"))  # weights and state are gone
 
 
