@@ -157,7 +157,7 @@ WRONG_KINDS = [
 ]
 
 
-@pytest.mark.parametrize("wrong", WRONG_KINDS, ids=str)
+@pytest.mark.parametrize("wrong", WRONG_KINDS, ids=lambda wrong: str(wrong)[:40])
 def test_a_cell_of_another_shape_is_listed_as_corrupted_and_ends_no_command(eggan, tmp_path, wrong):
     whole = {"state": "finished", "reason": "", "spec": {"suite": "tiny"}, "name": "x/y/s0", "seconds": 60}
     write_json(whole | wrong, tmp_path / "cells" / "wrong" / "cell.json")
@@ -173,7 +173,10 @@ def test_a_cell_of_another_shape_is_listed_as_corrupted_and_ends_no_command(egga
     assert eggan(*words, "--data", tmp_path / "data")[0] == 0
 
 
-@pytest.mark.parametrize("wrong", [["x"], {"test/au/mse": "low"}, {"test/au/mse": 10**400}, 3], ids=str)
+WRONG_SCORES = [["x"], {"test/au/mse": "low"}, {"test/au/mse": 10**400}, 3]
+
+
+@pytest.mark.parametrize("wrong", WRONG_SCORES, ids=lambda wrong: str(wrong)[:40])
 def test_scores_of_another_shape_are_one_line(tmp_path, wrong):
     write_json({"state": "finished"}, tmp_path / "runs" / "cells" / "k" / "cell.json")
     write_json(wrong, tmp_path / "runs" / "cells" / "k" / "scores" / "summary.json")
