@@ -37,9 +37,7 @@ from eggan.tracking.record import METRICS_FILE, RECORD_FILE
 CELL_FILE = "cell.json"
 RUNS = Path("runs")  # below a worker's folder
 CROWD_GIB = 1.0  # of its images at 64 px and their copies
-IMAGENET_VGG19 = (
-    "imagenet_vgg19"  # of a config, whatever its field: EGGAN's is a loss, HomoInterpGAN's a start
-)
+IMAGENET_VGG19 = "imagenet_vgg19"  # in any field of a config: EGGAN's is a loss, HomoInterpGAN's a start
 SHORT = 20  # characters of a hash
 
 
