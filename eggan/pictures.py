@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import ExifTags, Image, PngImagePlugin
 
 from eggan import __version__
 from eggan.errors import UserError
@@ -128,14 +128,33 @@ def save_result(
     if kind == "JPEG" and len(exif) > LARGEST_EXIF:
         exif, note = b"", f"without its Exif block: JPEG holds {LARGEST_EXIF} bytes of it"
     options = OPTIONS.get(kind, {}) | {"icc_profile": icc or None}
-    if exif:
+    if kind == "TIFF":
+        image, options = _without_tags(image), options | _tiff_exif(exif)
+    elif exif:
         options |= {"exif": exif}
-        options.pop("compression", None)  # libtiff fails on the parts of an Exif block
     if kind == "PNG":
         save_picture(image, path, **options)
     else:
         write_marked(path, kind, lambda staged: image.save(staged, kind, **options))
     return note
+
+
+def _without_tags(image: Image.Image) -> Image.Image:
+    """Return a picture without the tags of a TIFF file, which Pillow writes again: some turn it once more."""
+    return image.copy() if hasattr(image, "tag_v2") else image
+
+
+def _tiff_exif(exif: bytes) -> dict[str, Any]:
+    """Return the options that write an Exif block in a TIFF file, none for an empty one."""
+    if not exif:
+        return {}
+    block = Image.Exif()
+    block.load(exif)
+    # Pillow would write where this part was in the block.
+    if part := block.get_ifd(ExifTags.IFD.Interop):
+        block.get_ifd(ExifTags.IFD.Exif)[ExifTags.IFD.Interop] = part
+    # libtiff fails on the parts of a block; and left out, the compression is that of the file that was read.
+    return {"exif": block, "compression": "raw"}
 
 
 def write_marked(path: Path, kind: str, write: Callable[[Path], object]) -> None:

@@ -10,7 +10,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -41,7 +41,21 @@ ORIENTATION = 0x0112
 # Of a TIFF file, whose Exif block is the file itself, what speaks of the picture: description, maker, model,
 # resolution (3), date, artist, copyright.
 DESCRIPTIVE = (0x010E, 0x010F, 0x0110, 0x011A, 0x011B, 0x0128, 0x0132, 0x013B, 0x8298)
-EXIF_PART, GPS_PART = 0x8769, 0x8825
+# What speaks of how the file stores its picture, which a result stores in its own way: form and size (to
+# 0x10A), strips and samples, further pages, tables of colours and tiles, parts within, inks, JPEG's tables
+# and thumbnail, YCbCr; an XMP packet, which turns it once more, Photoshop's resources, with a thumbnail, and
+# the profile, which has a place of its own.
+STORAGE = {
+    *range(0x00FE, 0x010B),
+    *(0x0111, ORIENTATION, *range(0x0115, 0x011A), 0x011C, *range(0x0120, 0x0126), 0x0129, 0x012D),
+    *(0x013D, *range(0x0140, 0x014E), *range(0x0150, 0x015C), *range(0x0200, 0x0215)),
+    *(0x02BC, 0x8649, 0x8773),
+}
+EXIF_PART, GPS_PART, INTEROPERABLE_PART = 0x8769, 0x8825, 0xA005  # the last one within the first
+STORED_SIZE = (
+    0xA002,
+    0xA003,
+)  # of that part: width and height of the file's picture, often of an earlier one
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -51,6 +65,7 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+DAMAGED = "read without its Exif block, which is damaged"
 DEPTHS = (8, 10, 12, 14, 16)  # bits per channel that sensors deliver
 DARK = 63  # of 255: the most that 14 bits reach in 16
 # Pillow logs what it cannot decode before it raises; unhandled, that would be a second line on stderr.
@@ -71,7 +86,8 @@ class Original:
     """A picture as its file holds it, upright: `image` in its own mode, `rgb` as `decode_rgb` has it.
 
     `deep`: its colours have 16 bits in the file, of which Pillow keeps 8. `exif` is its Exif block without
-    the tag that turns it and without a thumbnail, `icc` its colour profile; both may be empty.
+    what holds for this file alone: how it is turned and stored, and a thumbnail. `icc` is its colour profile.
+    Both may be empty.
     """
 
     image: Image.Image
@@ -87,8 +103,8 @@ def decode_original(path: Path, content: bytes | None = None) -> Original:
     notes: list[str] = []
     image, deep = _open(path, content, notes)
     icc = image.info.get("icc_profile") or b""
-    exif = _exif(image)
     upright = _guarded(path, lambda: _upright(image, notes))
+    exif = _exif(image, notes)
     rgb = _guarded(path, lambda: _to_rgb(upright, path, deep, notes))
     return Original(upright, rgb, deep, exif, icc, tuple(notes))
 
@@ -207,6 +223,8 @@ def _load(path: Path, content: bytes | None, notes: list[str]) -> tuple[Image.Im
         ";16" in str(tile[3]) for tile in getattr(image, "tile", ())
     )
     with _without_chatter() if image.format == "TIFF" else nullcontext():
+        with suppress(Exception):  # TIFF files are closed once loaded; what is damaged is noted by `_exif`
+            image.getexif().get_ifd(INTEROPERABLE_PART)
         image.load()
     return image, deep
 
@@ -256,7 +274,7 @@ def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
             warnings.simplefilter("ignore")
             turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
     except Exception:  # Pillow raises whatever reading a damaged block comes to
-        notes.append("read without its Exif block, which is damaged")
+        notes.append(DAMAGED)
         return image
     if turn is None:
         return image
@@ -264,21 +282,26 @@ def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
     return image.transpose(turn)
 
 
-def _exif(image: Image.Image) -> bytes:
-    """Return a picture's Exif block as `Original` has it; a damaged one, which `_upright` notes, is empty."""
+def _exif(image: Image.Image, notes: list[str]) -> bytes:
+    """Return a picture's Exif block as `Original` has it; a damaged one is empty."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             given, kept = image.getexif(), Image.Exif()
-            plain = DESCRIPTIVE if image.format == "TIFF" else [tag for tag in given if tag != ORIENTATION]
+            plain = DESCRIPTIVE if image.format == "TIFF" else [tag for tag in given if tag not in STORAGE]
             for tag in plain:
                 if tag in given:
                     kept[tag] = given[tag]
             for part in (EXIF_PART, GPS_PART):
-                if values := given.get_ifd(part):
-                    kept[part] = dict(values)
+                values = {tag: value for tag, value in given.get_ifd(part).items() if tag not in STORED_SIZE}
+                if INTEROPERABLE_PART in values:  # a place in the file, where nothing is in another one
+                    values[INTEROPERABLE_PART] = dict(given.get_ifd(INTEROPERABLE_PART))
+                if values:
+                    kept[part] = values
             return kept.tobytes() if kept else b""
     except Exception:  # Pillow raises whatever reading a damaged block comes to
+        if DAMAGED not in notes:
+            notes.append(DAMAGED)
         return b""
 
 

@@ -7,6 +7,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from eggan.edit.photo_file import load_photo_file
+from eggan.pictures import STILL, save_result
 
 RANDOM = np.random.default_rng(0)
 COLOURS = RANDOM.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -117,6 +118,81 @@ def test_a_picture_is_turned_once_and_keeps_the_rest_of_its_exif_block(tmp_path,
     assert kept[0x010F] == "Maker"
     assert kept.get_ifd(ExifTags.IFD.Exif)[0x9003] == "2026:01:02 03:04:05"
     assert kept.get_ifd(ExifTags.IFD.GPSInfo)[1] == "N"
+
+
+STORAGE = {
+    0x0100: 4096,
+    0x0101: 2731,
+    0x0102: (8, 8, 8),
+    0x0106: 6,
+    0x0115: 1,
+    0x0116: 7,
+    0x011C: 2,
+    0x0142: 64,
+}
+THUMBNAIL = {0x0201: 1000, 0x0202: 5, 0x02BC: b"<xmp/>", 0x8649: b"8BIM"}
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("ending", STILL)
+def test_an_exif_block_says_nothing_of_how_the_read_file_was_stored(tmp_path, kind, ending):
+    """Photoshop and telephones write what a TIFF file is read by into the blocks of other forms."""
+    exif = Image.Exif()
+    for tag, value in {0x010F: "Maker", **({} if kind == "TIFF" else STORAGE | THUMBNAIL)}.items():
+        exif[tag] = value
+    interoperable = {1: "R03"}
+    exif[ExifTags.IFD.Exif] = {
+        0x9003: "2026:01:02 03:04:05",
+        0xA002: 4096,
+        0xA003: 2731,
+        0xA005: interoperable,
+    }
+    block = Image.Exif()
+    block.load(exif.tobytes())
+    block.get_ifd(ExifTags.IFD.Exif)[0xA005] = interoperable  # as `save_result`: Pillow loses it in TIFF
+    path, result = tmp_path / "a", tmp_path / f"result{ending}"
+    Image.fromarray(COLOURS).save(path, kind, exif=block)
+    photo = load_photo_file(path)
+    assert photo.notes == ()
+    save_result(photo.image, photo.pixels, result, photo.exif)
+    with Image.open(result) as written:
+        kept = written.getexif()
+        of_camera = kept.get_ifd(ExifTags.IFD.Exif)
+        assert kept[0x010F] == "Maker"
+        assert of_camera[0x9003] == "2026:01:02 03:04:05"
+        assert not {0xA002, 0xA003} & set(of_camera)
+        assert kept.get_ifd(ExifTags.IFD.Interop) == interoperable
+        assert not set(THUMBNAIL) & set(kept)
+        if result.suffix not in (".tif", ".tiff"):
+            assert not set(STORAGE) & set(kept)
+        written.load()
+        assert written.size == (30, 20)
+        if ending in (".png", ".webp", ".tif"):
+            assert np.array_equal(np.asarray(written), photo.pixels)
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "tiff_lzw", "raw"])
+def test_a_tiff_file_leaves_its_packets_and_its_compression_behind(tmp_path, compression):
+    """An XMP packet may say how the file was turned; compressed as JPEG, a result is not what was edited."""
+    packet = b"<x tiff:Orientation='6'/>"
+    tags = {0x010E: "a face", 0x02BC: packet}
+    Image.fromarray(COLOURS).save(tmp_path / "a.tif", compression=compression, tiffinfo=tags)
+    photo = load_photo_file(tmp_path / "a.tif")
+    result = tmp_path / "result.tif"
+    save_result(photo.image, photo.pixels, result, photo.exif)
+    with Image.open(result) as written:
+        assert "xmp" not in written.info
+        assert written.getexif()[0x010E] == "a face"
+        assert np.array_equal(np.asarray(written), photo.pixels)
+    assert packet not in result.read_bytes()
+
+
+def test_a_damaged_part_of_an_exif_block_is_noted(tmp_path, monkeypatch):
+    (tmp_path / "a.jpg").write_bytes(turned(1))
+    monkeypatch.setattr(Image.Exif, "tobytes", lambda self: b"".index(b"damaged"))
+    photo = load_photo_file(tmp_path / "a.jpg")
+    assert photo.exif == b""
+    assert photo.notes == ("read without its Exif block, which is damaged",)
 
 
 def test_a_picture_without_an_exif_block_gets_none(tmp_path):
