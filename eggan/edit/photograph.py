@@ -47,6 +47,9 @@ SMALL_CHANGE, LARGE_CHANGE = 0.15, 0.4
 # The paint between which a photograph's own detail gives way to what is painted
 LITTLE_PAINT, MUCH_PAINT = 0.1, 0.4
 HALF = 127.5  # of 255 levels
+# A face is black and white where the colours of nearly all of its square differ by no more levels of 255 than
+# these: JPEG's and a scanner's. What its edit changes is seen in the brightness that BT.601 gives colours
+GREY_LEVELS, NEARLY_ALL, BRIGHTNESS = 5, 0.95, (0.299, 0.587, 0.114)
 SPREAD = 1 / 32  # of a side: what changes much takes its surroundings along
 # Which AUs reach brows, eyes and mouth. Others end at the first place in the square, from its top, and are
 # seen in full from the second one. Lower brows are at 0.33 to 0.37 there, lids at 0.39 to 0.44
@@ -81,7 +84,9 @@ class PhotographEditor:
         self._to_square = _to_square(photograph, face)
         self._to_pixels = np.linalg.inv(self._to_square[:, :2])
         self.box = self._bounds()
-        self._small = _in_range(framed(photograph, face, model.image_size), model.device)
+        square = framed(photograph, face, model.image_size)
+        self._small = _in_range(square, model.device)
+        self._grey = bool((np.ptp(square, axis=2) <= GREY_LEVELS).mean() >= NEARLY_ALL)
         known = np.zeros(AU_COUNT) if source_aus is None else np.nan_to_num(source_aus)
         self._source_aus = _row(known, model.device)
         self._differs = source_aus is not None and face is not None
@@ -244,7 +249,10 @@ class PhotographEditor:
         if len(rows):  # what is not painted takes no time
             part = slice(int(rows[0]), int(rows[-1]) + 1)
             edited[:, :, part] += grain[:, :, part].clamp(0, 1) * self._detail(grid[:, part])
-        faded = source + window * (edited - source)
+        change = edited - source
+        if self._grey:  # networks paint in the colours of skin
+            change = (change * change.new_tensor(BRIGHTNESS).view(1, 3, 1, 1)).sum(1, keepdim=True)
+        faded = source + window * change
         return faded[0].permute(1, 2, 0).round_().clamp_(0, 255).to(torch.uint8).numpy()
 
     def _grid(self, box: Box) -> tuple[Tensor, Tensor]:

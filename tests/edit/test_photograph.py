@@ -256,6 +256,26 @@ def test_a_photograph_in_other_light_is_edited_as_that_one(shipped):
     assert np.abs(of_dark.astype(int) - dark)[inner, inner].max() > 40
 
 
+class Blue:
+    """A method without parts: a flat blue picture."""
+
+    def edit(self, request: EditRequest) -> torch.Tensor:
+        return torch.tensor([-0.5, 0.0, 0.9]).view(1, 3, 1, 1).expand_as(request.source)
+
+
+@pytest.mark.parametrize("noise", [0, 2])
+@pytest.mark.parametrize("method", ["composed", "redrawn"])
+def test_a_black_and_white_face_is_edited_in_black_and_white(shipped, noise, method):
+    """Stored in colours, as most files are, with what JPEG and scanners make of grey."""
+    grey = np.repeat(np.asarray(Image.fromarray(rendered(256)).convert("L"), int)[..., None], 3, 2)
+    tint = np.random.default_rng(0).integers(-noise, noise + 1, grey.shape)
+    picture = (grey + tint).clip(0, 255).astype(np.uint8)
+    model = shipped if method == "composed" else Model("blue", Blue(), SIDE, ("source",))
+    edited = PhotographEditor(model, picture, face_of_square(0, 0, 256), np.zeros(AU_COUNT)).edit(SMILE)
+    assert np.abs(edited.astype(int) - picture).max() > 40
+    assert np.ptp(edited[60:200, 60:200].astype(int), axis=2).max() <= 2 * noise + (noise > 0)
+
+
 def test_what_is_painted_is_as_far_from_the_face_as_it_is_in_renders():
     """In spreads of each colour: three and a half below the mean of the photograph's own face, here."""
     picture = rendered(256)
