@@ -44,6 +44,8 @@ FIT: dict[str, dict[str, tuple[str, str]]] = {
     },
     "TIFF": {},
 }
+# Modes whose colours a profile speaks of alike, whatever they hold beside these; CMYK stands alone
+FAMILIES = (("RGB", "RGBX", "RGBA", "RGBa", "P", "PA"), ("L", "LA", "La", "I;16", "I;16B", "I;16L", "I"))
 OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"lossless": True, "exact": True, "method": 3},
@@ -122,7 +124,7 @@ def save_result(
         raise UserError(f"{path}: {kind} has at most {LARGEST_SIDE[kind]} pixels a side: write PNG or TIFF")
     mode, note = FIT[kind].get(image.mode, (image.mode, None))
     if mode != image.mode:
-        icc = icc if image.mode == "RGBA" else b""  # a profile fits its own colours alone
+        icc = icc if same_colours(image.mode, mode) else b""
         image = image if mode == "RGBA" else Image.fromarray(seen)
         image = image if image.mode == mode else image.convert(mode)
     if kind == "JPEG" and len(exif) > LARGEST_EXIF:
@@ -137,6 +139,11 @@ def save_result(
     else:
         write_marked(path, kind, lambda staged: image.save(staged, kind, **options))
     return note
+
+
+def same_colours(mode: str, other: str) -> bool:
+    """Return whether a colour profile that fits pictures of one of Pillow's modes fits the other one."""
+    return mode == other or any({mode, other} <= set(family) for family in FAMILIES)
 
 
 def _without_tags(image: Image.Image) -> Image.Image:

@@ -79,6 +79,14 @@ def test_a_profile_of_inks_is_not_given_to_other_colours(tmp_path):
     assert Image.open(tmp_path / "a.tif").info["icc_profile"] == b"inks"
 
 
+@pytest.mark.parametrize(
+    ("mode", "ending", "kept"), [("LA", ".jpg", True), ("I;16", ".jpg", True), ("LA", ".webp", False)]
+)
+def test_a_profile_of_grey_stays_with_grey(tmp_path, mode, ending, kept):
+    save_result(in_mode(mode), PICTURE, tmp_path / f"a{ending}", icc=b"grey")
+    assert Image.open(tmp_path / f"a{ending}").info.get("icc_profile") == (b"grey" if kept else None)
+
+
 def test_a_marked_gif_moves_as_before(tmp_path):
     frames = [Image.fromarray(PICTURE + k).convert("P") for k in range(3)]
     path = tmp_path / "a.gif"

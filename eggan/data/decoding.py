@@ -312,6 +312,8 @@ def _to_rgb(image: Image.Image, path: Path, deep: bool, notes: list[str]) -> Ima
     if image.mode == "RGB":
         return image
     if image.mode.startswith("I"):
+        if image.has_transparency_data:
+            notes.append("read without its transparency: grey of 16 bits is read without any")
         return _from_integers(np.asarray(image), path, notes)
     if image.mode == "F":
         raise UserError(f"{path} has floating-point pixels: convert it to an 8-bit PNG or JPEG")

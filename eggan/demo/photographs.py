@@ -17,12 +17,13 @@ import numpy as np
 from PIL import Image
 
 from eggan.aus import AU_COUNT
-from eggan.data.decoding import decode_original
+from eggan.data.decoding import Original, decode_original
 from eggan.edit.editing import Model
 from eggan.edit.photo_faces import doubts, find_faces_of, steadied
 from eggan.edit.photograph import Box, PhotographEditor
 from eggan.evaluation.landmark_reader import LandmarkReader
 from eggan.faces.face import Face
+from eggan.pictures import same_colours
 
 VIEW_SIDE = 2048  # pixels: what browsers show at once
 FACE_SIDE = 400  # pixels of the square around a face: what is edited while a slider moves
@@ -32,7 +33,6 @@ REDUCING_GAP = 2.0  # saves time and memory; at 3 the result would be Lanczos' o
 QUALITY = 92
 COMPRESSION = 3  # of 9: a photograph's PNG is hardly smaller beyond, and takes several times as long
 THUMBNAIL_SIDE = 320
-COLOURED = ("RGB", "RGBA", "RGBX", "P", "PA")  # modes whose colour profile fits RGB, too
 LARGEST_PROFILE = 64 << 10  # bytes; it goes with every edit
 KEPT = 8
 KEPT_BYTES = 256 << 20
@@ -201,9 +201,8 @@ class OpenPhotographs:
 def read_picture(name: str, content: bytes) -> Picture:
     """Return what a file holds, at most `LARGEST_PIXELS`; an unusable one is a `UserError`."""
     original = decode_original(Path(name), content)
-    notes = tuple(f"The file was {note}" for note in original.notes)
-    fits = original.image.mode in COLOURED and len(original.icc) <= LARGEST_PROFILE
-    profile = original.icc if fits else b""
+    notes = tuple(f"The file was {note}" for note in (*original.notes, *_page_notes(original)))
+    profile = _profile(original)
     width, height = original.rgb.size
     scale = (LARGEST_PIXELS / (width * height)) ** 0.5
     if scale >= 1:
@@ -212,6 +211,31 @@ def read_picture(name: str, content: bytes) -> Picture:
     reduced = original.rgb.resize(size, Image.Resampling.LANCZOS, reducing_gap=REDUCING_GAP)
     note = f"The photograph was reduced from {width} x {height} to {size[0]} x {size[1]} pixels"
     return Picture(name, np.asarray(reduced), profile, (*notes, f"{note}, the most that is edited here"))
+
+
+def _page_notes(original: Original) -> list[str]:
+    """Return what a page that shows RGB of 8 bits makes of a picture; each completes "The file was ..."."""
+    image, notes = original.image, []
+    if original.deep or image.mode.startswith("I"):
+        notes.append("read with 8 of the 16 bits of its colours, which the result has too")
+    elif image.has_transparency_data and not _is_opaque(image):
+        notes.append("put on white where it is transparent: the result has no transparency")
+    if original.icc and not _profile(original):
+        fits = same_colours(image.mode, "RGB")
+        why = "it is too large for a page" if fits else f"it is one of {image.mode}, the result is RGB"
+        notes.append(f"read without its colour profile: {why}")
+    return notes
+
+
+def _profile(original: Original) -> bytes:
+    """Return the colour profile, where it fits RGB, too, and is small enough to go with every edit."""
+    fits = same_colours(original.image.mode, "RGB") and len(original.icc) <= LARGEST_PROFILE
+    return original.icc if fits else b""
+
+
+def _is_opaque(image: Image.Image) -> bool:
+    last = len(image.getbands()) - 1
+    return image.getbands()[last] in "Aa" and image.getchannel(last).getextrema()[0] == 255
 
 
 def thumbnail(name: str, content: bytes) -> bytes:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from eggan.data.decoding import DEPTHS, Original, decode_original
+from eggan.pictures import same_colours
 
 BAND = 1 << 20  # pixels that are written at once: bounds memory
 GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow's
@@ -73,8 +74,7 @@ def load_photo_file(path: Path) -> PhotoFile:
     original = decode_original(path)
     image, note = _editable(original)
     notes = (*original.notes, *([note] if note else []))
-    same_colours = original.image.mode in (image.mode, "P", "PA")
-    icc = original.icc if same_colours else b""
+    icc = original.icc if same_colours(original.image.mode, image.mode) else b""
     return PhotoFile(_pixels(original.rgb), image, _highest(image), original.exif, icc, notes)
 
 

@@ -225,6 +225,25 @@ def test_the_colour_profile_goes_along(served, portrait, smile):
     assert [Image.open(io.BytesIO(answer.content)).info["icc_profile"] for answer in answers] == [profile] * 3
 
 
+def test_what_the_page_does_not_keep_of_a_file_is_said(served, portrait):
+    inks, grey = portrait.convert("CMYK"), portrait.convert("L")
+    clear, opaque = portrait.convert("RGBA"), portrait.convert("RGBA")
+    clear.putpixel((0, 0), (0, 0, 0, 0))
+    said = {}
+    for name, image, kind in (("clear", clear, "PNG"), ("opaque", opaque, "PNG"), ("inks", inks, "TIFF")):
+        options = {"icc_profile": b"of inks"} if name == "inks" else {}
+        said[name] = served.upload(f"{name}.x", coded(image, kind, **options)).json["notes"]
+    said["grey"] = served.upload("grey.png", coded(grey, "PNG", icc_profile=b"of grey")).json["notes"]
+    assert said["clear"] == [
+        "The file was put on white where it is transparent: the result has no transparency"
+    ]
+    assert said["opaque"] == []
+    assert said["inks"] == [
+        "The file was read without its colour profile: it is one of CMYK, the result is RGB"
+    ]
+    assert said["grey"] == ["The file was read without its colour profile: it is one of L, the result is RGB"]
+
+
 def test_an_example_is_shown_small(served):
     answer = served.get("/examples/0")
     assert answer.headers["content-type"] == "image/jpeg"

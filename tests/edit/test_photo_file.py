@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageCms
 
 from eggan.edit.photo_file import load_photo_file
 from eggan.pictures import STILL, save_result
@@ -92,6 +92,41 @@ def test_a_mode_that_cannot_hold_an_edit_is_left(tmp_path, mode, options, become
     assert np.array_equal(
         np.asarray(photo.image.convert("RGBA")), np.asarray(Image.open(tmp_path / "a.png").convert("RGBA"))
     )
+
+
+@pytest.mark.parametrize(
+    ("mode", "options", "kept"),
+    [
+        ("RGB", {"transparency": (0, 0, 0)}, True),
+        ("P", {"transparency": 3}, True),
+        ("L", {"transparency": 0}, True),
+        ("I;16", {}, True),
+        ("LA", {}, True),
+        ("LAB", {}, False),
+    ],
+)
+def test_a_profile_stays_with_the_colours_it_is_of(tmp_path, mode, options, kept):
+    image = (
+        deep_grey(16)
+        if mode == "I;16"
+        else Image.fromarray(COLOURS).convert("RGB" if mode == "LAB" else mode)
+    )
+    if mode == "LAB":
+        image = ImageCms.profileToProfile(
+            image, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
+        )
+    path = tmp_path / ("a.tif" if mode == "LAB" else "a.png")
+    image.save(path, icc_profile=b"a profile", **options)
+    photo = load_photo_file(path)
+    assert photo.icc == (b"a profile" if kept else b"")
+
+
+def test_deep_grey_without_its_transparency_is_noted(tmp_path):
+    deep_grey(16).save(tmp_path / "a.png", transparency=7)
+    photo = load_photo_file(tmp_path / "a.png")
+    assert photo.notes == ("read without its transparency: grey of 16 bits is read without any",)
+    deep_grey(16).save(tmp_path / "b.png")
+    assert load_photo_file(tmp_path / "b.png").notes == ()
 
 
 def turned(orientation: int, kind: str = "JPEG") -> bytes:
