@@ -199,7 +199,7 @@ def run_interpolate(arguments: argparse.Namespace) -> int:
     """
     from PIL import Image
 
-    from eggan.edit.frames import Frames, check_frames, strip, write_animation
+    from eggan.edit.frames import Frames, check_frames, fitting_profile, not_kept, strip, write_animation
     from eggan.pictures import MOVING, STILL, check_result, save_result, write_marked
 
     path, output, kind = arguments.image, arguments.output, MOVING.get(arguments.output.suffix.lower())
@@ -220,12 +220,15 @@ def run_interpolate(arguments: argparse.Namespace) -> int:
                 frame.append((editor.box, patch))
         _warn_of_detail(asked.model, editor)
     frames = Frames(photo.pixels, patches)
+    for note in not_kept(photo.image.mode, photo.icc, kind):
+        print(f"note: the frames are {note}")
+    icc = fitting_profile(photo.image.mode, photo.icc, kind)
     if kind:
-        write_marked(output, kind, lambda staged: write_animation(frames, staged, kind))
+        write_marked(output, kind, lambda staged: write_animation(frames, staged, kind, icc))
         print(f"wrote {output}: {steps} frames to the edit, and back")
         return 0
     picture = strip([photo.pixels, *frames])
-    save_result(Image.fromarray(picture), picture, output)
+    save_result(Image.fromarray(picture), picture, output, icc=icc)
     print(f"wrote {output}: the source, then {steps} frames")
     return 0
 

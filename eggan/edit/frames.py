@@ -10,11 +10,20 @@ from PIL import Image
 
 from eggan.data.decoding import MAX_PIXELS
 from eggan.errors import UserError
-from eggan.pictures import MOVING
+from eggan.pictures import MOVING, same_colours
 
 GAP = 2  # white pixels between the frames of a strip
 FRAME_MS, REST_MS = 40, 600  # of a frame, and of the first and the last one
 RATE = 1000 // FRAME_MS
+BT_709 = 1  # in all of the numbers that say what the colours of a video are
+NO_PROFILE = ("GIF", "MP4")
+ON_WHITE = "on white: they hold no transparency"
+IN_RGB = {
+    "RGBA": ON_WHITE,
+    "LA": ON_WHITE,
+    "CMYK": "in RGB",
+    "I;16": "with 8 bits",
+}  # what frames make of a mode
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 
@@ -54,6 +63,20 @@ def check_frames(path: Path, steps: int, shape: tuple[int, ...]) -> None:
         raise UserError("MP4 needs PyAV: pip install 'eggan[video]', or write .gif or .webp")
 
 
+def fitting_profile(mode: str, icc: bytes, kind: str | None) -> bytes:
+    """Return the colour profile that frames have of a photograph's: one of RGB, where `kind` holds it."""
+    return icc if same_colours(mode, "RGB") and kind not in NO_PROFILE else b""
+
+
+def not_kept(mode: str, icc: bytes, kind: str | None) -> list[str]:
+    """Return what frames do not hold of a photograph; each completes "the frames are ..."."""
+    notes = [IN_RGB[mode]] if mode in IN_RGB else []
+    if icc and not fitting_profile(mode, icc, kind):
+        reason = f"{kind} holds none" if kind in NO_PROFILE else f"it is one of {mode}, they are RGB"
+        notes.append(f"without the photograph's colour profile: {reason}")
+    return notes
+
+
 def strip(frames: Sequence[np.ndarray]) -> np.ndarray:
     """Return frames (H, W, 3) beside each other on white: uint8 (H, K * (W + gap) - gap, 3)."""
     gap = np.full((frames[0].shape[0], GAP, 3), 255, dtype=np.uint8)
@@ -61,14 +84,19 @@ def strip(frames: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate(parts[:-1], axis=1)
 
 
-def write_animation(frames: Frames, path: Path, kind: str) -> None:
-    """Write frames, uint8 (H, W, 3), that go to the end and back: a GIF or WebP that repeats, or an MP4."""
+def write_animation(frames: Frames, path: Path, kind: str, icc: bytes = b"") -> None:
+    """Write frames, uint8 (H, W, 3), that go to the end and back: a GIF or WebP that repeats, or an MP4.
+
+    `icc` is a colour profile for WebP.
+    """
     if kind == "MP4":
         _write_video(frames, path)
         return
     images = _with_one_palette(frames) if kind == "GIF" else [Image.fromarray(frame) for frame in frames]
     order, rests = _there_and_back(len(frames))
     options: dict[str, Any] = {"disposal": 1} if kind == "GIF" else {"quality": 90, "method": 3}
+    if icc:
+        options |= {"icc_profile": icc}
     moving = [images[k] for k in order]
     moving[0].save(path, kind, save_all=True, append_images=moving[1:], duration=rests, loop=0, **options)
 
@@ -105,10 +133,14 @@ def _write_video(frames: Frames, path: Path) -> None:
         stream = container.add_stream("libx264", rate=RATE, options={"crf": "17", "preset": "medium"})
         stream.height, stream.width = _even(frames[0]).shape[:2]
         stream.pix_fmt = "yuv420p"
+        # Untagged, players guess the colours by the size.
+        stream.codec_context.colorspace = stream.codec_context.color_primaries = BT_709
+        stream.codec_context.color_trc = stream.codec_context.color_range = BT_709
         for k, rest in zip(order, rests, strict=True):
-            picture = _even(frames[k])
+            picture = av.VideoFrame.from_ndarray(_even(frames[k]), format="rgb24")
             for _ in range(rest // FRAME_MS):
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+                coded = picture.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+                container.mux(stream.encode(coded))
         container.mux(stream.encode(None))
 
 

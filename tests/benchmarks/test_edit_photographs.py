@@ -13,7 +13,7 @@ from baselines import stargan
 from eggan.aus import AU_COUNT, AU_NUMBERS, au_index
 from eggan.checkpoint import model_card, save_checkpoint
 from eggan.edit import EXAMPLE_PHOTOGRAPH, photo_faces
-from eggan.edit.frames import GAP
+from eggan.edit.frames import GAP, Frames, fitting_profile, not_kept, write_animation
 from eggan.faces.face import Face
 from eggan.faces.find import find_faces
 
@@ -286,6 +286,41 @@ class TestAnimations:
         assert frames[0].shape == (242, 256, 3)
         assert np.abs(frames[0][:241, :255] - pixels("odd.png")).mean() < 4
         assert eggan(*words)[0] == 0
+
+    def test_the_colours_of_a_video_are_those_it_says(self, tmp_path):
+        colours = (200, 30, 40), (30, 180, 60)
+        frame = np.repeat(np.array([colours], np.uint8), 48, axis=1).repeat(64, axis=0)
+        write_animation(Frames(frame, [[], []]), tmp_path / "a.mp4", "MP4")
+        with av.open(tmp_path / "a.mp4") as video:
+            stream = video.streams.video[0].codec_context
+            tags = (stream.colorspace, stream.color_primaries, stream.color_trc, stream.color_range)
+            assert tags == (1, 1, 1, 1)
+            decoded = (
+                next(video.decode(video=0)).reformat(format="rgb24", src_colorspace="ITU709").to_ndarray()
+            )
+        for column, colour in ((24, colours[0]), (72, colours[1])):
+            assert np.abs(decoded[32, column].astype(int) - colour).max() <= 4
+
+    @pytest.mark.parametrize("ending", ["png", "webp", "gif", "mp4"])
+    def test_frames_keep_a_colour_profile_or_say_so(self, workplace, eggan, ending):
+        portrait().save("toned.png", icc_profile=b"a profile")
+        words = ("interpolate", "toned.png", "--au", "4=5", "--steps", 2, "-o", f"out.{ending}")
+        status, out, _ = eggan(*words)
+        assert status == 0
+        note = "note: the frames are without the photograph's colour profile: "
+        if ending in ("gif", "mp4"):
+            assert f"{note}{ending.upper()} holds none" in out
+        else:
+            assert note not in out
+            assert Image.open(f"out.{ending}").info["icc_profile"] == b"a profile"
+
+    def test_what_frames_cannot_hold_is_said(self):
+        assert not_kept("RGBA", b"rgb", None) == ["on white: they hold no transparency"]
+        assert fitting_profile("RGBA", b"rgb", None) == b"rgb"
+        for mode in ("L", "CMYK"):
+            assert fitting_profile(mode, b"other", None) == b""
+            assert f"it is one of {mode}, they are RGB" in not_kept(mode, b"other", "WEBP")[-1]
+        assert not_kept("RGB", b"", "GIF") == []
 
     def test_a_missing_package_is_named(self, workplace, eggan, monkeypatch):
         monkeypatch.setattr("importlib.util.find_spec", lambda name, *_: None)
