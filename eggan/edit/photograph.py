@@ -9,7 +9,8 @@ A network that was taught by renders does not give a photograph back unchanged, 
 what it would do at the AUs that the photograph shows is subtracted from what it does at the wanted ones.
 Where an edit changes much, such as a lid or a mouth that closes, it stands alone: what was there would shine
 through. There the network is asked for what it sees itself (`eggan.edit.as_rendered`) in all AUs that nobody
-changes: a brow that it takes for a low one would be drawn over the lid otherwise.
+changes: a brow that it takes for a low one would be drawn over the lid otherwise. So it is where brows and
+eyes would lose a drawing that the photograph never had: landmarks take heavy brows for lowered ones.
 
 The network is asked for the face and for its mirror image (`eggan.edit.as_rendered`): an edit does not depend
 on which way a face looks.
@@ -173,24 +174,36 @@ class PhotographEditor:
         assert self._as_is is not None
         wanted, own = self._twice(known, target_aus, rescaled(target_aus, self._source_aus, known.aus))
         as_is, own_as_is = self._as_is
-        alone = _alone(own, own_as_is)
+        alone = torch.maximum(_alone(own, own_as_is), self._misread(wanted, as_is, own_as_is))
         flow = torch.lerp(wanted.flow - as_is.flow, own.flow, alone)
         added = torch.lerp(_added(wanted) - _added(as_is), _added(own), alone) / known.gain
         seen = self._seen(target_aus)
         return flow * seen, added * seen, _lost(own) * alone * seen
 
+    def _misread(self, wanted: Parts, as_is: Parts, own_as_is: Parts) -> Tensor:
+        """Return where (1, 1, S, S), from 0 to 1, of brows and eyes, a difference would take away what is not
+        there: much, drawn for AUs that landmarks read and the network does not see.
+        """
+        upper = 1 - _between(self._down(), *EYES)
+        unseen = torch.minimum(_alone(wanted, as_is), _alone(as_is, own_as_is))
+        return unseen * upper.view(1, 1, -1, 1)
+
+    def _down(self) -> Tensor:
+        """Return how far down the square (S,) its rows are, from 0 to 1."""
+        side = self._small.shape[-1]
+        return (torch.arange(side, device=self._small.device) + 0.5) / side
+
     def _seen(self, target_aus: Tensor) -> Tensor:
         """Return where an edit is seen (1, 1, S, 1), from 0 to 1: where AUs that change reach."""
         change = (target_aus - self._source_aus).abs()[0]
         share = change / change.amax().clamp(min=torch.finfo(change.dtype).tiny)
-        side = self._small.shape[-1]
-        down = (torch.arange(side, device=change.device) + 0.5) / side
+        down = self._down()
         seen = torch.ones_like(down)
         for aus, end, full in REACH:
             reaching = share[[number in aus for number in AU_NUMBERS]].amax()
             kept = 1 - _between(reaching, 0, LITTLE_CHANGE)
             seen = seen * (1 - kept * (1 - _between(down, end, full)))
-        return seen.view(1, 1, side, 1)
+        return seen.view(1, 1, -1, 1)
 
     @staticmethod
     def _redrawn(edited: Tensor) -> Tensor:

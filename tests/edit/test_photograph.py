@@ -180,6 +180,25 @@ def test_a_small_change_is_a_difference_and_a_large_one_stands_alone(monkeypatch
     assert np.median(difference) == 0
 
 
+def test_a_frown_that_only_landmarks_see_is_not_taken_from_brows_and_eyes(monkeypatch):
+    """Heavy brows read as lowered ones: without the frown that the network would draw, skin would glow."""
+    known(np.zeros(AU_COUNT), monkeypatch)
+    shown, wanted = np.zeros(AU_COUNT, np.float32), np.zeros(AU_COUNT, np.float32)
+    wanted[8] = 0.5  # at the mouth differences stay
+    shown[2] = 4
+
+    def frown(aus: torch.Tensor) -> tuple:
+        return (0, 0, -0.9, 0.9 * float(aus[2] > 2))
+
+    model = Model("drawn", Drawn(frown), SIDE, ("source", "target_aus"))
+    picture = np.full((256, 256, 3), (200, 170, 150), np.uint8)
+    editor = PhotographEditor(model, picture, face_of_square(0, 0, 256), shown)
+    upper = slice(256 * 2 // 5)
+    assert np.array_equal(editor.edit(wanted)[upper], picture[upper])
+    below = slice(256 * 7 // 10, 256 * 9 // 10)
+    assert np.abs(editor.edit(wanted)[below, 60:200].astype(int) - picture[below, 60:200]).min() > 20
+
+
 def test_what_stands_alone_is_drawn_with_the_aus_that_the_network_sees(monkeypatch):
     """But for those that change: they are asked for, on the scale on which what is shown is what is seen."""
     shown, seen, wanted = (np.full(AU_COUNT, value, np.float32) for value in (4, 1, 4))
