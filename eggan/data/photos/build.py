@@ -59,7 +59,7 @@ def build_photos(
     With any problem the build is a `UserError`, unless `allow_incomplete`.
     """
     check_place(out, plan.name, plan.seed, _parameters(plan))
-    keys = _label_keys(plan)
+    keys = label_keys(plan.records, plan.labels)
     images, rows, problems = [], [], list(plan.problems)
     for record in progress(plan.records, len(plan.records), plan.name):
         found = _face(plan, record, keys.get(record.source_file))
@@ -150,9 +150,9 @@ def summary(problems: Sequence[Problem]) -> str:
     return f"{what} cannot be used ({', '.join(parts)}{more})"
 
 
-def _label_keys(plan: Plan) -> dict[str, str]:
-    """Return the label row of each record; two records with one row are a `UserError`, not a guess."""
-    found = {record.source_file: plan.labels.find(record.source_file) for record in plan.records}
+def label_keys(records: Iterable[PhotoRecord], labels: LabelTable) -> dict[str, str]:
+    """Return the label row of each record that has one; two with one row are a `UserError`, not a guess."""
+    found = {record.source_file: labels.find(record.source_file) for record in records}
     owners: dict[str, str] = {}
     for source_file, key in found.items():
         if key is not None and owners.setdefault(key, source_file) != source_file:

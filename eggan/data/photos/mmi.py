@@ -59,6 +59,11 @@ class Session:
     emotion: str
     frames: Frames | None
 
+    @property
+    def identity(self) -> str:
+        """The subject's name in datasets."""
+        return f"mmi-{self.subject}"
+
 
 @dataclass(frozen=True)
 class Sessions:
@@ -164,7 +169,7 @@ def _records(session: Session, frames: Frames, part: str) -> list[PhotoRecord]:
     return [
         PhotoRecord(
             f"{session.file}{FRAME}{number}",
-            f"mmi-{session.subject}",
+            session.identity,
             session.emotion if phase == "apex" else "neutral",
             extra={"phase": phase, "frame": str(number), **origin},
         )

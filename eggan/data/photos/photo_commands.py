@@ -2,7 +2,7 @@
 
 import argparse
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from eggan.data.labels.read import KINDS as LABEL_KINDS
 from eggan.data.labels.read import read_labels
 from eggan.data.labels.table import LabelTable, key_of
 from eggan.data.photos import folder, mmi, rafd
-from eggan.data.photos.build import Plan, build_photos, check_free, summary
+from eggan.data.photos.build import Plan, build_photos, check_free, label_keys, summary
 from eggan.data.photos.frontal import WHOLE, cut
 from eggan.data.photos.records import Photographs, PhotoRecord, Problem, find_photographs, inside, read_photo
 from eggan.data.photos.split import read_split, split_identities
@@ -191,7 +191,7 @@ def run_mmi(args: argparse.Namespace) -> int:
     if sessions.note:
         print(f"note: {sessions.note} in {args.root / 'Sessions'}")
     if args.dry_run:
-        return _describe_sessions(sessions)
+        return _describe_sessions(sessions, args.split)
     given = _given(args)
     counted = progress_bar(sessions.usable, len(sessions.usable), "frontal views")
     cuts, unreadable = mmi.find_cuts(args.root, counted, count_faces)
@@ -337,19 +337,28 @@ def _describe(
     for name, count in sorted(Counter(record.expression for record in records).items()):
         print(f"  {name:<14} {count}")
     if labels is not None:
-        found = [labels.find(record.source_file) for record in records]
-        usable = sum(key is not None and not labels.table.at[key, "problem"] for key in found)
+        usable = sum(not labels.table.at[key, "problem"] for key in label_keys(records, labels).values())
         print(f"labels of {usable} of them: {labels.origin}")
     if problems:
         print(summary(problems))
     if records:
-        counts = Counter(_split(args, records, split).values())
-        print(f"people: {', '.join(f'{count} {part}' for part, count in sorted(counts.items()))}")
+        _describe_split({record.identity for record in records}, _split(args, records, split))
     return 0
 
 
-def _describe_sessions(sessions: mmi.Sessions) -> int:
-    people = {session.subject for session in sessions.usable}
+def _describe_split(people: Collection[str], split: Mapping[str, str]) -> None:
+    """Print how many people are in which split, and who is in none; nobody in any is a `UserError`."""
+    unnamed = sorted(set(people) - set(split))
+    if len(unnamed) == len(people):
+        raise UserError(f"the split names none of the {len(people)} people here, such as {unnamed[0]}")
+    counts = Counter(split[person] for person in people if person in split)
+    print(f"people: {', '.join(f'{count} {part}' for part, count in sorted(counts.items()))}")
+    if unnamed:
+        print(f"not in the split, so the build would not take them: {', '.join(unnamed)}")
+
+
+def _describe_sessions(sessions: mmi.Sessions, split: Path | None) -> int:
+    people = {session.identity for session in sessions.usable}
     coded = sum(session.frames is not None for session in sessions.usable)
     print(
         f"{len(sessions.usable)} videos of {len(people)} people; of {coded} onset, apex and offset are coded"
@@ -360,4 +369,6 @@ def _describe_sessions(sessions: mmi.Sessions) -> int:
         print(f"left out: {count} x {reason}")
     if sessions.problems:
         print(summary(sessions.problems))
+    if split is not None and people:
+        _describe_split(people, read_split(split))
     return 0

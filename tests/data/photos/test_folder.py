@@ -220,10 +220,27 @@ def test_a_person_in_two_splits_is_refused(eggan, root: Path, tmp_path: Path) ->
     assert "'anna' is in the splits 'train' and 'test'" in refused(eggan, root, table)
 
 
-def test_two_photographs_of_one_label_are_refused(eggan, root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_two_photographs_of_one_label_are_refused(eggan, root: Path, tmp_path: Path, more) -> None:
     Image.fromarray(IMAGES[0]).save(root / "anna" / "0.bmp")
-    message = refused(eggan, root, write_table(tmp_path / "au.csv", FILES, AUS))
+    message = refused(eggan, root, write_table(tmp_path / "au.csv", FILES, AUS), *more)
     assert "'anna/0.bmp' and 'anna/0.png' would share the label row 'anna/0'" in message
+
+
+def test_a_dry_run_tells_whom_a_split_does_not_name(eggan, root: Path, tmp_path: Path) -> None:
+    table, split = write_table(tmp_path / "au.csv", FILES, AUS), tmp_path / "split.csv"
+    split.write_text("identity,split\nanna,train\nbert,test\nzoe,val\n")
+    status, out, _ = eggan(*arguments(root, table, "--split", split, "--dry-run"))
+    assert status == 0
+    assert out.splitlines()[-2:] == [
+        "people: 1 test, 1 train",
+        "not in the split, so the build would not take them: carl",
+    ]
+    split.write_text("identity,split\nzoe,train\n")
+    for more in ((), ("--allow-incomplete",)):
+        refused(eggan, root, table, "--split", split, *more)
+    message = refused(eggan, root, table, "--split", split, "--dry-run")
+    assert "the split names none of the 3 people here, such as anna" in message
 
 
 @pytest.mark.parametrize("name", ["synfacs-mine", "../mine", "a/b", ""])

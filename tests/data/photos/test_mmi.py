@@ -183,6 +183,14 @@ def test_a_dry_run_needs_no_labels(eggan, tree: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_dry_run_refuses_a_split_of_nobody_there(eggan, tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "split.csv").write_text("identity,split\nanna,train\n")
+    words = arguments(tree, tmp_path / "out", "--split", tmp_path / "split.csv", "--dry-run")
+    status, _, err = eggan(*words)
+    assert status == 2
+    assert "the split names none of the 2 people here, such as mmi-" in err
+
+
 def test_a_lossy_video_gives_nearly_the_same_images(
     eggan, direct: Dataset, films: dict[str, list[int]], tmp_path: Path
 ) -> None:
