@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 EXAMPLE = """examples:
   eggan aus portrait.jpg                   each AU of the largest face, 0 to 5: what --keep begins with
   eggan aus group.jpg --all-faces          of every face, largest first
-  eggan aus photos/ --csv                  a table on the output, a line for each face"""
+  eggan aus photos/ --csv                  a table on the output, a line for the largest face of each
+  eggan aus photos/ --csv --all-faces      a line for every face"""
 UNREAD = "-"
 COLUMNS = ("file", "face", "left", "top", "width", "height", "yaw", *AU_COLUMNS)
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from eggan.aus import AU_COLUMNS, AU_NAMES
-from eggan.edit import EXAMPLE_PHOTOGRAPH
+from eggan.edit import EXAMPLE_PHOTOGRAPH, aus_command
 from eggan.edit.photo_faces import steadied
 from eggan.evaluation.landmark_reader import load_landmark_reader
 from eggan.faces.find import find_faces
@@ -80,6 +80,14 @@ def test_a_table_for_programs_has_a_line_for_each_face_and_nothing_else(eggan):
             "eggan: 1 of 3 photographs could not be read, as listed above",
         ],
     )
+
+
+def test_a_table_is_of_the_largest_faces_where_nothing_else_is_asked_for(eggan):
+    _, out, err = eggan("aus", ".", "--csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [(row["file"], row["face"]) for row in rows] == [("one.jpg", "1"), ("two.png", "1")]
+    assert "two.png shows 2 faces: the largest is read (--all-faces)" in err
+    assert "a line for the largest face of each" in aus_command.EXAMPLE
 
 
 def test_one_photograph_that_cannot_be_read_is_one_line(eggan):
