@@ -403,14 +403,16 @@ def _other_face(path: Path, model: "Model") -> "tuple[np.ndarray | None, np.ndar
     import numpy as np
 
     from eggan.data.decoding import decode_rgb
-    from eggan.edit.photo_faces import choose_faces, shown_by
+    from eggan.edit.photo_faces import choose_face_to_copy, shown_by
     from eggan.edit.photograph import framed
 
     decoded = decode_rgb(path)
+    for note in decoded.notes:
+        print(f"note: {path} was {note}")
     pixels = np.array(decoded.image)
     face = None
     if not _is_framed(path, pixels, model):
-        chosen = choose_faces(path, pixels, None, every=False)
+        chosen = choose_face_to_copy(path, pixels)
         for text in (*chosen.notes, *chosen.warnings):
             print(f"note: {text}")
         face = chosen.faces[0]

@@ -34,11 +34,29 @@ def choose_faces(path: Path, pixels: np.ndarray, number: int | None, every: bool
     if number is not None and not 1 <= number <= len(faces):
         raise UserError(f"--face {number}: {path} shows {_count(faces)}, numbered from the largest")
     numbered = list(enumerate(faces, 1)) if every else [(number or 1, faces[(number or 1) - 1])]
-    chosen = [(place, steadied(face, pixels)) for place, face in numbered]
     notes = []
     if len(faces) > 1 and number is None:
         which = "all are edited" if every else "the largest is taken (--face N, --all-faces)"
         notes.append(f"{path} shows {_count(faces)}: {which}")
+    return _chosen(path, pixels, numbered, notes)
+
+
+def choose_face_to_copy(path: Path, pixels: np.ndarray) -> ChosenFaces:
+    """Find the face of a photograph that another one is to look like: the largest, as options name no other.
+
+    A photograph without a face is a `UserError`.
+    """
+    faces = find_faces_of(path, pixels, ": choose a photograph that shows one from the front")
+    notes = []
+    if len(faces) > 1:
+        notes.append(f"{path} shows {_count(faces)}: the largest is copied (cut another one out to copy it)")
+    return _chosen(path, pixels, [(1, faces[0])], notes)
+
+
+def _chosen(
+    path: Path, pixels: np.ndarray, numbered: list[tuple[int, Face]], notes: list[str]
+) -> ChosenFaces:
+    chosen = [(place, steadied(face, pixels)) for place, face in numbered]
     warnings = [f"face {place} of {path} {text}" for place, face in chosen for text in doubts(face)]
     return ChosenFaces([face for _, face in chosen], notes, warnings)
 

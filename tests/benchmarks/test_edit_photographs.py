@@ -106,6 +106,12 @@ class TestFaces:
         both = pixels("one.png") + pixels("two.png") - pixels("pair.png")
         assert np.array_equal(pixels("out.png"), both)
 
+    def test_of_another_photograph_the_largest_is_copied_and_no_option_named(self, eggan):
+        status, out, _ = eggan("edit", "portrait.png", "--like", "pair.png", "-o", "out.png")
+        assert status == 0
+        assert "note: pair.png shows 2 faces: the largest is copied (cut another one out to copy it)" in out
+        assert "--face" not in out
+
     @pytest.mark.parametrize("number", [0, 3, -1])
     def test_a_number_that_no_face_has_is_refused(self, eggan, number):
         status, _, err = eggan("edit", "pair.png", *SMILE, "--face", number, "-o", "out.png")
@@ -127,7 +133,15 @@ def test_a_photograph_without_a_face_is_refused(workplace, eggan):
         status, _, err = eggan("edit", *words, *asked, "-o", "out.png")
         assert (status, err.count("\n")) == (2, 1)
         assert "no face was found in sky.png" in err
+        assert ("--framed takes its centre square" in err) == (len(words) == 1)
     assert eggan("edit", "sky.png", "--framed", "--au", "12=4", "-o", "out.png")[0] == 0
+
+
+def test_what_was_done_to_another_photograph_is_said(workplace, eggan):
+    portrait().save("moving.webp", save_all=True, append_images=[portrait().rotate(9)], lossless=True)
+    status, out, _ = eggan("edit", "portrait.png", "--like", "moving.webp", "-o", "out.png")
+    assert status == 0
+    assert "note: moving.webp was taken from the first of 2 frames" in out
 
 
 def test_doubtful_faces_are_called_so():
