@@ -10,7 +10,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -222,11 +222,18 @@ def _load(path: Path, content: bytes | None, notes: list[str]) -> tuple[Image.Im
     deep = image.mode in ("RGB", "RGBA", "RGBX") and any(
         ";16" in str(tile[3]) for tile in getattr(image, "tile", ())
     )
-    with _without_chatter() if image.format == "TIFF" else nullcontext():
-        with suppress(Exception):  # TIFF files are closed once loaded; what is damaged is noted by `_exif`
+    if image.format == "TIFF":
+        _load_tiff(image)
+    else:
+        image.load()  # before its Exif block: for that a PNG would be loaded, its damage unseen here
+    return image, deep
+
+
+def _load_tiff(image: Image.Image) -> None:
+    with _without_chatter():
+        with suppress(Exception):  # the file is closed once loaded; what is damaged is noted by `_exif`
             image.getexif().get_ifd(INTEROPERABLE_PART)
         image.load()
-    return image, deep
 
 
 @contextmanager
