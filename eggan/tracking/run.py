@@ -148,11 +148,10 @@ def put_aside(folder: Path) -> None:
     if record is None:
         return
     old = folder / BEFORE / str(record.started_ms)
-    half_moved = not logged and (old / RECORD_FILE).exists()  # a kill came before the end of what follows
-    if not half_moved and all(line["step"] == 0 for line in logged):
-        return
-    if half_moved:
+    if not logged and (old / RECORD_FILE).exists():  # a kill came before the end of what follows
         (folder / RECORD_FILE).unlink()
+        return
+    if all(line["step"] == 0 for line in logged):
         return
     if record.state == "running":
         ended = int(logged[-1]["time_ms"])
