@@ -90,7 +90,7 @@ def test_a_call_that_was_killed_before_it_wrote_the_weights_goes_on(tmp_path, mo
 
     card, checkpoint = weights.read_card("eggan_64"), weights.load_shipped("eggan_64")
     with monkeypatch.context() as patched:
-        patched.setattr(weights, "write_safetensors", killed)
+        patched.setattr(weights, "write_atomically", killed)
         with pytest.raises(KeyboardInterrupt):
             weights.save_shipped(checkpoint, "eggan_64", card, tmp_path, "int8")
     make_weights.check_earlier("eggan_64", tmp_path)

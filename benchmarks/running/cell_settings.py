@@ -17,7 +17,7 @@ from benchmarks.suites.shipped_methods import ShippedMethod
 from benchmarks.suites.suite import SUITES, Row, Suite
 from eggan.config import to_dict
 from eggan.errors import UserError
-from eggan.tracking.record import flat_params, read_record
+from eggan.tracking.record import flat_params, readable_record
 
 if TYPE_CHECKING:
     from benchmarks.suites.methods import Entry
@@ -53,10 +53,7 @@ def notes_on_settings(statuses: Iterable[CellStatus], runs: Path) -> dict[str, s
 
 def _started(cell: Path) -> int:
     """Return when a cell's run began, in milliseconds; 0 where that is not known."""
-    try:
-        record = read_record(cell)
-    except UserError:
-        return 0
+    record = readable_record(cell)
     return record.started_ms if record else 0
 
 

@@ -14,7 +14,7 @@ from eggan import tracking
 from eggan.config import from_dict
 from eggan.errors import UserError
 from eggan.method import MethodEntry
-from eggan.tracking.record import RECORD_FILE, RunRecord, logged_values, read_record
+from eggan.tracking.record import RECORD_FILE, RunRecord, logged_values, readable_record
 from eggan.training import TrainingConfig
 
 SPEED = "speed"  # the folder of all measurements, and their kind
@@ -86,7 +86,7 @@ def measured_rate(
     found = sorted(path.parent for path in (runs / SPEED).glob(f"*/{RECORD_FILE}"))
     here = tracking.describe_machine(device) if found else {}
     for folder in reversed(found):
-        record = _readable_record(folder)
+        record = readable_record(folder)
         if record is None or not _is_measurement(record) or not _is_of_machine(record, here):
             continue
         rate = _logged_rate(folder, entry)
@@ -117,16 +117,8 @@ def _is_measurement(record: RunRecord) -> bool:
 
 
 def _was_run_on(machine: Mapping[str, str], folder: Path) -> bool:
-    record = _readable_record(folder)
+    record = readable_record(folder)
     return record is not None and _is_of_machine(record, machine)
-
-
-def _readable_record(folder: Path) -> RunRecord | None:
-    """Return the record of a run, None where it is missing or damaged."""
-    try:
-        return read_record(folder)
-    except UserError:
-        return None
 
 
 def _is_of_machine(record: RunRecord, here: Mapping[str, str]) -> bool:

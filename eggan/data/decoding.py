@@ -52,10 +52,7 @@ STORAGE = {
     *(0x02BC, 0x8649, 0x8773),
 }
 EXIF_PART, GPS_PART, INTEROPERABLE_PART = 0x8769, 0x8825, 0xA005  # the last one within the first
-STORED_SIZE = (
-    0xA002,
-    0xA003,
-)  # of that part: width and height of the file's picture, often of an earlier one
+STORED_SIZE = (0xA002, 0xA003)  # within it, too: width and height of the file's picture, or of an earlier one
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,

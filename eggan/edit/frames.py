@@ -18,12 +18,8 @@ RATE = 1000 // FRAME_MS
 BT_709 = 1  # in all of the numbers that say what the colours of a video are
 NO_PROFILE = ("GIF", "MP4")
 ON_WHITE = "on white: they hold no transparency"
-IN_RGB = {
-    "RGBA": ON_WHITE,
-    "LA": ON_WHITE,
-    "CMYK": "in RGB",
-    "I;16": "with 8 bits",
-}  # what frames make of a mode
+# What frames make of a mode
+IN_RGB = {"RGBA": ON_WHITE, "LA": ON_WHITE, "CMYK": "in RGB", "I;16": "with 8 bits"}
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 

@@ -29,6 +29,7 @@ from torch import Tensor
 
 from eggan.aus import AU_COUNT, AU_NUMBERS, LOWER_FACE, UPPER_FACE
 from eggan.edit.editing import Model
+from eggan.edit.photo_file import GREY
 from eggan.errors import UserError
 from eggan.method import EditRequest, EditsLarge
 from eggan.warp import Parts, compose, warp
@@ -50,7 +51,7 @@ LITTLE_PAINT, MUCH_PAINT = 0.1, 0.4
 HALF = 127.5  # of 255 levels
 # A face is black and white where the colours of nearly all of its square differ by no more levels of 255 than
 # these: JPEG's and a scanner's. What its edit changes is seen in the brightness that BT.601 gives colours
-GREY_LEVELS, NEARLY_ALL, BRIGHTNESS = 5, 0.95, (0.299, 0.587, 0.114)
+GREY_LEVELS, NEARLY_ALL = 5, 0.95
 SPREAD = 1 / 32  # of a side: what changes much takes its surroundings along
 # Which AUs reach brows, eyes and mouth. Others end at the first place in the square, from its top, and are
 # seen in full from the second one. Lower brows are at 0.33 to 0.37 there, lids at 0.39 to 0.44
@@ -264,7 +265,7 @@ class PhotographEditor:
             edited[:, :, part] += grain[:, :, part].clamp(0, 1) * self._detail(grid[:, part])
         change = edited - source
         if self._grey:  # networks paint in the colours of skin
-            change = (change * change.new_tensor(BRIGHTNESS).view(1, 3, 1, 1)).sum(1, keepdim=True)
+            change = (change * change.new_tensor(GREY).view(1, 3, 1, 1)).sum(1, keepdim=True)
         faded = source + window * change
         return faded[0].permute(1, 2, 0).round_().clamp_(0, 255).to(torch.uint8).numpy()
 

@@ -15,9 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from eggan.checkpoint import Checkpoint, ModelCard, write_safetensors
+from eggan.checkpoint import Checkpoint, ModelCard
 from eggan.errors import UserError, known_names
-from eggan.files import hash_files, read_json, write_json
+from eggan.files import hash_files, read_json, write_atomically, write_json
 
 FOLDER = Path(__file__).parent
 CARD_VERSION = 1
@@ -122,14 +122,14 @@ def save_shipped(
 
     The card comes first: a kill between the two leaves a card alone, which says whose folder it is.
     """
-    tensors = stored(checkpoint.weights, storage)
+    content = save(stored(checkpoint.weights, storage))
     own = {
         "card_version": CARD_VERSION,
         "name": name,
         **checkpoint.card.fields,
         "storage": FORMATS[storage],
         "parameters": sum(value.numel() for value in checkpoint.weights.values()),
-        "sha256": hashlib.sha256(save(tensors)).hexdigest(),
+        "sha256": hashlib.sha256(content).hexdigest(),
     }
     write_json({**card, **own}, folder / f"{name}.json")
-    write_safetensors(tensors, folder / f"{name}.safetensors")
+    write_atomically(folder / f"{name}.safetensors", lambda staged: staged.write_bytes(content))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from eggan.errors import UserError
 from eggan.files import NO_LOCKS
-from eggan.tracking.record import RECORD_FILE, RunRecord, logged_values, read_record, write_record
+from eggan.tracking.record import RECORD_FILE, RunRecord, logged_values, readable_record, write_record
 
 PRESENCE_FILE = ".running.lock"  # holds the name of the machine whose process had it last
 DIED = "its process ended without a word (killed, or the machine went down)"
@@ -80,10 +80,7 @@ def _last_sign(record: RunRecord, folder: Path) -> int:
 
 
 def _running(folder: Path) -> RunRecord | None:
-    try:
-        record = read_record(folder)
-    except UserError:  # damaged: whoever ships it says so
-        return None
+    record = readable_record(folder)  # a damaged one: whoever ships it says so
     return record if record is not None and record.state == "running" else None
 
 

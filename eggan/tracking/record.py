@@ -60,6 +60,14 @@ def read_record(folder: Path) -> RunRecord | None:
     return RunRecord(**values)
 
 
+def readable_record(folder: Path) -> RunRecord | None:
+    """Return the record of the run in `folder`, None where it is missing or damaged."""
+    try:
+        return read_record(folder)
+    except UserError:
+        return None
+
+
 def _is_record(values: Any) -> bool:
     """Return whether a JSON value has a record's fields, and only those, with their kinds of values."""
     if not isinstance(values, dict) or not {"name", "tags"} <= values.keys() <= KINDS.keys():

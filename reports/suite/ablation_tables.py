@@ -34,6 +34,7 @@ from reports.suite.suite_tables import (
     heading_in,
     missing_words,
     section_table,
+    single_training_notes,
     with_p_value,
 )
 
@@ -207,16 +208,9 @@ def _changes(found: Ablations, group: Group) -> tuple[Entry, ...]:
 def _notes(found: Ablations) -> list[str]:
     """Return what to know of variants with one training, and why a metric has no column."""
     single = [method_title(method) for method, effects in found.effects.items() if effects.seeds == 1]
-    notes = [
+    unmeasured = [
         f"{METRICS[key].title if key in METRICS else key}: {reason}"
         for key, reason in found.unmeasured.items()
         if found.position(key) < 0
     ]
-    if single:
-        notes.insert(
-            0,
-            f"One training: {', '.join(single)}. It is compared with every finished seed of "
-            f"{method_title(found.of)}; the interval does not span the chance of that training and is too "
-            "narrow for a claim.",
-        )
-    return notes
+    return [*single_training_notes(single, method_title(found.of)), *unmeasured]

@@ -361,6 +361,7 @@ def differences(section: Section, progress: Progress = progress_bar) -> Table | 
         return None
     found = compare(others, ours, progress)
     compared = [found.get(other.method, {}) for other in others]
+    trained_once = [g.title for g in others if method_kind(g.method) == "method" and g.evidence.seeds == 1]
     rows = [
         TableRow(label, tuple(_difference_entry(own.get(metric), i) for own in compared), group=heading)
         for metric, heading in AU_HEADINGS.items()
@@ -376,22 +377,22 @@ def differences(section: Section, progress: Progress = progress_bar) -> Table | 
         "AU",
         [_difference_heading(group, own) for group, own in zip(others, compared, strict=True)],
         rows,
-        _single_trainings(section, others),
+        single_training_notes(trained_once, "EGGAN"),
     )
 
 
 def _difference_heading(group: Group, compared: Mapping[AUMetric, Comparison]) -> str:
     """Return whose difference it is and on what: seeds that only one of both has are left out."""
-    counted = [f", n {own.pairs:,} × {own.seeds} seeds" for own in compared.values()]
-    return f"{group.title} − EGGAN{counted[0] if counted else ''}"
+    own = compared.get("mse")
+    return f"{group.title} − EGGAN" + (f", n {own.pairs:,} × {own.seeds} seeds" if own else "")
 
 
-def _single_trainings(section: Section, groups: Sequence[Group]) -> list[str]:
-    single = [g.title for g in groups if method_kind(g.method) == "method" and g.evidence.seeds == 1]
-    if not single:
+def single_training_notes(titles: Sequence[str], of: str) -> list[str]:
+    """Return what to know of differences from `of` of methods, by their titles, that were trained once."""
+    if not titles:
         return []
     return [
-        f"One training: {', '.join(single)}. It is compared with every finished seed of EGGAN; the interval "
+        f"One training: {', '.join(titles)}. It is compared with every finished seed of {of}; the interval "
         "does not span the chance of that training and is too narrow for a claim."
     ]
 

@@ -20,10 +20,8 @@ ATTEMPT, RETRY_OF = "attempt", "retry_of"
 AGAIN = "again"  # on a closed trial: it is owed another try, because nothing was wrong with it
 CLOSING_SECONDS = 3.0  # between a trial's end and its repeat in the queue, at most
 PROBES = "probes"  # trial attribute: [[images, {score: value}], ...]
-SECONDS = (
-    "seconds"  # trial attribute: of its training and scoring, with those of attempts that it goes on with
-)
-SECONDS_BEFORE = "seconds_before"  # likewise: what of them were of earlier attempts
+# trial attributes: seconds of training and scoring with those of attempts that it goes on with, and these
+SECONDS, SECONDS_BEFORE = "seconds", "seconds_before"
 FLOOR = "identity_floor"  # name of the constraint: percent by which the accuracy misses the floor
 STATES = {
     TrialState.WAITING: "waiting",
