@@ -131,6 +131,8 @@ def parse_au(text: str) -> tuple[int, float]:
         parsed_number, parsed_value = int(number.strip().upper().removeprefix("AU")), float(value)
     except ValueError:
         raise UserError(f"cannot read AU {text!r}: write NUMBER=INTENSITY, such as 12=4") from None
+    if value.strip().startswith("+"):
+        raise UserError(f"{text!r}: an intensity is what to show, not how much more: write it without +")
     position = au_index(parsed_number)
     if not 0 <= parsed_value <= MAX_INTENSITY:
         raise UserError(f"AU{parsed_number} = {parsed_value:g} is out of range: intensities run from 0 to 5")

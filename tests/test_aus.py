@@ -53,6 +53,8 @@ def test_parse_accepts_the_usual_spelling():
         ("12=-1", "out of range"),
         ("12=nan", "out of range"),
         ("12=inf", "out of range"),
+        ("12=+1", "not how much more"),
+        ("12= +1", "not how much more"),
         ("12", "write NUMBER=INTENSITY"),
         ("smile=3", "write NUMBER=INTENSITY"),
         ("12=strong", "write NUMBER=INTENSITY"),

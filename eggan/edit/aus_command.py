@@ -76,7 +76,10 @@ def _read(photograph: Path, every: bool) -> list[Reading]:
     from eggan.edit.photo_faces import find_faces_of, rough_to_read, steadied
     from eggan.evaluation.landmark_reader import load_landmark_reader
 
-    pixels = np.array(decode_rgb(photograph).image)
+    decoded = decode_rgb(photograph)
+    for note in decoded.notes:
+        print(f"note: {photograph} was {note}", file=sys.stderr)
+    pixels = np.array(decoded.image)
     faces = find_faces_of(photograph, pixels)
     if len(faces) > 1 and not every:
         print(

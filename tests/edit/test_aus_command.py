@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from eggan.aus import AU_COLUMNS, AU_NAMES
 from eggan.edit import EXAMPLE_PHOTOGRAPH, aus_command
@@ -45,6 +45,16 @@ def test_each_au_has_a_line_with_its_name_and_what_is_not_read_has_a_dash(eggan)
     for line, (number, name), value in zip(lines, AU_NAMES.items(), aus, strict=True):
         assert line.split() == [f"AU{number}", *name.split(), "-" if np.isnan(value) else f"{value:.2f}"]
     assert "-" in lines[list(AU_NAMES).index(7)]
+
+
+def test_what_was_done_to_a_photograph_is_said_beside_the_table(eggan):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    turned = Image.open("one.jpg").transpose(Image.Transpose.ROTATE_90)
+    turned.save("turned.png", exif=exif)
+    status, out, err = eggan("aus", "turned.png", "--csv")
+    assert (status, err) == (0, "note: turned.png was turned upright as its EXIF tag says\n")
+    assert len(out.splitlines()) == 2
 
 
 def test_several_faces_have_a_column_each_where_they_are_asked_for(eggan):
