@@ -87,7 +87,7 @@ class Stepper:
         self.data = load_training_set(run.dataset, run.training.splits, self.device)
         self.precision = resolve_precision(run.training.autocast, self.device)
         self.taken = Steps(self.method, self.precision, self.device)
-        self.step = warm_steps(run.config)
+        self.step = settled_step(run.config)
         self.cycle = cycle_of(self.method, self.step)
 
     def warm_up(self) -> None:
@@ -152,10 +152,16 @@ def cycle_of(method: Method, first: int) -> int:
     return LONGEST_CYCLE
 
 
-def warm_steps(config: Any) -> int:
-    """Return the first step after all that a config calls a warm-up."""
+def settled_step(config: Any) -> int:
+    """Return a step after all that a config calls a warm-up, and after what it says begins later.
+
+    The fields are those named `..warm.._steps` and `.._after`: EGGAN-W's `disturb_after`, say.
+    """
     names = (field.name for field in dataclasses.fields(config))
-    return sum(int(getattr(config, name)) for name in names if "warm" in name and name.endswith("_steps"))
+    later = (
+        name for name in names if ("warm" in name and name.endswith("_steps")) or name.endswith("_after")
+    )
+    return sum(int(getattr(config, name)) for name in later)
 
 
 def training_run(

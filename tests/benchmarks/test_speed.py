@@ -14,13 +14,20 @@ from baselines.stargan import StarGAN
 from benchmarks import speed
 from benchmarks.bundle import timing
 from benchmarks.official_stargan import OfficialStarGAN
-from benchmarks.speed import SpeedSettings, compare_with_official, machine_ceiling, warm_steps
+from benchmarks.speed import SpeedSettings, compare_with_official, machine_ceiling, settled_step
 from benchmarks.suites.methods import METHODS
 from eggan.errors import UserError
 from eggan.model import EGGAN
 from eggan.tracking import read_record
+from eggan.warp import EGGANW
 
-KINDS = {"stargan": StarGAN, "ganimation": GANimation, "homointerpgan": HomoInterpGAN, "eggan": EGGAN}
+KINDS = {
+    "stargan": StarGAN,
+    "ganimation": GANimation,
+    "homointerpgan": HomoInterpGAN,
+    "eggan": EGGAN,
+    "eggan-w": EGGANW,
+}
 SOLVER = """
 from model import STEPS
 class Solver:
@@ -127,6 +134,7 @@ def test_ours_and_theirs_are_timed_in_turn(checkout, monkeypatch):
         ("homointerpgan", "cpu", 1),
         ("homointerpgan", "faithful", 5),
         ("eggan", "cpu", 1),
+        ("eggan-w", "cpu", 2),
     ],
 )
 def test_a_block_holds_the_kinds_of_a_methods_steps_in_proportion(name, preset, cycle):
@@ -135,7 +143,7 @@ def test_a_block_holds_the_kinds_of_a_methods_steps_in_proportion(name, preset, 
     config = entry.presets[preset]
     method = object.__new__(KINDS[name])
     method.config = config
-    assert speed.cycle_of(method, warm_steps(config)) == cycle
+    assert speed.cycle_of(method, settled_step(config)) == cycle
     stepper = object.__new__(speed.Stepper)
     stepper.cycle = cycle
     assert [stepper.block_of(steps) % cycle for steps in (1, 5, 7)] == [0, 0, 0]
@@ -162,10 +170,12 @@ def test_what_is_timed_are_whole_cycles(monkeypatch):
     assert set(taken) == {6}
 
 
-def test_timing_begins_after_every_warm_up():
+def test_timing_begins_after_every_warm_up_and_once_pairs_are_disturbed():
     eggan = METHODS["eggan"].presets["cpu"]
-    assert warm_steps(eggan) == eggan.rec_warm_steps + eggan.cexp_warm_steps > 0
-    assert warm_steps(METHODS["stargan"].presets["paper"]) == 0
+    assert settled_step(eggan) == eggan.rec_warm_steps + eggan.cexp_warm_steps > 0
+    assert settled_step(METHODS["stargan"].presets["paper"]) == 0
+    warp = METHODS["eggan-w"].presets["cpu"]
+    assert settled_step(warp) >= max(warp.warm_up_steps, warp.disturb_after) > 0
 
 
 def test_the_ceiling_is_a_plausible_number_of_operations():
