@@ -10,8 +10,7 @@ and colour can be enlarged and composed at a photograph's own resolution (`eggan
 
 Training compares the edit with the true one (a dataset with groups, such as SynFACS' `crowd`): L1, gradient
 L1, SSIM, weighted towards what changes, and features of a reader of AUs that learns beside, from the training
-pictures and their labels alone. No adversary, and nothing scores how an edit reads. What was tried:
-docs/decisions/eggan-w.md.
+pictures and their labels alone. No adversary; nothing scores how an edit reads (docs/decisions/eggan-w.md).
 """
 
 import itertools
@@ -84,11 +83,8 @@ class WarpConfig:
     flow: bool = setting(True, "ours: False is the ablation that only paints")
     colour: bool = setting(True, "ours: False is the ablation that only moves")
     paint_start: float = setting(-1.5, "ours: logit of `paint` at the start, towards the warp")
-    colour_on_moved: bool = setting(
-        True,
-        "ours: colour is the moved picture, changed; False: all its own, so nothing shines through",
-        later=True,
-    )
+    colour_on_moved: bool = setting(True, "ours: False: its own, so nothing shines through", later=True)
+    both_ways: bool = setting(False, "ours: edits are means with those of mirror images", later=True)
     # Losses
     weight_pixels: float = setting(1.0, "ours: L1 over the whole picture")
     weight_changed: float = setting(1.0, "ours: L1 where the truth differs from the source")
@@ -96,9 +92,7 @@ class WarpConfig:
     weight_ssim: float = setting(0.5, "ours")
     weight_rough: float = setting(0.01, "ours: neighbouring flow vectors differ little")
     weight_paint: float = setting(0.01, "ours: paint little, so that photographs keep their detail")
-    weight_mixed: float = setting(
-        0.0, "ours: no half-transparent paint: what was there shines through it", later=True
-    )
+    weight_mixed: float = setting(0.0, "ours: no half-transparent paint, which shows more", later=True)
     weight_features: float = setting(0.5, "ours: features of a reader of AUs, learnt beside; 0 does without")
     reader_channels: tuple[int, ...] = setting((32, 64, 96, 128, 128), "ours", least=1)
     change_full: float = setting(0.3, "ours: difference from which a pixel counts in full, of 2", least=1e-3)
@@ -107,9 +101,7 @@ class WarpConfig:
     # Disturbance of the pairs
     disturb_share: float = setting(0.5, "ours: of the steps; 0 is the ablation without it")
     disturb_after: int = setting(1000, "ours: steps on clean renders first")
-    disturbance: DisturbConfig = field(
-        default=DisturbConfig(), metadata={"source": "ours: see its own fields"}
-    )
+    disturbance: DisturbConfig = field(default=DisturbConfig(), metadata={"source": "ours: its fields"})
     # Optimisation
     muon: bool = setting(False, "Jordan et al. 2024; of inner convolutions; the presets have it", later=True)
     learning_rate: float = setting(1e-3, "ours")
@@ -307,12 +299,14 @@ class Reader(nn.Module):
 
 
 class Warps(TrainedNetworks):
-    """A method that edits with the average of an `Editor`."""
+    """A method that edits with the average of an `Editor`; `both_ways` as in its config."""
+
+    both_ways = False
 
     @torch.no_grad()
     def edit(self, request: EditRequest) -> Tensor:
         """Return the edits (B, 3, H, W) in [-1, 1]."""
-        return compose(self.parts(request.source, request.target_aus)).clamp(-1, 1)
+        return self.parts_and_edit(request.source, request.target_aus)[1]
 
     @torch.no_grad()
     def parts(self, source: Tensor, target_aus: Tensor) -> Parts:
@@ -322,14 +316,22 @@ class Warps(TrainedNetworks):
     @torch.no_grad()
     def reconstruct(self, request: ReconstructionRequest) -> Tensor:
         """Return the edit to the source's own AUs: (B, 3, H, W) in [-1, 1]."""
-        return compose(self.parts(request.source, request.source_aus)).clamp(-1, 1)
+        return self.parts_and_edit(request.source, request.source_aus)[1]
+
+    def parts_and_edit(self, source: Tensor, aus: Tensor) -> tuple[Parts, Tensor]:
+        """Return the parts, and what is composed of them (and of the mirror images'), in [-1, 1]."""
+        made = self.parts(source, aus)
+        edit = compose(made)
+        if self.both_ways:
+            edit = (edit + compose(self.parts(source.flip(-1), aus)).flip(-1)) / 2
+        return made, edit.clamp(-1, 1)
 
 
 class EGGANW(Warps):
     """The method: one network that edits with an average of its weights, and a reader that learns beside."""
 
     def __init__(self, config: WarpConfig, seed: int, device: torch.device) -> None:
-        self.config = config
+        self.config, self.both_ways = config, config.both_ways
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed("eggan-w", "init", seed))
             self.editor = channels_last(Editor(config)).to(device)
@@ -435,9 +437,7 @@ class EGGANW(Warps):
         return counts if self.reader is None else counts | {"reader": parameter_count(self.reader)}
 
     def _reader_terms(self, reader: nn.Module, real: Tensor, aus: Tensor, edit: Tensor) -> dict[str, Tensor]:
-        """Return the reader's loss on real pictures, sources first, and how an edit's features miss the
-        truth's.
-        """
+        """Return the reader's loss on real pictures, and how an edit misses the features of a truth."""
         from eggan import losses
         from eggan.distributed import mean_of_processes
 

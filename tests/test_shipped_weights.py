@@ -52,9 +52,9 @@ def test_the_files_are_small_and_are_what_their_cards_say():
     assert sizes <= 16e6
 
 
-# At 128 px, nearest to it: the weights of 64 px enlarged, PCC .938 and .927, MSE .12 of copy-source's
+# At 128 px, nearest to it: the shipped weights of before, PCC .954 and .949, MSE .08 of copy-source's
 @pytest.mark.parametrize(
-    ("name", "least_pcc", "most_error"), [("eggan_w_64", 0.94, 0.1), ("eggan_w_128", 0.93, 0.11)]
+    ("name", "least_pcc", "most_error"), [("eggan_w_64", 0.94, 0.1), ("eggan_w_128", 0.95, 0.07)]
 )
 def test_they_hold_a_person_and_reach_what_makes_them_worth_shipping(name, least_pcc, most_error):
     held_out = weights.read_card(name)["held_out"]

@@ -109,6 +109,24 @@ def test_the_parts_compose_to_the_edit(data):
     assert torch.equal(compose(method.parts(source, aus)).clamp(-1, 1), method.edit(ask(source, aus)))
 
 
+def test_an_edit_both_ways_is_that_of_the_mirror_image_mirrored_and_training_is_as_without(data):
+    plain, _ = trained(data, steps=20)
+    method, _ = trained(data, replace(SMALL, both_ways=True), steps=20)
+    for name, weight in plain.inference_weights().items():
+        assert torch.equal(method.inference_weights()[name], weight)
+    source, aus = pictures(), torch.full((2, 17), 3.0)
+    edit, image = method.edit(ask(source, aus)), method.edit(ask(source.flip(-1), aus))
+    assert torch.allclose(edit, image.flip(-1), atol=1e-6)
+    one, other = plain.edit(ask(source, aus)), plain.edit(ask(source.flip(-1), aus)).flip(-1)
+    assert (one - other).abs().max() > 1e-3
+    assert torch.allclose(edit, (one + other) / 2, atol=1e-4)  # a colour beyond white is cut off in each
+    own = ReconstructionRequest(source, aus, torch.zeros(2, dtype=torch.int64))
+    assert torch.equal(method.reconstruct(own), edit)
+    made, whole = method.parts_and_edit(source, aus)
+    assert torch.equal(whole, edit)
+    assert torch.equal(compose(made).clamp(-1, 1), one)
+
+
 def test_ablations_do_without_their_part(data):
     source, aus = pictures(), torch.full((2, 17), 4.0)
     painted, _ = trained(data, replace(SMALL, flow=False), 5)

@@ -9,11 +9,12 @@ from eggan.aus import AU_COUNT, EXPRESSIONS, MAX_INTENSITY
 from eggan.edit.editing import Model
 from eggan.method import EditRequest, EditsLarge
 from eggan.randomness import torch_generator
-from eggan.warp import compose
+from eggan.warp import Parts, Warps
 
 EDIT = "edit"
 PICTURES = ("source", "reference")
 AUS = ("source_aus", "target_aus")
+BOTH_WAYS = "; `edit` is the mean of that and of the mirror image's, mirrored back"
 FIELDS = tuple(field.name for field in fields(EditRequest))
 
 
@@ -44,10 +45,12 @@ class EditNetwork(nn.Module):
         """Return the edits (B, 3, S, S) in [-1, 1], then what they are composed of."""
         named = {field.name: tensor for field, tensor in zip(self.inputs, given, strict=True)}
         request = EditRequest(**{name: named.get(name, given[0]) for name in FIELDS})  # it reads no other
-        if isinstance(self.method, EditsLarge):
+        if isinstance(self.method, Warps):  # in one pass, which the file then holds once
+            made, edit = self.method.parts_and_edit(request.source, request.target_aus)
+            parts = {EDIT: edit} | _fields_of(made)
+        elif isinstance(self.method, EditsLarge):
             made = self.method.parts(request.source, request.target_aus)
-            edit = compose(made).clamp(-1, 1)
-            parts = {EDIT: edit, "flow": made.flow, "colour": made.colour, "paint": made.paint}
+            parts = {EDIT: self.method.edit(request)} | _fields_of(made)
         else:
             parts = {EDIT: self.method.edit(request)}
         if "target_expression" in named:
@@ -69,6 +72,10 @@ class EditNetwork(nn.Module):
         return tuple(drawn(field) for field in self.inputs)
 
 
+def _fields_of(made: Parts) -> dict[str, Tensor]:
+    return {"flow": made.flow, "colour": made.colour, "paint": made.paint}
+
+
 def _is_expression(labels: Tensor) -> Tensor:
     return (labels >= 0) & (labels < len(EXPRESSIONS))
 
@@ -86,6 +93,7 @@ def _input(name: str, side: int) -> Named:
 
 def _outputs(model: Model) -> list[Named]:
     side = model.image_size
+    both_ways = isinstance(model.method, Warps) and model.method.both_ways
     edit = Named(EDIT, (3, side, side), "float32", (-1.0, 1.0), "the edited face, RGB")
     if not isinstance(model.method, EditsLarge):
         return [edit]
@@ -105,6 +113,6 @@ def _outputs(model: Model) -> list[Named]:
             "float32",
             (0.0, 1.0),
             "how much: edit = (1 - paint) * source moved by flow + paint * colour, at any size after "
-            "bilinear enlarging of the three",
+            "bilinear enlarging of the three" + (BOTH_WAYS if both_ways else ""),
         ),
     ]

@@ -15,7 +15,7 @@ from eggan.method import MethodEntry
 from eggan.outputs import refuse_existing
 from eggan.progress import working
 from eggan.shipped.held_out import Pairs, editing, held_out_figures, validation_pairs
-from eggan.shipped.recipes import DATA, Recipe, written
+from eggan.shipped.recipes import DATA, FIGURES, Recipe, written
 from eggan.shipped.weights import load_shipped, read_card, save_shipped, stored, unpacked
 from eggan.tracking import read_record
 
@@ -36,7 +36,7 @@ def make_weights(name: str, recipe: Recipe, entry: MethodEntry, folder: Path, de
         with working(f"reading edits of {part.folder}"):
             checkpoint = load_checkpoint(folder / part.folder)
             found[part.folder] = checkpoint, figures_of(checkpoint, entry, recipe, pairs)
-    errors = {made: figures["estimator_a"]["edit"]["mse"] for made, (_, figures) in found.items()}
+    errors = {made: error_of(figures, recipe) for made, (_, figures) in found.items()}
     best = min(errors, key=lambda made: errors[made])
     (_, data_words), *trainings = recipe.commands(Path("FOLDER"), device)
     card = {
@@ -45,7 +45,7 @@ def make_weights(name: str, recipe: Recipe, entry: MethodEntry, folder: Path, de
             {"part": number, "command": written(words)} for number, (_, words) in enumerate(trainings, 1)
         ],
         "data": {"command": written(data_words), **data_record(dataset)},
-        "selection": {"on": "the validation people below; AU MSE of estimator a", "between": errors},
+        "selection": {"on": selected_on(recipe), "between": errors},
         "held_out": found[best][1],
     }
     save_shipped(found[best][0], name, card, folder, recipe.storage)
@@ -91,6 +91,18 @@ def figures_of(checkpoint: Checkpoint, entry: MethodEntry, recipe: Recipe, pairs
     rounded = Checkpoint(checkpoint.card, unpacked(stored(checkpoint.weights, recipe.storage)))
     method = entry.restored(rounded, torch.device("cpu"), where="config.json")
     return {"of": "the weights as stored", **held_out_figures(editing(method), pairs)}
+
+
+def error_of(figures: dict[str, Any], recipe: Recipe) -> float:
+    """Return that of the held-out figures which chooses among a recipe's trainings; less is better."""
+    if recipe.chosen_by == "au_mse":
+        return float(figures["estimator_a"]["edit"]["mse"])
+    return float(figures["changed_l1"])
+
+
+def selected_on(recipe: Recipe) -> str:
+    """Return what a card says of how one training was chosen."""
+    return f"the validation people below; {FIGURES[recipe.chosen_by]}"
 
 
 def data_record(dataset: Dataset) -> dict[str, Any]:
