@@ -16,7 +16,7 @@ from eggan.errors import UserError
 from eggan.model import ENTRY as EGGAN
 from eggan.shipped import make_weights, weights
 from eggan.shipped.held_out import held_out_figures, validation_pairs
-from eggan.shipped.recipes import RECIPES, Recipe, Training
+from eggan.shipped.recipes import FIGURES, RECIPES, Recipe, Training
 from tests.tiny import tiny_dataset
 
 NARROW = ("channels=[8,8]", "blocks=1", "embedding=8", "detail_channels=4", "training.batch_size=2")
@@ -77,6 +77,15 @@ def test_the_recipe_of_eggan_is_the_cell_of_standard_that_its_card_names(tmp_pat
     assert config.training == row.training
     assert config.training.images == part.images
     assert to_dict(config.method) == weights.read_card("eggan_64")["config"]
+
+
+@pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if len(recipe.parts) > 1])
+def test_of_several_trainings_the_one_with_the_least_of_the_recipes_figure_is_shipped(name):
+    card, recipe = weights.read_card(name), RECIPES[name]
+    between = card["selection"]["between"]
+    assert card["selection"]["on"].endswith(FIGURES[recipe.chosen_by])
+    assert len(between) == len(recipe.parts)
+    assert make_weights.error_of(card["held_out"], recipe) == min(between.values())
 
 
 def test_unknown_weights_are_one_line(eggan):

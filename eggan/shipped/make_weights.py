@@ -45,7 +45,10 @@ def make_weights(name: str, recipe: Recipe, entry: MethodEntry, folder: Path, de
             {"part": number, "command": written(words)} for number, (_, words) in enumerate(trainings, 1)
         ],
         "data": {"command": written(data_words), **data_record(dataset)},
-        "selection": {"on": selected_on(recipe), "between": errors},
+        "selection": {
+            "on": f"the validation people below; {FIGURES[recipe.chosen_by]}",
+            "between": errors,
+        },
         "held_out": found[best][1],
     }
     save_shipped(found[best][0], name, card, folder, recipe.storage)
@@ -98,11 +101,6 @@ def error_of(figures: dict[str, Any], recipe: Recipe) -> float:
     if recipe.chosen_by == "au_mse":
         return float(figures["estimator_a"]["edit"]["mse"])
     return float(figures["changed_l1"])
-
-
-def selected_on(recipe: Recipe) -> str:
-    """Return what a card says of how one training was chosen."""
-    return f"the validation people below; {FIGURES[recipe.chosen_by]}"
 
 
 def data_record(dataset: Dataset) -> dict[str, Any]:

@@ -142,7 +142,7 @@ RECIPES = {
                 ran_on="CPU, one thread for the first 1,704 steps, then two, bf16",
                 seconds=5_275,
                 code="commit 9a34691, its first 818 steps ffda662",
-                difference="until step 1,850 the learning rate was to fall until step 6,000, not 9,000; "
+                difference="until step 1,884 the learning rate was to fall until step 6,000, not 9,000; "
                 "`both_ways`, which changes edits and no training, came afterwards",
             ),
         ),
