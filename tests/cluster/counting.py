@@ -57,14 +57,17 @@ def count(arguments: argparse.Namespace) -> int:
         assert ours
         state = folder / STATE
         number = int(state.read_text()) if state.exists() else 0
+        metrics = folder / METRICS
+        logged = metrics.read_text().count("\n") if metrics.exists() else 0
         while number < arguments.until and not stopped:
             number += 1
             if number == arguments.kills:
                 note(arguments, number)
                 os.kill(os.getppid(), signal.SIGKILL)
                 return 1
-            with (folder / METRICS).open("a") as stream:
-                stream.write(json.dumps({"step": number}) + "\n")
+            if number > logged:  # as trainings do: a kill may come between the line and its checkpoint
+                with metrics.open("a") as stream:
+                    stream.write(json.dumps({"step": number}) + "\n")
             write_text(str(number), state)
             write_json({"state": "running", "number": number}, folder / CELL)
             note(arguments, number)
