@@ -67,9 +67,10 @@ class PhotographEditor:
     """Edits one face of one photograph.
 
     photograph: uint8 (H, W, 3). `face` is one that was found there; None takes the centre square for a face
-    that is framed as training images are, and edits it as the network says. `source_aus` (17,) are what the
-    photograph shows, as far as it is known: NaN counts as 0, and None as nothing known. Without `both_ways`
-    the network is not asked for the mirror image, which takes half of the time.
+    that is framed as training images are, and edits it as the network says: of the network's own size, it is
+    what `method.edit` returns. `source_aus` (17,) are what the photograph shows, as far as it is known: NaN
+    counts as 0, and None as nothing known. Without `both_ways` the network is not asked for the mirror image
+    of a photographed face, which takes half of the time.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class PhotographEditor:
         known = np.zeros(AU_COUNT) if source_aus is None else np.nan_to_num(source_aus)
         self._source_aus = _row(known, model.device)
         self._differs = source_aus is not None and face is not None
+        self._own_size = face is None and min(photograph.shape[:2]) == model.image_size
         self._both_ways = both_ways
 
     @property
@@ -156,7 +158,7 @@ class PhotographEditor:
         moved pixels (1), what is added to them (3, of 255 levels), and how much grain this gets (1).
         """
         method = self._model.method
-        if not isinstance(method, EditsLarge):
+        if not isinstance(method, EditsLarge) or self._own_size:
             return self._redrawn(method.edit(request))
         if self._known is None:
             parts = method.parts(self._small, request.target_aus)
