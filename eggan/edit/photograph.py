@@ -68,9 +68,9 @@ class PhotographEditor:
 
     photograph: uint8 (H, W, 3). `face` is one that was found there; None takes the centre square for a face
     that is framed as training images are, and edits it as the network says: of the network's own size, it is
-    what `method.edit` returns. `source_aus` (17,) are what the photograph shows, as far as it is known: NaN
-    counts as 0, and None as nothing known. Without `both_ways` the network is not asked for the mirror image
-    of a photographed face, which takes half of the time.
+    what `method.edit` returns, without colours where the picture has none. `source_aus` (17,) are what the
+    photograph shows, as far as it is known: NaN counts as 0, and None as nothing known. Without `both_ways`
+    the network is not asked for the mirror image of a photographed face, which takes half of the time.
     """
 
     def __init__(
