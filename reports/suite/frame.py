@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from eggan.aus import AU_COLUMNS
 from eggan.errors import UserError, one_line
 from eggan.files import check_replaceable, read_json, read_whole_json, replaced_folder, restore_folder
 from eggan.options import command
@@ -35,6 +36,7 @@ FORMAT_VERSION = 3
 EARLIER_VERSIONS = (2,)  # in which every method has all pictures of its own
 MOST_COMPRESSION = 19  # of zstd without much more memory; tables are written once and kept with the project
 REPEATS = 20  # how often a value occurs, on average, for a dictionary of the column's values to pay
+READING_STEP = 2.0**-12  # of AUs in kept pairs: finer digits are a third of a table and say nothing
 SETTINGS = ("config.", "training.")  # the parameters of a run that say how its method was trained
 
 
@@ -340,11 +342,15 @@ def check_frame_folder(folder: Path) -> None:
 
 
 def write_frame(frame: Frame, folder: Path) -> Path:
-    """Write a frame to a folder: parquet per table, a zip per showcase, `frame.json`; whole or not at all."""
+    """Write a frame to a folder: parquet per table, a zip per showcase, `frame.json`; whole or not at all.
+
+    Readings of AUs are rounded to `READING_STEP`, and written again they stay as they are.
+    """
     check_frame_folder(folder)
     with replaced_folder(folder, FILES) as staging:
+        kept = replace(frame, pairs=_rounded(frame.pairs))
         for name in TABLES:
-            _write_table(getattr(frame, name), staging / f"{name}.parquet")
+            _write_table(getattr(kept, name), staging / f"{name}.parquet")
         write_showcases(frame.showcases, staging / "showcases")
         head = {
             "format_version": FORMAT_VERSION,
@@ -358,6 +364,13 @@ def write_frame(frame: Frame, folder: Path) -> Path:
 def _has_head(folder: Path) -> bool:
     head = read_whole_json(folder / HEAD)
     return isinstance(head, dict) and {"format_version", "instruments"} <= head.keys()
+
+
+def _rounded(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of pairs with the AUs that were read, not those asked for, in `READING_STEP`s."""
+    aus = {name: name.rpartition("_") for name in pairs.columns}
+    read = [name for name, (what, _, au) in aus.items() if au in AU_COLUMNS and what != "target"]
+    return pairs.assign(**{name: (pairs[name] / READING_STEP).round() * READING_STEP for name in read})
 
 
 def _write_table(table: pd.DataFrame, path: Path) -> None:
