@@ -8,6 +8,7 @@ import pytest
 
 import reports
 from benchmarks.suites import tuned_methods
+from benchmarks.suites.suite import find_suite
 from reports.study.rerun_statistics import fresh_trials
 from reports.suite.claims import CLAIMS
 from reports.suite.frame import read_frame
@@ -34,6 +35,12 @@ ABLATION_COLUMNS = {  # position in the document's rows, digits
     "wide/au/mse": (2, 3),
     "wide/identity/accuracy": (4, 2),
     "wide/pixels/psnr": (5, 2),
+}
+ON_CROWD_COLUMNS = {
+    "wide/au/mse": (2, 3),
+    "wide/identity/accuracy": (4, 2),
+    "wide/pixels/psnr": (5, 2),
+    "wide/pixels/msssim_w3": (6, 4),
 }
 COLUMNS = {"wide/au/mse": 3, "wide/au/skill": 3, "wide/identity/accuracy": 2}
 
@@ -91,15 +98,23 @@ def test_a_page_states_the_scores_of_the_kept_runs(name, heading, trained):
             assert f"{printed} [" in row or f"{printed}**" in row, (method, metric)
 
 
-def test_a_page_states_the_changes_of_the_kept_ablations():
-    frames = [read_frame(ROOT / "results" / name) for name in ("ablations", "twin")]
-    metrics = pd.concat([frame.metrics for frame in frames])
+@pytest.mark.parametrize(
+    ("suite", "with_eggan", "first", "after", "columns"),
+    [
+        ("ablations", "twin", "(EGGAN's own values)", "**The MS-SSIM term of Eq. 6", ABLATION_COLUMNS),
+        ("ablations-crowd", "standard", "(EGGAN after 1,500 people)", "## EGGAN-W", ON_CROWD_COLUMNS),
+    ],
+)
+def test_a_page_states_the_changes_of_the_kept_ablations(suite, with_eggan, first, after, columns):
+    frames = [read_frame(ROOT / "results" / name) for name in (suite, with_eggan)]
+    seeds = find_suite(suite).seeds
+    metrics = pd.concat([frame.metrics[frame.metrics["seed"].isin(seeds)] for frame in frames])
     text = document("ablations")
-    results = text[text.index("| (EGGAN's own values)") : text.index("**The MS-SSIM term of Eq. 6")]
+    results = text[text.index(f"| {first}") : text.index(after)]
     means = metrics.groupby(["method", "metric"])["value"].mean()
-    for method, label in ABLATED.items():
-        row = next(line for line in results.splitlines() if line.startswith(f"| {label}"))
-        for metric, (column, digits) in ABLATION_COLUMNS.items():
+    for method in set(frames[0].cells["method"]):
+        row = next(line for line in results.splitlines() if line.startswith(f"| {ABLATED[method]}"))
+        for metric, (column, digits) in columns.items():
             change = means[method, metric] - means["eggan", metric]
             printed = row.replace("*", "").split("|")[column].split()[0]
             assert float(printed) == pytest.approx(change, abs=0.51 * 10**-digits), (method, metric)
