@@ -40,7 +40,7 @@ ON_CROWD_COLUMNS = {
     "wide/au/mse": (2, 3),
     "wide/identity/accuracy": (4, 2),
     "wide/pixels/psnr": (5, 2),
-    "wide/pixels/msssim_w3": (6, 4),
+    "wide/pixels/msssim_w3": (6, 3),
 }
 COLUMNS = {"wide/au/mse": 3, "wide/au/skill": 3, "wide/identity/accuracy": 2}
 
